@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# The front door. Everything is built by meson; this installs what is missing and calls it.
+BUILD  ?= build
+PREFIX ?= /usr/local
+NINJA   = ninja -C $(BUILD)
+
+.PHONY: all deps run check check-long bench fmt fmt-check install clean
+
+all: deps $(BUILD)/build.ninja
+	@$(NINJA)
+
+deps:
+	@scripts/bootstrap.sh build
+
+$(BUILD)/build.ninja:
+	@meson setup $(BUILD)
+
+run: all
+	@scripts/run.sh $(BUILD)
+
+check:
+	@scripts/check.sh
+
+check-long:
+	@scripts/check.sh --long
+
+bench:
+	@scripts/bootstrap.sh build bench
+	@scripts/bench.sh
+
+fmt:
+	@scripts/fmt.sh
+
+fmt-check:
+	@scripts/fmt.sh --check
+
+install: all
+	@meson setup --reconfigure $(BUILD) --prefix $(PREFIX) >/dev/null
+	@meson install -C $(BUILD)
+
+clean:
+	@rm -rf $(BUILD) build-*

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Numeric network addresses; names are never looked up here, because that blocks. */
+#ifndef XR_ADDRESS_H
+#define XR_ADDRESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "lib/reactor/platform.h"
+
+/* Fills *ret_addr from a numeric IPv4 or IPv6 address (no brackets) and a port; returns its length
+ * in bytes, or -EINVAL. */
+int xr_address_parse(const char *text, uint16_t port, struct sockaddr_storage *ret_addr);
+
+/* The reverse; -EAFNOSUPPORT for other families. */
+int xr_address_format(
+	const struct sockaddr_storage *addr, char text[XR_ADDRESS_SIZE], uint16_t *ret_port);
+
+/* True for 0.0.0.0 and ::, which may be listened on but never be told to others. */
+bool xr_address_is_wildcard(const char *text);
+
+#endif

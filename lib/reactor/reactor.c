@@ -1,0 +1,524 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The loop. A round runs the inbox, deferred work, pollers and timers, then gives what they asked
+ * of the kernel to it and takes completions, in one system call where that call may also sleep.
+ *
+ * Sleeping and waking. Before it sleeps, the reactor sets is_sleeping and looks at the inbox once
+ * more; a sender pushes first and looks at is_sleeping second (both sequentially consistent), so
+ * one of them sees the other. Only the sender that clears the flag pays for a system call; while
+ * the reactor is awake a message costs one compare-and-swap.
+ *
+ * Spinning. The time from running out of work to the next event is averaged. Only while that
+ * average is below spin_max_ns (about what a wake-up costs) does the reactor spin, for at most
+ * twice the average; slower devices are waited for asleep. An idle reactor does nothing at all.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/reactor/platform.h"
+#include "lib/reactor/reactor.h"
+#include "lib/reactor/timer.h"
+#include "lib/util/clock.h"
+#include "lib/util/error.h"
+#include "lib/util/log.h"
+
+#define RING_ENTRIES_DEFAULT 256u
+#define BUF_LIMIT_DEFAULT    (64ull << 20)
+#define GAP_WEIGHT_SHIFT     3u       /* each gap counts 1/8 in the average */
+#define GAP_CAP_NS           1000000u /* a longer one counts as this */
+#define SPIN_BATCH           16u      /* looks between two readings of the clock */
+
+struct xr_reactor {
+	const struct xr_platform *platform;
+	const struct xr_ring_ops *ring_ops;
+	void *ring;
+	struct xu_logger *log;
+	struct xr_timer_heap timers;
+	struct xu_list pollers;
+	struct xu_list *poller_next; /* where the walk over the pollers goes on */
+	struct xr_msg *deferred_first, **deferred_end;
+	uint64_t now_ns;
+	uint64_t spin_max_ns;
+	uint64_t gap_average_ns;
+	uint64_t idle_since_ns; /* 0: not idle */
+	struct xr_reactor_stats stats;
+	struct xu_random random;
+	struct xu_bufpool buffers;
+	uint32_t index;
+	int cpu;
+
+	/* The thread, when there is one. */
+	pthread_t thread;
+	bool has_thread;
+	bool must_stop;
+	struct xr_msg stop_msg;
+
+	/* What other threads touch. */
+	struct xu_mpsc inbox;
+	_Alignas(XU_CACHE_LINE) _Atomic bool is_sleeping;
+};
+
+static _Thread_local struct xr_reactor *current;
+
+struct xr_reactor *xr_reactor_current(void)
+{
+	return current;
+}
+
+uint64_t xr_now_ns(const struct xr_reactor *reactor)
+{
+	return reactor->now_ns;
+}
+
+uint32_t xr_reactor_index(const struct xr_reactor *reactor)
+{
+	return reactor->index;
+}
+
+const struct xr_platform *xr_reactor_platform(const struct xr_reactor *reactor)
+{
+	return reactor->platform;
+}
+
+struct xu_logger *xr_reactor_log(const struct xr_reactor *reactor)
+{
+	return reactor->log;
+}
+
+struct xu_random *xr_reactor_random(struct xr_reactor *reactor)
+{
+	return &reactor->random;
+}
+
+struct xu_bufpool *xr_reactor_buffers(struct xr_reactor *reactor)
+{
+	return &reactor->buffers;
+}
+
+static uint64_t spin_limit_ns(const struct xr_reactor *r)
+{
+	uint64_t limit = 2 * r->gap_average_ns;
+
+	if (r->gap_average_ns > r->spin_max_ns) {
+		return 0;
+	}
+	return limit < r->spin_max_ns ? limit : r->spin_max_ns;
+}
+
+void xr_reactor_stats_get(const struct xr_reactor *reactor, struct xr_reactor_stats *ret_stats)
+{
+	*ret_stats = reactor->stats;
+	ret_stats->spin_limit_ns = spin_limit_ns(reactor);
+}
+
+/* ---- messages and deferred work ---- */
+
+void xr_msg_send(struct xr_reactor *reactor, struct xr_msg *msg)
+{
+	xu_mpsc_push(&reactor->inbox, &msg->node);
+	if (atomic_load_explicit(&reactor->is_sleeping, memory_order_seq_cst) &&
+		atomic_exchange_explicit(&reactor->is_sleeping, false, memory_order_seq_cst)) {
+		reactor->ring_ops->wake(reactor->ring);
+	}
+}
+
+void xr_msg_defer(struct xr_reactor *reactor, struct xr_msg *msg)
+{
+	msg->node.next = NULL;
+	*reactor->deferred_end = msg;
+	reactor->deferred_end = (struct xr_msg **)(void *)&msg->node.next;
+}
+
+static struct xr_msg *next_msg(struct xr_msg *msg)
+{
+	return msg->node.next == NULL ? NULL : xu_container_of(msg->node.next, struct xr_msg, node);
+}
+
+/* Runs a list of messages; each may be freed or sent again by its own function. */
+static uint32_t run_messages(struct xr_msg *msg)
+{
+	uint32_t count = 0;
+
+	while (msg != NULL) {
+		struct xr_msg *next = next_msg(msg);
+
+		msg->fn(msg);
+		msg = next;
+		count++;
+	}
+	return count;
+}
+
+static uint32_t run_inbox(struct xr_reactor *r)
+{
+	struct xu_mpsc_node *node = xu_mpsc_take_all(&r->inbox);
+	uint32_t count;
+
+	if (node == NULL) {
+		return 0;
+	}
+	count = run_messages(xu_container_of(node, struct xr_msg, node));
+	r->stats.nr_messages += count;
+	return count;
+}
+
+static uint32_t run_deferred(struct xr_reactor *r)
+{
+	struct xr_msg *first = r->deferred_first;
+
+	r->deferred_first = NULL;
+	r->deferred_end = &r->deferred_first;
+	return run_messages(first);
+}
+
+/* ---- operations ---- */
+
+void xr_op_submit(struct xr_reactor *reactor, struct xr_op *op)
+{
+	assert(!op->is_pending);
+	op->is_pending = 1;
+	reactor->stats.nr_ops++;
+	reactor->ring_ops->submit(reactor->ring, op);
+}
+
+void xr_op_cancel(struct xr_reactor *reactor, struct xr_op *op)
+{
+	if (op->is_pending) {
+		reactor->ring_ops->cancel(reactor->ring, op);
+	}
+}
+
+/* ---- timers and pollers ---- */
+
+void xr_timer_start(struct xr_reactor *reactor, struct xr_timer *timer, uint64_t delay_ns)
+{
+	uint64_t now_ns = xu_clock_now_ns(reactor->platform->clock);
+
+	xr_timer_stop(reactor, timer);
+	/* Never due in the round that starts it, so a timer of 0 ns cannot keep the loop. */
+	timer->deadline_ns = now_ns + (delay_ns == 0 ? 1 : delay_ns);
+	xr__timer_insert(&reactor->timers, timer);
+}
+
+void xr_timer_stop(struct xr_reactor *reactor, struct xr_timer *timer)
+{
+	if (xr_timer_is_running(timer)) {
+		xr__timer_remove(&reactor->timers, timer);
+	}
+}
+
+static uint32_t run_timers(struct xr_reactor *r)
+{
+	struct xr_timer *timer;
+	uint32_t count = 0;
+
+	while ((timer = xr__timer_take_due(&r->timers, r->now_ns)) != NULL) {
+		timer->fn(timer);
+		count++;
+	}
+	return count;
+}
+
+void xr_poller_add(struct xr_reactor *reactor, struct xr_poller *poller)
+{
+	xu_list_add_tail(&reactor->pollers, &poller->link);
+}
+
+void xr_poller_del(struct xr_reactor *reactor, struct xr_poller *poller)
+{
+	if (reactor->poller_next == &poller->link) {
+		reactor->poller_next = poller->link.next;
+	}
+	xu_list_del(&poller->link);
+}
+
+/* Asks every poller; lowers *deadline_ns to the earliest time that one wants to be asked again. */
+static uint32_t run_pollers(struct xr_reactor *r, uint64_t *deadline_ns)
+{
+	uint32_t count = 0;
+
+	for (r->poller_next = r->pollers.next; r->poller_next != &r->pollers;) {
+		struct xr_poller *poller =
+			xu_list_entry(r->poller_next, struct xr_poller, link);
+		uint64_t when_ns;
+
+		r->poller_next = r->poller_next->next;
+		when_ns = poller->fn(poller);
+		if (when_ns == XR_BUSY) {
+			count++;
+		} else if (when_ns < *deadline_ns) {
+			*deadline_ns = when_ns;
+		}
+	}
+	return count;
+}
+
+void xr_work_submit(struct xr_reactor *reactor, struct xr_work *work)
+{
+	work->reactor = reactor;
+	reactor->platform->work_submit(reactor->platform, work);
+}
+
+/* ---- waiting ---- */
+
+static void cpu_relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+static bool has_work(struct xr_reactor *r)
+{
+	return !xu_mpsc_is_empty(&r->inbox) || r->ring_ops->has_events(r->ring);
+}
+
+/* Looks for work without sleeping until the spin limit or the deadline; true when there is some. */
+static bool spin(struct xr_reactor *r, uint64_t limit_ns, uint64_t deadline_ns)
+{
+	uint64_t start_ns = xu_clock_now_ns(r->platform->clock);
+	uint64_t end_ns = start_ns + limit_ns, now_ns = start_ns;
+	bool found = false;
+
+	if (deadline_ns < end_ns) {
+		end_ns = deadline_ns;
+	}
+	r->stats.nr_spins++;
+	while (!found && now_ns < end_ns) {
+		for (uint32_t i = 0; i < SPIN_BATCH && !found; i++) {
+			cpu_relax();
+			found = has_work(r);
+		}
+		now_ns = xu_clock_now_ns(r->platform->clock);
+	}
+	r->stats.spin_ns += now_ns - start_ns;
+	r->stats.nr_spin_hits += found;
+	return found;
+}
+
+/* Submits and sleeps until something completes, a message comes or the deadline passes. */
+static uint32_t sleep_until(struct xr_reactor *r, uint64_t deadline_ns)
+{
+	uint64_t timeout_ns = UINT64_MAX;
+	uint32_t count;
+
+	if (deadline_ns != UINT64_MAX) {
+		uint64_t now_ns = xu_clock_now_ns(r->platform->clock);
+
+		timeout_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
+	}
+	atomic_store_explicit(&r->is_sleeping, true, memory_order_seq_cst);
+	if (!xu_mpsc_is_empty(&r->inbox)) {
+		timeout_ns = 0;
+	} else {
+		r->stats.nr_sleeps++;
+	}
+	count = r->ring_ops->run(r->ring, timeout_ns);
+	if (!atomic_exchange_explicit(&r->is_sleeping, false, memory_order_relaxed)) {
+		r->stats.nr_wakeups++;
+	}
+	return count;
+}
+
+/* Learns how long the wait was that an event has just ended. */
+static void note_gap(struct xr_reactor *r, uint64_t now_ns)
+{
+	uint64_t gap_ns = now_ns - r->idle_since_ns;
+
+	if (gap_ns > GAP_CAP_NS) {
+		gap_ns = GAP_CAP_NS;
+	}
+	r->gap_average_ns += (gap_ns >> GAP_WEIGHT_SHIFT) - (r->gap_average_ns >> GAP_WEIGHT_SHIFT);
+	r->idle_since_ns = 0;
+}
+
+/* Waits for an event or the deadline, spinning first where that pays. */
+static uint32_t wait_for_events(struct xr_reactor *r, uint64_t deadline_ns)
+{
+	uint64_t limit_ns = spin_limit_ns(r);
+	uint32_t count;
+
+	if (r->idle_since_ns == 0) {
+		r->idle_since_ns = xu_clock_now_ns(r->platform->clock);
+	}
+	if (limit_ns != 0) {
+		count = r->ring_ops->run(r->ring, 0);
+		if (count != 0 || spin(r, limit_ns, deadline_ns)) {
+			return count + r->ring_ops->run(r->ring, 0);
+		}
+	}
+	return sleep_until(r, deadline_ns);
+}
+
+/* ---- the round ---- */
+
+/*
+ * One round; sleeps at most until `timeout_ns` from now and only when nothing is left to do. With
+ * `may_sleep_busy` a round that did something may sleep too (a thread of our own comes back by
+ * itself; an application's wants to see what was done first).
+ */
+static uint32_t run_round(struct xr_reactor *r, uint64_t timeout_ns, bool may_sleep_busy)
+{
+	struct xr_reactor *outer = current;
+	uint64_t deadline_ns = UINT64_MAX, start_ns;
+	uint32_t count, nr_busy_pollers, nr_events;
+
+	current = r;
+	r->now_ns = start_ns = xu_clock_now_ns(r->platform->clock);
+	count = run_inbox(r);
+	count += run_deferred(r);
+	nr_busy_pollers = run_pollers(r, &deadline_ns);
+	count += nr_busy_pollers + run_timers(r);
+
+	if (timeout_ns != 0 && nr_busy_pollers == 0 && (count == 0 || may_sleep_busy) &&
+		r->deferred_first == NULL && xu_mpsc_is_empty(&r->inbox)) {
+		if (timeout_ns < UINT64_MAX - start_ns && start_ns + timeout_ns < deadline_ns) {
+			deadline_ns = start_ns + timeout_ns;
+		}
+		if (r->timers.root != NULL && r->timers.root->deadline_ns < deadline_ns) {
+			deadline_ns = r->timers.root->deadline_ns;
+		}
+		if (count != 0) {
+			r->stats.busy_ns += xu_clock_now_ns(r->platform->clock) - start_ns;
+			r->idle_since_ns = 0;
+		}
+		nr_events = wait_for_events(r, deadline_ns);
+		start_ns = xu_clock_now_ns(r->platform->clock);
+		if (nr_events != 0 || !xu_mpsc_is_empty(&r->inbox)) {
+			note_gap(r, start_ns);
+		}
+	} else {
+		nr_events = r->ring_ops->run(r->ring, 0);
+		if (count + nr_events != 0) {
+			r->idle_since_ns = 0;
+			r->stats.busy_ns += xu_clock_now_ns(r->platform->clock) - start_ns;
+		}
+	}
+	count += nr_events;
+	r->stats.nr_rounds++;
+	r->stats.nr_busy_rounds += count != 0;
+	current = outer;
+	return count;
+}
+
+uint32_t xr_reactor_poll(struct xr_reactor *reactor, uint64_t timeout_ns)
+{
+	return run_round(reactor, timeout_ns, false);
+}
+
+/* ---- life ---- */
+
+int xr_reactor_new(
+	const struct xr_reactor_opts *opts, struct xr_reactor **ret_reactor, struct xu_error *err)
+{
+	struct xr_reactor *r = aligned_alloc(XU_CACHE_LINE, sizeof(*r));
+	uint64_t seed;
+	int rc;
+
+	if (r == NULL) {
+		return xu_error_set_errno(err, -ENOMEM, "making reactor %u", opts->index);
+	}
+	memset(r, 0, sizeof(*r));
+	r->platform = opts->platform != NULL ? opts->platform : xr_platform_linux();
+	r->log = opts->log;
+	r->index = opts->index;
+	r->cpu = opts->cpu;
+	r->spin_max_ns = opts->spin_max_ns;
+	r->gap_average_ns = GAP_CAP_NS;
+	r->deferred_end = &r->deferred_first;
+	r->now_ns = xu_clock_now_ns(r->platform->clock);
+	xu_list_init(&r->pollers);
+	xu_mpsc_init(&r->inbox);
+	r->platform->entropy(r->platform, &seed, sizeof(seed));
+	xu_random_seed(&r->random, seed);
+	xu_bufpool_init(&r->buffers,
+		opts->buf_limit_bytes != 0 ? opts->buf_limit_bytes : BUF_LIMIT_DEFAULT);
+	rc = r->platform->ring_new(r->platform, r,
+		opts->ring_entries != 0 ? opts->ring_entries : RING_ENTRIES_DEFAULT, &r->ring_ops,
+		&r->ring, err);
+	if (rc != 0) {
+		xu_bufpool_fini(&r->buffers);
+		free(r);
+		return rc;
+	}
+	*ret_reactor = r;
+	return 0;
+}
+
+void xr_reactor_free(struct xr_reactor *reactor)
+{
+	if (reactor == NULL) {
+		return;
+	}
+	assert(!reactor->has_thread);
+	assert(reactor->timers.root == NULL);
+	reactor->ring_ops->free(reactor->ring);
+	xu_bufpool_fini(&reactor->buffers);
+	free(reactor);
+}
+
+static void pin(struct xr_reactor *r)
+{
+	cpu_set_t set;
+
+	if (r->cpu < 0) {
+		return;
+	}
+	CPU_ZERO(&set);
+	CPU_SET((unsigned)r->cpu, &set);
+	if (pthread_setaffinity_np(pthread_self(), sizeof(set), &set) != 0) {
+		xu_warn(r->log, "reactor %u cannot be pinned to CPU %d; it runs unpinned", r->index,
+			r->cpu);
+	}
+}
+
+static void *thread_main(void *arg)
+{
+	struct xr_reactor *r = arg;
+
+	pin(r);
+	while (!r->must_stop) {
+		run_round(r, XR_IDLE, true);
+	}
+	return NULL;
+}
+
+static void on_stop(struct xr_msg *msg)
+{
+	xu_container_of(msg, struct xr_reactor, stop_msg)->must_stop = true;
+}
+
+int xr_reactor_start(struct xr_reactor *reactor, struct xu_error *err)
+{
+	char name[16];
+	int rc;
+
+	reactor->must_stop = false;
+	rc = pthread_create(&reactor->thread, NULL, thread_main, reactor);
+	if (rc != 0) {
+		return xu_error_set_errno(err, -rc, "starting reactor %u", reactor->index);
+	}
+	reactor->has_thread = true;
+	snprintf(name, sizeof(name), "reactor-%u", reactor->index);
+	pthread_setname_np(reactor->thread, name);
+	return 0;
+}
+
+void xr_reactor_stop(struct xr_reactor *reactor)
+{
+	if (!reactor->has_thread) {
+		return;
+	}
+	assert(current != reactor);
+	reactor->stop_msg.fn = on_stop;
+	xr_msg_send(reactor, &reactor->stop_msg);
+	pthread_join(reactor->thread, NULL);
+	reactor->has_thread = false;
+}

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One io_uring per reactor. It is made disabled and enabled by the first thread that runs it, so
+ * that the kernel knows its only submitter (single-issuer, deferred task work: completions are
+ * made when we ask, not by interrupting us). Older kernels fall back step by step.
+ *
+ * user_data is the operation; two small numbers mark our own entries: the wake-up event and
+ * cancellations. An operation that finds the submission queue full waits in a backlog, so submit()
+ * never fails; the kernel keeps completions that do not fit its queue.
+ */
+#include <errno.h>
+#include <liburing.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "lib/reactor/reactor.h"
+#include "lib/reactor/uring.h"
+#include "lib/util/error.h"
+#include "lib/util/log.h"
+
+#define TAG_CANCEL 0u
+#define TAG_WAKE   1u
+#define REAP_BATCH 64u
+
+struct uring {
+	struct io_uring ring;
+	struct xr_reactor *reactor;
+	struct xr_op *backlog_first, **backlog_end;
+	uint64_t wake_value;
+	int wake_fd;
+	bool is_enabled;
+	bool is_wake_armed;
+};
+
+static void prep_rw(struct io_uring_sqe *sqe, const struct xr_op *op)
+{
+	bool is_read = op->opcode == XR_OP_READ;
+
+	if (op->nr_iov == 1) {
+		io_uring_prep_rw(is_read ? IORING_OP_READ : IORING_OP_WRITE, sqe, op->fd,
+			op->iov[0].iov_base, (unsigned)op->iov[0].iov_len, op->offset);
+	} else {
+		io_uring_prep_rw(is_read ? IORING_OP_READV : IORING_OP_WRITEV, sqe, op->fd, op->iov,
+			op->nr_iov, op->offset);
+	}
+	if (op->flags & XR_OP_DSYNC) {
+		sqe->rw_flags = RWF_DSYNC;
+	}
+}
+
+static void prep_socket(struct io_uring_sqe *sqe, struct xr_op *op)
+{
+	bool is_recv = op->opcode == XR_OP_RECV;
+
+	if (op->nr_iov == 1) {
+		io_uring_prep_rw(is_recv ? IORING_OP_RECV : IORING_OP_SEND, sqe, op->fd,
+			op->iov[0].iov_base, (unsigned)op->iov[0].iov_len, 0);
+	} else {
+		memset(op->msg, 0, sizeof(*op->msg));
+		op->msg->msg_iov = (struct iovec *)op->iov;
+		op->msg->msg_iovlen = op->nr_iov;
+		io_uring_prep_rw(
+			is_recv ? IORING_OP_RECVMSG : IORING_OP_SENDMSG, sqe, op->fd, op->msg, 1, 0);
+	}
+	sqe->msg_flags = is_recv ? 0 : MSG_NOSIGNAL | MSG_WAITALL;
+}
+
+static void prep(struct io_uring_sqe *sqe, struct xr_op *op)
+{
+	switch ((enum xr_opcode)op->opcode) {
+	case XR_OP_READ:
+	case XR_OP_WRITE:
+		prep_rw(sqe, op);
+		break;
+	case XR_OP_FSYNC:
+		io_uring_prep_fsync(sqe, op->fd,
+			(op->flags & XR_OP_DATASYNC) ? IORING_FSYNC_DATASYNC : 0);
+		break;
+	case XR_OP_FALLOCATE:
+		io_uring_prep_fallocate(
+			sqe, op->fd, op->mode, (off_t)op->offset, (off_t)op->len);
+		break;
+	case XR_OP_RECV:
+	case XR_OP_SEND:
+		prep_socket(sqe, op);
+		break;
+	case XR_OP_ACCEPT:
+		io_uring_prep_accept(sqe, op->fd, NULL, NULL, SOCK_CLOEXEC);
+		break;
+	case XR_OP_CONNECT:
+		io_uring_prep_connect(sqe, op->fd, op->addr, (socklen_t)op->addr_len);
+		break;
+	case XR_OP_POLL:
+		io_uring_prep_poll_add(sqe, op->fd, op->poll_events);
+		break;
+	}
+	io_uring_sqe_set_data(sqe, op);
+}
+
+/* A submission entry, flushing the queue once when it is full; NULL when the kernel takes none
+ * now. Before the ring is enabled nothing can be flushed. */
+static struct io_uring_sqe *get_sqe(struct uring *u)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
+
+	if (sqe == NULL && u->is_enabled) {
+		io_uring_submit(&u->ring);
+		sqe = io_uring_get_sqe(&u->ring);
+	}
+	return sqe;
+}
+
+static void uring_submit(void *ring, struct xr_op *op)
+{
+	struct uring *u = ring;
+	struct io_uring_sqe *sqe = u->backlog_first == NULL ? get_sqe(u) : NULL;
+
+	if (sqe == NULL) {
+		op->next_op = NULL;
+		*u->backlog_end = op;
+		u->backlog_end = &op->next_op;
+		return;
+	}
+	prep(sqe, op);
+}
+
+static void submit_backlog(struct uring *u)
+{
+	while (u->backlog_first != NULL) {
+		struct io_uring_sqe *sqe = get_sqe(u);
+		struct xr_op *op = u->backlog_first;
+
+		if (sqe == NULL) {
+			return;
+		}
+		u->backlog_first = op->next_op;
+		if (u->backlog_first == NULL) {
+			u->backlog_end = &u->backlog_first;
+		}
+		prep(sqe, op);
+	}
+}
+
+static void uring_cancel(void *ring, struct xr_op *op)
+{
+	struct uring *u = ring;
+	struct io_uring_sqe *sqe;
+
+	/* What waits in the backlog must be known to the kernel before it can be cancelled. */
+	submit_backlog(u);
+	sqe = get_sqe(u);
+	if (sqe != NULL) {
+		io_uring_prep_cancel(sqe, op, 0);
+		sqe->user_data = TAG_CANCEL;
+	}
+}
+
+static void arm_wake(struct uring *u)
+{
+	struct io_uring_sqe *sqe = get_sqe(u);
+
+	if (sqe != NULL) {
+		io_uring_prep_read(sqe, u->wake_fd, &u->wake_value, sizeof(u->wake_value), 0);
+		sqe->user_data = TAG_WAKE;
+		u->is_wake_armed = true;
+	}
+}
+
+static bool has_kernel_events(struct uring *u)
+{
+	return io_uring_cq_ready(&u->ring) != 0 ||
+		(__atomic_load_n(u->ring.sq.kflags, __ATOMIC_RELAXED) &
+			(IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN)) != 0;
+}
+
+static bool uring_has_events(void *ring)
+{
+	return has_kernel_events(ring);
+}
+
+/* Calls back what has completed, at most what was there at the start, so that callbacks which
+ * submit again cannot keep the loop. */
+static uint32_t reap(struct uring *u)
+{
+	struct io_uring_cqe *cqes[REAP_BATCH];
+	struct {
+		struct xr_op *op;
+		int32_t result;
+	} done[REAP_BATCH];
+	uint32_t left = io_uring_cq_ready(&u->ring), count = 0;
+
+	while (left != 0) {
+		uint32_t want = left < REAP_BATCH ? left : REAP_BATCH, nr_done = 0;
+		uint32_t got = io_uring_peek_batch_cqe(&u->ring, cqes, want);
+
+		for (uint32_t i = 0; i < got; i++) {
+			if (cqes[i]->user_data == TAG_WAKE) {
+				u->is_wake_armed = false;
+			} else if (cqes[i]->user_data != TAG_CANCEL) {
+				done[nr_done].op = io_uring_cqe_get_data(cqes[i]);
+				done[nr_done++].result = cqes[i]->res;
+			}
+		}
+		io_uring_cq_advance(&u->ring, got);
+		for (uint32_t i = 0; i < nr_done; i++) {
+			done[i].op->is_pending = 0;
+			done[i].op->cb(done[i].op, done[i].result);
+		}
+		count += nr_done;
+		left -= got;
+		if (got == 0) {
+			break;
+		}
+	}
+	return count;
+}
+
+static uint32_t uring_run(void *ring, uint64_t timeout_ns)
+{
+	struct uring *u = ring;
+	struct __kernel_timespec ts;
+	struct io_uring_cqe *cqe;
+
+	if (!u->is_enabled) {
+		io_uring_enable_rings(&u->ring);
+		u->is_enabled = true;
+	}
+	submit_backlog(u);
+	if (timeout_ns == 0 || io_uring_cq_ready(&u->ring) != 0) {
+		if (io_uring_sq_ready(&u->ring) != 0) {
+			io_uring_submit_and_get_events(&u->ring);
+		} else if (has_kernel_events(u) && io_uring_cq_ready(&u->ring) == 0) {
+			io_uring_get_events(&u->ring);
+		}
+		return reap(u);
+	}
+	if (!u->is_wake_armed) {
+		arm_wake(u);
+	}
+	if (!u->is_wake_armed && timeout_ns > XU_NS_PER_MS) {
+		timeout_ns = XU_NS_PER_MS; /* nobody can wake us: look again soon */
+	}
+	ts.tv_sec = (int64_t)(timeout_ns / XU_NS_PER_S);
+	ts.tv_nsec = (long long)(timeout_ns % XU_NS_PER_S);
+	io_uring_submit_and_wait_timeout(
+		&u->ring, &cqe, 1, timeout_ns == UINT64_MAX ? NULL : &ts, NULL);
+	return reap(u);
+}
+
+static void uring_wake(void *ring)
+{
+	struct uring *u = ring;
+	uint64_t one = 1;
+	ssize_t rc = write(u->wake_fd, &one, sizeof(one));
+
+	/* It can fail only when the counter is at its end, and then a wake-up is due anyway. */
+	(void)rc;
+}
+
+static void uring_free(void *ring)
+{
+	struct uring *u = ring;
+
+	io_uring_queue_exit(&u->ring);
+	close(u->wake_fd);
+	free(u);
+}
+
+static const struct xr_ring_ops uring_ops = {
+	.submit = uring_submit,
+	.cancel = uring_cancel,
+	.run = uring_run,
+	.has_events = uring_has_events,
+	.wake = uring_wake,
+	.free = uring_free,
+};
+
+/* From what we want to what every kernel has; XSAN_URING_MASK takes names out. */
+static int setup(struct uring *u, uint32_t entries)
+{
+	static const struct {
+		const char *name;
+		uint32_t flags;
+	} steps[] = {
+		{"defer-taskrun",
+			IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+				IORING_SETUP_TASKRUN_FLAG},
+		{"single-issuer",
+			IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN |
+				IORING_SETUP_TASKRUN_FLAG},
+		{"coop-taskrun", IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG},
+		{"plain", 0},
+	};
+	const char *mask = getenv("XSAN_URING_MASK");
+	int rc = -EINVAL;
+
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		if (mask != NULL && strstr(mask, steps[i].name) != NULL) {
+			continue;
+		}
+		rc = io_uring_queue_init(
+			entries, &u->ring, steps[i].flags | IORING_SETUP_R_DISABLED);
+		if (rc != -EINVAL) {
+			break;
+		}
+	}
+	return rc;
+}
+
+int xr__uring_new(const struct xr_platform *platform, struct xr_reactor *reactor, uint32_t entries,
+	const struct xr_ring_ops **ret_ops, void **ret_ring, struct xu_error *err)
+{
+	struct uring *u = calloc(1, sizeof(*u));
+	int rc;
+
+	(void)platform;
+	if (u == NULL) {
+		return xu_error_set_errno(err, -ENOMEM, "making an io_uring");
+	}
+	u->reactor = reactor;
+	u->backlog_end = &u->backlog_first;
+	u->wake_fd = eventfd(0, EFD_CLOEXEC);
+	if (u->wake_fd < 0) {
+		rc = -errno;
+		free(u);
+		return xu_error_set_errno(err, rc, "making an eventfd");
+	}
+	rc = setup(u, entries);
+	if (rc != 0) {
+		close(u->wake_fd);
+		free(u);
+		return xu_error_set_errno(err, rc,
+			"making an io_uring of %u entries (is io_uring allowed here? see "
+			"/proc/sys/kernel/io_uring_disabled)",
+			entries);
+	}
+	*ret_ops = &uring_ops;
+	*ret_ring = u;
+	return 0;
+}

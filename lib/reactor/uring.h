@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Private to lib/reactor: operations through io_uring. */
+#ifndef XR_URING_H
+#define XR_URING_H
+
+#include <stdint.h>
+
+#include "lib/reactor/platform.h"
+
+int xr__uring_new(const struct xr_platform *platform, struct xr_reactor *reactor, uint32_t entries,
+	const struct xr_ring_ops **ret_ops, void **ret_ring, struct xu_error *err);
+
+#endif

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The context: makes and frees the reactors and holds the list of devices. See context.h for who
+ * may call what.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "lib/reactor/platform.h"
+#include "lib/util/error.h"
+#include "lib/xbdev/core/context_private.h"
+
+struct xr_reactor *xbdev_ctx_reactor(const struct xbdev_ctx *ctx, uint32_t index)
+{
+	assert(index < ctx->nr_reactors);
+	return ctx->reactors[index];
+}
+
+uint32_t xbdev_ctx_nr_reactors(const struct xbdev_ctx *ctx)
+{
+	return ctx->nr_reactors;
+}
+
+struct xu_logger *xbdev_ctx_log(const struct xbdev_ctx *ctx)
+{
+	return ctx->log;
+}
+
+const struct xr_platform *xbdev_ctx_platform(const struct xbdev_ctx *ctx)
+{
+	return ctx->platform;
+}
+
+void xbdev_ctx_set_graph_cb(struct xbdev_ctx *ctx,
+	void (*cb)(void *arg, enum xbdev_graph_event event, struct xbdev_device *dev), void *arg)
+{
+	ctx->graph_cb = cb;
+	ctx->graph_arg = arg;
+}
+
+void xbdev__graph_event(
+	struct xbdev_ctx *ctx, enum xbdev_graph_event event, struct xbdev_device *dev)
+{
+	if (ctx->graph_cb != NULL) {
+		ctx->graph_cb(ctx->graph_arg, event, dev);
+	}
+}
+
+static int make_reactors(
+	struct xbdev_ctx *ctx, const struct xbdev_ctx_opts *opts, struct xu_error *err)
+{
+	for (uint32_t i = 0; i < ctx->nr_reactors; i++) {
+		struct xr_reactor_opts reactor_opts = {
+			.platform = ctx->platform,
+			.log = opts->log,
+			.index = i,
+			.cpu = opts->cpus != NULL ? opts->cpus[i] : -1,
+			.spin_max_ns = opts->spin_max_ns,
+			.buf_limit_bytes = opts->buf_limit_bytes,
+		};
+		int rc = xr_reactor_new(&reactor_opts, &ctx->reactors[i], err);
+
+		if (rc != 0) {
+			return rc;
+		}
+	}
+	return 0;
+}
+
+int xbdev_ctx_new(
+	const struct xbdev_ctx_opts *opts, struct xbdev_ctx **ret_ctx, struct xu_error *err)
+{
+	uint32_t nr_reactors = opts->nr_reactors != 0 ? opts->nr_reactors : 1;
+	struct xbdev_ctx *ctx;
+	int rc;
+
+	if (nr_reactors > XBDEV_MAX_REACTORS) {
+		return xu_error_set(err, -EINVAL, "%u reactors asked for, at most %u are possible",
+			nr_reactors, XBDEV_MAX_REACTORS);
+	}
+	ctx = calloc(1, sizeof(*ctx));
+	if (ctx == NULL) {
+		return xu_error_set_errno(err, -ENOMEM, "making a context");
+	}
+	ctx->platform = opts->platform != NULL ? opts->platform : xr_platform_linux();
+	ctx->log = opts->log;
+	ctx->nr_reactors = nr_reactors;
+	xu_list_init(&ctx->devices);
+	rc = make_reactors(ctx, opts, err);
+	if (rc != 0) {
+		xbdev_ctx_free(ctx);
+		return rc;
+	}
+	*ret_ctx = ctx;
+	return 0;
+}
+
+int xbdev_ctx_start(struct xbdev_ctx *ctx, uint32_t first, struct xu_error *err)
+{
+	for (uint32_t i = first; i < ctx->nr_reactors; i++) {
+		int rc = xr_reactor_start(ctx->reactors[i], err);
+
+		if (rc != 0) {
+			xbdev_ctx_stop(ctx);
+			return rc;
+		}
+	}
+	return 0;
+}
+
+void xbdev_ctx_stop(struct xbdev_ctx *ctx)
+{
+	for (uint32_t i = ctx->nr_reactors; i-- > 0;) {
+		xr_reactor_stop(ctx->reactors[i]);
+	}
+}
+
+void xbdev_ctx_free(struct xbdev_ctx *ctx)
+{
+	if (ctx == NULL) {
+		return;
+	}
+	assert(xu_list_is_empty(&ctx->devices));
+	for (uint32_t i = 0; i < ctx->nr_reactors; i++) {
+		xr_reactor_free(ctx->reactors[i]);
+	}
+	free(ctx);
+}
+
+/* ---- hops ---- */
+
+static void on_hop(struct xr_msg *msg)
+{
+	struct xbdev_hop *hop = xu_container_of(msg, struct xbdev_hop, msg);
+	uint32_t index = hop->next++;
+
+	if (index == hop->ctx->nr_reactors) {
+		hop->done(hop);
+		return;
+	}
+	hop->fn(hop, hop->ctx->reactors[index]);
+	xr_msg_send(hop->ctx->reactors[hop->next < hop->ctx->nr_reactors ? hop->next : 0],
+		&hop->msg);
+}
+
+void xbdev_hop_start(struct xbdev_hop *hop, struct xbdev_ctx *ctx)
+{
+	hop->ctx = ctx;
+	hop->next = 0;
+	hop->msg.fn = on_hop;
+	xr_msg_send(ctx->reactors[0], &hop->msg);
+}

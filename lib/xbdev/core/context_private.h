@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Private to lib/xbdev/core: what is in a context. */
+#ifndef XBDEV_CORE_CONTEXT_PRIVATE_H
+#define XBDEV_CORE_CONTEXT_PRIVATE_H
+
+#include "lib/xbdev/core/context.h"
+
+struct xbdev_ctx {
+	const struct xr_platform *platform;
+	struct xu_logger *log;
+	uint32_t nr_reactors;
+	struct xr_reactor *reactors[XBDEV_MAX_REACTORS];
+	struct xu_list devices; /* in order of creation; the control reactor's */
+	uint32_t next_owner;
+	void (*graph_cb)(void *arg, enum xbdev_graph_event event, struct xbdev_device *dev);
+	void *graph_arg;
+};
+
+void xbdev__graph_event(
+	struct xbdev_ctx *ctx, enum xbdev_graph_event event, struct xbdev_device *dev);
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Private to lib/xbdev/core: between the files that carry an I/O. */
+#ifndef XBDEV_CORE_PRIVATE_H
+#define XBDEV_CORE_PRIVATE_H
+
+#include "lib/xbdev/core/device.h"
+
+/* Where an I/O came from, and so where its completion goes. */
+enum xbdev__origin {
+	XBDEV__FROM_CALLER,    /* counted, then to its callback */
+	XBDEV__FROM_RELAY,     /* a child: straight to its callback, not counted */
+	XBDEV__FROM_FORWARDER, /* at the owner: goes home by message */
+};
+
+/* Hands an I/O to the driver, through a relay where the driver cannot take it as it is. */
+void xbdev__io_dispatch(struct xbdev_channel *ch, struct xbdev_io *io);
+
+/* Ends an I/O on its own channel: accounts for it, calls back, starts one that waited. */
+void xbdev__io_finish(
+	struct xbdev_channel *ch, struct xbdev_io *io, int status, uint64_t now_ticks);
+
+/* Starts what waits in line, as far as the depth and the relays allow. */
+void xbdev__io_start_waiting(struct xbdev_channel *ch);
+
+/* relay.c: carries out an I/O by children. */
+int xbdev__relays_init(struct xbdev_channel *ch);
+void xbdev__relays_fini(struct xbdev_channel *ch);
+/* False when all relays are out: the I/O must wait. */
+bool xbdev__relay_start(struct xbdev_channel *ch, struct xbdev_io *io);
+
+/* forward.c: a channel whose I/O runs on the device's owner. */
+void xbdev__forward_open(struct xbdev_channel *ch);
+void xbdev__forward_submit(struct xbdev_channel *ch, struct xbdev_io *io);
+void xbdev__forward_close(struct xbdev_channel *ch);
+void xbdev__forward_complete(struct xbdev_io *io, int status);
+
+/* channel.c */
+int xbdev__channel_new(struct xbdev_device *dev, struct xr_reactor *reactor, bool is_writable,
+	struct xbdev_channel **ret_ch);
+void xbdev__channel_free(struct xbdev_channel *ch);
+void xbdev__channel_removed(struct xbdev_channel *ch);
+/* The owner has closed the other end of a forwarding channel that was put. */
+void xbdev__channel_forward_closed(struct xbdev_channel *ch);
+
+/* device.c: lets the control reactor see whether a device that is going can go now. Any thread. */
+void xbdev__device_check(struct xbdev_device *dev);
+
+/* stats.c */
+void xbdev__stats_merge(struct xbdev_stats *into, const struct xbdev_stats *from);
+void xbdev__stats_reset(struct xbdev_stats *stats);
+
+#endif

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The way of an I/O: checks, the channel's depth, the driver, and back. This is the path that every
+ * byte takes, so it is short: an I/O that the driver can take as it is costs a few comparisons, two
+ * readings of the cycle counter and one entry in a histogram. What the driver cannot take (too
+ * large, an unaligned buffer, an operation it does not have) goes to relay.c.
+ */
+#include <assert.h>
+#include <errno.h>
+
+#include "lib/util/clock.h"
+#include "lib/xbdev/core/core_private.h"
+
+const char *xbdev_op_name(enum xbdev_op op)
+{
+	static const char *const names[XBDEV_NR_OPS] = {
+		[XBDEV_OP_READ] = "read",
+		[XBDEV_OP_WRITE] = "write",
+		[XBDEV_OP_FLUSH] = "flush",
+		[XBDEV_OP_DISCARD] = "discard",
+		[XBDEV_OP_WRITE_ZEROES] = "write_zeroes",
+		[XBDEV_OP_COMPARE] = "compare",
+	};
+
+	return op < XBDEV_NR_OPS ? names[op] : "unknown";
+}
+
+static bool has_op(const struct xbdev_device *dev, uint8_t op)
+{
+	return (dev->ops_mask & (1u << op)) != 0;
+}
+
+static int check(const struct xbdev_channel *ch, const struct xbdev_io *io)
+{
+	const struct xbdev_device *dev = ch->dev;
+	uint64_t size = xbdev_device_size_bytes(dev);
+
+	if (ch->is_removed) {
+		return -ENODEV;
+	}
+	if (io->op >= XBDEV_NR_OPS || ((io->offset | io->len) & ch->block_mask) != 0 ||
+		io->offset > size || io->len > size - io->offset ||
+		(io->len == 0) != (io->op == XBDEV_OP_FLUSH)) {
+		return -EINVAL;
+	}
+	if (!ch->is_writable && io->op != XBDEV_OP_READ && io->op != XBDEV_OP_COMPARE &&
+		io->op != XBDEV_OP_FLUSH) {
+		return -EROFS;
+	}
+	if (io->op == XBDEV_OP_DISCARD && !has_op(dev, XBDEV_OP_DISCARD)) {
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
+static bool is_aligned(const struct xbdev_io *io, uint32_t align)
+{
+	uintptr_t bits = 0;
+
+	for (uint32_t i = 0; i < io->nr_iov; i++) {
+		bits |= (uintptr_t)io->iov[i].iov_base | io->iov[i].iov_len;
+	}
+	return (bits & (align - 1)) == 0;
+}
+
+/* True when the driver cannot take the I/O as it is. */
+static bool needs_relay(const struct xbdev_channel *ch, const struct xbdev_io *io)
+{
+	const struct xbdev_device *dev = ch->dev;
+	const struct xbdev_limits *limits = &dev->limits;
+
+	if (!has_op(dev, io->op)) {
+		return true;
+	}
+	switch ((enum xbdev_op)io->op) {
+	case XBDEV_OP_READ:
+	case XBDEV_OP_WRITE:
+	case XBDEV_OP_COMPARE:
+		return io->len > limits->max_transfer || io->nr_iov > limits->max_iov ||
+			(limits->buf_align > 1 && !is_aligned(io, limits->buf_align)) ||
+			(io->op == XBDEV_OP_WRITE && (io->flags & XBDEV_IO_FUA) && !dev->has_fua);
+	case XBDEV_OP_DISCARD:
+	case XBDEV_OP_WRITE_ZEROES:
+		return io->len > limits->max_zeroes || (io->flags & XBDEV_IO_FUA);
+	default:
+		return false;
+	}
+}
+
+static void wait_in_line(struct xbdev_channel *ch, struct xbdev_io *io)
+{
+	io->next_io = NULL;
+	*ch->waiting_end = io;
+	ch->waiting_end = &io->next_io;
+	ch->stats->nr_waited++;
+}
+
+static void put_back_in_line(struct xbdev_channel *ch, struct xbdev_io *io)
+{
+	io->next_io = ch->waiting_first;
+	ch->waiting_first = io;
+	if (io->next_io == NULL) {
+		ch->waiting_end = &io->next_io;
+	}
+}
+
+void xbdev__io_dispatch(struct xbdev_channel *ch, struct xbdev_io *io)
+{
+	if (!ch->is_forwarding && needs_relay(ch, io)) {
+		if (!xbdev__relay_start(ch, io)) {
+			ch->nr_inflight--;
+			put_back_in_line(ch, io);
+		}
+		return;
+	}
+	ch->submit(ch, io);
+}
+
+int xbdev_io_submit(struct xbdev_io *io)
+{
+	struct xbdev_channel *ch = io->ch;
+	int rc = check(ch, io);
+
+	if (rc != 0) {
+		return rc;
+	}
+	io->origin = XBDEV__FROM_CALLER;
+	io->submit_ticks = xu_ticks();
+	if (ch->nr_inflight >= ch->depth || ch->waiting_first != NULL) {
+		wait_in_line(ch, io);
+		return 0;
+	}
+	ch->nr_inflight++;
+	if (ch->nr_inflight > ch->nr_inflight_max) {
+		ch->nr_inflight_max = ch->nr_inflight;
+	}
+	xbdev__io_dispatch(ch, io);
+	return 0;
+}
+
+void xbdev__io_start_waiting(struct xbdev_channel *ch)
+{
+	while (ch->waiting_first != NULL && ch->nr_inflight < ch->depth) {
+		struct xbdev_io *io = ch->waiting_first;
+
+		ch->waiting_first = io->next_io;
+		if (ch->waiting_first == NULL) {
+			ch->waiting_end = &ch->waiting_first;
+		}
+		ch->nr_inflight++;
+		xbdev__io_dispatch(ch, io);
+		if (ch->waiting_first == io) {
+			return; /* no relay was free: it goes on when one is */
+		}
+	}
+}
+
+void xbdev__io_finish(
+	struct xbdev_channel *ch, struct xbdev_io *io, int status, uint64_t now_ticks)
+{
+	struct xbdev_op_stats *stats = &ch->stats->ops[io->op];
+
+	ch->nr_inflight--;
+	xu_hist_record(&stats->latency, xu_ticks_to_ns(now_ticks - io->submit_ticks));
+	stats->bytes += io->len;
+	if (ch->is_removed) {
+		status = -ENODEV;
+	}
+	if (status != 0) {
+		stats->errors++;
+	}
+	if (ch->waiting_first != NULL) {
+		xbdev__io_start_waiting(ch);
+	}
+	io->cb(io, status);
+}
+
+void xbdev_io_complete(struct xbdev_io *io, int status)
+{
+	switch ((enum xbdev__origin)io->origin) {
+	case XBDEV__FROM_CALLER:
+		xbdev__io_finish(io->ch, io, status, xu_ticks());
+		break;
+	case XBDEV__FROM_RELAY:
+		io->cb(io, status);
+		break;
+	case XBDEV__FROM_FORWARDER:
+		xbdev__forward_complete(io, status);
+		break;
+	}
+}
+
+/* Ends what was completed from within submit(): one deferred call for all of a round. */
+static void on_done(struct xr_msg *msg)
+{
+	struct xbdev_channel *ch = xu_container_of(msg, struct xbdev_channel, done_msg);
+	struct xbdev_io *io = ch->done_first;
+	uint64_t now_ticks = xu_ticks();
+
+	ch->done_first = NULL;
+	ch->done_end = &ch->done_first;
+	while (io != NULL) {
+		struct xbdev_io *next = io->next_io;
+
+		if (io->origin == XBDEV__FROM_CALLER) {
+			xbdev__io_finish(io->ch, io, io->status, now_ticks);
+		} else {
+			xbdev_io_complete(io, io->status);
+		}
+		io = next;
+	}
+}
+
+void xbdev_io_complete_later(struct xbdev_io *io, int status)
+{
+	struct xbdev_channel *ch = io->ch;
+
+	if (io->origin == XBDEV__FROM_FORWARDER) {
+		ch = ch->twin;
+	}
+	io->status = status;
+	io->next_io = NULL;
+	if (ch->done_first == NULL) {
+		ch->done_msg.fn = on_done;
+		xr_msg_defer(ch->reactor, &ch->done_msg);
+	}
+	*ch->done_end = io;
+	ch->done_end = &io->next_io;
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One I/O. The caller owns the structure (usually inside a larger one), fills the first part,
+ * submits it on a channel and gets it back in `cb`; nothing is allocated on the way. Layers that
+ * turn one I/O into several own their children in the same manner.
+ *
+ * Contract (docs/architecture.md): offsets and lengths are bytes and multiples of the block size;
+ * 0 or -errno for the whole of it, never a part; submit returns 0 and `cb` runs exactly once,
+ * later, on the channel's reactor; or -errno and it never runs. Any buffer alignment is accepted
+ * (an unaligned one is bounced and counted). Buffers and iov are borrowed until `cb`.
+ */
+#ifndef XBDEV_CORE_IO_H
+#define XBDEV_CORE_IO_H
+
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "lib/reactor/reactor.h"
+
+struct xbdev_channel;
+struct xbdev_relay;
+
+enum xbdev_op {
+	XBDEV_OP_READ = 0,
+	XBDEV_OP_WRITE = 1,
+	XBDEV_OP_FLUSH = 2,        /* no range: all writes completed before, of every channel */
+	XBDEV_OP_DISCARD = 3,      /* frees space; the range reads as zeroes afterwards */
+	XBDEV_OP_WRITE_ZEROES = 4, /* the range reads as zeroes and stays allocated */
+	XBDEV_OP_COMPARE = 5,      /* -EBADE when the device holds something else */
+	XBDEV_NR_OPS
+};
+
+/* For WRITE and WRITE_ZEROES: on stable media before completion. */
+#define XBDEV_IO_FUA       0x01u
+/* For WRITE_ZEROES: the space may be freed. */
+#define XBDEV_IO_MAY_UNMAP 0x02u
+
+/* Bytes that the driver of the channel may use in an I/O while it has it. */
+#define XBDEV_IO_DRIVER_BYTES 128u
+
+struct xbdev_io {
+	/* Set by the caller. */
+	struct xbdev_channel *ch;
+	void (*cb)(struct xbdev_io *io, int status);
+	void *cb_arg;
+	const struct iovec *iov; /* for READ, WRITE, COMPARE: `len` bytes in all */
+	uint32_t nr_iov;
+	uint8_t op;    /* enum xbdev_op */
+	uint8_t flags; /* XBDEV_IO_… */
+
+	/* The core's from here on. */
+	uint8_t origin;
+	uint8_t is_complete_later;
+	uint64_t offset; /* set by the caller */
+	uint64_t len;    /* set by the caller; 0 for FLUSH */
+	uint64_t submit_ticks;
+	int status;
+	struct xbdev_relay *relay;
+	struct xbdev_io *next_io;
+	struct xr_msg msg;
+
+	_Alignas(16) char driver[XBDEV_IO_DRIVER_BYTES];
+};
+
+/* The driver's part of an I/O as its own type, checked for size. */
+#define xbdev_io_driver(io, type)                                                                  \
+	({                                                                                         \
+		_Static_assert(sizeof(type) <= XBDEV_IO_DRIVER_BYTES, "driver part too large");    \
+		(type *)(void *)(io)->driver;                                                      \
+	})
+#define xbdev_io_of_driver(ptr) xu_container_of((char *)(ptr), struct xbdev_io, driver[0])
+
+/*
+ * Submits on the channel's reactor. -EINVAL: unaligned or out of range; -EROFS; -ENODEV: the
+ * device has been removed; -EOPNOTSUPP: DISCARD where the device has none. Beyond the channel's
+ * depth the I/O waits its turn.
+ */
+int xbdev_io_submit(struct xbdev_io *io);
+
+/* For drivers: ends an I/O that submit() was given, from an event (not within submit()). */
+void xbdev_io_complete(struct xbdev_io *io, int status);
+/* For drivers: the same from within submit(); the callback runs in the reactor's next round. */
+void xbdev_io_complete_later(struct xbdev_io *io, int status);
+
+const char *xbdev_op_name(enum xbdev_op op);
+
+#endif

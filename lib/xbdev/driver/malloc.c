@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The malloc driver: a device in memory, from huge pages when there are any. A transfer is a
+ * memcpy within submit. Every reactor reaches the memory directly; two I/Os that overlap while both
+ * are in flight leave either's data, as on a disk. Its content ends with the process.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/util/buf.h"
+#include "lib/xbdev/driver/driver.h"
+
+/* One piece of a large discard, so that it does not hold up the reactor (about 20 us). */
+#define ZERO_PIECE_BYTES (256u << 10)
+
+struct malloc_opts {
+	const char *name;
+	uint64_t size;
+	uint64_t num_blocks;
+	uint32_t block_size;
+	struct xu_uuid uuid;
+};
+
+struct malloc_device {
+	struct xbdev_device dev;
+	char *memory;
+	uint64_t size_bytes;
+};
+
+static void malloc_submit(struct xbdev_channel *ch, struct xbdev_io *io)
+{
+	char *at = xu_container_of(ch->dev, struct malloc_device, dev)->memory + io->offset;
+
+	switch ((enum xbdev_op)io->op) {
+	case XBDEV_OP_READ:
+		for (uint32_t i = 0; i < io->nr_iov; i++) {
+			memcpy(io->iov[i].iov_base, at, io->iov[i].iov_len);
+			at += io->iov[i].iov_len;
+		}
+		break;
+	case XBDEV_OP_WRITE:
+		for (uint32_t i = 0; i < io->nr_iov; i++) {
+			memcpy(at, io->iov[i].iov_base, io->iov[i].iov_len);
+			at += io->iov[i].iov_len;
+		}
+		break;
+	case XBDEV_OP_DISCARD:
+	case XBDEV_OP_WRITE_ZEROES:
+		memset(at, 0, io->len);
+		break;
+	default:
+		break; /* FLUSH: memory is as stable as it gets */
+	}
+	xbdev_io_complete_later(io, 0);
+}
+
+static void malloc_destroy(struct xbdev_device *dev)
+{
+	struct malloc_device *mem = xu_container_of(dev, struct malloc_device, dev);
+
+	xu_buf_free(mem->memory, mem->size_bytes);
+	free(mem);
+}
+
+static json_t *malloc_config(const struct xbdev_device *dev)
+{
+	json_t *config = xbdev__config_common(dev);
+
+	json_object_set_new(config, "size", json_integer((json_int_t)xbdev_device_size_bytes(dev)));
+	json_object_set_new(config, "block_size", json_integer(dev->limits.block_size));
+	return config;
+}
+
+static const struct xbdev_device_ops malloc_ops = {
+	.submit = malloc_submit,
+	.destroy = malloc_destroy,
+	.config = malloc_config,
+};
+
+static void malloc_create(
+	struct xbdev_ctx *ctx, const void *opts_ptr, xbdev_created_fn done, void *arg)
+{
+	const struct malloc_opts *opts = opts_ptr;
+	uint64_t nr_blocks =
+		opts->num_blocks != 0 ? opts->num_blocks : opts->size / opts->block_size;
+	struct malloc_device *mem = calloc(1, sizeof(*mem));
+	struct xu_error err = {0};
+
+	if (mem == NULL) {
+		xu_error_set_errno(&err, -ENOMEM, "making malloc device '%s'", opts->name);
+		done(arg, NULL, &err);
+		return;
+	}
+	mem->size_bytes = nr_blocks * opts->block_size;
+	mem->dev = (struct xbdev_device){
+		.driver = "malloc",
+		.product = "memory device",
+		.ops = &malloc_ops,
+		.uuid = opts->uuid,
+		.limits =
+			{
+				.block_size = opts->block_size,
+				.buf_align = 1,
+				.max_transfer = 1u << 20,
+				.max_iov = UINT32_MAX,
+				.max_zeroes = ZERO_PIECE_BYTES,
+				.discard_granularity = opts->block_size,
+				.queue_depth = XBDEV__QUEUE_DEPTH,
+			},
+		.ops_mask = (1u << XBDEV_OP_READ) | (1u << XBDEV_OP_WRITE) |
+			(1u << XBDEV_OP_FLUSH) | (1u << XBDEV_OP_DISCARD) |
+			(1u << XBDEV_OP_WRITE_ZEROES),
+		.has_fua = true,
+		.is_multi_reactor = true,
+		.numa_node = -1,
+	};
+	atomic_init(&mem->dev.nr_blocks, nr_blocks);
+	xbdev__set_name(&mem->dev, opts->name);
+	mem->memory = nr_blocks != 0 ? xu_buf_alloc(mem->size_bytes) : NULL;
+	if (nr_blocks != 0 && mem->memory == NULL) {
+		xu_error_set(&err, -ENOMEM, "there are no %llu bytes of memory for device '%s'",
+			(unsigned long long)mem->size_bytes, opts->name);
+	} else {
+		xbdev_device_register(ctx, &mem->dev, &err);
+	}
+	if (err.code != 0) {
+		xu_buf_free(mem->memory, mem->size_bytes);
+		free(mem);
+		mem = NULL;
+	}
+	done(arg, mem != NULL ? &mem->dev : NULL, &err);
+}
+
+static const struct xu_param malloc_params[] = {
+	{"name", XU_PARAM_STRING, offsetof(struct malloc_opts, name), .is_required = true,
+		.help = "name of the device"},
+	{"size", XU_PARAM_SIZE, offsetof(struct malloc_opts, size), .max = 1ull << 46,
+		.help = "size in bytes, or text such as \"64MiB\""},
+	{"num_blocks", XU_PARAM_U64, offsetof(struct malloc_opts, num_blocks), .max = 1ull << 34,
+		.help = "size in blocks, instead of size"},
+	{"block_size", XU_PARAM_U32, offsetof(struct malloc_opts, block_size), .min = 512,
+		.max = 4096, .help = "512 or 4096 (default 512)"},
+	{"uuid", XU_PARAM_UUID, offsetof(struct malloc_opts, uuid),
+		.help = "identity (default: a new one)"},
+	{0},
+};
+
+static const struct malloc_opts malloc_defaults = {.block_size = 512};
+
+const struct xbdev_driver xbdev__driver_malloc = {
+	.name = "malloc",
+	.help = "a device in memory; its content ends with the process",
+	.params = malloc_params,
+	.opts_bytes = sizeof(struct malloc_opts),
+	.defaults = &malloc_defaults,
+	.create = malloc_create,
+};

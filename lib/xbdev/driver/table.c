@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The table of drivers, and the making of a device from JSON through it. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/xbdev/driver/driver.h"
+
+const struct xbdev_driver *const xbdev_drivers[] = {
+	&xbdev__driver_null,
+	&xbdev__driver_malloc,
+	&xbdev__driver_file,
+	NULL,
+};
+
+const struct xbdev_driver *xbdev_driver_find(const char *name)
+{
+	for (size_t i = 0; xbdev_drivers[i] != NULL; i++) {
+		const struct xbdev_driver *driver = xbdev_drivers[i];
+
+		if (strcmp(driver->name, name) == 0 ||
+			(driver->alias != NULL && strcmp(driver->alias, name) == 0)) {
+			return driver;
+		}
+	}
+	return NULL;
+}
+
+void xbdev_device_create(struct xbdev_ctx *ctx, const struct xbdev_driver *driver, json_t *params,
+	char path[XU_PARAM_PATH_SIZE], xbdev_created_fn done, void *arg)
+{
+	void *opts = malloc(driver->opts_bytes);
+	struct xu_error err = {0};
+	int rc;
+
+	if (opts == NULL) {
+		xu_error_set_errno(&err, -ENOMEM, "making a %s device", driver->name);
+		done(arg, NULL, &err);
+		return;
+	}
+	memcpy(opts, driver->defaults, driver->opts_bytes);
+	rc = xu_params_parse(driver->params, opts, params, path, &err);
+	if (rc == 0) {
+		driver->create(ctx, opts, done, arg);
+	} else {
+		done(arg, NULL, &err);
+	}
+	free(opts);
+}
+
+void xbdev__set_name(struct xbdev_device *dev, const char *name)
+{
+	size_t len = strnlen(name, XBDEV_NAME_SIZE);
+
+	memcpy(dev->name, name, len);
+}
+
+json_t *xbdev__config_common(const struct xbdev_device *dev)
+{
+	char uuid[XU_UUID_TEXT_SIZE];
+
+	xu_uuid_format(&dev->uuid, uuid);
+	return json_pack("{s:s, s:s, s:s}", "driver", dev->driver, "name", dev->name, "uuid", uuid);
+}
