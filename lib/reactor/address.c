@@ -34,12 +34,13 @@ int xr_address_format(
 
 	if (addr->ss_family == AF_INET) {
 		*ret_port = ntohs(v4->sin_port);
-		return inet_ntop(AF_INET, &v4->sin_addr, text, XR_ADDRESS_SIZE) != NULL ? 0 : -errno;
+		return inet_ntop(AF_INET, &v4->sin_addr, text, XR_ADDRESS_SIZE) != NULL ? 0
+											: -errno;
 	}
 	if (addr->ss_family == AF_INET6) {
 		*ret_port = ntohs(v6->sin6_port);
 		return inet_ntop(AF_INET6, &v6->sin6_addr, text, XR_ADDRESS_SIZE) != NULL ? 0
-											   : -errno;
+											  : -errno;
 	}
 	return -EAFNOSUPPORT;
 }

@@ -252,8 +252,8 @@ static bool linux_file_can(const struct xr_platform *platform, int fd, int fallo
 	return true;
 }
 
-static int linux_file_discard(const struct xr_platform *platform, int fd, uint64_t offset,
-	uint64_t len, bool is_zero)
+static int linux_file_discard(
+	const struct xr_platform *platform, int fd, uint64_t offset, uint64_t len, bool is_zero)
 {
 	uint64_t range[2] = {offset, len};
 
@@ -277,8 +277,8 @@ static int linux_tcp_socket(const struct xr_platform *platform, const char *addr
 	return fd < 0 ? -errno : fd;
 }
 
-static int linux_tcp_listen(const struct xr_platform *platform, const struct xr_listen_opts *opts,
-	struct xu_error *err)
+static int linux_tcp_listen(
+	const struct xr_platform *platform, const struct xr_listen_opts *opts, struct xu_error *err)
 {
 	struct sockaddr_storage addr;
 	int one = 1, len, fd, rc;

@@ -52,7 +52,8 @@ struct xr_ring_ops {
 	void (*submit)(void *ring, struct xr_op *op);
 	void (*cancel)(void *ring, struct xr_op *op);
 	/* Gives what is queued to the kernel, calls back what has completed, and returns how many
-	 * did. Sleeps up to timeout_ns (UINT64_MAX: no limit) when nothing has; wake() ends that. */
+	 * did. Sleeps up to timeout_ns (UINT64_MAX: no limit) when nothing has; wake() ends that.
+	 */
 	uint32_t (*run)(void *ring, uint64_t timeout_ns);
 	/* Cheap look: is there anything for run() to do? */
 	bool (*has_events)(void *ring);

@@ -243,8 +243,7 @@ static uint32_t run_pollers(struct xr_reactor *r, uint64_t *deadline_ns)
 	uint32_t count = 0;
 
 	for (r->poller_next = r->pollers.next; r->poller_next != &r->pollers;) {
-		struct xr_poller *poller =
-			xu_list_entry(r->poller_next, struct xr_poller, link);
+		struct xr_poller *poller = xu_list_entry(r->poller_next, struct xr_poller, link);
 		uint64_t when_ns;
 
 		r->poller_next = r->poller_next->next;

@@ -99,7 +99,7 @@ void xr_op_cancel(struct xr_reactor *reactor, struct xr_op *op);
 
 struct xr_timer {
 	void (*fn)(struct xr_timer *timer);
-	uint64_t deadline_ns; /* on the reactor's clock */
+	uint64_t deadline_ns;                       /* on the reactor's clock */
 	struct xr_timer *child, *next, **prev_next; /* pairing heap; prev_next is NULL when idle */
 };
 
@@ -114,8 +114,8 @@ static inline bool xr_timer_is_running(const struct xr_timer *timer)
 
 /* ---- pollers ---- */
 
-#define XR_IDLE     UINT64_MAX
-#define XR_BUSY     0u
+#define XR_IDLE UINT64_MAX
+#define XR_BUSY 0u
 
 /* Called in every round. `fn` returns XR_BUSY when it did something (or must be asked again at
  * once), XR_IDLE, or the clock time in ns at which it wants to be asked again. */
@@ -146,11 +146,11 @@ void xr_work_submit(struct xr_reactor *reactor, struct xr_work *work);
 struct xr_reactor_opts {
 	const struct xr_platform *platform; /* NULL: xr_platform_linux() */
 	struct xu_logger *log;
-	uint32_t index;           /* its number in the context, from 0 */
-	int cpu;                  /* pin the thread to this CPU; -1: do not pin */
-	uint32_t ring_entries;    /* submission queue entries; 0: 256 */
-	uint64_t spin_max_ns;     /* longest spin before sleeping; 0: never spin */
-	size_t buf_limit_bytes;   /* bound of the buffer pool; 0: 64 MiB */
+	uint32_t index;         /* its number in the context, from 0 */
+	int cpu;                /* pin the thread to this CPU; -1: do not pin */
+	uint32_t ring_entries;  /* submission queue entries; 0: 256 */
+	uint64_t spin_max_ns;   /* longest spin before sleeping; 0: never spin */
+	size_t buf_limit_bytes; /* bound of the buffer pool; 0: 64 MiB */
 };
 
 #define XR_SPIN_MAX_NS_DEFAULT 20000ull
@@ -159,13 +159,13 @@ struct xr_reactor_stats {
 	uint64_t nr_rounds;
 	uint64_t nr_busy_rounds;
 	uint64_t nr_sleeps;
-	uint64_t nr_wakeups;   /* sleeps ended by another thread's message */
-	uint64_t nr_spins;     /* times it began to spin */
-	uint64_t nr_spin_hits; /* spins that ended in work */
-	uint64_t spin_ns;      /* time spent spinning */
+	uint64_t nr_wakeups;    /* sleeps ended by another thread's message */
+	uint64_t nr_spins;      /* times it began to spin */
+	uint64_t nr_spin_hits;  /* spins that ended in work */
+	uint64_t spin_ns;       /* time spent spinning */
 	uint64_t spin_limit_ns; /* the spin it would do now */
-	uint64_t busy_ns;      /* time in rounds that did something */
-	uint64_t nr_ops;       /* operations given to the kernel */
+	uint64_t busy_ns;       /* time in rounds that did something */
+	uint64_t nr_ops;        /* operations given to the kernel */
 	uint64_t nr_messages;
 };
 

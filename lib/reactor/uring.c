@@ -61,8 +61,8 @@ static void prep_socket(struct io_uring_sqe *sqe, struct xr_op *op)
 		memset(op->msg, 0, sizeof(*op->msg));
 		op->msg->msg_iov = (struct iovec *)op->iov;
 		op->msg->msg_iovlen = op->nr_iov;
-		io_uring_prep_rw(
-			is_recv ? IORING_OP_RECVMSG : IORING_OP_SENDMSG, sqe, op->fd, op->msg, 1, 0);
+		io_uring_prep_rw(is_recv ? IORING_OP_RECVMSG : IORING_OP_SENDMSG, sqe, op->fd,
+			op->msg, 1, 0);
 	}
 	sqe->msg_flags = is_recv ? 0 : MSG_NOSIGNAL | MSG_WAITALL;
 }
@@ -75,12 +75,11 @@ static void prep(struct io_uring_sqe *sqe, struct xr_op *op)
 		prep_rw(sqe, op);
 		break;
 	case XR_OP_FSYNC:
-		io_uring_prep_fsync(sqe, op->fd,
-			(op->flags & XR_OP_DATASYNC) ? IORING_FSYNC_DATASYNC : 0);
+		io_uring_prep_fsync(
+			sqe, op->fd, (op->flags & XR_OP_DATASYNC) ? IORING_FSYNC_DATASYNC : 0);
 		break;
 	case XR_OP_FALLOCATE:
-		io_uring_prep_fallocate(
-			sqe, op->fd, op->mode, (off_t)op->offset, (off_t)op->len);
+		io_uring_prep_fallocate(sqe, op->fd, op->mode, (off_t)op->offset, (off_t)op->len);
 		break;
 	case XR_OP_RECV:
 	case XR_OP_SEND:
@@ -171,8 +170,8 @@ static void arm_wake(struct uring *u)
 static bool has_kernel_events(struct uring *u)
 {
 	return io_uring_cq_ready(&u->ring) != 0 ||
-		(__atomic_load_n(u->ring.sq.kflags, __ATOMIC_RELAXED) &
-			(IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN)) != 0;
+	       (__atomic_load_n(u->ring.sq.kflags, __ATOMIC_RELAXED) &
+		       (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN)) != 0;
 }
 
 static bool uring_has_events(void *ring)
@@ -284,12 +283,10 @@ static int setup(struct uring *u, uint32_t entries)
 		const char *name;
 		uint32_t flags;
 	} steps[] = {
-		{"defer-taskrun",
-			IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-				IORING_SETUP_TASKRUN_FLAG},
-		{"single-issuer",
-			IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN |
-				IORING_SETUP_TASKRUN_FLAG},
+		{"defer-taskrun", IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+					  IORING_SETUP_TASKRUN_FLAG},
+		{"single-issuer", IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN |
+					  IORING_SETUP_TASKRUN_FLAG},
 		{"coop-taskrun", IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG},
 		{"plain", 0},
 	};

@@ -14,7 +14,7 @@ struct xu_list {
 	struct xu_list *prev;
 };
 
-#define xu_container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define xu_container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 static inline void xu_list_init(struct xu_list *list)
 {

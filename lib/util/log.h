@@ -29,13 +29,14 @@ struct xu_log_opts {
 	enum xu_log_level level;
 	enum xu_log_target target;
 	enum xu_log_format format;
-	const char *path;          /* for XU_LOG_TO_FILE */
-	uint64_t rotate_bytes;     /* rename to path.1, path.2 … past this size; 0: never */
-	uint32_t rotate_keep;      /* how many old files are kept */
-	const char *ident;         /* program name in text and syslog lines */
+	const char *path;      /* for XU_LOG_TO_FILE */
+	uint64_t rotate_bytes; /* rename to path.1, path.2 … past this size; 0: never */
+	uint32_t rotate_keep;  /* how many old files are kept */
+	const char *ident;     /* program name in text and syslog lines */
 };
 
-/* Takes nothing of `opts` beyond the call. -errno with a sentence when the file cannot be opened. */
+/* Takes nothing of `opts` beyond the call. -errno with a sentence when the file cannot be opened.
+ */
 int xu_logger_new(const struct xu_log_opts *opts, struct xu_logger **ret_log, struct xu_error *err);
 void xu_logger_free(struct xu_logger *log); /* NULL is fine */
 

@@ -30,8 +30,8 @@ static int reject(
 	char text[VALUE_TEXT_SIZE];
 
 	value_text(value, text);
-	return xu_error_set(err, -EINVAL, "%s: %s is not accepted; it takes %s", param->name, text,
-		accepted);
+	return xu_error_set(
+		err, -EINVAL, "%s: %s is not accepted; it takes %s", param->name, text, accepted);
 }
 
 static int parse_number(
@@ -47,7 +47,7 @@ static int parse_number(
 	if (json_is_integer(value) && json_integer_value(value) >= 0) {
 		number = (uint64_t)json_integer_value(value);
 	} else if (param->type != XU_PARAM_SIZE || !json_is_string(value) ||
-		xu_size_parse(json_string_value(value), &number) != 0) {
+		   xu_size_parse(json_string_value(value), &number) != 0) {
 		return reject(param, value, accepted, err);
 	}
 	if (number < param->min || number > max) {
@@ -170,8 +170,8 @@ int xu_params_parse(const struct xu_param *params, void *opts, json_t *object,
 	path[0] = '\0';
 	for (param = params; param->name != NULL; param++) {
 		if (param->is_required && json_object_get(object, param->name) == NULL) {
-			return xu_error_set(err, -EINVAL, "'%s' is missing: %s", param->name,
-				param->help);
+			return xu_error_set(
+				err, -EINVAL, "'%s' is missing: %s", param->name, param->help);
 		}
 	}
 	return 0;

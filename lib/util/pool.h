@@ -38,7 +38,7 @@ static inline void xu_pool_put(struct xu_pool *pool, void *object)
 static inline uint32_t xu_pool_index(const struct xu_pool *pool, const void *object)
 {
 	return (uint32_t)(((const char *)object - (const char *)pool->memory) /
-		(ptrdiff_t)pool->object_bytes);
+			  (ptrdiff_t)pool->object_bytes);
 }
 
 static inline void *xu_pool_object(const struct xu_pool *pool, uint32_t index)

@@ -17,7 +17,8 @@ struct xu_uuid {
 /* A version 4 UUID from `rnd`. */
 struct xu_uuid xu_uuid_random(struct xu_random *rnd);
 
-/* Parses the 36-character form, either case. -EINVAL (and *ret_uuid untouched) for anything else. */
+/* Parses the 36-character form, either case. -EINVAL (and *ret_uuid untouched) for anything else.
+ */
 int xu_uuid_parse(const char *text, struct xu_uuid *ret_uuid);
 
 /* Writes the lower-case 36-character form and a NUL. */

@@ -15,8 +15,8 @@
 int xbdev__channel_new(struct xbdev_device *dev, struct xr_reactor *reactor, bool is_writable,
 	struct xbdev_channel **ret_ch)
 {
-	struct xbdev_channel *ch = aligned_alloc(XU_CACHE_LINE,
-		(sizeof(*ch) + XU_CACHE_LINE - 1) / XU_CACHE_LINE * XU_CACHE_LINE);
+	struct xbdev_channel *ch = aligned_alloc(
+		XU_CACHE_LINE, (sizeof(*ch) + XU_CACHE_LINE - 1) / XU_CACHE_LINE * XU_CACHE_LINE);
 	int rc = -ENOMEM;
 
 	if (ch == NULL) {

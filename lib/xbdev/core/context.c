@@ -140,8 +140,8 @@ static void on_hop(struct xr_msg *msg)
 		return;
 	}
 	hop->fn(hop, hop->ctx->reactors[index]);
-	xr_msg_send(hop->ctx->reactors[hop->next < hop->ctx->nr_reactors ? hop->next : 0],
-		&hop->msg);
+	xr_msg_send(
+		hop->ctx->reactors[hop->next < hop->ctx->nr_reactors ? hop->next : 0], &hop->msg);
 }
 
 void xbdev_hop_start(struct xbdev_hop *hop, struct xbdev_ctx *ctx)

@@ -31,8 +31,8 @@ static int check_name(const char *name, struct xu_error *err)
 
 	if (len == 0 || len >= XBDEV_NAME_SIZE) {
 		return xu_error_set(err, -EINVAL,
-			"a device name has 1 to %u characters, this one has %s", XBDEV_NAME_SIZE - 1,
-			len == 0 ? "none" : "more");
+			"a device name has 1 to %u characters, this one has %s",
+			XBDEV_NAME_SIZE - 1, len == 0 ? "none" : "more");
 	}
 	for (size_t i = 0; i < len; i++) {
 		if (name[i] <= ' ' || name[i] > '~') {
@@ -194,8 +194,8 @@ int xbdev_desc_open(struct xbdev_ctx *ctx, const char *name, bool is_writable,
 			err, -EROFS, "device '%s' is read-only; open it for reading", name);
 	}
 	if (is_writable && dev->claim != NULL) {
-		return xu_error_set(err, -EBUSY, "device '%s' is in use by %s; release it there first",
-			name, dev->claim_by);
+		return xu_error_set(err, -EBUSY,
+			"device '%s' is in use by %s; release it there first", name, dev->claim_by);
 	}
 	desc = calloc(1, sizeof(*desc));
 	if (desc == NULL) {
@@ -216,8 +216,9 @@ int xbdev_desc_claim(struct xbdev_desc *desc, const char *by, struct xu_error *e
 	struct xu_list *node;
 
 	if (dev->claim != NULL) {
-		return xu_error_set(err, -EBUSY, "device '%s' is in use by %s; release it there first",
-			dev->name, dev->claim_by);
+		return xu_error_set(err, -EBUSY,
+			"device '%s' is in use by %s; release it there first", dev->name,
+			dev->claim_by);
 	}
 	xu_list_for_each (node, &dev->descs) {
 		struct xbdev_desc *other = xu_list_entry(node, struct xbdev_desc, link);

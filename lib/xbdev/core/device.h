@@ -49,11 +49,11 @@ struct xbdev_op_stats {
 
 struct xbdev_stats {
 	struct xbdev_op_stats ops[XBDEV_NR_OPS];
-	uint64_t nr_bounced;     /* transfers copied because of their buffers' alignment */
-	uint64_t nr_split;       /* I/Os larger than the driver takes */
-	uint32_t queue_depth;    /* in flight when asked */
+	uint64_t nr_bounced;  /* transfers copied because of their buffers' alignment */
+	uint64_t nr_split;    /* I/Os larger than the driver takes */
+	uint32_t queue_depth; /* in flight when asked */
 	uint32_t queue_depth_max;
-	uint64_t nr_waited;      /* I/Os that waited for a place in the queue */
+	uint64_t nr_waited; /* I/Os that waited for a place in the queue */
 };
 
 /* What a driver does. All but `submit` and `destroy` may be NULL. */
@@ -84,7 +84,7 @@ enum xbdev_device_state { XBDEV_DEVICE_READY, XBDEV_DEVICE_REMOVING };
 struct xbdev_device {
 	/* Set by the driver before xbdev_device_register(). */
 	char name[XBDEV_NAME_SIZE];
-	const char *driver; /* its name in the driver table; static */
+	const char *driver;  /* its name in the driver table; static */
 	const char *product; /* for people; static */
 	const struct xbdev_device_ops *ops;
 	struct xu_uuid uuid; /* null: one is made */
@@ -96,7 +96,7 @@ struct xbdev_device {
 	bool is_read_only;
 	bool is_rotational;
 	bool is_multi_reactor;
-	bool is_remote; /* never examined for metadata unless asked */
+	bool is_remote;    /* never examined for metadata unless asked */
 	int32_t numa_node; /* -1: unknown */
 
 	/* The core's. */
@@ -107,7 +107,7 @@ struct xbdev_device {
 	struct xu_list descs;
 	struct xbdev_desc *claim; /* NULL: free */
 	const char *claim_by;
-	struct xu_list *channels;      /* per reactor; each list is its reactor's */
+	struct xu_list *channels; /* per reactor; each list is its reactor's */
 	_Atomic uint32_t nr_channels;
 	_Atomic bool is_check_sent;
 	struct xr_msg check_msg;
@@ -124,8 +124,7 @@ struct xbdev_device {
  * Adds the device to the graph; from then on it can be opened. The device must stay until
  * ops->destroy. -EEXIST when the name is taken, -EINVAL for a bad name or bad limits.
  */
-int xbdev_device_register(
-	struct xbdev_ctx *ctx, struct xbdev_device *dev, struct xu_error *err);
+int xbdev_device_register(struct xbdev_ctx *ctx, struct xbdev_device *dev, struct xu_error *err);
 
 /* Tells the new size to every opener. */
 void xbdev_device_set_size(struct xbdev_device *dev, uint64_t nr_blocks);

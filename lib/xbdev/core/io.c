@@ -77,8 +77,8 @@ static bool needs_relay(const struct xbdev_channel *ch, const struct xbdev_io *i
 	case XBDEV_OP_WRITE:
 	case XBDEV_OP_COMPARE:
 		return io->len > limits->max_transfer || io->nr_iov > limits->max_iov ||
-			(limits->buf_align > 1 && !is_aligned(io, limits->buf_align)) ||
-			(io->op == XBDEV_OP_WRITE && (io->flags & XBDEV_IO_FUA) && !dev->has_fua);
+		       (limits->buf_align > 1 && !is_aligned(io, limits->buf_align)) ||
+		       (io->op == XBDEV_OP_WRITE && (io->flags & XBDEV_IO_FUA) && !dev->has_fua);
 	case XBDEV_OP_DISCARD:
 	case XBDEV_OP_WRITE_ZEROES:
 		return io->len > limits->max_zeroes || (io->flags & XBDEV_IO_FUA);
@@ -155,8 +155,7 @@ void xbdev__io_start_waiting(struct xbdev_channel *ch)
 	}
 }
 
-void xbdev__io_finish(
-	struct xbdev_channel *ch, struct xbdev_io *io, int status, uint64_t now_ticks)
+void xbdev__io_finish(struct xbdev_channel *ch, struct xbdev_io *io, int status, uint64_t now_ticks)
 {
 	struct xbdev_op_stats *stats = &ch->stats->ops[io->op];
 

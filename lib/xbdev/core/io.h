@@ -31,7 +31,7 @@ enum xbdev_op {
 };
 
 /* For WRITE and WRITE_ZEROES: on stable media before completion. */
-#define XBDEV_IO_FUA       0x01u
+#define XBDEV_IO_FUA 0x01u
 /* For WRITE_ZEROES: the space may be freed. */
 #define XBDEV_IO_MAY_UNMAP 0x02u
 

@@ -70,8 +70,8 @@ static void cursor_advance(struct cursor *cursor, const struct iovec *iov, size_
 enum copy_kind { COPY_OUT_OF_IOV, COPY_INTO_IOV, COPY_COMPARE };
 
 /* Walks `len` bytes of the buffers beside the flat memory `flat`; -EBADE when a compare differs. */
-static int walk(const struct iovec *iov, struct cursor at, char *flat, size_t len,
-	enum copy_kind kind)
+static int walk(
+	const struct iovec *iov, struct cursor at, char *flat, size_t len, enum copy_kind kind)
 {
 	while (len != 0) {
 		char *base = (char *)iov[at.index].iov_base + at.skip;

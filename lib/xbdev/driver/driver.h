@@ -23,8 +23,7 @@ struct xbdev_driver {
 	const void *defaults; /* opts_bytes */
 	/* Makes a device; borrows opts during the call only. Calls `done` once, maybe before it
 	 * returns. On the control reactor. */
-	void (*create)(
-		struct xbdev_ctx *ctx, const void *opts, xbdev_created_fn done, void *arg);
+	void (*create)(struct xbdev_ctx *ctx, const void *opts, xbdev_created_fn done, void *arg);
 };
 
 /* All drivers, ends with NULL. */

@@ -156,9 +156,9 @@ static void file_submit(struct xbdev_channel *ch, struct xbdev_io *io)
 		op->opcode = XR_OP_FALLOCATE;
 		op->len = io->len;
 		op->mode = io->op == XBDEV_OP_DISCARD || !file->can_zero ||
-				((io->flags & XBDEV_IO_MAY_UNMAP) && file->can_punch)
-			? PUNCH_MODE
-			: ZERO_MODE;
+					   ((io->flags & XBDEV_IO_MAY_UNMAP) && file->can_punch)
+				   ? PUNCH_MODE
+				   : ZERO_MODE;
 		break;
 	default:
 		xbdev_io_complete_later(io, -EOPNOTSUPP);
@@ -254,8 +254,8 @@ static void file_resize(struct xbdev_device *dev, uint64_t size_bytes,
 			(unsigned long long)size_bytes, dev->limits.block_size);
 	} else if (size_bytes != 0 && size_bytes < xbdev_device_size_bytes(dev)) {
 		xu_error_set(&err, -EINVAL,
-			"device '%s' has %llu bytes; shrinking it to %llu would lose data", dev->name,
-			(unsigned long long)xbdev_device_size_bytes(dev),
+			"device '%s' has %llu bytes; shrinking it to %llu would lose data",
+			dev->name, (unsigned long long)xbdev_device_size_bytes(dev),
 			(unsigned long long)size_bytes);
 	} else if (size_bytes != 0 && (file->info.is_block_device || dev->is_read_only)) {
 		xu_error_set(&err, -EINVAL, "%s is %s; it cannot be resized from here", file->path,
@@ -315,8 +315,10 @@ static void create_work(struct xr_work *work)
 		}
 	}
 	if (file->info.is_block_device && block_size != 0 && block_size < file->info.block_size) {
-		xu_error_set(&file->err, -EINVAL, "%s has blocks of %u bytes; block_size %u is too "
-			"small", file->path, file->info.block_size, block_size);
+		xu_error_set(&file->err, -EINVAL,
+			"%s has blocks of %u bytes; block_size %u is too "
+			"small",
+			file->path, file->info.block_size, block_size);
 	}
 	file->can_punch = platform->file_can(platform, file->fd, PUNCH_MODE);
 	file->can_zero = platform->file_can(platform, file->fd, ZERO_MODE);

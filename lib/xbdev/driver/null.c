@@ -102,8 +102,8 @@ static void null_create(
 				.queue_depth = XBDEV__QUEUE_DEPTH,
 			},
 		.ops_mask = (1u << XBDEV_OP_READ) | (1u << XBDEV_OP_WRITE) |
-			(1u << XBDEV_OP_FLUSH) | (1u << XBDEV_OP_DISCARD) |
-			(1u << XBDEV_OP_WRITE_ZEROES),
+			    (1u << XBDEV_OP_FLUSH) | (1u << XBDEV_OP_DISCARD) |
+			    (1u << XBDEV_OP_WRITE_ZEROES),
 		.has_fua = true,
 		.is_multi_reactor = true,
 		.numa_node = -1,

@@ -68,8 +68,7 @@ int xnvmf_subsystem_add(struct xnvmf_target *target, const struct xnvmf_subsyste
 	struct xnvmf_subsystem **ret_subsystem, struct xu_error *err);
 
 /* Ends its connections, takes its namespaces and listeners away; then `cb` with its memory gone. */
-void xnvmf_subsystem_remove(
-	struct xnvmf_subsystem *subsystem, void (*cb)(void *arg), void *arg);
+void xnvmf_subsystem_remove(struct xnvmf_subsystem *subsystem, void (*cb)(void *arg), void *arg);
 
 struct xnvmf_subsystem *xnvmf_subsystem_find(struct xnvmf_target *target, const char *nqn);
 /* The next in order of creation; NULL starts and ends. */
