@@ -45,7 +45,7 @@ struct region {
 	unsigned char *base; /* aligned to the largest class, so a block's buddy is offset ^ size */
 	size_t bytes;
 	struct block *free_blocks[XU_BUF_NR_CLASSES];
-	uint8_t first_of[]; /* per 4 KiB: the class of the free block that begins here, or 0 */
+	uint8_t first_of[]; /* per 4 KiB: the order of the free block that begins here, or 0 */
 };
 
 static size_t round_up(size_t size, size_t align)
@@ -77,28 +77,51 @@ static void *reserve_addresses(size_t bytes, size_t align)
 }
 
 /*
- * Puts zeroed memory behind reserved addresses. The huge pages are touched at once: when another
+ * Zeroed huge pages, somewhere; NULL when there are none. They are touched at once: when another
  * control group or node has taken them, that must be an answer here and not a SIGBUS later.
  */
-static bool commit_memory(void *base, size_t bytes)
+static void *map_huge_pages(size_t bytes)
 {
-	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+	void *start = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
 
-	if (bytes % HUGE_PAGE_BYTES == 0 && mmap(base, bytes, PROT_READ | PROT_WRITE,
-						    flags | MAP_HUGETLB, -1, 0) != MAP_FAILED) {
-		if (madvise(base, bytes, MADV_POPULATE_WRITE) == 0) {
-			return true;
-		}
-		if (mmap(base, bytes, PROT_NONE, flags | MAP_NORESERVE, -1, 0) == MAP_FAILED) {
-			return false;
-		}
+	if (start == MAP_FAILED) {
+		return NULL;
 	}
+	if (madvise(start, bytes, MADV_POPULATE_WRITE) != 0) {
+		munmap(start, bytes);
+		return NULL;
+	}
+	return start;
+}
+
+/* Puts zeroed ordinary memory behind reserved addresses. */
+static bool commit_pages(void *base, size_t bytes)
+{
 	if (mprotect(base, bytes, PROT_READ | PROT_WRITE) != 0) {
 		return false;
 	}
 	/* Only a wish: kernels without transparent huge pages refuse it. */
 	(void)madvise(base, bytes, MADV_HUGEPAGE);
 	return true;
+}
+
+/*
+ * Puts zeroed memory behind reserved addresses, huge pages if there are some. These are mapped
+ * elsewhere first and moved: an mmap() that fails at a fixed address leaves a hole there, into
+ * which another thread's memory may fall.
+ */
+static bool commit_memory(void *base, size_t bytes)
+{
+	void *huge = bytes % HUGE_PAGE_BYTES == 0 ? map_huge_pages(bytes) : NULL;
+
+	if (huge != NULL) {
+		if (mremap(huge, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, base) == base) {
+			return true;
+		}
+		munmap(huge, bytes);
+	}
+	return commit_pages(base, bytes);
 }
 
 void *xu_buf_alloc(size_t size)
@@ -120,8 +143,12 @@ void *xu_buf_alloc(size_t size)
 		return buf;
 	}
 	size = round_up(size, HUGE_PAGE_BYTES);
+	buf = map_huge_pages(size);
+	if (buf != NULL) {
+		return buf;
+	}
 	buf = reserve_addresses(size, HUGE_PAGE_BYTES);
-	if (buf != NULL && !commit_memory(buf, size)) {
+	if (buf != NULL && !commit_pages(buf, size)) {
 		munmap(buf, size);
 		buf = NULL;
 	}
@@ -140,7 +167,7 @@ void xu_buf_free(void *buf, size_t size)
 	}
 }
 
-static uint32_t class_of(size_t size)
+static uint32_t order_of(size_t size)
 {
 	assert(size > 0 && size <= MAX_BYTES);
 	if (size <= (size_t)1 << XU_BUF_CLASS_MIN) {
@@ -149,9 +176,9 @@ static uint32_t class_of(size_t size)
 	return 64u - (uint32_t)__builtin_clzll(size - 1);
 }
 
-static struct xu_buf_class *class_at(struct xu_bufpool *pool, uint32_t class)
+static struct xu_buf_class *class_at(struct xu_bufpool *pool, uint32_t order)
 {
-	return &pool->classes[class - XU_BUF_CLASS_MIN];
+	return &pool->classes[order - XU_BUF_CLASS_MIN];
 }
 
 static uint8_t *first_of_at(struct region *region, size_t offset)
@@ -159,9 +186,9 @@ static uint8_t *first_of_at(struct region *region, size_t offset)
 	return &region->first_of[offset >> XU_BUF_CLASS_MIN];
 }
 
-static void link_block(struct region *region, size_t offset, uint32_t class)
+static void link_block(struct region *region, size_t offset, uint32_t order)
 {
-	struct block **list = &region->free_blocks[class - XU_BUF_CLASS_MIN];
+	struct block **list = &region->free_blocks[order - XU_BUF_CLASS_MIN];
 	struct block *block = (struct block *)(region->base + offset);
 
 	ASAN_UNPOISON_MEMORY_REGION(block, sizeof(*block));
@@ -171,17 +198,17 @@ static void link_block(struct region *region, size_t offset, uint32_t class)
 		block->next->prev = block;
 	}
 	*list = block;
-	*first_of_at(region, offset) = (uint8_t) class;
+	*first_of_at(region, offset) = (uint8_t)order;
 }
 
-static void unlink_block(struct region *region, size_t offset, uint32_t class)
+static void unlink_block(struct region *region, size_t offset, uint32_t order)
 {
 	struct block *block = (struct block *)(region->base + offset);
 
 	if (block->prev != NULL) {
 		block->prev->next = block->next;
 	} else {
-		region->free_blocks[class - XU_BUF_CLASS_MIN] = block->next;
+		region->free_blocks[order - XU_BUF_CLASS_MIN] = block->next;
 	}
 	if (block->next != NULL) {
 		block->next->prev = block->prev;
@@ -191,25 +218,25 @@ static void unlink_block(struct region *region, size_t offset, uint32_t class)
 }
 
 /* Takes a block back, together with its buddy while that is free too. */
-static void join_block(struct region *region, size_t offset, uint32_t class)
+static void join_block(struct region *region, size_t offset, uint32_t order)
 {
-	while (class < XU_BUF_CLASS_MAX) {
-		size_t buddy = offset ^ (size_t)1 << class;
+	while (order < XU_BUF_CLASS_MAX) {
+		size_t buddy = offset ^ (size_t)1 << order;
 
-		if (buddy >= region->bytes || *first_of_at(region, buddy) != class) {
+		if (buddy >= region->bytes || *first_of_at(region, buddy) != order) {
 			break;
 		}
-		unlink_block(region, buddy, class);
-		offset &= ~((size_t)1 << class);
-		class ++;
+		unlink_block(region, buddy, order);
+		offset &= ~((size_t)1 << order);
+		order++;
 	}
-	link_block(region, offset, class);
+	link_block(region, offset, order);
 }
 
-/* Cuts a block of `class` out of the smallest free one that holds it; NULL when there is none. */
-static void *cut_block(struct region *region, uint32_t class)
+/* Cuts a block of `order` out of the smallest free one that holds it; NULL when there is none. */
+static void *cut_block(struct region *region, uint32_t order)
 {
-	uint32_t from = class;
+	uint32_t from = order;
 	size_t offset;
 
 	while (region->free_blocks[from - XU_BUF_CLASS_MIN] == NULL) {
@@ -220,7 +247,7 @@ static void *cut_block(struct region *region, uint32_t class)
 	offset = (size_t)((unsigned char *)region->free_blocks[from - XU_BUF_CLASS_MIN] -
 			  region->base);
 	unlink_block(region, offset, from);
-	while (from > class) {
+	while (from > order) {
 		from--;
 		link_block(region, offset + ((size_t)1 << from), from);
 	}
@@ -243,11 +270,11 @@ static bool grow(struct xu_bufpool *pool, struct region *region)
 	pool->taken_bytes += bytes;
 	while (bytes > 0) {
 		/* The largest block that begins here; 2 MiB but for the pool's end. */
-		uint32_t class = 63u - (uint32_t)__builtin_clzll(bytes);
+		uint32_t order = 63u - (uint32_t)__builtin_clzll(bytes);
 
-		join_block(region, offset, class);
-		offset += (size_t)1 << class;
-		bytes -= (size_t)1 << class;
+		join_block(region, offset, order);
+		offset += (size_t)1 << order;
+		bytes -= (size_t)1 << order;
 	}
 	return true;
 }
@@ -255,16 +282,16 @@ static bool grow(struct xu_bufpool *pool, struct region *region)
 /* Gives all free buffers to the buddy system. */
 static void pour_back(struct xu_bufpool *pool, struct region *region)
 {
-	uint32_t class;
+	uint32_t order;
 
-	for (class = XU_BUF_CLASS_MIN; class <= XU_BUF_CLASS_MAX; class ++) {
-		struct xu_buf_class *list = class_at(pool, class);
+	for (order = XU_BUF_CLASS_MIN; order <= XU_BUF_CLASS_MAX; order++) {
+		struct xu_buf_class *list = class_at(pool, order);
 
 		while (list->free_list != NULL) {
 			unsigned char *buf = list->free_list;
 
 			list->free_list = *(void **)list->free_list;
-			join_block(region, (size_t)(buf - region->base), class);
+			join_block(region, (size_t)(buf - region->base), order);
 		}
 		list->nr_free = 0;
 	}
@@ -273,17 +300,19 @@ static void pour_back(struct xu_bufpool *pool, struct region *region)
 static struct region *region_new(size_t limit_bytes)
 {
 	size_t bytes = limit_bytes & ~(size_t)(XU_BUF_ALIGN - 1);
-	struct region *region = calloc(1, sizeof(*region) + (bytes >> XU_BUF_CLASS_MIN));
+	void *base = reserve_addresses(bytes, MAX_BYTES);
+	struct region *region;
 
+	if (base == NULL) {
+		return NULL;
+	}
+	region = calloc(1, sizeof(*region) + (bytes >> XU_BUF_CLASS_MIN));
 	if (region == NULL) {
+		munmap(base, bytes);
 		return NULL;
 	}
+	region->base = base;
 	region->bytes = bytes;
-	region->base = reserve_addresses(bytes, MAX_BYTES);
-	if (region->base == NULL) {
-		free(region);
-		return NULL;
-	}
 	return region;
 }
 
@@ -307,13 +336,13 @@ void xu_bufpool_fini(struct xu_bufpool *pool)
 }
 
 /* A buffer when the class has none ready. */
-static void *get_slowly(struct xu_bufpool *pool, uint32_t class)
+static void *get_slowly(struct xu_bufpool *pool, uint32_t order)
 {
 	struct region *region = pool->slabs;
 	void *buf;
 
 	if (region == NULL) {
-		if (pool->limit_bytes < (size_t)1 << class) {
+		if (pool->limit_bytes < (size_t)1 << order) {
 			return NULL;
 		}
 		region = region_new(pool->limit_bytes);
@@ -323,49 +352,49 @@ static void *get_slowly(struct xu_bufpool *pool, uint32_t class)
 		pool->slabs = region;
 	}
 	do {
-		buf = cut_block(region, class);
+		buf = cut_block(region, order);
 	} while (buf == NULL && grow(pool, region));
 	if (buf == NULL) {
 		pour_back(pool, region);
-		buf = cut_block(region, class);
+		buf = cut_block(region, order);
 	}
 	return buf;
 }
 
 void *xu_bufpool_get(struct xu_bufpool *pool, size_t size)
 {
-	uint32_t class = class_of(size);
-	struct xu_buf_class *list = class_at(pool, class);
+	uint32_t order = order_of(size);
+	struct xu_buf_class *list = class_at(pool, order);
 	void *buf = list->free_list;
 
 	if (buf != NULL) {
 		list->free_list = *(void **)buf;
 		list->nr_free--;
 	} else {
-		buf = get_slowly(pool, class);
+		buf = get_slowly(pool, order);
 		if (buf == NULL) {
 			pool->nr_failed++;
 			return NULL;
 		}
 	}
-	pool->used_bytes += (size_t)1 << class;
-	ASAN_UNPOISON_MEMORY_REGION(buf, (size_t)1 << class);
+	pool->used_bytes += (size_t)1 << order;
+	ASAN_UNPOISON_MEMORY_REGION(buf, (size_t)1 << order);
 	return buf;
 }
 
 void xu_bufpool_put(struct xu_bufpool *pool, void *buf, size_t size)
 {
-	uint32_t class = class_of(size);
-	struct xu_buf_class *list = class_at(pool, class);
+	uint32_t order = order_of(size);
+	struct xu_buf_class *list = class_at(pool, order);
 	const struct region *region = pool->slabs;
 	size_t offset = (size_t)((unsigned char *)buf - region->base);
 
-	assert(offset < pool->taken_bytes && (offset & (((size_t)1 << class) - 1)) == 0);
-	assert(pool->used_bytes >= (size_t)1 << class);
+	assert(offset < pool->taken_bytes && (offset & (((size_t)1 << order) - 1)) == 0);
+	assert(pool->used_bytes >= (size_t)1 << order);
 	(void)offset;
-	pool->used_bytes -= (size_t)1 << class;
+	pool->used_bytes -= (size_t)1 << order;
 	ASAN_POISON_MEMORY_REGION((unsigned char *)buf + sizeof(struct block),
-		((size_t)1 << class) - sizeof(struct block));
+		((size_t)1 << order) - sizeof(struct block));
 	*(void **)buf = list->free_list;
 	list->free_list = buf;
 	list->nr_free++;
