@@ -42,6 +42,7 @@ struct xr_reactor {
 	struct xu_list pollers;
 	struct xu_list *poller_next; /* where the walk over the pollers goes on */
 	struct xr_msg *deferred_first, **deferred_end;
+	struct xr_msg *flush_first, **flush_end; /* before the next submission */
 	uint64_t now_ns;
 	uint64_t spin_max_ns;
 	uint64_t gap_average_ns;
@@ -127,6 +128,9 @@ void xr_msg_send(struct xr_reactor *reactor, struct xr_msg *msg)
 	}
 }
 
+/* The node is the first member, so a list of messages is linked through it. */
+_Static_assert(offsetof(struct xr_msg, node) == 0, "xr_msg.node");
+
 void xr_msg_defer(struct xr_reactor *reactor, struct xr_msg *msg)
 {
 	msg->node.next = NULL;
@@ -134,9 +138,16 @@ void xr_msg_defer(struct xr_reactor *reactor, struct xr_msg *msg)
 	reactor->deferred_end = (struct xr_msg **)(void *)&msg->node.next;
 }
 
+void xr_msg_before_submit(struct xr_reactor *reactor, struct xr_msg *msg)
+{
+	msg->node.next = NULL;
+	*reactor->flush_end = msg;
+	reactor->flush_end = (struct xr_msg **)(void *)&msg->node.next;
+}
+
 static struct xr_msg *next_msg(struct xr_msg *msg)
 {
-	return msg->node.next == NULL ? NULL : xu_container_of(msg->node.next, struct xr_msg, node);
+	return (struct xr_msg *)(void *)msg->node.next;
 }
 
 /* Runs a list of messages; each may be freed or sent again by its own function. */
@@ -174,6 +185,15 @@ static uint32_t run_deferred(struct xr_reactor *r)
 	r->deferred_first = NULL;
 	r->deferred_end = &r->deferred_first;
 	return run_messages(first);
+}
+
+static void run_flushes(struct xr_reactor *r)
+{
+	struct xr_msg *first = r->flush_first;
+
+	r->flush_first = NULL;
+	r->flush_end = &r->flush_first;
+	run_messages(first);
 }
 
 /* ---- operations ---- */
@@ -375,6 +395,7 @@ static uint32_t run_round(struct xr_reactor *r, uint64_t timeout_ns, bool may_sl
 	count += run_deferred(r);
 	nr_busy_pollers = run_pollers(r, &deadline_ns);
 	count += nr_busy_pollers + run_timers(r);
+	run_flushes(r);
 
 	if (timeout_ns != 0 && nr_busy_pollers == 0 && (count == 0 || may_sleep_busy) &&
 		r->deferred_first == NULL && xu_mpsc_is_empty(&r->inbox)) {
@@ -432,6 +453,7 @@ int xr_reactor_new(
 	r->spin_max_ns = opts->spin_max_ns;
 	r->gap_average_ns = GAP_CAP_NS;
 	r->deferred_end = &r->deferred_first;
+	r->flush_end = &r->flush_first;
 	r->now_ns = xu_clock_now_ns(r->platform->clock);
 	xu_list_init(&r->pollers);
 	xu_mpsc_init(&r->inbox);

@@ -41,6 +41,10 @@ void xr_msg_send(struct xr_reactor *reactor, struct xr_msg *msg);
 /* Runs msg->fn on this reactor in its next round, after the caller has returned. */
 void xr_msg_defer(struct xr_reactor *reactor, struct xr_msg *msg);
 
+/* Runs msg->fn on this reactor just before it next gives operations to the kernel: the place to
+ * send together what a round has produced. The function may submit operations, nothing else. */
+void xr_msg_before_submit(struct xr_reactor *reactor, struct xr_msg *msg);
+
 /* ---- operations for the kernel ---- */
 
 enum xr_opcode {

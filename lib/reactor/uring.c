@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "lib/reactor/reactor.h"
@@ -216,6 +217,12 @@ static uint32_t reap(struct uring *u)
 	return count;
 }
 
+/* liburing 2.3 declares io_uring_enable_rings() but its shared library does not have it. */
+static void enable(struct uring *u)
+{
+	syscall(__NR_io_uring_register, u->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+}
+
 static uint32_t uring_run(void *ring, uint64_t timeout_ns)
 {
 	struct uring *u = ring;
@@ -223,7 +230,7 @@ static uint32_t uring_run(void *ring, uint64_t timeout_ns)
 	struct io_uring_cqe *cqe;
 
 	if (!u->is_enabled) {
-		io_uring_enable_rings(&u->ring);
+		enable(u);
 		u->is_enabled = true;
 	}
 	submit_backlog(u);

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Admin commands: which exist, when they are legal, and the small ones. */
+#include <string.h>
+
+#include "lib/xnvmf/target/private.h"
+
+static void keep_alive(struct xnvmf_req *req)
+{
+	xnvmf__ctrl_keep_alive(req->qpair->ctrl);
+	xnvmf__req_complete(req, NVME_SC_SUCCESS);
+}
+
+/* What a device or the network has of a command is not taken back: only event requests are held
+ * here long enough to be aborted. Bit 0 of DW0 says that the command was not aborted. */
+static void abort_command(struct xnvmf_req *req)
+{
+	uint16_t sqid = (uint16_t)req->cmd.cdw10, cid = (uint16_t)(req->cmd.cdw10 >> 16);
+
+	req->cpl.dw0 = sqid == 0 && xnvmf__aer_abort(req->qpair->ctrl, cid) ? 0 : 1;
+	xnvmf__req_complete(req, NVME_SC_SUCCESS);
+}
+
+struct admin_command {
+	void (*execute)(struct xnvmf_req *req);
+	bool is_io;        /* on I/O controllers */
+	bool is_discovery; /* on discovery controllers */
+};
+
+static const struct admin_command commands[256] = {
+	[NVME_ADMIN_GET_LOG_PAGE] = {xnvmf__get_log_page, true, true},
+	[NVME_ADMIN_IDENTIFY] = {xnvmf__identify, true, true},
+	[NVME_ADMIN_ABORT] = {abort_command, true, true},
+	[NVME_ADMIN_SET_FEATURES] = {xnvmf__set_features, true, true},
+	[NVME_ADMIN_GET_FEATURES] = {xnvmf__get_features, true, true},
+	[NVME_ADMIN_ASYNC_EVENT] = {xnvmf__aer, true, true},
+	[NVME_ADMIN_KEEP_ALIVE] = {keep_alive, true, true},
+};
+
+void xnvmf__admin_execute(struct xnvmf_req *req)
+{
+	const struct admin_command *command = &commands[req->cmd.opc];
+	struct xnvmf_ctrl *ctrl = req->qpair->ctrl;
+	bool exists = ctrl->subsystem->is_discovery ? command->is_discovery : command->is_io;
+
+	if (ctrl->subsystem->is_discovery) {
+		xnvmf__ctrl_keep_alive(ctrl); /* "idle" counts any command there */
+	}
+	if (command->execute == NULL || !exists) {
+		xnvmf__req_complete(req, NVME_SC_INVALID_OPCODE);
+	} else if (NVME_CMD_FUSE(&req->cmd) != 0) {
+		xnvmf__req_complete(req, NVME_SC_INVALID_FIELD);
+	} else if ((ctrl->csts & NVME_CSTS_RDY) == 0) {
+		xnvmf__req_complete(req, NVME_SC_SEQUENCE);
+	} else {
+		command->execute(req);
+	}
+}

@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Private to lib/xnvmf: the target's objects and who owns them.
+ *
+ *   control reactor   target, ports, subsystems, namespaces, controllers, admin queues, and every
+ *                     queue until its Connect has succeeded
+ *   each reactor      its group: the I/O queues that live there, and its copy of each subsystem's
+ *                     namespaces with their channels (struct xnvmf_group_ns)
+ *
+ * A queue pair moves at most once: an I/O queue goes from the control reactor, where Connect is
+ * decided, to its group's reactor. So admin commands see the configuration without messages, and
+ * I/O commands see only their group.
+ */
+#ifndef XNVMF_TARGET_PRIVATE_H
+#define XNVMF_TARGET_PRIVATE_H
+
+#include <stdatomic.h>
+
+#include "lib/reactor/platform.h"
+#include "lib/util/error.h"
+#include "lib/util/log.h"
+#include "lib/xbdev/core/device.h"
+#include "lib/xnvmf/target/target.h"
+#include "lib/xnvmf/wire/nvme.h"
+
+#define XNVMF_AERL          4u   /* asynchronous event requests held */
+#define XNVMF_ERROR_ENTRIES 64u  /* of the error log */
+#define XNVMF_ADMIN_DEPTH   128u /* largest admin queue taken */
+#define XNVMF_VERSION       0x00010400u
+#define XNVMF_MAX_HOSTS     1024u /* allowed hosts of a subsystem, and discovery views */
+
+struct xnvmf_ctrl;
+struct xnvmf_group;
+struct xnvmf_port;
+struct xnvmf_qpair;
+struct xnvmf_req;
+
+/* ---- transports ---- */
+
+/*
+ * What the target knows of a transport; one table per transport, listed in transports.c. A
+ * transport makes queue pairs (from connections), feeds requests to xnvmf__req_start(), and
+ * carries data and completions.
+ */
+struct xnvmf_transport_ops {
+	const char *name; /* "tcp" */
+	uint8_t trtype;   /* as in a discovery log entry */
+	/* Starts to accept connections at port->address, port->service; sets port->listener. */
+	int (*listen)(struct xnvmf_port *port, struct xu_error *err);
+	void (*unlisten)(struct xnvmf_port *port);
+	/* Makes room for `depth` commands at a time, at Connect. -ENOMEM. */
+	int (*set_depth)(struct xnvmf_qpair *qpair, uint32_t depth, bool is_admin);
+	/* Stops working on the connection and, when the kernel has nothing of it any more, runs
+	 * paused(qpair) on the old reactor. */
+	void (*pause)(struct xnvmf_qpair *qpair, void (*paused)(struct xnvmf_qpair *qpair));
+	/* Goes on, on qpair->reactor, called there. */
+	void (*resume)(struct xnvmf_qpair *qpair);
+	/* Brings req->buf the data of the host; then xnvmf__req_execute(), or nothing when the
+	 * connection ends. */
+	void (*fetch)(struct xnvmf_req *req);
+	/* Sends the completion, before it the data when there is any, then xnvmf__req_free(). */
+	void (*respond)(struct xnvmf_req *req);
+	/* Ends the connection. When no request is left: xnvmf__qpair_gone(). May be called again.
+	 */
+	void (*disconnect)(struct xnvmf_qpair *qpair);
+	/* Frees what the transport has of a qpair that is gone. */
+	void (*free)(struct xnvmf_qpair *qpair);
+	/* The connection's own and peer's address. */
+	int (*address)(struct xnvmf_qpair *qpair, bool is_peer, char address[XR_ADDRESS_SIZE],
+		uint16_t *ret_port);
+};
+
+extern const struct xnvmf_transport_ops *const xnvmf__transports[];
+const struct xnvmf_transport_ops *xnvmf__transport_find(const char *name);
+extern const struct xnvmf_transport_ops xnvmf__transport_tcp;
+
+/* ---- ports and listeners ---- */
+
+/* One listening address; subsystems share it. */
+struct xnvmf_port {
+	struct xnvmf_target *target;
+	const struct xnvmf_transport_ops *transport;
+	char address[XR_ADDRESS_SIZE];
+	char service[8];
+	uint16_t port_id;
+	uint32_t nr_users;
+	void *listener; /* the transport's */
+	struct xu_list link;
+};
+
+struct xnvmf_listener {
+	struct xnvmf_port *port;
+	char advertise[XR_ADDRESS_SIZE]; /* "": the address itself */
+	struct xu_list link;
+};
+
+struct xnvmf_host {
+	char nqn[XNVMF_NQN_MAX + 1];
+	struct xu_list link;
+};
+
+/* ---- namespaces ---- */
+
+enum xnvmf_ns_state { XNVMF_NS_ADDING, XNVMF_NS_ACTIVE, XNVMF_NS_REMOVING };
+
+/* The control reactor's. */
+struct xnvmf_ns {
+	struct xnvmf_subsystem *subsystem;
+	uint32_t nsid;
+	enum xnvmf_ns_state state;
+	struct xbdev_desc *desc;
+	struct xu_uuid uuid;
+	uint8_t nguid[16];
+	uint8_t eui64[8];
+	bool is_read_only;
+	bool must_remove; /* asked for while it was being added */
+	struct xbdev_hop hop;
+	_Atomic uint32_t nr_open; /* groups that have a channel, and the hop itself */
+	struct xr_msg closed_msg;
+	void (*cb)(void *arg);
+	void *arg;
+	void (*removed_cb)(void *arg);
+	void *removed_arg;
+};
+
+/* A group's copy. */
+struct xnvmf_group_ns {
+	struct xbdev_channel *ch; /* NULL: not there */
+	uint32_t block_shift;
+	bool is_read_only;
+	bool is_removing;
+	uint32_t nr_inflight;
+	struct xnvmf_ns *ns;
+};
+
+struct xnvmf_io_counters {
+	uint64_t reads, writes;
+	uint64_t bytes_read, bytes_written;
+	uint64_t errors;
+};
+
+/* One subsystem on one reactor. */
+struct xnvmf_group_subsystem {
+	struct xnvmf_group_ns *ns; /* max_namespaces entries, by NSID - 1 */
+	struct xnvmf_io_counters counters;
+};
+
+/* ---- subsystems ---- */
+
+struct xnvmf_subsystem {
+	struct xnvmf_target *target;
+	char nqn[XNVMF_NQN_MAX + 1];
+	char serial[21];
+	char model[41];
+	bool is_discovery;
+	bool allow_any_host;
+	bool is_removing;
+	uint32_t max_namespaces;
+	uint16_t next_cntlid;
+	struct xnvmf_ns **ns;                 /* by NSID - 1 */
+	struct xnvmf_group_subsystem *groups; /* by reactor */
+	struct xu_list hosts;
+	struct xu_list listeners;
+	struct xu_list ctrls;
+	void (*removed_cb)(void *arg);
+	void *removed_arg;
+	struct xr_msg check_msg;
+	bool is_check_sent;
+	struct xu_list link;
+};
+
+/* ---- controllers ---- */
+
+struct xnvmf_ctrl {
+	struct xnvmf_subsystem *subsystem;
+	uint16_t cntlid;
+	uint8_t hostid[16];
+	char hostnqn[XNVMF_NQN_MAX + 1];
+	uint32_t cc, csts;
+	uint32_t kato_ms;
+	struct xr_timer keep_alive;
+	uint64_t last_alive_ns;
+	struct xr_timer idle;      /* EN never set, or a discovery controller without keep-alive */
+	struct xnvmf_qpair *admin; /* NULL: gone */
+	struct xu_list io_qpairs;  /* by control_link */
+	uint32_t nr_io_qpairs;
+	uint32_t nr_queues; /* granted by feature 07h */
+	bool is_dead;       /* no new queues; goes when its queues have gone */
+
+	struct xnvmf_req *aers[XNVMF_AERL];
+	uint32_t nr_aers;
+	uint32_t aec;            /* feature 0Bh */
+	bool is_ns_attr_pending; /* to be told */
+	bool is_ns_attr_masked;  /* told, log not read yet */
+	bool is_discovery_pending;
+	bool is_discovery_masked;
+	uint32_t changed_ns[XNVMF_NSID_MAX / 32];
+
+	uint32_t features[32]; /* values of the plain features, by identifier */
+	struct nvme_error_entry errors[XNVMF_ERROR_ENTRIES];
+	uint64_t error_count;
+	uint64_t start_ns;
+
+	/* Discovery controllers: the log as it was when offset 0 was read. */
+	uint8_t *log;
+	size_t log_bytes;
+	uint64_t told_genctr;
+
+	struct xu_list link;
+};
+
+/* ---- queue pairs and requests ---- */
+
+enum xnvmf_qpair_state {
+	XNVMF_QPAIR_NEW, /* no Connect yet */
+	XNVMF_QPAIR_LIVE,
+	XNVMF_QPAIR_ENDING, /* the connection ends; requests may still be with the device */
+};
+
+struct xnvmf_qpair {
+	struct xnvmf_target *target;
+	const struct xnvmf_transport_ops *transport;
+	struct xnvmf_port *port;
+	struct xr_reactor *reactor; /* where it lives now */
+	enum xnvmf_qpair_state state;
+	struct xnvmf_subsystem *subsystem;
+	struct xnvmf_group_subsystem *group; /* of its reactor */
+	struct xnvmf_ctrl *ctrl;
+	uint16_t qid;
+	uint16_t sq_size; /* entries */
+	uint16_t sq_head;
+	bool is_sqflow_off;
+	uint32_t nr_requests;          /* out */
+	uint64_t id;                   /* for people */
+	struct xnvmf_req *connect_req; /* while it moves */
+	uint32_t move_to;              /* reactor number */
+
+	/* The control reactor's view. */
+	struct xr_reactor *home; /* where it lives, or moves to */
+	bool is_moving;          /* still here, on its way to `home` */
+	bool is_disconnect_asked;
+	bool is_disconnect_acked;
+	bool is_gone;
+	struct xr_timer connect_timer;
+	struct xr_msg move_msg;
+	struct xr_msg disconnect_msg;
+	struct xr_msg gone_msg;
+	struct xu_list control_link; /* target->qpairs (new, admin) or ctrl->io_qpairs */
+};
+
+enum xnvmf_data_dir { XNVMF_DATA_NONE, XNVMF_DATA_FROM_HOST, XNVMF_DATA_TO_HOST };
+
+/* One command. The transport embeds it in its own structure. */
+struct xnvmf_req {
+	struct xnvmf_qpair *qpair;
+	struct nvme_cmd cmd;
+	struct nvme_cpl cpl;
+	enum xnvmf_data_dir dir;
+	uint32_t data_len; /* bytes of the host's data buffer, by the SGL */
+	uint32_t icd_len;  /* bytes that came with the capsule */
+	bool has_bad_data; /* the capsule's data failed its digest */
+	void *buf;         /* data_len bytes */
+	bool is_pool_buf;  /* from the reactor's pool, else the transport's */
+	bool is_waiting;   /* for a buffer */
+	struct iovec iov;
+	struct xbdev_io io;
+	struct xnvmf_group_ns *group_ns; /* counted in nr_inflight */
+	uint32_t step;                   /* of commands that take several I/Os */
+	uint16_t status;                 /* collected so far */
+	struct xu_list link;             /* waiting for a buffer */
+};
+
+/* ---- groups ---- */
+
+struct xnvmf_group {
+	struct xr_reactor *reactor;
+	struct xu_list buffer_waiters; /* requests */
+	uint32_t nr_qpairs;            /* the control reactor's count */
+	_Atomic uint64_t nr_commands;
+};
+
+struct xnvmf_view;
+
+struct xnvmf_target {
+	struct xbdev_ctx *ctx;
+	struct xu_logger *log;
+	struct xnvmf_target_opts opts;
+	struct xnvmf_group groups[XBDEV_MAX_REACTORS];
+	struct xu_list subsystems;
+	struct xu_list ports;
+	struct xu_list qpairs; /* without Connect, and admin queues; the control reactor's */
+	struct xnvmf_subsystem *discovery;
+	uint16_t next_port_id;
+	uint32_t nr_qpairs; /* connections, all of them */
+	uint64_t next_qpair_id;
+	uint64_t nr_connections, nr_refused;
+	bool is_stopping;
+	void (*stopped_cb)(void *arg);
+	void *stopped_arg;
+
+	/* Discovery. */
+	struct xu_list views;
+	uint32_t nr_views;
+	uint64_t first_genctr;
+	struct xr_timer change_timer;
+};
+
+static inline struct xr_reactor *xnvmf__control(const struct xnvmf_target *target)
+{
+	return xbdev_ctx_control(target->ctx);
+}
+
+static inline struct xnvmf_group *xnvmf__group_of(const struct xnvmf_qpair *qpair)
+{
+	return &qpair->target->groups[xr_reactor_index(qpair->reactor)];
+}
+
+/* ---- qpair.c ---- */
+
+/* A connection has come in: on the control reactor, target->nr_qpairs checked by the transport. */
+void xnvmf__qpair_init(struct xnvmf_qpair *qpair, struct xnvmf_port *port);
+/* The connection has begun to end: called by the transport on the qpair's reactor, once. Gives the
+ * event requests that are held back to the transport (respond, which sends nothing any more). */
+void xnvmf__qpair_ending(struct xnvmf_qpair *qpair);
+/* The connection has ended and no request is out: called by the transport on the qpair's reactor,
+ * once. The qpair is freed later. */
+void xnvmf__qpair_gone(struct xnvmf_qpair *qpair);
+/* Sends a qpair whose I/O Connect (connect_req) has succeeded to `home`, where the Connect is
+ * then answered. */
+void xnvmf__qpair_move(struct xnvmf_qpair *qpair, struct xr_reactor *home);
+/* Ends a connection from the control reactor, wherever it lives. */
+void xnvmf__qpair_disconnect(struct xnvmf_qpair *qpair);
+
+/* ---- req.c ---- */
+
+/* A command has come in: the transport has set qpair, cmd, icd_len, buf (when icd_len != 0). */
+void xnvmf__req_start(struct xnvmf_req *req);
+/* All data of the host is in req->buf. */
+void xnvmf__req_execute(struct xnvmf_req *req);
+/* Ends the command with a status (NVME_SC_…); data goes to the host when that is success. */
+void xnvmf__req_complete(struct xnvmf_req *req, uint16_t status);
+/* The transport has done with it: gives its buffer back. The transport then reuses it. */
+void xnvmf__req_free(struct xnvmf_req *req);
+/* Gives a pool buffer back early. */
+void xnvmf__req_release_buffer(struct xnvmf_req *req);
+/* The connection ends: a request that waits for a buffer is taken out of the line. */
+void xnvmf__req_cancel_wait(struct xnvmf_req *req);
+/* -errno of an I/O as a status. */
+uint16_t xnvmf__status_of_errno(int error, bool is_write);
+
+/* ---- connect.c, ctrl.c, admin.c and friends: the control reactor ---- */
+
+void xnvmf__fabrics_execute(struct xnvmf_req *req);
+void xnvmf__connect(struct xnvmf_req *req);
+void xnvmf__admin_execute(struct xnvmf_req *req);
+void xnvmf__identify(struct xnvmf_req *req);
+void xnvmf__get_log_page(struct xnvmf_req *req);
+void xnvmf__get_features(struct xnvmf_req *req);
+void xnvmf__set_features(struct xnvmf_req *req);
+
+struct xnvmf_ctrl *xnvmf__ctrl_new(struct xnvmf_subsystem *subsystem,
+	const struct nvme_connect_data *data, uint32_t kato_ms, struct xnvmf_qpair *admin);
+struct xnvmf_ctrl *xnvmf__ctrl_find(struct xnvmf_subsystem *subsystem, uint16_t cntlid);
+/* No more commands: ends all of its queues; it is freed when they have gone. */
+void xnvmf__ctrl_kill(struct xnvmf_ctrl *ctrl, const char *why);
+/* Gives the event requests that are held back to the transport. */
+void xnvmf__ctrl_drop_aers(struct xnvmf_ctrl *ctrl);
+void xnvmf__ctrl_qpair_gone(struct xnvmf_ctrl *ctrl, struct xnvmf_qpair *qpair);
+void xnvmf__ctrl_keep_alive(struct xnvmf_ctrl *ctrl);
+void xnvmf__ctrl_set_kato(struct xnvmf_ctrl *ctrl, uint32_t kato_ms);
+uint64_t xnvmf__ctrl_cap(const struct xnvmf_ctrl *ctrl);
+void xnvmf__ctrl_set_cc(struct xnvmf_ctrl *ctrl, uint32_t cc);
+void xnvmf__ctrl_log_error(struct xnvmf_ctrl *ctrl, const struct xnvmf_req *req);
+void xnvmf__ctrl_ns_changed(struct xnvmf_ctrl *ctrl, uint32_t nsid);
+void xnvmf__ctrl_discovery_changed(struct xnvmf_ctrl *ctrl);
+void xnvmf__aer(struct xnvmf_req *req);
+void xnvmf__aer_log_read(struct xnvmf_ctrl *ctrl, uint8_t lid);
+bool xnvmf__aer_abort(struct xnvmf_ctrl *ctrl, uint16_t cid);
+
+/* ---- io.c: any reactor ---- */
+
+void xnvmf__io_execute(struct xnvmf_req *req);
+/* Status that an I/O command fails with before its data is fetched; 0: none. */
+uint16_t xnvmf__io_check(struct xnvmf_req *req);
+
+/* ---- subsystem.c, ns.c ---- */
+
+int xnvmf__subsystem_new(struct xnvmf_target *target, const struct xnvmf_subsystem_opts *opts,
+	bool is_discovery, struct xnvmf_subsystem **ret_subsystem, struct xu_error *err);
+bool xnvmf__subsystem_allows(const struct xnvmf_subsystem *subsystem, const char *host_nqn);
+struct xnvmf_listener *xnvmf__subsystem_listener(
+	const struct xnvmf_subsystem *subsystem, const struct xnvmf_port *port);
+/* Frees the subsystem, and calls back, when it is being removed and nothing of it is left. */
+void xnvmf__subsystem_check(struct xnvmf_subsystem *subsystem);
+void xnvmf__target_check(struct xnvmf_target *target);
+/* Stops using a namespace in a group: called when its last command has ended. */
+void xnvmf__group_ns_close(struct xnvmf_group_ns *group_ns);
+static inline struct xnvmf_ns *xnvmf__ns_active(
+	const struct xnvmf_subsystem *subsystem, uint32_t nsid)
+{
+	struct xnvmf_ns *ns = nsid - 1 < subsystem->max_namespaces ? subsystem->ns[nsid - 1] : NULL;
+
+	return ns != NULL && ns->state == XNVMF_NS_ACTIVE ? ns : NULL;
+}
+
+/* ---- listener.c ---- */
+
+void xnvmf__listener_free(struct xnvmf_listener *listener);
+/* Gives up a use of a port; the last one stops listening. */
+void xnvmf__port_put(struct xnvmf_port *port);
+
+/* ---- discovery.c ---- */
+
+/* Something that a discovery log shows has changed; hosts are told after a short while. */
+void xnvmf__discovery_changed(struct xnvmf_target *target);
+/* Makes the log as the host of this controller sees it now: ctrl->log. -ENOMEM. */
+int xnvmf__discovery_pin(struct xnvmf_ctrl *ctrl);
+void xnvmf__discovery_fini(struct xnvmf_target *target);
+
+#endif

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The way of a command:
+ *
+ *   capsule -> xnvmf__req_start: direction and length from opcode and SGL; early errors
+ *           -> buffer (maybe waiting in line for one) -> transport fetches the host's data
+ *           -> xnvmf__req_execute: fabrics, admin or I/O
+ *           -> xnvmf__req_complete -> transport sends data and completion -> xnvmf__req_free
+ *
+ * A request always comes back: whatever fails, it is completed with a status, and a connection that
+ * ends waits for the requests that the device still has. A buffer is zeroed before a command that
+ * may fill only a part of it, so nobody sees another's data.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "lib/xnvmf/target/private.h"
+
+uint16_t xnvmf__status_of_errno(int error, bool is_write)
+{
+	switch (-error) {
+	case 0:
+		return NVME_SC_SUCCESS;
+	case EBADE:
+		return NVME_SC_COMPARE_FAILURE;
+	case ENOSPC:
+		return NVME_SC_CAPACITY;
+	case EROFS:
+		return NVME_SC_WRITE_PROTECTED;
+	case ENODEV:
+		return NVME_SC_INVALID_NS;
+	case EINVAL:
+		return NVME_SC_LBA_RANGE; /* the device shrank under the command */
+	case EIO:
+	case EILSEQ:
+		return is_write ? NVME_SC_WRITE_FAULT : NVME_SC_READ_ERROR;
+	default:
+		return NVME_SC_INTERNAL;
+	}
+}
+
+/* Bits 1:0 of an opcode, or of a Fabrics command type, tell the direction (Base 3.3.3.1). */
+static enum xnvmf_data_dir direction_of(const struct nvme_cmd *cmd)
+{
+	uint8_t code = cmd->opc == NVME_FABRICS ? NVME_CMD_FCTYPE(cmd) : cmd->opc;
+
+	switch (code & 0x3u) {
+	case 1:
+		return XNVMF_DATA_FROM_HOST;
+	case 2:
+		return XNVMF_DATA_TO_HOST;
+	default:
+		return XNVMF_DATA_NONE;
+	}
+}
+
+/* Checks the one SGL descriptor; sets dir and data_len. */
+static uint16_t parse_sgl(struct xnvmf_req *req)
+{
+	const struct nvme_sgl *sgl = &req->cmd.sgl;
+	enum xnvmf_data_dir dir = direction_of(&req->cmd);
+	bool is_admin = req->qpair->qid == 0;
+	uint32_t max = is_admin ? 1u << 20 : req->qpair->target->opts.max_io_size;
+
+	if (sgl->type == NVME_SGL_DATA_OFFSET) {
+		if (sgl->addr != 0) {
+			return NVME_SC_SGL_OFFSET;
+		}
+		if (sgl->len != req->icd_len || dir == XNVMF_DATA_TO_HOST) {
+			return NVME_SC_SGL_LENGTH;
+		}
+	} else if (sgl->type == NVME_SGL_TRANSPORT_DATA) {
+		if (req->icd_len != 0) {
+			return NVME_SC_SGL_LENGTH;
+		}
+	} else if (sgl->type != 0 || sgl->len != 0) {
+		return NVME_SC_SGL_TYPE;
+	}
+	if (dir == XNVMF_DATA_NONE || sgl->len == 0) {
+		return 0; /* a length on a command without data means nothing */
+	}
+	if (sgl->len > max) {
+		return NVME_SC_INVALID_FIELD;
+	}
+	if ((sgl->len & 3u) != 0) {
+		return NVME_SC_SGL_LENGTH;
+	}
+	req->dir = dir;
+	req->data_len = sgl->len;
+	return 0;
+}
+
+static void have_buffer(struct xnvmf_req *req)
+{
+	if (req->dir == XNVMF_DATA_FROM_HOST) {
+		req->qpair->transport->fetch(req);
+	} else {
+		xnvmf__req_execute(req);
+	}
+}
+
+static bool take_buffer(struct xnvmf_req *req)
+{
+	req->buf = xu_bufpool_get(xr_reactor_buffers(req->qpair->reactor), req->data_len);
+	req->is_pool_buf = req->buf != NULL;
+	return req->is_pool_buf;
+}
+
+void xnvmf__req_start(struct xnvmf_req *req)
+{
+	struct xnvmf_qpair *qpair = req->qpair;
+	struct xnvmf_group *group = xnvmf__group_of(qpair);
+	uint16_t status;
+
+	if (!qpair->is_sqflow_off && qpair->sq_size != 0) {
+		qpair->sq_head = (uint16_t)((qpair->sq_head + 1u) % qpair->sq_size);
+	}
+	req->cpl = (struct nvme_cpl){.cid = req->cmd.cid};
+	req->dir = XNVMF_DATA_NONE;
+	req->data_len = 0;
+	req->is_pool_buf = false;
+	req->is_waiting = false;
+	req->group_ns = NULL;
+	req->step = 0;
+	req->status = 0;
+	atomic_fetch_add_explicit(&group->nr_commands, 1, memory_order_relaxed);
+	status = req->has_bad_data ? NVME_SC_TRANSPORT_TRANSIENT : parse_sgl(req);
+	if (status == 0 && qpair->qid != 0 && req->cmd.opc != NVME_FABRICS) {
+		status = xnvmf__io_check(req);
+	}
+	if (status != 0) {
+		xnvmf__req_complete(req, status);
+		return;
+	}
+	if (req->data_len == 0 || req->icd_len != 0) {
+		xnvmf__req_execute(req);
+		return;
+	}
+	if (!xu_list_is_empty(&group->buffer_waiters) || !take_buffer(req)) {
+		req->is_waiting = true;
+		xu_list_add_tail(&group->buffer_waiters, &req->link);
+		return;
+	}
+	have_buffer(req);
+}
+
+void xnvmf__req_execute(struct xnvmf_req *req)
+{
+	struct xnvmf_qpair *qpair = req->qpair;
+
+	if (req->cmd.opc == NVME_FABRICS) {
+		xnvmf__fabrics_execute(req);
+	} else if (qpair->state == XNVMF_QPAIR_NEW) {
+		xnvmf__req_complete(req, NVME_SC_SEQUENCE);
+	} else if (qpair->qid == 0) {
+		xnvmf__admin_execute(req);
+	} else {
+		xnvmf__io_execute(req);
+	}
+}
+
+void xnvmf__req_complete(struct xnvmf_req *req, uint16_t status)
+{
+	struct xnvmf_qpair *qpair = req->qpair;
+
+	req->cpl.status = status;
+	if (req->cpl.sqhd != UINT16_MAX) { /* a Connect that turned flow control off said so */
+		req->cpl.sqhd = qpair->is_sqflow_off ? 0 : qpair->sq_head;
+	}
+	req->cpl.sqid = qpair->qid;
+	if (status != 0 && qpair->qid == 0 && qpair->ctrl != NULL) {
+		xnvmf__ctrl_log_error(qpair->ctrl, req);
+	}
+	qpair->transport->respond(req);
+}
+
+/* Gives buffers to requests that wait, in their order. */
+static void serve_waiters(struct xnvmf_group *group)
+{
+	struct xu_list *node;
+
+	while ((node = xu_list_first(&group->buffer_waiters)) != NULL) {
+		struct xnvmf_req *req = xu_list_entry(node, struct xnvmf_req, link);
+
+		if (!take_buffer(req)) {
+			return;
+		}
+		xu_list_del(&req->link);
+		req->is_waiting = false;
+		have_buffer(req);
+	}
+}
+
+void xnvmf__req_release_buffer(struct xnvmf_req *req)
+{
+	struct xnvmf_group *group = xnvmf__group_of(req->qpair);
+
+	if (req->is_pool_buf) {
+		xu_bufpool_put(xr_reactor_buffers(req->qpair->reactor), req->buf, req->data_len);
+		req->is_pool_buf = false;
+		req->buf = NULL;
+		if (!xu_list_is_empty(&group->buffer_waiters)) {
+			serve_waiters(group);
+		}
+	}
+}
+
+void xnvmf__req_free(struct xnvmf_req *req)
+{
+	assert(!req->is_waiting && req->group_ns == NULL);
+	xnvmf__req_release_buffer(req);
+}
+
+void xnvmf__req_cancel_wait(struct xnvmf_req *req)
+{
+	if (req->is_waiting) {
+		xu_list_del(&req->link);
+		req->is_waiting = false;
+	}
+}

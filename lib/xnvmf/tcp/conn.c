@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Connections: their memory, their end, and the transport's table.
+ *
+ * End of a connection: CLOSED shuts the socket down; when the kernel has given back the receive and
+ * the send (they may still write to and read from our buffers), the commands that waited for data
+ * or for sending are put back; when the device has given back the rest, the connection is GONE and
+ * the control reactor frees it. A termination request is first sent, then the host has five seconds
+ * to close.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/xnvmf/tcp/private.h"
+
+#define TERM_WAIT_NS (5 * XU_NS_PER_S)
+#define SLAB_TTAG    0x8000u /* set in the TTAGs of the second slab */
+#define EXTRA_REQS   8u      /* a host may send a little early */
+
+/* ---- commands ---- */
+
+static int slab_init(struct tcp_conn *conn, uint32_t index, uint32_t count, uint32_t icd_bytes)
+{
+	struct tcp_slab *slab = &conn->slabs[index];
+
+	slab->reqs = calloc(count, sizeof(*slab->reqs));
+	if (slab->reqs == NULL) {
+		return -ENOMEM;
+	}
+	if (icd_bytes != 0) {
+		slab->icd_memory_bytes = (size_t)count * icd_bytes;
+		slab->icd_memory = xu_buf_alloc(slab->icd_memory_bytes);
+		if (slab->icd_memory == NULL) {
+			free(slab->reqs);
+			slab->reqs = NULL;
+			return -ENOMEM;
+		}
+	}
+	slab->count = count;
+	slab->icd_bytes = icd_bytes;
+	xu_list_init(&conn->free_reqs);
+	for (uint32_t i = 0; i < count; i++) {
+		struct tcp_req *treq = &slab->reqs[i];
+
+		treq->conn = conn;
+		treq->req.qpair = &conn->qpair;
+		treq->ttag = (uint16_t)(i | (index != 0 ? SLAB_TTAG : 0));
+		treq->icd_buf = (char *)slab->icd_memory + (size_t)i * icd_bytes;
+		xu_list_init(&treq->tx.link);
+		xu_list_add_tail(&conn->free_reqs, &treq->link);
+	}
+	return 0;
+}
+
+static void slab_fini(struct tcp_slab *slab)
+{
+	xu_buf_free(slab->icd_memory, slab->icd_memory_bytes);
+	free(slab->reqs);
+}
+
+struct tcp_req *tcp_req_get(struct tcp_conn *conn)
+{
+	struct xu_list *node = xu_list_pop(&conn->free_reqs);
+	struct tcp_req *treq;
+
+	if (node == NULL) {
+		return NULL;
+	}
+	treq = xu_list_entry(node, struct tcp_req, link);
+	treq->is_r2t_due = false;
+	treq->is_response_due = false;
+	treq->nr_fetched = 0;
+	conn->qpair.nr_requests++;
+	return treq;
+}
+
+void tcp_req_put(struct tcp_req *treq)
+{
+	struct tcp_conn *conn = treq->conn;
+
+	treq->state = TCP_REQ_FREE;
+	xnvmf__req_free(&treq->req);
+	conn->qpair.nr_requests--;
+	/* The last used is used first. The one from before Connect is not used again. */
+	if (conn->slabs[1].reqs == NULL || (treq->ttag & SLAB_TTAG)) {
+		xu_list_add_head(&conn->free_reqs, &treq->link);
+	}
+}
+
+struct tcp_req *tcp_req_find(struct tcp_conn *conn, uint16_t ttag)
+{
+	struct tcp_slab *slab = &conn->slabs[(ttag & SLAB_TTAG) != 0];
+	uint32_t index = ttag & ~SLAB_TTAG;
+
+	return index < slab->count ? &slab->reqs[index] : NULL;
+}
+
+/* ---- the end ---- */
+
+/* Puts back what waited for the host; what the device has comes back by itself. */
+static void drop_waiting(struct tcp_conn *conn)
+{
+	tcp_tx_drop(conn);
+	for (uint32_t s = 0; s < 2; s++) {
+		for (uint32_t i = 0; i < conn->slabs[s].count; i++) {
+			struct tcp_req *treq = &conn->slabs[s].reqs[i];
+
+			if (treq->req.is_waiting) {
+				xnvmf__req_cancel_wait(&treq->req);
+				tcp_req_put(treq);
+			} else if (treq->state == TCP_REQ_FETCHING ||
+				   treq->state == TCP_REQ_CAPSULE) {
+				tcp_req_put(treq);
+			}
+		}
+	}
+}
+
+static bool is_quiet(const struct tcp_conn *conn)
+{
+	return !conn->recv_op.is_pending && !conn->send_op.is_pending && !conn->is_flush_asked;
+}
+
+void tcp_conn_settle(struct tcp_conn *conn)
+{
+	if (conn->paused != NULL && conn->state == TCP_CONN_OPEN && is_quiet(conn) &&
+		xu_list_is_empty(&conn->send_queue)) {
+		void (*paused)(struct xnvmf_qpair * qpair) = conn->paused;
+
+		conn->paused = NULL;
+		paused(&conn->qpair); /* it may be another reactor's from here on */
+		return;
+	}
+	if (conn->state != TCP_CONN_CLOSED || !is_quiet(conn)) {
+		return;
+	}
+	drop_waiting(conn);
+	if (conn->qpair.nr_requests == 0) {
+		conn->state = TCP_CONN_GONE;
+		xr_timer_stop(conn->qpair.reactor, &conn->term_timer);
+		xnvmf__qpair_gone(&conn->qpair);
+	}
+}
+
+void tcp_conn_close(struct tcp_conn *conn, const char *why)
+{
+	const struct xr_platform *platform = xr_reactor_platform(conn->qpair.reactor);
+	bool is_ending = conn->state >= TCP_CONN_TERMINATING;
+
+	if (conn->state >= TCP_CONN_CLOSED) {
+		return;
+	}
+	xu_debug(conn->qpair.target->log, "connection %llu: %s", (unsigned long long)conn->qpair.id,
+		why);
+	conn->state = TCP_CONN_CLOSED;
+	conn->paused = NULL;
+	platform->sock_shutdown(platform, conn->fd);
+	xr_op_cancel(conn->qpair.reactor, &conn->recv_op);
+	xr_op_cancel(conn->qpair.reactor, &conn->send_op);
+	if (!is_ending) {
+		xnvmf__qpair_ending(&conn->qpair);
+	}
+}
+
+static void on_term_timer(struct xr_timer *timer)
+{
+	struct tcp_conn *conn = xu_container_of(timer, struct tcp_conn, term_timer);
+
+	tcp_conn_close(conn, "the host did not close after its termination");
+	tcp_conn_settle(conn);
+}
+
+static void on_term_sent(struct tcp_conn *conn, struct tcp_tx *tx)
+{
+	(void)conn;
+	(void)tx;
+}
+
+void tcp_conn_fatal(struct tcp_conn *conn, enum nvme_tcp_fes fes, uint32_t fei, const char *why)
+{
+	struct nvme_tcp_term *term = (struct nvme_tcp_term *)conn->own_pdu;
+	const uint8_t *culprit = conn->rx + conn->rx_start;
+	uint32_t len = conn->rx_end - conn->rx_start, hlen = culprit[2];
+
+	xu_warn(conn->qpair.target->log,
+		"connection %llu: fatal error %u (information %u): %s; the connection is ended",
+		(unsigned long long)conn->qpair.id, fes, fei, why);
+	if (conn->own_tx.link.next != NULL && xu_list_is_linked(&conn->own_tx.link)) {
+		tcp_conn_close(conn, why); /* the answer to ICReq is not out yet */
+		return;
+	}
+	if (hlen < sizeof(struct nvme_tcp_hdr) || hlen > NVME_TCP_TERM_DATA_MAX) {
+		hlen = sizeof(struct nvme_tcp_hdr);
+	}
+	len = len < hlen ? len : hlen;
+	memset(term, 0, sizeof(*term));
+	term->hdr.type = NVME_TCP_C2H_TERM;
+	term->hdr.hlen = sizeof(*term);
+	term->hdr.plen = (uint32_t)sizeof(*term) + len;
+	term->fes = (uint16_t)fes;
+	term->fei = fei;
+	memcpy(conn->own_pdu + sizeof(*term), culprit, len);
+	conn->state = TCP_CONN_TERMINATING;
+	conn->own_tx.iov[0] = (struct iovec){term, term->hdr.plen};
+	conn->own_tx.nr_iov = 1;
+	conn->own_tx.sent = on_term_sent;
+	xnvmf__qpair_ending(&conn->qpair);
+	tcp_tx_queue(conn, &conn->own_tx);
+	conn->term_timer.fn = on_term_timer;
+	xr_timer_start(conn->qpair.reactor, &conn->term_timer, TERM_WAIT_NS);
+}
+
+/* ---- life ---- */
+
+static void conn_free(struct tcp_conn *conn)
+{
+	const struct xr_platform *platform = xbdev_ctx_platform(conn->qpair.target->ctx);
+
+	platform->close(platform, conn->fd);
+	slab_fini(&conn->slabs[0]);
+	slab_fini(&conn->slabs[1]);
+	free(conn->rx);
+	free(conn);
+}
+
+struct tcp_conn *tcp_conn_new(struct xnvmf_port *port, int fd)
+{
+	const struct xr_platform *platform = xbdev_ctx_platform(port->target->ctx);
+	struct tcp_conn *conn = calloc(1, sizeof(*conn));
+
+	if (conn == NULL) {
+		return NULL;
+	}
+	conn->fd = fd;
+	conn->rx = malloc(TCP_RX_BYTES);
+	if (conn->rx == NULL || slab_init(conn, 0, 1, NVME_TCP_ADMIN_ICD) != 0) {
+		free(conn->rx);
+		free(conn);
+		return NULL;
+	}
+	platform->sock_tune(platform, fd);
+	xu_list_init(&conn->own_tx.link);
+	xnvmf__qpair_init(&conn->qpair, port);
+	tcp_tx_init(conn);
+	tcp_rx_start(conn);
+	return conn;
+}
+
+/* ---- the transport's table ---- */
+
+static int tcp_set_depth(struct xnvmf_qpair *qpair, uint32_t depth, bool is_admin)
+{
+	struct tcp_conn *conn = xu_container_of(qpair, struct tcp_conn, qpair);
+	uint32_t icd_bytes =
+		is_admin ? NVME_TCP_ADMIN_ICD : qpair->target->opts.in_capsule_data_size;
+
+	return slab_init(conn, 1, depth + EXTRA_REQS, icd_bytes);
+}
+
+static void tcp_pause(struct xnvmf_qpair *qpair, void (*paused)(struct xnvmf_qpair *qpair))
+{
+	/* Called while a PDU is being processed: settling comes when that has been left. */
+	xu_container_of(qpair, struct tcp_conn, qpair)->paused = paused;
+}
+
+static void tcp_resume(struct xnvmf_qpair *qpair)
+{
+	tcp_rx_resume(xu_container_of(qpair, struct tcp_conn, qpair));
+}
+
+static void tcp_fetch(struct xnvmf_req *req)
+{
+	struct tcp_req *treq = xu_container_of(req, struct tcp_req, req);
+
+	treq->state = TCP_REQ_FETCHING;
+	tcp_send_r2t(treq);
+}
+
+static void tcp_disconnect(struct xnvmf_qpair *qpair)
+{
+	struct tcp_conn *conn = xu_container_of(qpair, struct tcp_conn, qpair);
+
+	tcp_conn_close(conn, "ended by the target");
+	tcp_conn_settle(conn);
+}
+
+static void tcp_free(struct xnvmf_qpair *qpair)
+{
+	conn_free(xu_container_of(qpair, struct tcp_conn, qpair));
+}
+
+static int tcp_address(
+	struct xnvmf_qpair *qpair, bool is_peer, char address[XR_ADDRESS_SIZE], uint16_t *ret_port)
+{
+	const struct xr_platform *platform = xbdev_ctx_platform(qpair->target->ctx);
+
+	return platform->sock_name(platform, xu_container_of(qpair, struct tcp_conn, qpair)->fd,
+		is_peer, address, ret_port);
+}
+
+/* ---- listening ---- */
+
+#define ACCEPT_RETRY_NS (100 * XU_NS_PER_MS)
+#define LISTEN_BACKLOG  256u
+
+struct tcp_listener {
+	struct xnvmf_target *target;
+	struct xnvmf_port *port; /* NULL: no longer listening */
+	int fd;
+	struct xr_op accept_op;
+	struct xr_timer retry_timer; /* when the process has no descriptors left */
+};
+
+static void listener_free(struct tcp_listener *listener)
+{
+	const struct xr_platform *platform = xbdev_ctx_platform(listener->target->ctx);
+
+	platform->close(platform, listener->fd);
+	free(listener);
+}
+
+static void on_accepted(struct xr_op *op, int32_t result)
+{
+	struct tcp_listener *listener = xu_container_of(op, struct tcp_listener, accept_op);
+	struct xnvmf_target *target = listener->target;
+	const struct xr_platform *platform = xbdev_ctx_platform(target->ctx);
+
+	if (result >= 0 && (listener->port == NULL || target->is_stopping ||
+				   target->nr_qpairs >= target->opts.max_connections ||
+				   tcp_conn_new(listener->port, result) == NULL)) {
+		xu_warn(target->log, "a connection was refused: %u of at most %u are open",
+			target->nr_qpairs, target->opts.max_connections);
+		target->nr_refused++;
+		platform->close(platform, result);
+	}
+	if (listener->port == NULL) {
+		listener_free(listener);
+	} else if (result < 0 && result != -ECONNABORTED && result != -EINTR) {
+		xr_timer_start(xnvmf__control(target), &listener->retry_timer, ACCEPT_RETRY_NS);
+	} else {
+		xr_op_submit(xnvmf__control(target), op);
+	}
+}
+
+static void on_retry_timer(struct xr_timer *timer)
+{
+	struct tcp_listener *listener = xu_container_of(timer, struct tcp_listener, retry_timer);
+
+	xr_op_submit(xnvmf__control(listener->target), &listener->accept_op);
+}
+
+static int tcp_listen(struct xnvmf_port *port, struct xu_error *err)
+{
+	const struct xr_platform *platform = xbdev_ctx_platform(port->target->ctx);
+	struct xr_listen_opts opts = {
+		.address = port->address,
+		.port = (uint16_t)strtoul(port->service, NULL, 10),
+		.backlog = LISTEN_BACKLOG,
+	};
+	struct tcp_listener *listener = calloc(1, sizeof(*listener));
+	char address[XR_ADDRESS_SIZE];
+	uint16_t number;
+
+	if (listener == NULL) {
+		return xu_error_set_errno(err, -ENOMEM, "listening on %s", port->address);
+	}
+	listener->target = port->target;
+	listener->port = port;
+	listener->fd = platform->tcp_listen(platform, &opts, err);
+	if (listener->fd < 0) {
+		int rc = listener->fd;
+
+		free(listener);
+		return rc;
+	}
+	if (platform->sock_name(platform, listener->fd, false, address, &number) == 0) {
+		snprintf(port->service, sizeof(port->service), "%u", number);
+	}
+	listener->retry_timer.fn = on_retry_timer;
+	listener->accept_op.cb = on_accepted;
+	listener->accept_op.opcode = XR_OP_ACCEPT;
+	listener->accept_op.fd = listener->fd;
+	port->listener = listener;
+	xr_op_submit(xnvmf__control(port->target), &listener->accept_op);
+	return 0;
+}
+
+static void tcp_unlisten(struct xnvmf_port *port)
+{
+	struct tcp_listener *listener = port->listener;
+	const struct xr_platform *platform = xbdev_ctx_platform(listener->target->ctx);
+
+	listener->port = NULL;
+	if (!listener->accept_op.is_pending) {
+		xr_timer_stop(xnvmf__control(listener->target), &listener->retry_timer);
+		listener_free(listener);
+		return;
+	}
+	/* Ends the listening at once; the pending accept then comes back. */
+	platform->sock_shutdown(platform, listener->fd);
+	xr_op_cancel(xnvmf__control(listener->target), &listener->accept_op);
+}
+
+const struct xnvmf_transport_ops xnvmf__transport_tcp = {
+	.name = "tcp",
+	.trtype = NVME_TRTYPE_TCP,
+	.listen = tcp_listen,
+	.unlisten = tcp_unlisten,
+	.set_depth = tcp_set_depth,
+	.pause = tcp_pause,
+	.resume = tcp_resume,
+	.fetch = tcp_fetch,
+	.respond = tcp_respond,
+	.disconnect = tcp_disconnect,
+	.free = tcp_free,
+	.address = tcp_address,
+};
