@@ -93,14 +93,14 @@ int xbdev_channel_get(
 	return 0;
 }
 
-/* The statistics of closed channels belong to the control reactor, so a channel ends there. */
+/* The device's sum of statistics belongs to the control reactor, so a channel ends there. */
 static void on_part(struct xr_msg *msg)
 {
 	struct xbdev_channel *ch = xu_container_of(msg, struct xbdev_channel, done_msg);
 	struct xbdev_device *dev = ch->dev;
 
 	ch->stats->queue_depth_max = ch->nr_inflight_max;
-	xbdev__stats_merge(dev->stats_closed, ch->stats);
+	xbdev__stats_merge(dev->stats_home, ch->stats);
 	xbdev__channel_free(ch);
 	atomic_fetch_sub(&dev->nr_channels, 1);
 	xbdev__device_check(dev);

@@ -12,8 +12,17 @@ enum xbdev__origin {
 	XBDEV__FROM_FORWARDER, /* at the owner: goes home by message */
 };
 
-/* Hands an I/O to the driver, through a relay where the driver cannot take it as it is. */
-void xbdev__io_dispatch(struct xbdev_channel *ch, struct xbdev_io *io);
+/* Gives an I/O a place in the channel's queue and hands it to the driver, through a relay where the
+ * driver cannot take it as it is; or lets it wait for its turn. */
+void xbdev__io_enter(struct xbdev_channel *ch, struct xbdev_io *io);
+
+static inline void xbdev__io_count_inflight(struct xbdev_channel *ch)
+{
+	ch->nr_inflight++;
+	if (ch->nr_inflight > ch->nr_inflight_max) {
+		ch->nr_inflight_max = ch->nr_inflight;
+	}
+}
 
 /* Ends an I/O on its own channel: accounts for it, calls back, starts one that waited. */
 void xbdev__io_finish(

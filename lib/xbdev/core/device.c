@@ -92,16 +92,16 @@ int xbdev_device_register(struct xbdev_ctx *ctx, struct xbdev_device *dev, struc
 			"there is a device named '%s' already; choose another name", dev->name);
 	}
 	dev->channels = calloc(ctx->nr_reactors, sizeof(*dev->channels));
-	dev->stats_closed = calloc(1, sizeof(*dev->stats_closed));
-	if (dev->channels == NULL || dev->stats_closed == NULL) {
+	dev->stats_home = calloc(1, sizeof(*dev->stats_home));
+	if (dev->channels == NULL || dev->stats_home == NULL) {
 		free(dev->channels);
-		free(dev->stats_closed);
+		free(dev->stats_home);
 		return xu_error_set_errno(err, -ENOMEM, "registering device '%s'", dev->name);
 	}
 	for (uint32_t i = 0; i < ctx->nr_reactors; i++) {
 		xu_list_init(&dev->channels[i]);
 	}
-	xbdev__stats_reset(dev->stats_closed);
+	xbdev__stats_reset(dev->stats_home);
 	if (xu_uuid_is_null(&dev->uuid)) {
 		dev->uuid = xu_uuid_random(xr_reactor_random(xbdev_ctx_control(ctx)));
 	}
@@ -205,6 +205,7 @@ int xbdev_desc_open(struct xbdev_ctx *ctx, const char *name, bool is_writable,
 	desc->is_writable = is_writable;
 	desc->event_cb = event_cb;
 	desc->event_arg = event_arg;
+	dev->nr_writers += is_writable;
 	xu_list_add_tail(&dev->descs, &desc->link);
 	*ret_desc = desc;
 	return 0;
@@ -213,21 +214,16 @@ int xbdev_desc_open(struct xbdev_ctx *ctx, const char *name, bool is_writable,
 int xbdev_desc_claim(struct xbdev_desc *desc, const char *by, struct xu_error *err)
 {
 	struct xbdev_device *dev = desc->dev;
-	struct xu_list *node;
 
 	if (dev->claim != NULL) {
 		return xu_error_set(err, -EBUSY,
 			"device '%s' is in use by %s; release it there first", dev->name,
 			dev->claim_by);
 	}
-	xu_list_for_each (node, &dev->descs) {
-		struct xbdev_desc *other = xu_list_entry(node, struct xbdev_desc, link);
-
-		if (other != desc && other->is_writable) {
-			return xu_error_set(err, -EBUSY,
-				"device '%s' is open for writing elsewhere; close it there first",
-				dev->name);
-		}
+	if (dev->nr_writers > (desc->is_writable ? 1 : 0)) {
+		return xu_error_set(err, -EBUSY,
+			"device '%s' is open for writing elsewhere; close it there first",
+			dev->name);
 	}
 	dev->claim = desc;
 	dev->claim_by = by;
@@ -243,6 +239,7 @@ void xbdev_desc_close(struct xbdev_desc *desc)
 		dev->claim = NULL;
 		dev->claim_by = NULL;
 	}
+	dev->nr_writers -= desc->is_writable;
 	xu_list_del(&desc->link);
 	free(desc);
 	xbdev__device_check(dev);
@@ -266,7 +263,7 @@ static void on_check(struct xr_msg *msg)
 	xu_info(ctx->log, "device %s: removed", dev->name);
 	xbdev__graph_event(ctx, XBDEV_GRAPH_REMOVED, dev);
 	free(dev->channels);
-	free(dev->stats_closed);
+	free(dev->stats_home);
 	dev->ops->destroy(dev);
 	if (cb != NULL) {
 		cb(arg);

@@ -65,7 +65,8 @@ struct xbdev_device_ops {
 	void (*channel_close)(struct xbdev_channel *ch);
 	/* Starts the I/O; it ends by xbdev_io_complete() or xbdev_io_complete_later(). */
 	void (*submit)(struct xbdev_channel *ch, struct xbdev_io *io);
-	/* The device is going: ends now what the driver itself holds back. */
+	/* The device is going: ends now what the driver itself holds back, by
+	 * xbdev_io_complete_later(). */
 	void (*channel_abort)(struct xbdev_channel *ch);
 	/* Changes the size (device->nr_blocks through xbdev_device_set_size()), then calls done
 	 * on the control reactor. */
@@ -105,6 +106,7 @@ struct xbdev_device {
 	_Atomic int state; /* enum xbdev_device_state */
 	struct xu_list link;
 	struct xu_list descs;
+	uint32_t nr_writers;      /* of them */
 	struct xbdev_desc *claim; /* NULL: free */
 	const char *claim_by;
 	struct xu_list *channels; /* per reactor; each list is its reactor's */
@@ -115,7 +117,7 @@ struct xbdev_device {
 	bool is_quiesced; /* removal has been told to every channel */
 	void (*removed_cb)(void *arg);
 	void *removed_arg;
-	struct xbdev_stats *stats_closed; /* of channels that are gone */
+	struct xbdev_stats *stats_home; /* what has been brought home from the channels */
 };
 
 /* ---- for drivers ---- */

@@ -6,7 +6,8 @@
  * I/O arrives and is closed after the last. While the twin could not be opened, every I/O fails
  * with the reason.
  *
- * Checks, depth and statistics are the channel's, on its own reactor; the twin's are not used.
+ * Checks, depth and statistics are the channel's, on its own reactor. The twin counts only what
+ * happens there (bounces, splits), which is added to the channel's when it closes.
  */
 #include <errno.h>
 
@@ -65,12 +66,11 @@ static void on_arrive(struct xr_msg *msg)
 		send_home(io, home->twin_error);
 		return;
 	}
-	twin->nr_inflight++;
 	if (twin->is_removed) {
-		xbdev__forward_complete(io, -ENODEV);
+		send_home(io, -ENODEV);
 		return;
 	}
-	xbdev__io_dispatch(twin, io);
+	xbdev__io_enter(twin, io);
 }
 
 void xbdev__forward_complete(struct xbdev_io *io, int status)
@@ -100,14 +100,24 @@ void xbdev__forward_open(struct xbdev_channel *ch)
 	xr_msg_send(ch->dev->owner, &ch->twin_msg);
 }
 
+/*
+ * Closing goes by the message that ends every channel: an opening that has not been seen by the
+ * owner yet still has its own under way.
+ */
 static void on_twin_closed(struct xr_msg *msg)
 {
-	xbdev__channel_forward_closed(xu_container_of(msg, struct xbdev_channel, twin_msg));
+	struct xbdev_channel *ch = xu_container_of(msg, struct xbdev_channel, done_msg);
+
+	if (ch->twin != NULL) {
+		xbdev__stats_merge(ch->stats, ch->twin->stats);
+		xbdev__channel_free(ch->twin);
+	}
+	xbdev__channel_forward_closed(ch);
 }
 
 static void on_twin_close(struct xr_msg *msg)
 {
-	struct xbdev_channel *ch = xu_container_of(msg, struct xbdev_channel, twin_msg);
+	struct xbdev_channel *ch = xu_container_of(msg, struct xbdev_channel, done_msg);
 	struct xbdev_channel *twin = ch->twin;
 
 	if (twin != NULL) {
@@ -116,14 +126,13 @@ static void on_twin_close(struct xr_msg *msg)
 			ch->dev->ops->channel_close(twin);
 		}
 		xu_list_del(&twin->link);
-		xbdev__channel_free(twin);
 	}
-	ch->twin_msg.fn = on_twin_closed;
-	xr_msg_send(ch->reactor, &ch->twin_msg);
+	msg->fn = on_twin_closed;
+	xr_msg_send(ch->reactor, msg);
 }
 
 void xbdev__forward_close(struct xbdev_channel *ch)
 {
-	ch->twin_msg.fn = on_twin_close;
-	xr_msg_send(ch->dev->owner, &ch->twin_msg);
+	ch->done_msg.fn = on_twin_close;
+	xr_msg_send(ch->dev->owner, &ch->done_msg);
 }

@@ -104,7 +104,7 @@ static void put_back_in_line(struct xbdev_channel *ch, struct xbdev_io *io)
 	}
 }
 
-void xbdev__io_dispatch(struct xbdev_channel *ch, struct xbdev_io *io)
+static void dispatch(struct xbdev_channel *ch, struct xbdev_io *io)
 {
 	if (!ch->is_forwarding && needs_relay(ch, io)) {
 		if (!xbdev__relay_start(ch, io)) {
@@ -114,6 +114,16 @@ void xbdev__io_dispatch(struct xbdev_channel *ch, struct xbdev_io *io)
 		return;
 	}
 	ch->submit(ch, io);
+}
+
+void xbdev__io_enter(struct xbdev_channel *ch, struct xbdev_io *io)
+{
+	if (ch->nr_inflight >= ch->depth || ch->waiting_first != NULL) {
+		wait_in_line(ch, io);
+		return;
+	}
+	xbdev__io_count_inflight(ch);
+	dispatch(ch, io);
 }
 
 int xbdev_io_submit(struct xbdev_io *io)
@@ -126,15 +136,7 @@ int xbdev_io_submit(struct xbdev_io *io)
 	}
 	io->origin = XBDEV__FROM_CALLER;
 	io->submit_ticks = xu_ticks();
-	if (ch->nr_inflight >= ch->depth || ch->waiting_first != NULL) {
-		wait_in_line(ch, io);
-		return 0;
-	}
-	ch->nr_inflight++;
-	if (ch->nr_inflight > ch->nr_inflight_max) {
-		ch->nr_inflight_max = ch->nr_inflight;
-	}
-	xbdev__io_dispatch(ch, io);
+	xbdev__io_enter(ch, io);
 	return 0;
 }
 
@@ -147,8 +149,8 @@ void xbdev__io_start_waiting(struct xbdev_channel *ch)
 		if (ch->waiting_first == NULL) {
 			ch->waiting_end = &ch->waiting_first;
 		}
-		ch->nr_inflight++;
-		xbdev__io_dispatch(ch, io);
+		xbdev__io_count_inflight(ch);
+		dispatch(ch, io);
 		if (ch->waiting_first == io) {
 			return; /* no relay was free: it goes on when one is */
 		}

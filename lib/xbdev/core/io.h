@@ -79,7 +79,8 @@ int xbdev_io_submit(struct xbdev_io *io);
 
 /* For drivers: ends an I/O that submit() was given, from an event (not within submit()). */
 void xbdev_io_complete(struct xbdev_io *io, int status);
-/* For drivers: the same from within submit(); the callback runs in the reactor's next round. */
+/* For drivers: the same from within submit() or channel_abort(); the callback runs in the reactor's
+ * next round. */
 void xbdev_io_complete_later(struct xbdev_io *io, int status);
 
 const char *xbdev_op_name(enum xbdev_op op);

@@ -9,8 +9,10 @@
  *   COMPARE it has not                 reads into a bounce buffer, then memcmp
  *
  * A relay belongs to its channel and is one of a fixed number; an I/O that finds none waits in
- * line. When the buffer pool is empty a relay waits for its own children, or for a millisecond.
- * The first error ends the I/O, after the children that run have come back.
+ * line. Each child that runs takes a place in the channel's queue, the first one its parent's. When
+ * the buffer pool is empty a relay waits for its own children, or makes do with less, or tries
+ * again a millisecond later. The first error ends the I/O, after the children that run have come
+ * back.
  */
 #include <errno.h>
 #include <string.h>
@@ -148,14 +150,22 @@ static uint32_t slice(struct xbdev_relay *relay, struct child *child, uint64_t w
 static uint32_t prepare_bounced(struct xbdev_relay *relay, struct child *child, uint64_t want)
 {
 	struct xbdev_io *parent = relay->parent;
+	struct xu_bufpool *pool = xr_reactor_buffers(relay->ch->reactor);
 	uint32_t len = want < BOUNCE_MAX ? (uint32_t)want : BOUNCE_MAX;
+	uint32_t block_size = relay->ch->dev->limits.block_size;
 
-	child->bounce = xu_bufpool_get(xr_reactor_buffers(relay->ch->reactor), len);
+	child->bounce = xu_bufpool_get(pool, len);
+	while (child->bounce == NULL && relay->nr_running == 0 && len > block_size) {
+		len = len / 2 & ~(block_size - 1);
+		child->bounce = xu_bufpool_get(pool, len);
+	}
 	if (child->bounce == NULL) {
 		return 0;
 	}
 	if (parent->op == XBDEV_OP_WRITE) {
 		walk(parent->iov, relay->cursor, child->bounce, len, COPY_OUT_OF_IOV);
+	} else {
+		child->io.op = XBDEV_OP_READ; /* a COMPARE too: its data stays with the parent */
 	}
 	child->iov[0].iov_base = child->bounce;
 	child->iov[0].iov_len = len;
@@ -175,7 +185,7 @@ static uint32_t prepare_transfer(struct xbdev_relay *relay, struct child *child)
 	if (want > dev->limits.max_transfer) {
 		want = dev->limits.max_transfer;
 	}
-	child->io.op = has_op ? parent->op : XBDEV_OP_READ; /* an emulated COMPARE */
+	child->io.op = parent->op;
 	if (has_op) {
 		len = slice(relay, child, want);
 	}
@@ -252,6 +262,15 @@ static void finish(struct xbdev_relay *relay)
 	xbdev_io_complete(parent, status);
 }
 
+/* A child has ended that was not its relay's only one: its place goes to who waits for one. */
+static void leave_queue(struct xbdev_channel *ch)
+{
+	ch->nr_inflight--;
+	if (ch->waiting_first != NULL) {
+		xbdev__io_start_waiting(ch);
+	}
+}
+
 static void child_done(struct xbdev_io *io, int status)
 {
 	struct child *child = xu_container_of(io, struct child, io);
@@ -271,13 +290,18 @@ static void child_done(struct xbdev_io *io, int status)
 	if (status != 0 && relay->status == 0) {
 		relay->status = status;
 	}
+	if (relay->nr_running != 0) {
+		leave_queue(relay->ch);
+	}
 	pump(relay);
 }
 
 static void launch(struct xbdev_relay *relay, struct child *child)
 {
 	relay->free_children &= ~(1u << (child - relay->children));
-	relay->nr_running++;
+	if (relay->nr_running++ != 0) {
+		xbdev__io_count_inflight(relay->ch);
+	}
 	child->io.ch = relay->ch;
 	child->io.cb = child_done;
 	child->io.origin = XBDEV__FROM_RELAY;
@@ -324,7 +348,14 @@ static void launch_flush(struct xbdev_relay *relay)
 	launch(relay, child);
 }
 
-/* Starts as many pieces as there are children for; ends the I/O when all is done. */
+static bool can_launch(const struct xbdev_relay *relay)
+{
+	return relay->status == 0 && relay->done_bytes < relay->parent->len &&
+	       relay->free_children != 0 &&
+	       (relay->nr_running == 0 || relay->ch->nr_inflight < relay->ch->depth);
+}
+
+/* Starts as many pieces as there are children and places for; ends the I/O when all is done. */
 static void pump(struct xbdev_relay *relay)
 {
 	struct xbdev_io *parent = relay->parent;
@@ -333,7 +364,7 @@ static void pump(struct xbdev_relay *relay)
 	if (relay->ch->is_removed && relay->status == 0) {
 		relay->status = -ENODEV;
 	}
-	while (relay->status == 0 && relay->done_bytes < parent->len && relay->free_children != 0) {
+	while (can_launch(relay)) {
 		struct child *child = &relay->children[__builtin_ctz(relay->free_children)];
 		uint64_t len = prepare(relay, child);
 
@@ -362,6 +393,15 @@ static void pump(struct xbdev_relay *relay)
 	finish(relay);
 }
 
+/* What the driver takes at a time of an operation. */
+static uint64_t max_piece(const struct xbdev_device *dev, uint8_t op)
+{
+	bool is_range = op == XBDEV_OP_DISCARD || op == XBDEV_OP_WRITE_ZEROES;
+
+	return is_range && (dev->ops_mask & (1u << op)) ? dev->limits.max_zeroes
+							: dev->limits.max_transfer;
+}
+
 bool xbdev__relay_start(struct xbdev_channel *ch, struct xbdev_io *io)
 {
 	struct xbdev_relay *relay = xu_pool_get(&ch->relays);
@@ -381,7 +421,7 @@ bool xbdev__relay_start(struct xbdev_channel *ch, struct xbdev_io *io)
 		relay->children[i].relay = relay;
 		relay->children[i].bounce = NULL;
 	}
-	if (io->len > ch->dev->limits.max_transfer) {
+	if (io->len > max_piece(ch->dev, io->op)) {
 		ch->stats->nr_split++;
 	}
 	pump(relay);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Statistics. Each channel counts for itself, without atomics; who wants to know sends a message
- * around the reactors, which adds up (and resets) each channel on its own thread. The device is
- * kept from going meanwhile by counting as one more channel.
+ * around the reactors, which takes what each channel has counted since the last time and brings it
+ * home to the device's sum. So every I/O is counted in one place only, and a channel that closes
+ * meanwhile, which brings home what it has left, is neither missed nor counted twice. The device is
+ * kept from going by counting as one more channel.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -28,7 +30,6 @@ void xbdev__stats_merge(struct xbdev_stats *into, const struct xbdev_stats *from
 	into->nr_bounced += from->nr_bounced;
 	into->nr_split += from->nr_split;
 	into->nr_waited += from->nr_waited;
-	into->queue_depth += from->queue_depth;
 	if (from->queue_depth_max > into->queue_depth_max) {
 		into->queue_depth_max = from->queue_depth_max;
 	}
@@ -51,12 +52,14 @@ static void collect_on_reactor(struct xbdev_hop *hop, struct xr_reactor *reactor
 	xu_list_for_each (node, &c->dev->channels[xr_reactor_index(reactor)]) {
 		struct xbdev_channel *ch = xu_list_entry(node, struct xbdev_channel, link);
 
-		ch->stats->queue_depth = ch->nr_inflight;
 		ch->stats->queue_depth_max = ch->nr_inflight_max;
 		xbdev__stats_merge(&c->sum, ch->stats);
+		xbdev__stats_reset(ch->stats);
 		if (c->reset) {
-			xbdev__stats_reset(ch->stats);
 			ch->nr_inflight_max = ch->nr_inflight;
+		}
+		if (ch->desc != NULL) { /* what is at a twin is counted where it came from */
+			c->sum.queue_depth += ch->nr_inflight;
 		}
 	}
 }
@@ -65,12 +68,14 @@ static void collected(struct xbdev_hop *hop)
 {
 	struct collection *c = xu_container_of(hop, struct collection, hop);
 	struct xbdev_device *dev = c->dev;
+	struct xbdev_stats *stats = dev->stats_home;
 
-	xbdev__stats_merge(&c->sum, dev->stats_closed);
+	xbdev__stats_merge(stats, &c->sum);
+	stats->queue_depth = c->sum.queue_depth;
+	c->cb(c->arg, stats);
 	if (c->reset) {
-		xbdev__stats_reset(dev->stats_closed);
+		xbdev__stats_reset(stats);
 	}
-	c->cb(c->arg, &c->sum);
 	free(c);
 	atomic_fetch_sub(&dev->nr_channels, 1);
 	xbdev__device_check(dev);

@@ -57,6 +57,7 @@ struct file_device {
 	struct xbdev_ctx *ctx;
 	uint64_t size_bytes; /* asked for */
 	struct xu_error err;
+	struct xbdev_desc *resizer; /* keeps the device while it is resized */
 	xbdev_created_fn created;
 	void (*resized)(void *arg, const struct xu_error *err);
 	void *arg;
@@ -230,14 +231,15 @@ static void resize_work(struct xr_work *work)
 static void resize_done(struct xr_work *work)
 {
 	struct file_device *file = xu_container_of(work, struct file_device, work);
-	void (*resized)(void *arg, const struct xu_error *err) = file->resized;
+	struct xbdev_desc *resizer = file->resizer;
 
-	file->resized = NULL;
+	file->resizer = NULL;
 	if (file->err.code == 0) {
 		xbdev_device_set_size(
 			&file->dev, file->info.size_bytes / file->dev.limits.block_size);
 	}
-	resized(file->arg, &file->err);
+	file->resized(file->arg, &file->err);
+	xbdev_desc_close(resizer);
 }
 
 /* To `size_bytes` (a regular file), or, with 0, to what the file or device has become. */
@@ -247,7 +249,7 @@ static void file_resize(struct xbdev_device *dev, uint64_t size_bytes,
 	struct file_device *file = file_of(dev);
 	struct xu_error err = {0};
 
-	if (file->resized != NULL) {
+	if (file->resizer != NULL) {
 		xu_error_set(&err, -EBUSY, "device '%s' is being resized already", dev->name);
 	} else if (size_bytes % dev->limits.block_size != 0) {
 		xu_error_set(&err, -EINVAL, "size %llu is not a multiple of the block size %u",
@@ -260,6 +262,8 @@ static void file_resize(struct xbdev_device *dev, uint64_t size_bytes,
 	} else if (size_bytes != 0 && (file->info.is_block_device || dev->is_read_only)) {
 		xu_error_set(&err, -EINVAL, "%s is %s; it cannot be resized from here", file->path,
 			dev->is_read_only ? "read-only" : "a block device");
+	} else {
+		xbdev_desc_open(dev->ctx, dev->name, false, NULL, NULL, &file->resizer, &err);
 	}
 	if (err.code != 0) {
 		done(arg, &err);

@@ -10,6 +10,8 @@ const struct xbdev_driver *const xbdev_drivers[] = {
 	&xbdev__driver_null,
 	&xbdev__driver_malloc,
 	&xbdev__driver_file,
+	&xbdev__driver_error,
+	&xbdev__driver_delay,
 	NULL,
 };
 

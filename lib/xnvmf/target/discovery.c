@@ -73,7 +73,9 @@ static int add_entry(struct builder *b, const struct xnvmf_listener *listener, c
 	entry->trtype = listener->port->transport->trtype;
 	entry->adrfam = strchr(address, ':') != NULL ? NVME_ADRFAM_IPV6 : NVME_ADRFAM_IPV4;
 	entry->subtype = subtype;
-	entry->treq = NVME_TREQ_NOT_REQUIRED | NVME_TREQ_SQFLOW_OPTIONAL;
+	/* "Not specified" for the secure channel: libnvme before 1.5 takes "not required" for a
+	 * wish for TLS. */
+	entry->treq = NVME_TREQ_SQFLOW_OPTIONAL;
 	entry->portid = listener->port->port_id;
 	entry->cntlid = 0xffff;
 	entry->asqsz = XNVMF_ADMIN_DEPTH;

@@ -211,11 +211,11 @@ void xnvmf__identify(struct xnvmf_req *req)
 	uint8_t cns = (uint8_t)req->cmd.cdw10, csi = (uint8_t)(req->cmd.cdw11 >> 24);
 	uint16_t status;
 
-	if (req->data_len < NVME_IDENTIFY_BYTES) {
+	if (req->data_len != NVME_IDENTIFY_BYTES) {
 		xnvmf__req_complete(req, NVME_SC_SGL_LENGTH);
 		return;
 	}
-	memset(req->buf, 0, req->data_len);
+	memset(req->buf, 0, NVME_IDENTIFY_BYTES);
 	if (req->qpair->subsystem->is_discovery && cns != NVME_CNS_CTRL) {
 		xnvmf__req_complete(req, NVME_SC_INVALID_FIELD);
 		return;

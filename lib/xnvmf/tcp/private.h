@@ -40,8 +40,8 @@ struct tcp_req {
 	bool is_tx_busy; /* its tx is in a queue or with the kernel */
 	bool is_r2t_due;
 	bool is_response_due;
-	uint32_t nr_fetched; /* bytes of the host's data that are here */
-	uint32_t r2t_end;    /* where the current R2T ends */
+	uint32_t nr_fetched;         /* bytes of the host's data that are here */
+	uint32_t r2t_start, r2t_end; /* the current R2T */
 	void *icd_buf;
 	struct tcp_tx tx;
 	struct xu_list link; /* free list */

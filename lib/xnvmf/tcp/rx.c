@@ -18,7 +18,7 @@ enum { FEI_TYPE = 0, FEI_FLAGS = 1, FEI_HLEN = 2, FEI_PDO = 3, FEI_PLEN = 4 };
 
 struct pdu_rule {
 	uint8_t hlen;
-	uint8_t flags; /* that may be set */
+	uint8_t flags; /* that mean something */
 	bool has_digest;
 	bool has_data;
 	bool exists;
@@ -27,7 +27,7 @@ struct pdu_rule {
 /* What a host may send. */
 static const struct pdu_rule rules[16] = {
 	[NVME_TCP_ICREQ] = {sizeof(struct nvme_tcp_icreq), 0, false, false, true},
-	[NVME_TCP_H2C_TERM] = {sizeof(struct nvme_tcp_term), 0, false, true, true},
+	[NVME_TCP_H2C_TERM] = {sizeof(struct nvme_tcp_term), 0, false, false, true},
 	[NVME_TCP_CMD] = {sizeof(struct nvme_tcp_cmd), NVME_TCP_F_HDGST | NVME_TCP_F_DDGST, true,
 		true, true},
 	[NVME_TCP_H2C_DATA] = {sizeof(struct nvme_tcp_data),
@@ -231,7 +231,7 @@ static void handle_h2c_data(
 		tcp_conn_fatal(conn, NVME_TCP_FES_LIMIT, 0, "H2CData above MAXH2CDATA");
 		return;
 	}
-	if (pdu->datao < treq->nr_fetched || pdu->datao > treq->r2t_end ||
+	if (pdu->datao < treq->r2t_start || pdu->datao > treq->r2t_end ||
 		pdu->datal > treq->r2t_end - pdu->datao) {
 		tcp_conn_fatal(conn, NVME_TCP_FES_OUT_OF_RANGE, 0, "H2CData outside of its R2T");
 		return;
@@ -274,12 +274,14 @@ static bool check_header(struct tcp_conn *conn, const struct nvme_tcp_hdr *hdr)
 	const struct pdu_rule *rule = &rules[hdr->type & 0xfu];
 	uint32_t header_bytes, digests;
 
+	if (hdr->type == NVME_TCP_H2C_TERM) {
+		return true; /* whatever else it says, it is not answered with another one */
+	}
 	if (hdr->type > 0xf || !rule->exists) {
 		header_error(conn, FEI_TYPE, "unknown PDU type");
 		return false;
 	}
-	if ((conn->state == TCP_CONN_IC) != (hdr->type == NVME_TCP_ICREQ) &&
-		hdr->type != NVME_TCP_H2C_TERM) {
+	if ((conn->state == TCP_CONN_IC) != (hdr->type == NVME_TCP_ICREQ)) {
 		tcp_conn_fatal(conn, NVME_TCP_FES_SEQUENCE, 0,
 			conn->state == TCP_CONN_IC ? "no ICReq first" : "a second ICReq");
 		return false;
@@ -290,9 +292,9 @@ static bool check_header(struct tcp_conn *conn, const struct nvme_tcp_hdr *hdr)
 		header_bytes += NVME_TCP_DIGEST_BYTES;
 		digests |= NVME_TCP_F_HDGST;
 	}
-	if ((hdr->flags & ~rule->flags) != 0 ||
-		(hdr->flags & NVME_TCP_F_HDGST & rule->flags) != digests) {
-		header_error(conn, FEI_FLAGS, "flags that do not belong here, or a missing one");
+	/* Reserved flags are ignored. */
+	if ((hdr->flags & NVME_TCP_F_HDGST & rule->flags) != digests) {
+		header_error(conn, FEI_FLAGS, "header digest flag is not as agreed");
 		return false;
 	}
 	if (hdr->hlen != rule->hlen) {
@@ -323,6 +325,10 @@ static bool check_header(struct tcp_conn *conn, const struct nvme_tcp_hdr *hdr)
 	}
 	if (((hdr->flags & NVME_TCP_F_DDGST) != 0) != conn->has_ddgst) {
 		header_error(conn, FEI_FLAGS, "data digest flag is not as agreed");
+		return false;
+	}
+	if (hdr->plen < header_bytes) {
+		header_error(conn, FEI_PLEN, "wrong PDU length");
 		return false;
 	}
 	if (hdr->pdo != header_bytes) {
@@ -361,7 +367,7 @@ static bool step_header(struct tcp_conn *conn)
 		return false;
 	}
 	has_digest = rules[hdr->type].has_digest && conn->has_hdgst;
-	need = hdr->hlen + (has_digest ? NVME_TCP_DIGEST_BYTES : 0);
+	need = rules[hdr->type].hlen + (has_digest ? NVME_TCP_DIGEST_BYTES : 0);
 	if (avail(conn) < need || (has_digest && !check_header_digest(conn, hdr))) {
 		return false;
 	}

@@ -243,6 +243,7 @@ void tcp_send_r2t(struct tcp_req *treq)
 	if (left > max) {
 		left = max;
 	}
+	treq->r2t_start = treq->nr_fetched;
 	treq->r2t_end = treq->nr_fetched + left;
 	memset(r2t, 0, sizeof(*r2t));
 	r2t->hdr.type = NVME_TCP_R2T;

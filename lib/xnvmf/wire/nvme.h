@@ -442,7 +442,6 @@ _Static_assert(sizeof(struct nvme_discovery_entry) == 1024, "discovery entry");
 
 #define NVME_SUBTYPE_NVM               2u
 #define NVME_SUBTYPE_CURRENT_DISCOVERY 3u
-#define NVME_TREQ_NOT_REQUIRED         0x02u
 #define NVME_TREQ_SQFLOW_OPTIONAL      0x04u
 #define NVME_EFLAG_PERSISTENT          0x02u
 #define NVME_ADRFAM_IPV4               1u

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Checking device entries. The driver's table of parameters does most of it; what is said here
+ * holds for every driver. Nothing is made, opened or looked up outside of the document.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/util/error.h"
+#include "lib/util/size.h"
+#include "lib/util/uuid.h"
+#include "lib/xbdev/config/devices.h"
+
+/* The names of all drivers, for sentences. */
+static void driver_names(char *text, size_t size)
+{
+	size_t len = 0;
+
+	text[0] = '\0';
+	for (size_t i = 0; xbdev_drivers[i] != NULL && len < size; i++) {
+		len += (size_t)snprintf(text + len, size - len, "%s\"%s\"", i == 0 ? "" : ", ",
+			xbdev_drivers[i]->name);
+	}
+}
+
+static const struct xbdev_driver *driver_of(const json_t *entry)
+{
+	const char *name = json_string_value(json_object_get(entry, "driver"));
+
+	return name != NULL ? xbdev_driver_find(name) : NULL;
+}
+
+static int check_driver(json_t *entry, char path[XU_PARAM_PATH_SIZE], struct xu_error *err)
+{
+	json_t *name = json_object_get(entry, "driver");
+	char names[256];
+
+	driver_names(names, sizeof(names));
+	if (name == NULL) {
+		return xu_error_set(err, -EINVAL, "'driver' is missing: one of %s", names);
+	}
+	snprintf(path, XU_PARAM_PATH_SIZE, "driver");
+	if (!json_is_string(name)) {
+		return xu_error_set(
+			err, -EINVAL, "driver: a text is needed here, one of %s", names);
+	}
+	if (driver_of(entry) == NULL) {
+		return xu_error_set(err, -EINVAL,
+			"driver: \"%.64s\" is not accepted; it takes one of: %s",
+			json_string_value(name), names);
+	}
+	return 0;
+}
+
+/* The driver's parameters, read into memory that is thrown away again. */
+static int check_params(json_t *entry, char path[XU_PARAM_PATH_SIZE], struct xu_error *err)
+{
+	const struct xbdev_driver *driver = driver_of(entry);
+	json_t *params = json_copy(entry);
+	void *opts = malloc(driver->opts_bytes);
+	int rc;
+
+	if (params == NULL || opts == NULL) {
+		rc = xu_error_set_errno(err, -ENOMEM, "checking a device");
+	} else {
+		json_object_del(params, "driver");
+		memcpy(opts, driver->defaults, driver->opts_bytes);
+		rc = xu_params_parse(driver->params, opts, params, path, err);
+	}
+	free(opts);
+	json_decref(params);
+	return rc;
+}
+
+static int check_name(json_t *entry, char path[XU_PARAM_PATH_SIZE], struct xu_error *err)
+{
+	const char *name = json_string_value(json_object_get(entry, "name"));
+
+	snprintf(path, XU_PARAM_PATH_SIZE, "name");
+	if (strlen(name) >= XBDEV_NAME_SIZE) {
+		return xu_error_set(err, -EINVAL, "name: it has %zu characters; it takes 1 to %u",
+			strlen(name), XBDEV_NAME_SIZE - 1);
+	}
+	for (const char *c = name; *c != '\0'; c++) {
+		if (*c <= ' ' || *c > '~') {
+			return xu_error_set(err, -EINVAL,
+				"name: byte %td is a space, a control character or not ASCII; it "
+				"takes printable ASCII",
+				c - name + 1);
+		}
+	}
+	return 0;
+}
+
+/* The bytes of a size parameter that has been checked. */
+static uint64_t size_of(const json_t *value)
+{
+	uint64_t bytes = 0;
+
+	if (json_is_string(value)) {
+		xu_size_parse(json_string_value(value), &bytes);
+		return bytes;
+	}
+	return (uint64_t)json_integer_value(value);
+}
+
+static int check_sizes(json_t *entry, char path[XU_PARAM_PATH_SIZE], struct xu_error *err)
+{
+	json_t *block = json_object_get(entry, "block_size"),
+	       *size = json_object_get(entry, "size");
+	uint64_t block_size = block != NULL ? size_of(block) : 512;
+
+	if (block_size != 512 && block_size != 4096) {
+		snprintf(path, XU_PARAM_PATH_SIZE, "block_size");
+		return xu_error_set(err, -EINVAL,
+			"block_size: %llu is not accepted; it takes 512 or 4096",
+			(unsigned long long)block_size);
+	}
+	if (size != NULL && size_of(size) % block_size != 0) {
+		snprintf(path, XU_PARAM_PATH_SIZE, "size");
+		return xu_error_set(err, -EINVAL,
+			"size: %llu bytes is not accepted; it takes a multiple of the block size "
+			"%llu",
+			(unsigned long long)size_of(size), (unsigned long long)block_size);
+	}
+	return 0;
+}
+
+int xbdev_config_check_device(json_t *entry, char path[XU_PARAM_PATH_SIZE], struct xu_error *err)
+{
+	int rc;
+
+	path[0] = '\0';
+	if (!json_is_object(entry)) {
+		return xu_error_set(err, -EINVAL, "a device is an object { … }");
+	}
+	rc = check_driver(entry, path, err);
+	if (rc == 0) {
+		rc = check_params(entry, path, err);
+	}
+	if (rc == 0) {
+		rc = check_name(entry, path, err);
+	}
+	return rc == 0 ? check_sizes(entry, path, err) : rc;
+}
+
+/* ---- lists ---- */
+
+/* The index of the entry with this name or UUID; -1: none. */
+static ssize_t find(json_t *list, const char *name_or_uuid, size_t end)
+{
+	for (size_t i = 0; i < end; i++) {
+		if (xbdev_config_is_called(json_array_get(list, i), name_or_uuid)) {
+			return (ssize_t)i;
+		}
+	}
+	return -1;
+}
+
+/* The entry's identity is used by no entry before it. */
+static int check_unique(
+	json_t *list, size_t index, char path[XU_PARAM_PATH_SIZE], struct xu_error *err)
+{
+	static const char *const keys[] = {"name", "uuid"};
+	json_t *entry = json_array_get(list, index);
+
+	for (size_t k = 0; k < 2; k++) {
+		const char *value = json_string_value(json_object_get(entry, keys[k]));
+		ssize_t other = value != NULL ? find(list, value, index) : -1;
+
+		if (other >= 0) {
+			snprintf(path, XU_PARAM_PATH_SIZE, "[%zu].%s", index, keys[k]);
+			return xu_error_set(err, -EINVAL,
+				"%s: '%s' is the %s of devices[%zd] already; each device needs its "
+				"own",
+				keys[k], value, keys[k], other);
+		}
+	}
+	return 0;
+}
+
+/* The base exists, no entry before this one has it, and the way down ends. */
+static int check_base(
+	json_t *list, size_t index, char path[XU_PARAM_PATH_SIZE], struct xu_error *err)
+{
+	const char *base = xbdev_config_base(json_array_get(list, index));
+	size_t count = json_array_size(list), steps = 0;
+	ssize_t below;
+
+	if (base == NULL) {
+		return 0;
+	}
+	snprintf(path, XU_PARAM_PATH_SIZE, "[%zu].base", index);
+	below = find(list, base, count);
+	if (below < 0) {
+		return xu_error_set(err, -EINVAL,
+			"base: there is no device '%s'; name one of the devices of this list",
+			base);
+	}
+	for (size_t i = 0; i < index; i++) {
+		const char *other = xbdev_config_base(json_array_get(list, i));
+
+		if (other != NULL && find(list, other, count) == below) {
+			return xu_error_set(err, -EINVAL,
+				"base: '%s' is the base of devices[%zu] already; a device has one "
+				"user",
+				base, i);
+		}
+	}
+	while (below >= 0 && steps++ <= count) {
+		if ((size_t)below == index) {
+			return xu_error_set(
+				err, -EINVAL, "base: '%s' stands on this device itself", base);
+		}
+		base = xbdev_config_base(json_array_get(list, (size_t)below));
+		below = base != NULL ? find(list, base, count) : -1;
+	}
+	return 0;
+}
+
+int xbdev_config_check_devices(json_t *list, char path[XU_PARAM_PATH_SIZE], struct xu_error *err)
+{
+	char inner[XU_PARAM_PATH_SIZE];
+	size_t i;
+	json_t *entry;
+	int rc;
+
+	path[0] = '\0';
+	if (!json_is_array(list)) {
+		return xu_error_set(err, -EINVAL, "a list [ … ] of devices is needed here");
+	}
+	json_array_foreach (list, i, entry) {
+		rc = xbdev_config_check_device(entry, inner, err);
+		if (rc != 0) {
+			snprintf(path, XU_PARAM_PATH_SIZE, "[%zu]%s%.200s", i,
+				inner[0] != '\0' ? "." : "", inner);
+			return rc;
+		}
+	}
+	json_array_foreach (list, i, entry) {
+		rc = check_unique(list, i, path, err);
+		if (rc == 0) {
+			rc = check_base(list, i, path, err);
+		}
+		if (rc != 0) {
+			return rc;
+		}
+	}
+	return 0;
+}

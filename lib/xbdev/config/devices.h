@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Devices as a configuration describes them. An entry is a JSON object: "driver" and the driver's
+ * own parameters. Here entries are checked before anything is touched, brought into one form so
+ * that two of them can be compared, made into devices, and changed while they run as far as their
+ * driver can.
+ */
+#ifndef XBDEV_CONFIG_DEVICES_H
+#define XBDEV_CONFIG_DEVICES_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "lib/xbdev/driver/driver.h"
+
+struct xbdev_ctx;
+struct xbdev_device;
+struct xu_error;
+
+/*
+ * Checks one entry: its driver, the driver's parameters, and what holds for every device (name,
+ * block size, size). -EINVAL with a sentence, and the path of the culprit in the entry in `path`.
+ */
+int xbdev_config_check_device(json_t *entry, char path[XU_PARAM_PATH_SIZE], struct xu_error *err);
+
+/* Checks a list of entries: each of them, that names and UUIDs are used once, that each base is in
+ * the list, has one user and no circle is made. The path begins with the index: "[2].base". */
+int xbdev_config_check_devices(json_t *list, char path[XU_PARAM_PATH_SIZE], struct xu_error *err);
+
+/* A checked entry in its one form, as a new object: the driver's first name, then its parameters as
+ * below, the size in bytes even when it was given in blocks. NULL: out of memory. */
+json_t *xbdev_config_canonical(json_t *entry);
+
+/*
+ * The members of a checked object in their one form, as a new object: sizes as numbers of bytes,
+ * UUIDs in lower case, choices as the table spells them; what equals the default (`defaults` is a
+ * struct of options) and comments are left out. NULL: out of memory.
+ */
+json_t *xbdev_config_canonical_params(
+	const struct xu_param *params, const void *defaults, json_t *object);
+
+/* The name or UUID of the device that a checked entry stands on; NULL: none. */
+const char *xbdev_config_base(const json_t *entry);
+
+/* Whether the device of `entry` is the one that is called `name_or_uuid`. */
+bool xbdev_config_is_called(const json_t *entry, const char *name_or_uuid);
+
+/* Whether devices of the entry's driver take a UUID. */
+bool xbdev_config_has_uuid(const json_t *entry);
+
+/*
+ * What a device must not lose when it is made again: its UUID and, where the driver would choose
+ * it, its block size. _pin() adds to a canonical entry what the running device has; _keep() what an
+ * older entry of that name had, as far as `entry` says nothing itself: the UUID when the driver is
+ * the same, the block size when the file is the same too. -ENOMEM.
+ */
+int xbdev_config_pin(json_t *entry, const struct xbdev_device *dev);
+int xbdev_config_keep(json_t *entry, const json_t *older);
+
+/* Makes the device of a checked entry. As xbdev_driver.create. On the control reactor. */
+void xbdev_config_create(struct xbdev_ctx *ctx, json_t *entry, xbdev_created_fn done, void *arg);
+
+/*
+ * The first parameter in which the canonical entries differ and which cannot be changed while the
+ * device runs; NULL: xbdev_config_change() can. `dev` may be NULL when it is not known whether its
+ * driver can change sizes.
+ */
+const char *xbdev_config_fixed(
+	const struct xbdev_device *dev, const json_t *from, const json_t *to);
+
+/* Changes a device that was made by `from` to `to`. `done` comes once, maybe before this returns;
+ * it borrows the error. On the control reactor. */
+void xbdev_config_change(struct xbdev_device *dev, const json_t *to,
+	void (*done)(void *arg, const struct xu_error *err), void *arg);
+
+#endif
