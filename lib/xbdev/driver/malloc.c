@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The malloc driver: a device in memory, from huge pages when there are any. A transfer is a
- * memcpy within submit. Every reactor reaches the memory directly; two I/Os that overlap while both
- * are in flight leave either's data, as on a disk. Its content ends with the process.
+ * The malloc driver: a device in memory, from huge pages when there are any. What a round of the
+ * reactor submits is copied in the next one, back to back, so that the memory of the next block is
+ * on its way while this one is copied; between the copies nothing else runs. Every reactor reaches
+ * the memory directly; two I/Os that overlap while both are in flight leave either's data, as on a
+ * disk. Its content ends with the process.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,6 +15,7 @@
 
 /* One piece of a large discard, so that it does not hold up the reactor (about 20 us). */
 #define ZERO_PIECE_BYTES (256u << 10)
+#define PREFETCH_LINES   16u
 
 struct malloc_opts {
 	const char *name;
@@ -28,9 +31,20 @@ struct malloc_device {
 	uint64_t size_bytes;
 };
 
-static void malloc_submit(struct xbdev_channel *ch, struct xbdev_io *io)
+/* What was submitted in this round, in order. */
+struct malloc_channel {
+	struct xbdev_io *first, **end;
+	struct xr_msg msg;
+};
+
+static char *place_of(const struct xbdev_io *io)
 {
-	char *at = xu_container_of(ch->dev, struct malloc_device, dev)->memory + io->offset;
+	return xu_container_of(io->ch->dev, struct malloc_device, dev)->memory + io->offset;
+}
+
+static void copy(const struct xbdev_io *io)
+{
+	char *at = place_of(io);
 
 	switch ((enum xbdev_op)io->op) {
 	case XBDEV_OP_READ:
@@ -52,7 +66,56 @@ static void malloc_submit(struct xbdev_channel *ch, struct xbdev_io *io)
 	default:
 		break; /* FLUSH: memory is as stable as it gets */
 	}
-	xbdev_io_complete_later(io, 0);
+}
+
+/* Brings the start of the next copy into the cache while this one runs; the hardware follows. */
+static void prefetch(const struct xbdev_io *io)
+{
+	const char *at = place_of(io);
+
+	for (uint32_t i = 0; i < PREFETCH_LINES; i++) {
+		__builtin_prefetch(at + i * XU_CACHE_LINE, 0, 3);
+	}
+}
+
+static void run_batch(struct xr_msg *msg)
+{
+	struct malloc_channel *mch = xu_container_of(msg, struct malloc_channel, msg);
+	struct xbdev_io *io = mch->first;
+
+	mch->first = NULL;
+	mch->end = &mch->first;
+	while (io != NULL) {
+		struct xbdev_io *next = io->next_io;
+
+		if (next != NULL && next->op <= XBDEV_OP_WRITE) {
+			prefetch(next);
+		}
+		copy(io);
+		xbdev_io_complete_later(io, 0);
+		io = next;
+	}
+}
+
+static void malloc_submit(struct xbdev_channel *ch, struct xbdev_io *io)
+{
+	struct malloc_channel *mch = ch->driver;
+
+	io->next_io = NULL;
+	if (mch->first == NULL) {
+		xr_msg_defer(ch->reactor, &mch->msg);
+	}
+	*mch->end = io;
+	mch->end = &io->next_io;
+}
+
+static int malloc_channel_open(struct xbdev_channel *ch)
+{
+	struct malloc_channel *mch = ch->driver;
+
+	mch->end = &mch->first;
+	mch->msg.fn = run_batch;
+	return 0;
 }
 
 static void malloc_destroy(struct xbdev_device *dev)
@@ -73,6 +136,8 @@ static json_t *malloc_config(const struct xbdev_device *dev)
 }
 
 static const struct xbdev_device_ops malloc_ops = {
+	.channel_bytes = sizeof(struct malloc_channel),
+	.channel_open = malloc_channel_open,
 	.submit = malloc_submit,
 	.destroy = malloc_destroy,
 	.config = malloc_config,

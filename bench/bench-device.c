@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * bench-device: random I/O on one device in embedded mode (the benchmark's own thread polls the
+ * reactor), at a fixed depth for a fixed time. Prints one line of JSON: operations per second, CPU
+ * nanoseconds per operation, latency percentiles. `--memcpy SIZE` measures the limit of a memory
+ * device instead: plain copies of random blocks of a region into as many hot buffers as the depth.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "lib/util/buf.h"
+#include "lib/util/clock.h"
+#include "lib/util/size.h"
+#include "lib/xbdev/driver/driver.h"
+
+#define MAX_DEPTH 4096u
+
+struct bench {
+	struct xbdev_ctx *ctx;
+	struct xr_reactor *reactor;
+	struct xbdev_desc *desc;
+	struct xbdev_channel *ch;
+	struct xu_random random;
+	uint64_t nr_blocks;
+	uint32_t block_bytes;
+	uint32_t depth;
+	uint8_t op;
+	bool is_over;
+	uint32_t nr_inflight;
+	uint64_t nr_done, nr_errors;
+};
+
+struct slot {
+	struct xbdev_io io;
+	struct iovec iov;
+	struct bench *bench;
+};
+
+static double cpu_ns(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return ((double)usage.ru_utime.tv_sec + (double)usage.ru_stime.tv_sec) * 1e9 +
+	       ((double)usage.ru_utime.tv_usec + (double)usage.ru_stime.tv_usec) * 1e3;
+}
+
+static void die(const char *what, const struct xu_error *err)
+{
+	fprintf(stderr, "bench-device: %s: %s\n", what, err->text);
+	exit(1);
+}
+
+static void issue(struct slot *slot)
+{
+	struct bench *b = slot->bench;
+	int rc;
+
+	slot->io.offset = xu_random_below(&b->random, b->nr_blocks) * b->block_bytes;
+	rc = xbdev_io_submit(&slot->io);
+	if (rc != 0) {
+		fprintf(stderr, "bench-device: submit: %s\n", strerror(-rc));
+		exit(1);
+	}
+}
+
+static void on_done(struct xbdev_io *io, int status)
+{
+	struct slot *slot = xu_container_of(io, struct slot, io);
+	struct bench *b = slot->bench;
+
+	b->nr_done++;
+	b->nr_errors += status != 0;
+	if (b->is_over) {
+		b->nr_inflight--;
+	} else {
+		issue(slot);
+	}
+}
+
+static void on_created(void *arg, struct xbdev_device *dev, const struct xu_error *err)
+{
+	struct xbdev_device **ret_dev = arg;
+
+	if (dev == NULL) {
+		die("making the device", err);
+	}
+	*ret_dev = dev;
+}
+
+static void open_device(struct bench *b, const char *text)
+{
+	const struct xbdev_driver *driver;
+	char path[XU_PARAM_PATH_SIZE];
+	struct xbdev_device *dev = NULL;
+	struct xu_error err = {0};
+	json_error_t json_err;
+	json_t *params = json_loads(text, 0, &json_err);
+
+	if (params == NULL) {
+		fprintf(stderr, "bench-device: %s\n", json_err.text);
+		exit(1);
+	}
+	driver = xbdev_driver_find(json_string_value(json_object_get(params, "driver")));
+	if (driver == NULL) {
+		fprintf(stderr, "bench-device: unknown driver\n");
+		exit(1);
+	}
+	json_object_del(params, "driver");
+	xbdev_device_create(b->ctx, driver, params, path, on_created, &dev);
+	while (dev == NULL) {
+		xr_reactor_poll(b->reactor, XU_NS_PER_MS);
+	}
+	json_decref(params);
+	if (xbdev_desc_open(b->ctx, dev->name, true, NULL, NULL, &b->desc, &err) != 0) {
+		die("opening the device", &err);
+	}
+	if (xbdev_channel_get(b->desc, b->reactor, &b->ch) != 0) {
+		die("getting a channel", &err);
+	}
+	b->nr_blocks = xbdev_device_size_bytes(dev) / b->block_bytes;
+}
+
+static void on_stats(void *arg, const struct xbdev_stats *stats)
+{
+	memcpy(arg, stats, sizeof(*stats));
+}
+
+static void report(const struct bench *b, const struct xbdev_stats *stats, double seconds,
+	double cpu, uint64_t done)
+{
+	const struct xu_hist *latency = &stats->ops[b->op].latency;
+
+	printf("{\"iops\": %.0f, \"cpu_ns_per_io\": %.0f, \"cpu_percent\": %.1f, "
+	       "\"p50_us\": %.2f, \"p99_us\": %.2f, \"errors\": %llu}\n",
+		(double)done / seconds, cpu / (double)done, cpu / seconds / 1e7,
+		(double)xu_hist_percentile_ns(latency, 50) / 1e3,
+		(double)xu_hist_percentile_ns(latency, 99) / 1e3, (unsigned long long)b->nr_errors);
+}
+
+static void run(struct bench *b, double seconds)
+{
+	struct slot *slots = xu_buf_alloc(b->depth * sizeof(*slots));
+	char *memory = xu_buf_alloc((size_t)b->depth * b->block_bytes);
+	const struct xu_clock *clock = xu_clock_system();
+	static struct xbdev_stats stats;
+	uint64_t start_ns, end_ns, done;
+	double cpu;
+
+	if (slots == NULL || memory == NULL) {
+		fprintf(stderr, "bench-device: out of memory\n");
+		exit(1);
+	}
+	for (uint32_t i = 0; i < b->depth; i++) {
+		slots[i].bench = b;
+		slots[i].iov = (struct iovec){memory + (size_t)i * b->block_bytes, b->block_bytes};
+		slots[i].io.ch = b->ch;
+		slots[i].io.cb = on_done;
+		slots[i].io.op = b->op;
+		slots[i].io.iov = &slots[i].iov;
+		slots[i].io.nr_iov = 1;
+		slots[i].io.len = b->block_bytes;
+		issue(&slots[i]);
+	}
+	b->nr_inflight = b->depth;
+	start_ns = xu_clock_now_ns(clock);
+	cpu = cpu_ns();
+	done = b->nr_done;
+	do {
+		for (uint32_t i = 0; i < 64; i++) {
+			xr_reactor_poll(b->reactor, 10 * XU_NS_PER_MS);
+		}
+		end_ns = xu_clock_now_ns(clock);
+	} while (end_ns - start_ns < (uint64_t)(seconds * 1e9));
+	done = b->nr_done - done;
+	cpu = cpu_ns() - cpu;
+	b->is_over = true;
+	while (b->nr_inflight != 0) {
+		xr_reactor_poll(b->reactor, XU_NS_PER_MS);
+	}
+	xbdev_device_stats(b->desc->dev, false, on_stats, &stats);
+	for (uint32_t i = 0; i < 16; i++) {
+		xr_reactor_poll(b->reactor, 0);
+	}
+	report(b, &stats, (double)(end_ns - start_ns) / 1e9, cpu, done);
+	xu_buf_free(slots, b->depth * sizeof(*slots));
+	xu_buf_free(memory, (size_t)b->depth * b->block_bytes);
+}
+
+static void on_removed(void *arg)
+{
+	*(bool *)arg = true;
+}
+
+static void close_device(struct bench *b)
+{
+	struct xbdev_device *dev = b->desc->dev;
+	bool is_removed = false;
+
+	xbdev_channel_put(b->ch);
+	xbdev_desc_close(b->desc);
+	xbdev_device_remove(dev, on_removed, &is_removed);
+	while (!is_removed) {
+		xr_reactor_poll(b->reactor, XU_NS_PER_MS);
+	}
+}
+
+/* The limit: copies and nothing else. */
+static void run_memcpy(struct bench *b, uint64_t size, double seconds)
+{
+	char *region = xu_buf_alloc(size), *hot = xu_buf_alloc((size_t)b->depth * b->block_bytes);
+	const struct xu_clock *clock = xu_clock_system();
+	uint64_t start_ns, end_ns, done = 0;
+	double cpu;
+
+	if (region == NULL || hot == NULL) {
+		fprintf(stderr, "bench-device: out of memory\n");
+		exit(1);
+	}
+	memset(region, 1, size);
+	b->nr_blocks = size / b->block_bytes;
+	start_ns = xu_clock_now_ns(clock);
+	cpu = cpu_ns();
+	do {
+		for (uint32_t i = 0; i < 4096; i++, done++) {
+			char *block =
+				region + xu_random_below(&b->random, b->nr_blocks) * b->block_bytes;
+			char *buf = hot + (size_t)(i % b->depth) * b->block_bytes;
+
+			if (b->op == XBDEV_OP_READ) {
+				memcpy(buf, block, b->block_bytes);
+			} else {
+				memcpy(block, buf, b->block_bytes);
+			}
+			__asm__ volatile("" : : "r"(buf), "r"(block) : "memory");
+		}
+		end_ns = xu_clock_now_ns(clock);
+	} while (end_ns - start_ns < (uint64_t)(seconds * 1e9));
+	cpu = cpu_ns() - cpu;
+	printf("{\"iops\": %.0f, \"cpu_ns_per_io\": %.0f}\n",
+		(double)done * 1e9 / (double)(end_ns - start_ns), cpu / (double)done);
+	xu_buf_free(region, size);
+	xu_buf_free(hot, (size_t)b->depth * b->block_bytes);
+}
+
+static const char usage[] =
+	"usage: bench-device [options] DEVICE-JSON\n"
+	"       bench-device [options] --memcpy SIZE\n"
+	"Random I/O on a device such as '{\"driver\":\"null\",\"name\":\"n\",\"size\":\"1TiB\"}'.\n"
+	"  --rw read|write   default read\n"
+	"  --bs SIZE         default 4KiB\n"
+	"  --depth N         default 64\n"
+	"  --seconds S       default 3\n"
+	"  --spin US         longest spin before sleeping, default 20\n"
+	"  --fill            write the whole device first\n";
+
+static void fill(struct bench *b)
+{
+	char *memory = xu_buf_alloc(1u << 20);
+	struct slot slot = {.bench = b};
+
+	memset(memory, 0x5a, 1u << 20);
+	slot.iov = (struct iovec){memory, 1u << 20};
+	slot.io = (struct xbdev_io){.ch = b->ch,
+		.cb = on_done,
+		.op = XBDEV_OP_WRITE,
+		.iov = &slot.iov,
+		.nr_iov = 1,
+		.len = 1u << 20};
+	b->is_over = true;
+	for (uint64_t at = 0; at + (1u << 20) <= xbdev_device_size_bytes(b->desc->dev);
+		at += 1u << 20) {
+		b->nr_inflight = 1;
+		slot.io.offset = at;
+		if (xbdev_io_submit(&slot.io) != 0) {
+			exit(1);
+		}
+		while (b->nr_inflight != 0) {
+			xr_reactor_poll(b->reactor, XU_NS_PER_MS);
+		}
+	}
+	b->is_over = false;
+	xu_buf_free(memory, 1u << 20);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {{"rw", 1, NULL, 'r'}, {"bs", 1, NULL, 'b'},
+		{"depth", 1, NULL, 'd'}, {"seconds", 1, NULL, 's'}, {"spin", 1, NULL, 'p'},
+		{"memcpy", 1, NULL, 'm'}, {"fill", 0, NULL, 'f'}, {"help", 0, NULL, 'h'}, {0}};
+	struct bench b = {.block_bytes = 4096, .depth = 64, .op = XBDEV_OP_READ};
+	struct xbdev_ctx_opts opts = {.spin_max_ns = XR_SPIN_MAX_NS_DEFAULT};
+	uint64_t size, memcpy_bytes = 0;
+	struct xu_error err = {0};
+	double seconds = 3;
+	bool must_fill = false;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		switch (c) {
+		case 'r':
+			b.op = strcmp(optarg, "write") == 0 ? XBDEV_OP_WRITE : XBDEV_OP_READ;
+			break;
+		case 'b':
+			if (xu_size_parse(optarg, &size) != 0) {
+				fputs(usage, stderr);
+				return 2;
+			}
+			b.block_bytes = (uint32_t)size;
+			break;
+		case 'd':
+			b.depth = (uint32_t)atoi(optarg);
+			break;
+		case 's':
+			seconds = atof(optarg);
+			break;
+		case 'p':
+			opts.spin_max_ns = (uint64_t)atoi(optarg) * XU_NS_PER_US;
+			break;
+		case 'm':
+			if (xu_size_parse(optarg, &memcpy_bytes) != 0) {
+				fputs(usage, stderr);
+				return 2;
+			}
+			break;
+		case 'f':
+			must_fill = true;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return 0;
+		default:
+			fputs(usage, stderr);
+			return 2;
+		}
+	}
+	if (b.depth == 0 || b.depth > MAX_DEPTH || (memcpy_bytes == 0 && optind != argc - 1)) {
+		fputs(usage, stderr);
+		return 2;
+	}
+	xu_random_seed(&b.random, 1);
+	if (memcpy_bytes != 0) {
+		run_memcpy(&b, memcpy_bytes, seconds);
+		return 0;
+	}
+	if (xbdev_ctx_new(&opts, &b.ctx, &err) != 0) {
+		die("starting", &err);
+	}
+	b.reactor = xbdev_ctx_control(b.ctx);
+	open_device(&b, argv[optind]);
+	if (must_fill) {
+		fill(&b);
+	}
+	run(&b, seconds);
+	close_device(&b);
+	xbdev_ctx_free(b.ctx);
+	return b.nr_errors != 0;
+}

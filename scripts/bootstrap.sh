@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+# Installs the Debian packages that are missing for the groups named (default: build) and says which.
+# Groups: build (compile and run), test (make check), bench (make bench). As root or with sudo.
+set -euo pipefail
+
+build=(gcc libc6-dev make meson ninja-build pkg-config liburing-dev libisal-dev libjansson-dev)
+test=(clang libclang-rt-14-dev clang-format-14 clang-format libcmocka-dev python3 shellcheck codespell
+	qemu-system-x86 busybox-static kmod cpio zstd socat nvme-cli fio e2fsprogs xfsprogs util-linux
+	binutils file procps iproute2)
+bench=(fio python3)
+
+declare -a wanted=()
+for group in "${@:-build}"; do
+	case $group in
+	build) wanted+=("${build[@]}") ;;
+	test) wanted+=("${test[@]}") ;;
+	bench) wanted+=("${bench[@]}") ;;
+	*)
+		echo "bootstrap.sh: unknown group '$group'; there are build, test, bench" >&2
+		exit 2
+		;;
+	esac
+done
+
+if ! command -v dpkg-query >/dev/null; then
+	echo "bootstrap.sh: not a Debian system; install yourself: ${wanted[*]}" >&2
+	exit 0
+fi
+
+declare -a missing=()
+for package in "${wanted[@]}"; do
+	if ! dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed'; then
+		missing+=("$package")
+	fi
+done
+[ "${#missing[@]}" -eq 0 ] && exit 0
+
+sudo=()
+if [ "$(id -u)" -ne 0 ]; then
+	command -v sudo >/dev/null || {
+		echo "bootstrap.sh: missing packages, and neither root nor sudo: ${missing[*]}" >&2
+		exit 1
+	}
+	sudo=(sudo)
+fi
+echo "bootstrap.sh: installing ${missing[*]}"
+"${sudo[@]}" apt-get update -q >/dev/null
+"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
+	"${missing[@]}" >/dev/null
