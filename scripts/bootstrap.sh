@@ -34,7 +34,9 @@ for package in "${wanted[@]}"; do
 		missing+=("$package")
 	fi
 done
-[ "${#missing[@]}" -eq 0 ] && exit 0
+# The guests' kernel is downloaded through apt, which needs its lists.
+has_lists=$(find /var/lib/apt/lists -name '*Packages*' -print -quit 2>/dev/null)
+[ "${#missing[@]}" -eq 0 ] && [ -n "$has_lists" ] && exit 0
 
 sudo=()
 if [ "$(id -u)" -ne 0 ]; then
@@ -44,7 +46,8 @@ if [ "$(id -u)" -ne 0 ]; then
 	}
 	sudo=(sudo)
 fi
-echo "bootstrap.sh: installing ${missing[*]}"
 "${sudo[@]}" apt-get update -q >/dev/null
+[ "${#missing[@]}" -eq 0 ] && exit 0
+echo "bootstrap.sh: installing ${missing[*]}"
 "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
 	"${missing[@]}" >/dev/null

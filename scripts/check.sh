@@ -10,7 +10,7 @@
 # Each stage builds what it needs: gcc for the plain suite and the guests, clang with ASan and UBSan for
 # the whole suite, clang with TSan for the threaded tests. Logs are kept in build-check/.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 top=$PWD
 logs=$top/build-check
 jobs=$(nproc)
@@ -180,7 +180,9 @@ stage_fuzz() {
 		return
 	fi
 	for target in "$top"/build-fuzz/test/fuzz/fuzz_*; do
-		[ -x "$target" ] && [ -f "$target" ] || continue
+		if [ ! -f "$target" ] || [ ! -x "$target" ]; then
+			continue
+		fi
 		name=${target##*/}
 		mkdir -p "$logs/$name" "test/fuzz/corpus/${name#fuzz_}"
 		one "$name" "$target" -max_total_time="$fuzz_seconds" -timeout=10 -rss_limit_mb=2048 \
