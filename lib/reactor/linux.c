@@ -44,6 +44,27 @@ static void linux_entropy(const struct xr_platform *platform, void *buf, size_t 
 	}
 }
 
+/* ---- CPUs ---- */
+
+static int32_t linux_cpu_numa_node(const struct xr_platform *platform, int cpu)
+{
+	const int32_t max_nodes = 1024;
+	char path[64];
+
+	(void)platform;
+	for (int32_t node = 0; node < max_nodes; node++) {
+		snprintf(path, sizeof(path), "/sys/devices/system/node/node%d", node);
+		if (access(path, F_OK) != 0) {
+			continue;
+		}
+		snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/cpu%d", node, cpu);
+		if (access(path, F_OK) == 0) {
+			return node;
+		}
+	}
+	return -1;
+}
+
 /* ---- files ---- */
 
 /* Reads a small number from a sysfs file of the block device; `fallback` when there is none. */
@@ -414,6 +435,7 @@ static void linux_work_submit(const struct xr_platform *platform, struct xr_work
 
 static struct xr_platform linux_platform = {
 	.name = "linux",
+	.cpu_numa_node = linux_cpu_numa_node,
 	.entropy = linux_entropy,
 	.ring_new = xr__uring_new,
 	.file_open = linux_file_open,

@@ -67,6 +67,9 @@ struct xr_platform {
 	const struct xu_clock *clock;
 	bool is_simulated;
 
+	/* The NUMA node of a CPU, -1 when not known; NULL: no CPU's is. */
+	int32_t (*cpu_numa_node)(const struct xr_platform *platform, int cpu);
+
 	/* Fills `buf` with randomness for seeds and identifiers. */
 	void (*entropy)(const struct xr_platform *platform, void *buf, size_t len_bytes);
 

@@ -64,6 +64,11 @@ static int make_reactors(
 		if (rc != 0) {
 			return rc;
 		}
+		ctx->numa_nodes[i] = -1;
+		if (opts->cpus != NULL && ctx->platform->cpu_numa_node != NULL) {
+			ctx->numa_nodes[i] =
+				ctx->platform->cpu_numa_node(ctx->platform, opts->cpus[i]);
+		}
 	}
 	return 0;
 }

@@ -10,7 +10,8 @@ struct xbdev_ctx {
 	struct xu_logger *log;
 	uint32_t nr_reactors;
 	struct xr_reactor *reactors[XBDEV_MAX_REACTORS];
-	struct xu_list devices; /* in order of creation; the control reactor's */
+	int32_t numa_nodes[XBDEV_MAX_REACTORS]; /* of the CPUs they are pinned to; -1 */
+	struct xu_list devices;                 /* in order of creation; the control reactor's */
 	uint32_t next_owner;
 	void (*graph_cb)(void *arg, enum xbdev_graph_event event, struct xbdev_device *dev);
 	void *graph_arg;

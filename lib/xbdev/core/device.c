@@ -71,9 +71,17 @@ static int check_limits(const struct xbdev_device *dev, struct xu_error *err)
 	return 0;
 }
 
-static struct xr_reactor *choose_owner(struct xbdev_ctx *ctx)
+/* Stacks are spread over the reactors in turn, those of the device's NUMA node first. */
+static struct xr_reactor *choose_owner(struct xbdev_ctx *ctx, int32_t numa_node)
 {
-	/* Stacks are spread over the reactors in turn. */
+	for (uint32_t i = 0; i < ctx->nr_reactors && numa_node >= 0; i++) {
+		uint32_t index = (ctx->next_owner + i) % ctx->nr_reactors;
+
+		if (ctx->numa_nodes[index] == numa_node) {
+			ctx->next_owner = index + 1;
+			return ctx->reactors[index];
+		}
+	}
 	return ctx->reactors[ctx->next_owner++ % ctx->nr_reactors];
 }
 
@@ -107,7 +115,7 @@ int xbdev_device_register(struct xbdev_ctx *ctx, struct xbdev_device *dev, struc
 	}
 	dev->ctx = ctx;
 	if (dev->owner == NULL) {
-		dev->owner = choose_owner(ctx);
+		dev->owner = choose_owner(ctx, dev->numa_node);
 	}
 	atomic_store(&dev->state, XBDEV_DEVICE_READY);
 	xu_list_init(&dev->descs);

@@ -42,7 +42,7 @@ struct xbdev_limits {
 };
 
 struct xbdev_op_stats {
-	uint64_t bytes;
+	uint64_t bytes; /* of those that succeeded */
 	uint64_t errors;
 	struct xu_hist latency; /* its count is the number of operations */
 };

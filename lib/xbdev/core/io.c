@@ -163,11 +163,12 @@ void xbdev__io_finish(struct xbdev_channel *ch, struct xbdev_io *io, int status,
 
 	ch->nr_inflight--;
 	xu_hist_record(&stats->latency, xu_ticks_to_ns(now_ticks - io->submit_ticks));
-	stats->bytes += io->len;
 	if (ch->is_removed) {
 		status = -ENODEV;
 	}
-	if (status != 0) {
+	if (status == 0) {
+		stats->bytes += io->len;
+	} else {
 		stats->errors++;
 	}
 	if (ch->waiting_first != NULL) {
