@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The small host: builds each PDU, sends it, and reads the answer byte for byte. It has one command
+ * out at a time, no digests, and does not turn flow control off.
+ */
+#include "test/unit/xnvmf/wire_host.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "lib/reactor/address.h"
+#include "lib/reactor/platform.h"
+#include "lib/reactor/reactor.h"
+#include "lib/util/clock.h"
+
+#define WAIT_NS     (60 * XU_NS_PER_S)
+#define BLOCK_SHIFT 9u
+
+struct pending {
+	struct xr_op op;
+	struct xr_reactor *reactor;
+	bool is_done;
+	int32_t result;
+};
+
+static void on_done(struct xr_op *op, int32_t result)
+{
+	struct pending *pending = xu_container_of(op, struct pending, op);
+
+	pending->is_done = true;
+	pending->result = result;
+}
+
+static void submit(void *arg)
+{
+	struct pending *pending = arg;
+
+	xr_op_submit(pending->reactor, &pending->op);
+}
+
+static void cancel(void *arg)
+{
+	struct pending *pending = arg;
+
+	xr_op_cancel(pending->reactor, &pending->op);
+}
+
+static bool is_done(void *arg)
+{
+	return ((struct pending *)arg)->is_done;
+}
+
+static int32_t run(struct wire_conn *conn, const struct xr_op *op)
+{
+	struct pending pending = {.op = *op, .reactor = conn->reactor};
+
+	pending.op.cb = on_done;
+	pending.op.fd = conn->fd;
+	sim_call(conn->sim, conn->reactor, submit, &pending);
+	if (sim_run(conn->sim, is_done, &pending, WAIT_NS) != 0) {
+		sim_call(conn->sim, conn->reactor, cancel, &pending);
+		sim_run(conn->sim, is_done, &pending, UINT64_MAX);
+		return -ETIMEDOUT;
+	}
+	return pending.result;
+}
+
+static int send_all(struct wire_conn *conn, const void *buf, size_t len)
+{
+	struct iovec iov = {(void *)buf, len};
+	int32_t result = run(conn, &(struct xr_op){.opcode = XR_OP_SEND, .iov = &iov, .nr_iov = 1});
+
+	return result == (int32_t)len ? 0 : result < 0 ? result : -EPIPE;
+}
+
+static int recv_all(struct wire_conn *conn, void *buf, size_t len)
+{
+	while (len != 0) {
+		struct iovec iov = {buf, len};
+		int32_t result =
+			run(conn, &(struct xr_op){.opcode = XR_OP_RECV, .iov = &iov, .nr_iov = 1});
+
+		if (result <= 0) {
+			return result == 0 ? -ECONNRESET : result;
+		}
+		buf = (char *)buf + result;
+		len -= (size_t)result;
+	}
+	return 0;
+}
+
+int wire_open(struct wire_conn *conn, struct sim *sim, struct sim_host *host,
+	struct xr_reactor *reactor, const char *address, uint16_t port)
+{
+	struct nvme_tcp_icreq req = {.hdr = {NVME_TCP_ICREQ, 0, sizeof(req), 0, sizeof(req)}};
+	struct sockaddr_storage addr;
+	struct nvme_tcp_icresp resp;
+	int len = xr_address_parse(address, port, &addr), rc;
+
+	*conn = (struct wire_conn){
+		.sim = sim, .platform = sim_host_platform(host), .reactor = reactor};
+	conn->fd = conn->platform->tcp_socket(conn->platform, address);
+	if (len < 0 || conn->fd < 0) {
+		return -EINVAL;
+	}
+	rc = run(conn, &(struct xr_op){.opcode = XR_OP_CONNECT,
+			       .addr = (struct sockaddr *)&addr,
+			       .addr_len = (uint32_t)len});
+	if (rc == 0) {
+		rc = send_all(conn, &req, sizeof(req));
+	}
+	if (rc == 0) {
+		rc = recv_all(conn, &resp, sizeof(resp));
+	}
+	if (rc == 0 && (resp.hdr.type != NVME_TCP_ICRESP || resp.cpda != 0 || resp.dgst != 0)) {
+		rc = -EPROTO;
+	}
+	if (rc != 0) {
+		wire_close(conn);
+	}
+	return rc;
+}
+
+void wire_close(struct wire_conn *conn)
+{
+	if (conn->fd >= 0) {
+		conn->platform->close(conn->platform, conn->fd);
+		conn->fd = -1;
+	}
+}
+
+/* ---- commands ---- */
+
+static struct wire_result failed(int error)
+{
+	return (struct wire_result){.error = error};
+}
+
+/* Reads PDUs until the completion: an R2T is answered from `out`, data goes to `in`. */
+static struct wire_result finish(
+	struct wire_conn *conn, uint16_t cid, const void *out, void *in, uint32_t in_len)
+{
+	uint32_t got = 0;
+
+	for (;;) {
+		uint8_t pdu[24];
+		const struct nvme_tcp_hdr *hdr = (const struct nvme_tcp_hdr *)pdu;
+		int rc = recv_all(conn, pdu, sizeof(pdu));
+
+		if (rc != 0) {
+			return failed(rc);
+		}
+		if (hdr->type == NVME_TCP_RSP) {
+			const struct nvme_cpl *cpl = &((const struct nvme_tcp_rsp *)pdu)->cqe;
+
+			if (cpl->cid != cid || (cpl->status == 0 && got != in_len)) {
+				return failed(-EPROTO);
+			}
+			return (struct wire_result){.status = cpl->status, .dw0 = cpl->dw0};
+		}
+		if (hdr->type == NVME_TCP_C2H_DATA) {
+			const struct nvme_tcp_data *data = (const struct nvme_tcp_data *)pdu;
+
+			if (data->datao != got || data->datal > in_len - got) {
+				return failed(-EPROTO);
+			}
+			rc = recv_all(conn, (char *)in + got, data->datal);
+			got += data->datal;
+		} else if (hdr->type == NVME_TCP_R2T && out != NULL) {
+			const struct nvme_tcp_r2t *r2t = (const struct nvme_tcp_r2t *)pdu;
+			struct nvme_tcp_data data = {
+				.hdr = {NVME_TCP_H2C_DATA, NVME_TCP_F_LAST, sizeof(data),
+					sizeof(data), (uint32_t)sizeof(data) + r2t->r2tl},
+				.cccid = cid,
+				.ttag = r2t->ttag,
+				.datao = r2t->r2to,
+				.datal = r2t->r2tl};
+
+			rc = send_all(conn, &data, sizeof(data));
+			if (rc == 0) {
+				rc = send_all(conn, (const char *)out + r2t->r2to, r2t->r2tl);
+			}
+		} else {
+			rc = -EPROTO;
+		}
+		if (rc != 0) {
+			return failed(rc);
+		}
+	}
+}
+
+static struct wire_result command(struct wire_conn *conn, struct nvme_cmd *cmd, const void *out,
+	uint32_t out_len, void *in, uint32_t in_len)
+{
+	bool is_in_capsule = out_len != 0 && out_len <= NVME_TCP_ADMIN_ICD;
+	uint32_t plen = (uint32_t)sizeof(struct nvme_tcp_cmd) + (is_in_capsule ? out_len : 0);
+	struct nvme_tcp_cmd pdu = {
+		.hdr = {NVME_TCP_CMD, 0, sizeof(pdu), is_in_capsule ? sizeof(pdu) : 0, plen}};
+	int rc;
+
+	cmd->cid = conn->next_cid++;
+	cmd->flags = 0x40;
+	cmd->sgl.type = is_in_capsule ? NVME_SGL_DATA_OFFSET : NVME_SGL_TRANSPORT_DATA;
+	cmd->sgl.len = out_len != 0 ? out_len : in_len;
+	pdu.sqe = *cmd;
+	rc = send_all(conn, &pdu, sizeof(pdu));
+	if (rc == 0 && is_in_capsule) {
+		rc = send_all(conn, out, out_len);
+	}
+	return rc != 0 ? failed(rc) : finish(conn, cmd->cid, out, in, in_len);
+}
+
+struct wire_result wire_connect(
+	struct wire_conn *conn, const char *nqn, uint16_t qid, uint16_t cntlid)
+{
+	struct nvme_connect_cmd connect = {.opc = NVME_FABRICS,
+		.fctype = NVME_FCTYPE_CONNECT,
+		.qid = qid,
+		.sqsize = 31,
+		.kato = qid == 0 ? 30000 : 0};
+	struct nvme_connect_data data = {.hostid = {1}, .cntlid = cntlid};
+
+	strcpy(data.subnqn, nqn);
+	strcpy(data.hostnqn,
+		"nqn.2014-08.org.nvmexpress:uuid:11111111-1111-1111-1111-111111111111");
+	return command(conn, (struct nvme_cmd *)&connect, &data, sizeof(data), NULL, 0);
+}
+
+struct wire_result wire_enable(struct wire_conn *conn)
+{
+	struct nvme_cmd cmd = {.opc = NVME_FABRICS,
+		.nsid = NVME_FCTYPE_PROPERTY_SET,
+		.cdw11 = NVME_PROP_CC,
+		.cdw12 = 0x00460001};
+
+	return command(conn, &cmd, NULL, 0, NULL, 0);
+}
+
+static struct nvme_cmd io_command(uint8_t opc, uint64_t slba, uint32_t len)
+{
+	return (struct nvme_cmd){.opc = opc,
+		.nsid = 1,
+		.cdw10 = (uint32_t)slba,
+		.cdw11 = (uint32_t)(slba >> 32),
+		.cdw12 = (len >> BLOCK_SHIFT) - 1};
+}
+
+struct wire_result wire_write(
+	struct wire_conn *conn, uint64_t slba, const void *buf, uint32_t len, bool fua)
+{
+	struct nvme_cmd cmd = io_command(NVME_IO_WRITE, slba, len);
+
+	cmd.cdw12 |= fua ? NVME_RW_FUA : 0;
+	return command(conn, &cmd, buf, len, NULL, 0);
+}
+
+struct wire_result wire_read(struct wire_conn *conn, uint64_t slba, void *buf, uint32_t len)
+{
+	struct nvme_cmd cmd = io_command(NVME_IO_READ, slba, len);
+
+	return command(conn, &cmd, NULL, 0, buf, len);
+}
+
+struct wire_result wire_flush(struct wire_conn *conn)
+{
+	struct nvme_cmd cmd = {.opc = NVME_IO_FLUSH, .nsid = 1};
+
+	return command(conn, &cmd, NULL, 0, NULL, 0);
+}
