@@ -210,9 +210,31 @@ static int open_file(const char *path, const struct xr_file_opts *opts)
 	return fd < 0 ? -errno : fd;
 }
 
+/* A new file is found again after a power failure only when its directory has been written. */
+static int sync_directory_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char directory[PATH_MAX];
+	int fd, rc;
+
+	if (slash == NULL) {
+		strcpy(directory, ".");
+	} else {
+		snprintf(directory, sizeof(directory), "%.*s", (int)(slash - path + 1), path);
+	}
+	fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0) {
+		return -errno;
+	}
+	rc = fsync(fd) == 0 ? 0 : -errno;
+	close(fd);
+	return rc;
+}
+
 static int linux_file_open(const struct xr_platform *platform, const char *path,
 	const struct xr_file_opts *opts, struct xr_file_info *ret_info, struct xu_error *err)
 {
+	bool is_new = opts->create && access(path, F_OK) != 0;
 	int fd = open_file(path, opts);
 	struct stat st;
 	int rc;
@@ -233,6 +255,11 @@ static int linux_file_open(const struct xr_platform *platform, const char *path,
 			(unsigned long long)opts->size_bytes);
 		goto fail;
 	}
+	rc = is_new ? sync_directory_of(path) : 0;
+	if (rc != 0) {
+		xu_error_set_errno(err, rc, "writing the directory of %s", path);
+		goto fail;
+	}
 	rc = linux_file_info(platform, fd, ret_info);
 	if (rc != 0) {
 		xu_error_set(err, rc, "%s is neither a regular file nor a block device", path);
@@ -248,6 +275,12 @@ static int linux_file_resize(const struct xr_platform *platform, int fd, uint64_
 {
 	(void)platform;
 	return ftruncate(fd, (off_t)size_bytes) == 0 ? 0 : -errno;
+}
+
+static int linux_file_sync(const struct xr_platform *platform, int fd)
+{
+	(void)platform;
+	return fsync(fd) == 0 ? 0 : -errno;
 }
 
 static bool linux_file_can(const struct xr_platform *platform, int fd, int fallocate_mode)
@@ -398,10 +431,18 @@ static void *worker_main(void *arg)
 		work = xu_list_entry(xu_list_pop(&workers.queue), struct xr_work, link);
 		pthread_mutex_unlock(&workers.lock);
 		work->work(work);
-		xr_msg_send(work->reactor, &work->msg);
+		/* Under the lock, for xr__workers_settle(): the reactor may have run the message
+		 * before the sending of it is over. */
 		pthread_mutex_lock(&workers.lock);
+		xr_msg_send(work->reactor, &work->msg);
 	}
 	return NULL;
+}
+
+void xr__workers_settle(void)
+{
+	pthread_mutex_lock(&workers.lock);
+	pthread_mutex_unlock(&workers.lock);
 }
 
 static void linux_work_submit(const struct xr_platform *platform, struct xr_work *work)
@@ -441,6 +482,7 @@ static struct xr_platform linux_platform = {
 	.file_open = linux_file_open,
 	.file_info = linux_file_info,
 	.file_resize = linux_file_resize,
+	.file_sync = linux_file_sync,
 	.file_can = linux_file_can,
 	.file_discard = linux_file_discard,
 	.tcp_listen = linux_tcp_listen,

@@ -83,6 +83,8 @@ struct xr_platform {
 		struct xu_error *err);
 	int (*file_info)(const struct xr_platform *platform, int fd, struct xr_file_info *ret_info);
 	int (*file_resize)(const struct xr_platform *platform, int fd, uint64_t size_bytes);
+	/* Makes content and size durable (a new file's name is when file_open returns). */
+	int (*file_sync)(const struct xr_platform *platform, int fd);
 	/* True when fallocate() with this mode works on the file; tries it beyond the end. */
 	bool (*file_can)(const struct xr_platform *platform, int fd, int fallocate_mode);
 	/* Discards (is_zero false) or zeroes a range of a block device by ioctl; blocks. */

@@ -398,7 +398,7 @@ static uint32_t run_round(struct xr_reactor *r, uint64_t timeout_ns, bool may_sl
 	run_flushes(r);
 
 	if (timeout_ns != 0 && nr_busy_pollers == 0 && (count == 0 || may_sleep_busy) &&
-		r->deferred_first == NULL && xu_mpsc_is_empty(&r->inbox)) {
+		!r->must_stop && r->deferred_first == NULL && xu_mpsc_is_empty(&r->inbox)) {
 		if (timeout_ns < UINT64_MAX - start_ns && start_ns + timeout_ns < deadline_ns) {
 			deadline_ns = start_ns + timeout_ns;
 		}

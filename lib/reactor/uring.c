@@ -269,6 +269,7 @@ static void uring_free(void *ring)
 {
 	struct uring *u = ring;
 
+	xr__workers_settle();
 	io_uring_queue_exit(&u->ring);
 	close(u->wake_fd);
 	free(u);

@@ -10,4 +10,8 @@
 int xr__uring_new(const struct xr_platform *platform, struct xr_reactor *reactor, uint32_t entries,
 	const struct xr_ring_ops **ret_ops, void **ret_ring, struct xu_error *err);
 
+/* linux.c: when it returns, no worker thread touches a reactor any more whose work is all done.
+ * Before the reactor is freed. */
+void xr__workers_settle(void);
+
 #endif

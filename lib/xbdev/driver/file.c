@@ -220,6 +220,9 @@ static void resize_work(struct xr_work *work)
 	if (file->size_bytes != 0 && !file->info.is_block_device) {
 		rc = platform->file_resize(platform, file->fd, file->size_bytes);
 	}
+	if (rc == 0 && file->size_bytes != 0) {
+		rc = platform->file_sync(platform, file->fd);
+	}
 	if (rc == 0) {
 		rc = platform->file_info(platform, file->fd, &file->info);
 	}
@@ -323,6 +326,14 @@ static void create_work(struct xr_work *work)
 			"%s has blocks of %u bytes; block_size %u is too "
 			"small",
 			file->path, file->info.block_size, block_size);
+	}
+	/* A later FUA write is durable in a file whose size is not only when the size is first. */
+	if (file->size_bytes != 0 && !file->dev.is_read_only) {
+		int rc = platform->file_sync(platform, file->fd);
+
+		if (rc != 0) {
+			xu_error_set_errno(&file->err, rc, "writing the size of %s", file->path);
+		}
 	}
 	file->can_punch = platform->file_can(platform, file->fd, PUNCH_MODE);
 	file->can_zero = platform->file_can(platform, file->fd, ZERO_MODE);

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * JSON-RPC methods for block devices, with SPDK's names, parameters and results where SPDK has the
+ * method (docs/rpc.md). What they read comes from the context; changes go through whoever keeps the
+ * configuration, so that a device made by RPC is as well remembered as one from a file. Everything
+ * here is for the control reactor.
+ */
+#ifndef XBDEV_MGMT_H
+#define XBDEV_MGMT_H
+
+#include <jansson.h>
+
+#include "lib/rpc/jsonrpc.h"
+
+struct xbdev_ctx;
+struct xbdev_device;
+struct xu_error;
+
+typedef void (*xbdev_mgmt_done_fn)(void *arg, const struct xu_error *err);
+
+/*
+ * The owner of the methods. Each of the three changes calls `done` once, later or at once, with an
+ * error (borrowed) whose code is 0 when it is done and remembered.
+ */
+struct xbdev_mgmt {
+	struct xbdev_ctx *ctx;
+	/* Makes the device of an entry that has been checked (lib/xbdev/config); takes the entry.
+	 * -EEXIST. */
+	void (*create)(struct xbdev_mgmt *mgmt, json_t *entry, xbdev_mgmt_done_fn done, void *arg);
+	/* Takes a device away from those that use it and removes it. -ENODEV. */
+	void (*remove)(
+		struct xbdev_mgmt *mgmt, const char *name, xbdev_mgmt_done_fn done, void *arg);
+	/* Changes members of the device's entry; takes them. -ENODEV, -EBUSY: not while it runs. */
+	void (*change)(struct xbdev_mgmt *mgmt, const char *name, json_t *members,
+		xbdev_mgmt_done_fn done, void *arg);
+};
+
+/* Making, changing and listing; statistics; faults made on purpose. Their `arg` is the
+ * struct xbdev_mgmt. */
+extern const struct xrpc_method xbdev_mgmt_methods[];
+extern const struct xrpc_method xbdev_mgmt_stats_methods[];
+extern const struct xrpc_method xbdev_mgmt_fault_methods[];
+
+/* For those tables. */
+
+/* Finds the device of a method by name or UUID; NULL: the request has been answered. */
+struct xbdev_device *xbdev_mgmt_find(
+	struct xbdev_mgmt *mgmt, struct xrpc_request *req, const char *name);
+/* A `done` for a request that is answered with true; its argument is the request. */
+void xbdev_mgmt_answer(void *arg, const struct xu_error *err);
+/* Makes the device of an entry (taken) after checking it, and answers with `result` (taken; NULL:
+ * its name). */
+void xbdev_mgmt_create(
+	struct xbdev_mgmt *mgmt, struct xrpc_request *req, json_t *entry, json_t *result);
+
+#endif
