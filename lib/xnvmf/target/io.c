@@ -292,6 +292,7 @@ static void execute_verify(struct xnvmf_req *req, uint64_t offset, uint64_t len)
 	}
 	req->is_pool_buf = true;
 	req->data_len = (uint32_t)len;
+	req->qpair->buf_bytes += len;
 	submit(req, XBDEV_OP_READ, offset, len, 0, on_io_done);
 }
 

@@ -231,6 +231,8 @@ struct xnvmf_qpair {
 	uint16_t sq_head;
 	bool is_sqflow_off;
 	uint32_t nr_requests;          /* out */
+	uint64_t buf_bytes;            /* of the reactor's pool that its requests hold */
+	struct xu_list buffer_waiters; /* requests over its share of the pool */
 	uint64_t id;                   /* for people */
 	struct xnvmf_req *connect_req; /* while it moves */
 	uint32_t move_to;              /* reactor number */
@@ -274,7 +276,8 @@ struct xnvmf_req {
 
 struct xnvmf_group {
 	struct xr_reactor *reactor;
-	struct xu_list buffer_waiters; /* requests */
+	struct xu_list buffer_waiters; /* requests that found the pool empty, in order */
+	uint64_t qpair_share;          /* bytes of the pool that one queue may hold */
 	uint32_t nr_qpairs;            /* the control reactor's count */
 	_Atomic uint64_t nr_commands;
 };

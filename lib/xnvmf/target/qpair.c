@@ -33,6 +33,7 @@ void xnvmf__qpair_init(struct xnvmf_qpair *qpair, struct xnvmf_port *port)
 	qpair->state = XNVMF_QPAIR_NEW;
 	qpair->id = ++target->next_qpair_id;
 	qpair->connect_timer.fn = on_connect_timeout;
+	xu_list_init(&qpair->buffer_waiters);
 	port->nr_users++;
 	target->nr_qpairs++;
 	target->nr_connections++;

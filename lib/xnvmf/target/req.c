@@ -104,7 +104,46 @@ static bool take_buffer(struct xnvmf_req *req)
 {
 	req->buf = xu_bufpool_get(xr_reactor_buffers(req->qpair->reactor), req->data_len);
 	req->is_pool_buf = req->buf != NULL;
+	if (req->is_pool_buf) {
+		req->qpair->buf_bytes += req->data_len;
+	}
 	return req->is_pool_buf;
+}
+
+static bool has_share(const struct xnvmf_req *req)
+{
+	const struct xnvmf_qpair *qpair = req->qpair;
+
+	return qpair->buf_bytes == 0 ||
+	       qpair->buf_bytes + req->data_len <= xnvmf__group_of(qpair)->qpair_share;
+}
+
+static void wait_for_buffer(struct xnvmf_req *req, struct xu_list *line)
+{
+	req->is_waiting = true;
+	xu_list_add_tail(line, &req->link);
+}
+
+/* Goes on with a buffer, now or when one is free: a queue that holds its share waits for itself,
+ * so a host that does not read what it asked for cannot starve the others. */
+static void get_buffer(struct xnvmf_req *req)
+{
+	struct xnvmf_group *group = xnvmf__group_of(req->qpair);
+
+	if (!xu_list_is_empty(&req->qpair->buffer_waiters) || !has_share(req)) {
+		wait_for_buffer(req, &req->qpair->buffer_waiters);
+	} else if (!xu_list_is_empty(&group->buffer_waiters) || !take_buffer(req)) {
+		wait_for_buffer(req, &group->buffer_waiters);
+	} else {
+		have_buffer(req);
+	}
+}
+
+/* Takes a request out of the line that it waits in. */
+static void leave_line(struct xnvmf_req *req)
+{
+	xu_list_del(&req->link);
+	req->is_waiting = false;
 }
 
 void xnvmf__req_start(struct xnvmf_req *req)
@@ -137,12 +176,7 @@ void xnvmf__req_start(struct xnvmf_req *req)
 		xnvmf__req_execute(req);
 		return;
 	}
-	if (!xu_list_is_empty(&group->buffer_waiters) || !take_buffer(req)) {
-		req->is_waiting = true;
-		xu_list_add_tail(&group->buffer_waiters, &req->link);
-		return;
-	}
-	have_buffer(req);
+	get_buffer(req);
 }
 
 void xnvmf__req_execute(struct xnvmf_req *req)
@@ -176,7 +210,7 @@ void xnvmf__req_complete(struct xnvmf_req *req, uint16_t status)
 }
 
 /* Gives buffers to requests that wait, in their order. */
-static void serve_waiters(struct xnvmf_group *group)
+static void serve_group(struct xnvmf_group *group)
 {
 	struct xu_list *node;
 
@@ -186,24 +220,44 @@ static void serve_waiters(struct xnvmf_group *group)
 		if (!take_buffer(req)) {
 			return;
 		}
-		xu_list_del(&req->link);
-		req->is_waiting = false;
+		leave_line(req);
+		have_buffer(req);
+	}
+}
+
+static void serve_qpair(struct xnvmf_qpair *qpair)
+{
+	struct xnvmf_group *group = xnvmf__group_of(qpair);
+	struct xu_list *node;
+
+	while ((node = xu_list_first(&qpair->buffer_waiters)) != NULL) {
+		struct xnvmf_req *req = xu_list_entry(node, struct xnvmf_req, link);
+
+		if (!has_share(req)) {
+			return;
+		}
+		leave_line(req);
+		if (!xu_list_is_empty(&group->buffer_waiters) || !take_buffer(req)) {
+			wait_for_buffer(req, &group->buffer_waiters);
+			return;
+		}
 		have_buffer(req);
 	}
 }
 
 void xnvmf__req_release_buffer(struct xnvmf_req *req)
 {
-	struct xnvmf_group *group = xnvmf__group_of(req->qpair);
+	struct xnvmf_qpair *qpair = req->qpair;
 
-	if (req->is_pool_buf) {
-		xu_bufpool_put(xr_reactor_buffers(req->qpair->reactor), req->buf, req->data_len);
-		req->is_pool_buf = false;
-		req->buf = NULL;
-		if (!xu_list_is_empty(&group->buffer_waiters)) {
-			serve_waiters(group);
-		}
+	if (!req->is_pool_buf) {
+		return;
 	}
+	xu_bufpool_put(xr_reactor_buffers(qpair->reactor), req->buf, req->data_len);
+	qpair->buf_bytes -= req->data_len;
+	req->is_pool_buf = false;
+	req->buf = NULL;
+	serve_group(xnvmf__group_of(qpair));
+	serve_qpair(qpair);
 }
 
 void xnvmf__req_free(struct xnvmf_req *req)
@@ -215,7 +269,6 @@ void xnvmf__req_free(struct xnvmf_req *req)
 void xnvmf__req_cancel_wait(struct xnvmf_req *req)
 {
 	if (req->is_waiting) {
-		xu_list_del(&req->link);
-		req->is_waiting = false;
+		leave_line(req);
 	}
 }

@@ -7,6 +7,8 @@
 
 #include "lib/xnvmf/target/private.h"
 
+#define QPAIR_SHARE_DIVISOR 8u /* no queue holds more of a reactor's buffers than 1/8 */
+
 void xnvmf_target_opts_default(struct xnvmf_target_opts *opts)
 {
 	*opts = (struct xnvmf_target_opts){
@@ -95,6 +97,9 @@ int xnvmf_target_new(struct xbdev_ctx *ctx, const struct xnvmf_target_opts *opts
 	for (uint32_t i = 0; i < xbdev_ctx_nr_reactors(ctx); i++) {
 		target->groups[i].reactor = xbdev_ctx_reactor(ctx, i);
 		xu_list_init(&target->groups[i].buffer_waiters);
+		target->groups[i].qpair_share =
+			xr_reactor_buffers(target->groups[i].reactor)->limit_bytes /
+			QPAIR_SHARE_DIVISOR;
 	}
 	rc = xnvmf__subsystem_new(target, &discovery, true, &target->discovery, err);
 	if (rc != 0) {

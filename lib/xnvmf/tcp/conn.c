@@ -129,6 +129,7 @@ void tcp_conn_settle(struct tcp_conn *conn)
 		void (*paused)(struct xnvmf_qpair * qpair) = conn->paused;
 
 		conn->paused = NULL;
+		xr_timer_stop(conn->qpair.reactor, &conn->send_timer);
 		paused(&conn->qpair); /* it may be another reactor's from here on */
 		return;
 	}
@@ -139,6 +140,7 @@ void tcp_conn_settle(struct tcp_conn *conn)
 	if (conn->qpair.nr_requests == 0) {
 		conn->state = TCP_CONN_GONE;
 		xr_timer_stop(conn->qpair.reactor, &conn->term_timer);
+		xr_timer_stop(conn->qpair.reactor, &conn->send_timer);
 		xnvmf__qpair_gone(&conn->qpair);
 	}
 }

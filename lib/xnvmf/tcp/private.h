@@ -96,6 +96,8 @@ struct tcp_conn {
 	struct msghdr send_msg;
 	struct iovec send_iov[TCP_SEND_IOV];
 	uint64_t send_bytes;
+	struct xr_timer send_timer;
+	uint64_t nr_sends, nr_sends_seen;
 	struct xu_list send_queue;
 	struct xu_list sending;
 	struct xr_msg flush_msg;

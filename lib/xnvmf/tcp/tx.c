@@ -10,6 +10,8 @@
 #include "lib/util/crc32c.h"
 #include "lib/xnvmf/tcp/private.h"
 
+#define SEND_WAIT_NS (60 * XU_NS_PER_S)
+
 /* ---- the queue ---- */
 
 static void on_sent(struct xr_op *op, int32_t result)
@@ -63,7 +65,29 @@ static void flush(struct xr_msg *msg)
 		return;
 	}
 	conn->send_op.nr_iov = nr_iov;
+	conn->nr_sends++;
+	if (!xr_timer_is_running(&conn->send_timer)) {
+		conn->nr_sends_seen = conn->nr_sends;
+		xr_timer_start(conn->qpair.reactor, &conn->send_timer, SEND_WAIT_NS);
+	}
 	xr_op_submit(conn->qpair.reactor, &conn->send_op);
+}
+
+/* A host that takes nothing for this long is gone, or holds our buffers on purpose. */
+static void on_send_timer(struct xr_timer *timer)
+{
+	struct tcp_conn *conn = xu_container_of(timer, struct tcp_conn, send_timer);
+
+	if (!conn->send_op.is_pending) {
+		return;
+	}
+	if (conn->nr_sends == conn->nr_sends_seen) {
+		tcp_conn_close(conn, "the host does not read");
+		tcp_conn_settle(conn);
+		return;
+	}
+	conn->nr_sends_seen = conn->nr_sends;
+	xr_timer_start(conn->qpair.reactor, &conn->send_timer, SEND_WAIT_NS);
 }
 
 void tcp_tx_queue(struct tcp_conn *conn, struct tcp_tx *tx)
@@ -83,6 +107,7 @@ void tcp_tx_init(struct tcp_conn *conn)
 	conn->send_op.iov = conn->send_iov;
 	conn->send_op.msg = &conn->send_msg;
 	conn->flush_msg.fn = flush;
+	conn->send_timer.fn = on_send_timer;
 	xu_list_init(&conn->send_queue);
 	xu_list_init(&conn->sending);
 }
