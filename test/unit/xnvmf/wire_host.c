@@ -68,13 +68,20 @@ static int32_t run(struct wire_conn *conn, const struct xr_op *op)
 static int send_all(struct wire_conn *conn, const void *buf, size_t len)
 {
 	struct iovec iov = {(void *)buf, len};
-	int32_t result = run(conn, &(struct xr_op){.opcode = XR_OP_SEND, .iov = &iov, .nr_iov = 1});
+	int32_t result;
 
+	if (conn->sim == NULL) {
+		return send(conn->fd, buf, len, MSG_NOSIGNAL) == (ssize_t)len ? 0 : -EPIPE;
+	}
+	result = run(conn, &(struct xr_op){.opcode = XR_OP_SEND, .iov = &iov, .nr_iov = 1});
 	return result == (int32_t)len ? 0 : result < 0 ? result : -EPIPE;
 }
 
 static int recv_all(struct wire_conn *conn, void *buf, size_t len)
 {
+	if (conn->sim == NULL) {
+		return recv(conn->fd, buf, len, MSG_WAITALL) == (ssize_t)len ? 0 : -ECONNRESET;
+	}
 	while (len != 0) {
 		struct iovec iov = {buf, len};
 		int32_t result =
@@ -89,6 +96,20 @@ static int recv_all(struct wire_conn *conn, void *buf, size_t len)
 	return 0;
 }
 
+static int connect_to(struct wire_conn *conn, const struct sockaddr_storage *addr, int len)
+{
+	const struct timeval limit = {.tv_sec = WAIT_NS / XU_NS_PER_S};
+
+	if (conn->sim != NULL) {
+		return run(conn, &(struct xr_op){.opcode = XR_OP_CONNECT,
+					 .addr = (const struct sockaddr *)addr,
+					 .addr_len = (uint32_t)len});
+	}
+	setsockopt(conn->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	conn->platform->sock_tune(conn->platform, conn->fd);
+	return connect(conn->fd, (const struct sockaddr *)addr, (socklen_t)len) == 0 ? 0 : -errno;
+}
+
 int wire_open(struct wire_conn *conn, struct sim *sim, struct sim_host *host,
 	struct xr_reactor *reactor, const char *address, uint16_t port)
 {
@@ -97,15 +118,14 @@ int wire_open(struct wire_conn *conn, struct sim *sim, struct sim_host *host,
 	struct nvme_tcp_icresp resp;
 	int len = xr_address_parse(address, port, &addr), rc;
 
-	*conn = (struct wire_conn){
-		.sim = sim, .platform = sim_host_platform(host), .reactor = reactor};
+	*conn = (struct wire_conn){.sim = sim,
+		.platform = sim != NULL ? sim_host_platform(host) : xr_platform_linux(),
+		.reactor = reactor};
 	conn->fd = conn->platform->tcp_socket(conn->platform, address);
 	if (len < 0 || conn->fd < 0) {
 		return -EINVAL;
 	}
-	rc = run(conn, &(struct xr_op){.opcode = XR_OP_CONNECT,
-			       .addr = (struct sockaddr *)&addr,
-			       .addr_len = (uint32_t)len});
+	rc = connect_to(conn, &addr, len);
 	if (rc == 0) {
 		rc = send_all(conn, &req, sizeof(req));
 	}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A small NVMe/TCP host for tests in the simulator: one call does one thing and runs the world
- * until it is done. Every failure to get what the protocol promises is -errno, or the command's
- * status.
+ * A small NVMe/TCP host for tests: one call does one thing, to its end. In the simulator it runs
+ * the world meanwhile; with `sim` NULL it blocks on a real socket, and may be used by any thread.
+ * Every failure to get what the protocol promises is -errno, or the command's status.
  */
 #ifndef TEST_WIRE_HOST_H
 #define TEST_WIRE_HOST_H
@@ -11,9 +11,9 @@
 #include "test/sim/sim.h"
 
 struct wire_conn {
-	struct sim *sim;
+	struct sim *sim; /* NULL: a real socket */
 	const struct xr_platform *platform;
-	struct xr_reactor *reactor; /* of the host; borrowed */
+	struct xr_reactor *reactor; /* of the simulated host; borrowed */
 	int fd;
 	uint16_t next_cid;
 };
