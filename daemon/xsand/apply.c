@@ -1,0 +1,562 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The steps. Each kind has a function that begins it and one that notes in node->made that it is
+ * done, in one table. A job is one step under way; it owns copies of all it needs, so that it can
+ * outlive its turn when the kernel or a host keeps it waiting.
+ */
+#include "daemon/xsand/apply.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/xsand/config_check.h"
+#include "daemon/xsand/model.h"
+#include "daemon/xsand/node.h"
+#include "lib/util/clock.h"
+#include "lib/util/log.h"
+#include "lib/xbdev/config/devices.h"
+#include "lib/xbdev/core/device.h"
+
+struct apply {
+	struct node *node;
+	struct plan *plan;
+	size_t next;
+	bool is_running;   /* apply_run() is on the stack */
+	bool is_step_over; /* the step that was begun last has ended */
+	json_t *steps, *failed;
+	struct xu_error first;
+	void (*done)(void *arg, json_t *steps, json_t *failed, const struct xu_error *first);
+	void *arg;
+};
+
+struct job {
+	struct apply *apply; /* NULL: it has been given up */
+	struct node *node;
+	struct step step; /* its texts are the job's own, its value has a reference */
+	json_t *sentence;
+	struct xr_timer timer;
+};
+
+static void apply_run(struct apply *apply);
+
+/* ---- the end of a step ---- */
+
+static void job_free(struct job *job)
+{
+	free((char *)job->step.nqn);
+	free((char *)job->step.key);
+	json_decref(job->step.value);
+	json_decref(job->sentence);
+	free(job);
+}
+
+static void note_made(struct job *job);
+
+static void note_failed(struct apply *apply, const struct job *job, const struct xu_error *err)
+{
+	const char *sentence = json_string_value(job->sentence);
+
+	if (apply->first.code == 0) {
+		apply->first = *err;
+	}
+	json_array_append_new(
+		apply->failed, json_pack("{s:s, s:s}", "step", sentence, "error", err->text));
+	xu_err(apply->node->log, "%s: %s", sentence, err->text);
+}
+
+/* Ends the job: err NULL or with code 0 when it is done. */
+static void job_done(struct job *job, const struct xu_error *err)
+{
+	struct apply *apply = job->apply;
+	bool is_good = err == NULL || err->code == 0;
+
+	xr_timer_stop(xbdev_ctx_control(job->node->ctx), &job->timer);
+	if (is_good) {
+		note_made(job);
+		xu_info(job->node->log, "done: %s", json_string_value(job->sentence));
+	}
+	if (apply != NULL && is_good) {
+		json_array_append(apply->steps, job->sentence);
+	} else if (apply != NULL) {
+		note_failed(apply, job, err);
+	}
+	job->node->nr_jobs--;
+	if (apply == NULL) {
+		node_stop_continue(job->node);
+	}
+	job_free(job);
+	if (apply != NULL) {
+		apply->is_step_over = true;
+		if (!apply->is_running) {
+			apply_run(apply);
+		}
+	}
+}
+
+static void job_fail(struct job *job, int code, const char *text)
+{
+	struct xu_error err;
+
+	xu_error_set(&err, code, "%s", text);
+	job_done(job, &err);
+}
+
+/* For the callbacks of the target and the devices. */
+static void on_job_done(void *arg)
+{
+	job_done(arg, NULL);
+}
+
+static void on_job_result(void *arg, const struct xu_error *err)
+{
+	job_done(arg, err);
+}
+
+static void on_timeout(struct xr_timer *timer)
+{
+	struct job *job = xu_container_of(timer, struct job, timer);
+	struct apply *apply = job->apply;
+	struct xu_error err;
+
+	xu_error_set(&err, -ETIMEDOUT, "not done after %u s; it goes on by itself", STEP_TIMEOUT_S);
+	note_failed(apply, job, &err);
+	job->apply = NULL;
+	apply_run(apply);
+}
+
+/* ---- devices ---- */
+
+static void on_created(void *arg, struct xbdev_device *dev, const struct xu_error *err)
+{
+	struct job *job = arg;
+
+	if (dev != NULL && xbdev_config_pin(job->step.value, dev) != 0) {
+		xu_err(job->node->log, "device %s: out of memory, its identity is not saved",
+			dev->name);
+	}
+	job_done(job, err);
+}
+
+static void device_add(struct job *job)
+{
+	xbdev_config_create(job->node->ctx, job->step.value, on_created, job);
+}
+
+static void device_remove(struct job *job)
+{
+	struct xbdev_device *dev = xbdev_device_find(job->node->ctx, job->step.key);
+
+	if (dev == NULL) { /* it could not be made, or has gone by itself */
+		job_done(job, NULL);
+	} else if (xbdev_device_remove(dev, on_job_done, job) != 0) {
+		job_fail(job, -EBUSY, "it is being removed already");
+	}
+}
+
+static void device_change(struct job *job)
+{
+	struct xbdev_device *dev = xbdev_device_find(job->node->ctx, job->step.key);
+
+	if (dev == NULL) {
+		job_fail(job, -ENODEV, "the device is gone");
+		return;
+	}
+	xbdev_config_change(dev, job->step.value, on_job_result, job);
+}
+
+static void made_device(struct job *job)
+{
+	json_object_set_new(
+		model_devices(job->node->made), job->step.key, json_deep_copy(job->step.value));
+}
+
+static void gone_device(struct job *job)
+{
+	json_object_del(model_devices(job->node->made), job->step.key);
+}
+
+/* ---- subsystems ---- */
+
+/* The subsystem of the step; NULL: the job has failed. */
+static struct xnvmf_subsystem *subsystem_of(struct job *job)
+{
+	struct xnvmf_subsystem *subsystem = xnvmf_subsystem_find(job->node->target, job->step.nqn);
+
+	if (subsystem == NULL) {
+		job_fail(job, -ENOENT, "the subsystem is not there");
+	}
+	return subsystem;
+}
+
+/* The same where something goes: when even the subsystem is not there, the job is done. */
+static struct xnvmf_subsystem *subsystem_to_clean(struct job *job)
+{
+	struct xnvmf_subsystem *subsystem = xnvmf_subsystem_find(job->node->target, job->step.nqn);
+
+	if (subsystem == NULL) {
+		job_done(job, NULL);
+	}
+	return subsystem;
+}
+
+static void subsystem_add(struct job *job)
+{
+	const json_t *value = job->step.value;
+	json_t *max = json_object_get(value, "max_namespaces");
+	struct xnvmf_subsystem_opts opts = {
+		.nqn = job->step.nqn,
+		.serial_number = json_string_value(json_object_get(value, "serial_number")),
+		.model_number = json_string_value(json_object_get(value, "model_number")),
+		.allow_any_host = json_is_true(json_object_get(value, "allow_any_host")),
+		.max_namespaces = max != NULL ? (uint32_t)json_integer_value(max)
+					      : CONFIG_MAX_NAMESPACES_DEFAULT,
+	};
+	struct xnvmf_subsystem *subsystem;
+	struct xu_error err = {0};
+
+	xnvmf_subsystem_add(job->node->target, &opts, &subsystem, &err);
+	job_done(job, &err);
+}
+
+static void subsystem_remove(struct job *job)
+{
+	struct xnvmf_subsystem *subsystem = subsystem_to_clean(job);
+
+	if (subsystem != NULL) {
+		xnvmf_subsystem_remove(subsystem, on_job_done, job);
+	}
+}
+
+static void allow_any_host(struct job *job)
+{
+	struct xnvmf_subsystem *subsystem = subsystem_of(job);
+
+	if (subsystem != NULL) {
+		xnvmf_subsystem_allow_any_host(subsystem, json_is_true(job->step.value));
+		job_done(job, NULL);
+	}
+}
+
+/* A subsystem is made without its parts, which are steps of their own. */
+static void made_subsystem(struct job *job)
+{
+	json_t *copy = json_copy(job->step.value);
+
+	json_object_set_new(copy, "hosts", json_object());
+	json_object_set_new(copy, "namespaces", json_object());
+	json_object_set_new(copy, "listeners", json_object());
+	json_object_set_new(model_subsystems(job->node->made), job->step.nqn, copy);
+}
+
+static void gone_subsystem(struct job *job)
+{
+	json_object_del(model_subsystems(job->node->made), job->step.nqn);
+}
+
+static void made_allow_any_host(struct job *job)
+{
+	json_object_set(
+		model_subsystem(job->node->made, job->step.nqn), "allow_any_host", job->step.value);
+}
+
+/* ---- parts of subsystems ---- */
+
+static void host_add(struct job *job)
+{
+	struct xnvmf_subsystem *subsystem = subsystem_of(job);
+	struct xu_error err = {0};
+
+	if (subsystem != NULL) {
+		xnvmf_subsystem_add_host(subsystem, job->step.key, &err);
+		job_done(job, &err);
+	}
+}
+
+static void host_remove(struct job *job)
+{
+	struct xnvmf_subsystem *subsystem = subsystem_to_clean(job);
+	struct xu_error err = {0};
+
+	if (subsystem != NULL) {
+		xnvmf_subsystem_remove_host(subsystem, job->step.key, &err);
+		job_done(job, err.code == -ENOENT ? NULL : &err);
+	}
+}
+
+/* Hexadecimal digits, which have been checked, into bytes; NULL: none. */
+static void parse_hex(const char *text, uint8_t *bytes, size_t count)
+{
+	char digits[3] = "";
+
+	for (size_t i = 0; text != NULL && i < count; i++) {
+		memcpy(digits, text + 2 * i, 2);
+		bytes[i] = (uint8_t)strtoul(digits, NULL, 16);
+	}
+}
+
+static void ns_add(struct job *job)
+{
+	struct xnvmf_subsystem *subsystem = subsystem_of(job);
+	struct config_ns ns;
+	struct xnvmf_ns_opts opts;
+	struct xu_error err = {0};
+	struct check c = {.err = &err};
+	uint32_t nsid;
+
+	if (subsystem == NULL) {
+		return;
+	}
+	if (check_ns(&c, "", job->step.value, &ns) == 0) {
+		opts = (struct xnvmf_ns_opts){.nsid = ns.nsid,
+			.device = ns.device,
+			.uuid = ns.uuid,
+			.read_only = ns.read_only};
+		parse_hex(ns.nguid, opts.nguid, sizeof(opts.nguid));
+		parse_hex(ns.eui64, opts.eui64, sizeof(opts.eui64));
+		xnvmf_ns_add(subsystem, &opts, &nsid, on_job_done, job, &err);
+	}
+	if (err.code != 0) {
+		job_done(job, &err);
+	}
+}
+
+static void ns_remove(struct job *job)
+{
+	struct xnvmf_subsystem *subsystem = subsystem_to_clean(job);
+	uint32_t nsid = (uint32_t)strtoul(job->step.key, NULL, 10);
+	struct xu_error err = {0};
+
+	if (subsystem == NULL || xnvmf_ns_remove(subsystem, nsid, on_job_done, job, &err) == 0) {
+		return;
+	}
+	job_done(job, err.code == -ENOENT ? NULL : &err); /* gone with its device */
+}
+
+static void listener_add(struct job *job)
+{
+	struct xnvmf_subsystem *subsystem = subsystem_of(job);
+	const json_t *value = job->step.value;
+	struct xnvmf_listener_opts opts = {
+		.trtype = json_string_value(json_object_get(value, "trtype")),
+		.traddr = json_string_value(json_object_get(value, "traddr")),
+		.trsvcid = json_string_value(json_object_get(value, "trsvcid")),
+		.advertise = json_string_value(json_object_get(value, "advertise")),
+	};
+	struct xu_error err = {0};
+
+	if (subsystem != NULL) {
+		xnvmf_listener_add(subsystem, &opts, &err);
+		job_done(job, &err);
+	}
+}
+
+static json_t *made_part(struct job *job, const char *part)
+{
+	return json_object_get(model_subsystem(job->node->made, job->step.nqn), part);
+}
+
+static void listener_remove(struct job *job)
+{
+	struct xnvmf_subsystem *subsystem = subsystem_to_clean(job);
+	json_t *made = json_object_get(made_part(job, "listeners"), job->step.key);
+	struct xu_error err = {0};
+
+	if (subsystem != NULL && made != NULL) {
+		xnvmf_listener_remove(subsystem, json_string_value(json_object_get(made, "traddr")),
+			json_string_value(json_object_get(made, "trsvcid")), &err);
+	}
+	if (subsystem != NULL) {
+		job_done(job, &err);
+	}
+}
+
+static void made_host(struct job *job)
+{
+	json_object_set_new(made_part(job, "hosts"), job->step.key, json_true());
+}
+
+static void gone_host(struct job *job)
+{
+	json_object_del(made_part(job, "hosts"), job->step.key);
+}
+
+static void made_ns(struct job *job)
+{
+	json_object_set(made_part(job, "namespaces"), job->step.key, job->step.value);
+}
+
+static void gone_ns(struct job *job)
+{
+	json_object_del(made_part(job, "namespaces"), job->step.key);
+}
+
+static void made_listener(struct job *job)
+{
+	json_object_set(made_part(job, "listeners"), job->step.key, job->step.value);
+}
+
+static void gone_listener(struct job *job)
+{
+	json_object_del(made_part(job, "listeners"), job->step.key);
+}
+
+/* ---- the node ---- */
+
+static void log_level(struct job *job)
+{
+	enum xu_log_level level = XU_LOG_INFO;
+
+	xu_log_level_parse(json_string_value(job->step.value), &level);
+	xu_logger_set_level(job->node->log, level);
+	job_done(job, NULL);
+}
+
+static void made_log_level(struct job *job)
+{
+	json_object_set(json_object_get(job->node->made, "log"), "level", job->step.value);
+}
+
+static void on_target_stopped(void *arg)
+{
+	struct job *job = arg;
+	struct node *node = job->node;
+	struct config_transport transport;
+	struct xnvmf_target_opts opts;
+	struct xu_error err = {0};
+	struct check c = {.err = &err};
+
+	xnvmf_target_free(node->target);
+	node->target = NULL;
+	if (check_transport(&c, "", job->step.value, &transport) == 0) {
+		config_transport_opts(&transport, &opts);
+		xnvmf_target_new(node->ctx, &opts, &node->target, &err);
+	}
+	if (node->target == NULL) {
+		xnvmf_target_opts_default(&opts);
+		if (xnvmf_target_new(node->ctx, &opts, &node->target, NULL) != 0) {
+			node_stop(node, "there is no memory for a target");
+		}
+	}
+	job_done(job, &err);
+}
+
+/* The options of a target are fixed, so one without subsystems is replaced. */
+static void transport(struct job *job)
+{
+	xnvmf_target_stop(job->node->target, on_target_stopped, job);
+}
+
+static void made_transport(struct job *job)
+{
+	json_object_set(json_object_get(job->node->made, "nvmf"), "transport", job->step.value);
+}
+
+/* ---- running ---- */
+
+static const struct {
+	void (*begin)(struct job *job);
+	void (*made)(struct job *job);
+} kinds[] = {
+	[STEP_LOG_LEVEL] = {log_level, made_log_level},
+	[STEP_LISTENER_REMOVE] = {listener_remove, gone_listener},
+	[STEP_NS_REMOVE] = {ns_remove, gone_ns},
+	[STEP_SUBSYSTEM_REMOVE] = {subsystem_remove, gone_subsystem},
+	[STEP_DEVICE_REMOVE] = {device_remove, gone_device},
+	[STEP_TRANSPORT] = {transport, made_transport},
+	[STEP_DEVICE_ADD] = {device_add, made_device},
+	[STEP_DEVICE_CHANGE] = {device_change, made_device},
+	[STEP_SUBSYSTEM_ADD] = {subsystem_add, made_subsystem},
+	[STEP_HOST_ADD] = {host_add, made_host},
+	[STEP_ALLOW_ANY_HOST] = {allow_any_host, made_allow_any_host},
+	[STEP_HOST_REMOVE] = {host_remove, gone_host},
+	[STEP_NS_ADD] = {ns_add, made_ns},
+	[STEP_LISTENER_ADD] = {listener_add, made_listener},
+};
+
+_Static_assert(sizeof(kinds) / sizeof(kinds[0]) == STEP_NR_KINDS, "one for each kind");
+
+static void note_made(struct job *job)
+{
+	kinds[job->step.kind].made(job);
+}
+
+static struct job *job_new(struct apply *apply, const struct step *step)
+{
+	struct job *job = calloc(1, sizeof(*job));
+
+	if (job == NULL) {
+		return NULL;
+	}
+	job->apply = apply;
+	job->node = apply->node;
+	job->step = *step;
+	job->step.nqn = step->nqn != NULL ? strdup(step->nqn) : NULL;
+	job->step.key = strdup(step->key);
+	json_incref(job->step.value);
+	job->sentence = plan_describe(step);
+	job->timer.fn = on_timeout;
+	if (job->step.key == NULL || (step->nqn != NULL && job->step.nqn == NULL) ||
+		job->sentence == NULL) {
+		job_free(job);
+		return NULL;
+	}
+	return job;
+}
+
+static void apply_finish(struct apply *apply)
+{
+	apply->done(apply->arg, apply->steps, apply->failed, &apply->first);
+	json_decref(apply->steps);
+	json_decref(apply->failed);
+	free(apply);
+}
+
+/* Begins steps until one does not end at once. */
+static void apply_run(struct apply *apply)
+{
+	apply->is_running = true;
+	while (apply->next < apply->plan->nr_steps) {
+		struct job *job = job_new(apply, &apply->plan->steps[apply->next++]);
+
+		if (job == NULL) {
+			xu_error_set_errno(&apply->first, -ENOMEM, "changing the configuration");
+			break;
+		}
+		apply->node->nr_jobs++;
+		apply->is_step_over = false;
+		xr_timer_start(xbdev_ctx_control(apply->node->ctx), &job->timer,
+			STEP_TIMEOUT_S * XU_NS_PER_S);
+		kinds[job->step.kind].begin(job);
+		if (!apply->is_step_over) {
+			apply->is_running = false;
+			return;
+		}
+	}
+	apply_finish(apply);
+}
+
+int apply_start(struct node *node, struct plan *plan,
+	void (*done)(void *arg, json_t *steps, json_t *failed, const struct xu_error *first),
+	void *arg)
+{
+	struct apply *apply = calloc(1, sizeof(*apply));
+
+	if (apply == NULL) {
+		return -ENOMEM;
+	}
+	apply->node = node;
+	apply->plan = plan;
+	apply->steps = json_array();
+	apply->failed = json_array();
+	apply->done = done;
+	apply->arg = arg;
+	if (apply->steps == NULL || apply->failed == NULL) {
+		json_decref(apply->steps);
+		json_decref(apply->failed);
+		free(apply);
+		return -ENOMEM;
+	}
+	apply_run(apply);
+	return 0;
+}

@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Comparing two models. Each kind of step collects its own in a pass over both, and the passes run
+ * in the order of the table at the end, which is the order of the steps.
+ */
+#include "daemon/xsand/plan.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/xsand/model.h"
+#include "lib/xbdev/config/devices.h"
+
+struct differ {
+	struct plan *plan;
+	struct xbdev_ctx *ctx;
+	const json_t *from, *to;
+	int rc;
+};
+
+static void add(struct differ *d, struct step step)
+{
+	struct plan *plan = d->plan;
+
+	if (plan->nr_steps == plan->size) {
+		size_t size = plan->size == 0 ? 16 : 2 * plan->size;
+		struct step *steps = realloc(plan->steps, size * sizeof(*steps));
+
+		if (steps == NULL) {
+			d->rc = -ENOMEM;
+			return;
+		}
+		plan->steps = steps;
+		plan->size = size;
+	}
+	plan->steps[plan->nr_steps++] = step;
+}
+
+static void add_restart(struct differ *d, json_t *text)
+{
+	if (json_array_append_new(d->plan->restart, text) != 0) {
+		d->rc = -ENOMEM;
+	}
+}
+
+/* Members of a subsystem's part ("hosts" …) in the model; an empty one when there is none. */
+static json_t *part_of(const json_t *model, const char *nqn, const char *part)
+{
+	return json_object_get(model_subsystem(model, nqn), part);
+}
+
+/* ---- what goes ---- */
+
+/* Steps for what is in `part` of subsystems on both sides and gone, or not the same, in `to`. */
+static void remove_from_subsystems(
+	struct differ *d, const char *part, enum step_kind kind, bool with_changed)
+{
+	json_t *subsystem, *value;
+	const char *nqn, *key;
+
+	json_object_foreach (model_subsystems(d->from), nqn, subsystem) {
+		if (model_subsystem(d->to, nqn) == NULL) {
+			continue; /* it goes as a whole */
+		}
+		json_object_foreach (json_object_get(subsystem, part), key, value) {
+			json_t *wanted = json_object_get(part_of(d->to, nqn, part), key);
+
+			if (wanted == NULL || (with_changed && !model_equal(wanted, value))) {
+				add(d, (struct step){.kind = kind, .nqn = nqn, .key = key});
+			}
+		}
+	}
+}
+
+static void remove_listeners(struct differ *d)
+{
+	remove_from_subsystems(d, "listeners", STEP_LISTENER_REMOVE, true);
+}
+
+static void remove_namespaces(struct differ *d)
+{
+	remove_from_subsystems(d, "namespaces", STEP_NS_REMOVE, true);
+}
+
+static void remove_hosts(struct differ *d)
+{
+	remove_from_subsystems(d, "hosts", STEP_HOST_REMOVE, false);
+}
+
+static void remove_subsystems(struct differ *d)
+{
+	json_t *subsystem;
+	const char *nqn;
+
+	json_object_foreach (model_subsystems(d->from), nqn, subsystem) {
+		if (model_subsystem(d->to, nqn) == NULL) {
+			add(d, (struct step){
+				       .kind = STEP_SUBSYSTEM_REMOVE, .nqn = nqn, .key = nqn});
+		}
+	}
+}
+
+/* How many devices a device stands on, one on the other. */
+static size_t depth_of(const json_t *model, const json_t *entry)
+{
+	size_t depth = 0, limit = json_object_size(model_devices(model));
+	const char *base;
+
+	while (entry != NULL && depth <= limit && (base = xbdev_config_base(entry)) != NULL) {
+		entry = model_find_device(model, base);
+		depth++;
+	}
+	return depth;
+}
+
+static size_t max_depth(const json_t *model)
+{
+	size_t max = 0, depth;
+	const char *name;
+	json_t *entry;
+
+	json_object_foreach (model_devices(model), name, entry) {
+		depth = depth_of(model, entry);
+		max = depth > max ? depth : max;
+	}
+	return max;
+}
+
+static void remove_devices(struct differ *d)
+{
+	const char *name;
+	json_t *entry;
+
+	for (size_t depth = max_depth(d->from) + 1; depth-- > 0;) {
+		json_object_foreach (model_devices(d->from), name, entry) {
+			if (json_object_get(model_devices(d->to), name) == NULL &&
+				depth_of(d->from, entry) == depth) {
+				add(d, (struct step){.kind = STEP_DEVICE_REMOVE, .key = name});
+			}
+		}
+	}
+}
+
+/* ---- what comes or changes ---- */
+
+static void change_log(struct differ *d)
+{
+	json_t *from = json_object_get(json_object_get(d->from, "log"), "level");
+	json_t *to = json_object_get(json_object_get(d->to, "log"), "level");
+
+	if (to != NULL && !model_equal(from, to)) {
+		add(d, (struct step){.kind = STEP_LOG_LEVEL, .key = "log level", .value = to});
+	}
+}
+
+static void change_transport(struct differ *d)
+{
+	json_t *from = json_object_get(json_object_get(d->from, "nvmf"), "transport");
+	json_t *to = json_object_get(json_object_get(d->to, "nvmf"), "transport");
+	json_t *const sides[] = {from, to};
+	const char *key;
+	json_t *value;
+
+	if (model_equal(from, to)) {
+		return;
+	}
+	if (json_object_size(model_subsystems(d->from)) == 0) {
+		add(d, (struct step){.kind = STEP_TRANSPORT, .key = "transport", .value = to});
+		return;
+	}
+	for (size_t i = 0; i < 2; i++) {
+		json_object_foreach (sides[i], key, value) {
+			if ((i == 0 || json_object_get(from, key) == NULL) &&
+				!model_equal(
+					json_object_get(from, key), json_object_get(to, key))) {
+				add_restart(d, json_sprintf("nvmf.transport.%s", key));
+			}
+		}
+	}
+}
+
+static void add_devices(struct differ *d)
+{
+	size_t max = max_depth(d->to);
+	const char *name;
+	json_t *entry;
+
+	for (size_t depth = 0; depth <= max; depth++) {
+		json_object_foreach (model_devices(d->to), name, entry) {
+			if (json_object_get(model_devices(d->from), name) == NULL &&
+				depth_of(d->to, entry) == depth) {
+				add(d, (struct step){.kind = STEP_DEVICE_ADD,
+					       .key = name,
+					       .value = entry});
+			}
+		}
+	}
+}
+
+static void change_devices(struct differ *d)
+{
+	const char *name, *fixed;
+	json_t *entry;
+
+	json_object_foreach (model_devices(d->to), name, entry) {
+		json_t *old = json_object_get(model_devices(d->from), name);
+		struct xbdev_device *dev = d->ctx != NULL ? xbdev_device_find(d->ctx, name) : NULL;
+
+		if (old == NULL || model_equal(old, entry)) {
+			continue;
+		}
+		fixed = xbdev_config_fixed(dev, old, entry);
+		if (fixed != NULL) {
+			add_restart(d, json_sprintf("device %s: %s", name, fixed));
+		} else {
+			add(d, (struct step){
+				       .kind = STEP_DEVICE_CHANGE, .key = name, .value = entry});
+		}
+	}
+}
+
+static void add_subsystems(struct differ *d)
+{
+	static const char *const fixed[] = {"serial_number", "model_number", "max_namespaces"};
+	json_t *subsystem, *old;
+	const char *nqn;
+
+	json_object_foreach (model_subsystems(d->to), nqn, subsystem) {
+		old = model_subsystem(d->from, nqn);
+		if (old == NULL) {
+			add(d, (struct step){.kind = STEP_SUBSYSTEM_ADD,
+				       .nqn = nqn,
+				       .key = nqn,
+				       .value = subsystem});
+			continue;
+		}
+		for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++) {
+			if (!model_equal(json_object_get(old, fixed[i]),
+				    json_object_get(subsystem, fixed[i]))) {
+				add_restart(d, json_sprintf("subsystem %s: %s", nqn, fixed[i]));
+			}
+		}
+	}
+}
+
+static void allow_any_host(struct differ *d)
+{
+	json_t *subsystem;
+	const char *nqn;
+
+	json_object_foreach (model_subsystems(d->to), nqn, subsystem) {
+		json_t *old = model_subsystem(d->from, nqn);
+		json_t *value = json_object_get(subsystem, "allow_any_host");
+
+		if (old != NULL && !model_equal(json_object_get(old, "allow_any_host"), value)) {
+			add(d, (struct step){.kind = STEP_ALLOW_ANY_HOST,
+				       .nqn = nqn,
+				       .key = nqn,
+				       .value = value});
+		}
+	}
+}
+
+/* Steps for what is in `part` of a subsystem of `to` and not, or not the same, in `from`. */
+static void add_to_subsystems(struct differ *d, const char *part, enum step_kind kind)
+{
+	json_t *subsystem, *value;
+	const char *nqn, *key;
+
+	json_object_foreach (model_subsystems(d->to), nqn, subsystem) {
+		json_object_foreach (json_object_get(subsystem, part), key, value) {
+			if (!model_equal(
+				    json_object_get(part_of(d->from, nqn, part), key), value)) {
+				add(d, (struct step){.kind = kind,
+					       .nqn = nqn,
+					       .key = key,
+					       .value = value});
+			}
+		}
+	}
+}
+
+static void add_hosts(struct differ *d)
+{
+	add_to_subsystems(d, "hosts", STEP_HOST_ADD);
+}
+
+static void add_namespaces(struct differ *d)
+{
+	add_to_subsystems(d, "namespaces", STEP_NS_ADD);
+}
+
+static void add_listeners(struct differ *d)
+{
+	add_to_subsystems(d, "listeners", STEP_LISTENER_ADD);
+}
+
+/* ---- all ---- */
+
+int plan_make(struct plan *plan, struct xbdev_ctx *ctx, const json_t *from, const json_t *to)
+{
+	static void (*const passes[])(struct differ * d) = {change_log, remove_listeners,
+		remove_namespaces, remove_subsystems, remove_devices, change_transport, add_devices,
+		change_devices, add_subsystems, add_hosts, allow_any_host, remove_hosts,
+		add_namespaces, add_listeners};
+	struct differ d = {.plan = plan, .ctx = ctx, .from = from, .to = to};
+
+	*plan = (struct plan){.restart = json_array()};
+	if (plan->restart == NULL) {
+		return -ENOMEM;
+	}
+	for (size_t i = 0; i < sizeof(passes) / sizeof(passes[0]) && d.rc == 0; i++) {
+		passes[i](&d);
+	}
+	return d.rc;
+}
+
+void plan_fini(struct plan *plan)
+{
+	json_decref(plan->restart);
+	free(plan->steps);
+	*plan = (struct plan){0};
+}
+
+json_t *plan_describe(const struct step *step)
+{
+	static const struct {
+		const char *what, *where;
+	} texts[] = {
+		[STEP_LOG_LEVEL] = {"set the", NULL},
+		[STEP_LISTENER_REMOVE] = {"remove listener", "from"},
+		[STEP_NS_REMOVE] = {"remove namespace", "from"},
+		[STEP_SUBSYSTEM_REMOVE] = {"remove subsystem", NULL},
+		[STEP_DEVICE_REMOVE] = {"remove device", NULL},
+		[STEP_TRANSPORT] = {"set the options of the", NULL},
+		[STEP_DEVICE_ADD] = {"add device", NULL},
+		[STEP_DEVICE_CHANGE] = {"change device", NULL},
+		[STEP_SUBSYSTEM_ADD] = {"add subsystem", NULL},
+		[STEP_HOST_ADD] = {"allow host", "to use"},
+		[STEP_ALLOW_ANY_HOST] = {"set allow_any_host of", NULL},
+		[STEP_HOST_REMOVE] = {"forbid host", "to use"},
+		[STEP_NS_ADD] = {"add namespace", "to"},
+		[STEP_LISTENER_ADD] = {"add listener", "to"},
+	};
+
+	_Static_assert(sizeof(texts) / sizeof(texts[0]) == STEP_NR_KINDS, "one for each kind");
+	if (texts[step->kind].where != NULL) {
+		return json_sprintf("%s %s %s %s", texts[step->kind].what, step->key,
+			texts[step->kind].where, step->nqn);
+	}
+	return json_sprintf("%s %s", texts[step->kind].what, step->key);
+}

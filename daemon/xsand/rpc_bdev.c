@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* How the device methods of lib/xbdev/mgmt change this node: as edits of what is wanted. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/xsand/change.h"
+#include "daemon/xsand/model.h"
+#include "daemon/xsand/node.h"
+#include "lib/xbdev/config/devices.h"
+#include "lib/xbdev/core/device.h"
+
+struct device_edit {
+	char *name;
+	json_t *value; /* the entry, or the members that change */
+	xbdev_mgmt_done_fn done;
+	void *arg;
+};
+
+static struct node *node_of(struct xbdev_mgmt *mgmt)
+{
+	return xu_container_of(mgmt, struct node, mgmt);
+}
+
+static void on_edited(void *arg, const struct xu_error *err)
+{
+	struct device_edit *edit = arg;
+
+	edit->done(edit->arg, err);
+	free(edit->name);
+	json_decref(edit->value);
+	free(edit);
+}
+
+/* Begins an edit; takes the value. */
+static void edit_start(struct xbdev_mgmt *mgmt,
+	int (*fn)(void *arg, json_t *model, struct xu_error *err), const char *name, json_t *value,
+	xbdev_mgmt_done_fn done, void *arg)
+{
+	struct device_edit *edit = calloc(1, sizeof(*edit));
+	struct xu_error err;
+
+	if (edit != NULL) {
+		edit->name = strdup(name);
+	}
+	if (edit == NULL || edit->name == NULL || fn == NULL) {
+		free(edit);
+		json_decref(value);
+		xu_error_set_errno(&err, -ENOMEM, "changing device '%s'", name);
+		done(arg, &err);
+		return;
+	}
+	edit->value = value;
+	edit->done = done;
+	edit->arg = arg;
+	change_edit(node_of(mgmt), fn, on_edited, edit);
+}
+
+/* The entry of the device; the sentence when there is none. */
+static json_t *find_entry(const struct device_edit *edit, const json_t *model, struct xu_error *err)
+{
+	json_t *entry = model_find_device(model, edit->name);
+
+	if (entry == NULL) {
+		xu_error_set(err, -ENODEV, "there is no device '%.128s'; bdev_get_bdevs lists them",
+			edit->name);
+	}
+	return entry;
+}
+
+/* ---- create ---- */
+
+static int edit_create(void *arg, json_t *model, struct xu_error *err)
+{
+	struct device_edit *edit = arg;
+	const char *base = xbdev_config_base(edit->value);
+
+	if (json_object_get(model_devices(model), edit->name) != NULL) {
+		return xu_error_set(err, -EEXIST,
+			"there is a device named '%s' already; choose another name", edit->name);
+	}
+	if (base != NULL && model_find_device(model, base) == NULL) {
+		return xu_error_set(err, -ENODEV, "there is no device '%s' to stand on", base);
+	}
+	if (json_object_set(model_devices(model), edit->name, edit->value) != 0) {
+		return xu_error_set_errno(err, -ENOMEM, "adding device '%s'", edit->name);
+	}
+	return 0;
+}
+
+static void mgmt_create(struct xbdev_mgmt *mgmt, json_t *entry, xbdev_mgmt_done_fn done, void *arg)
+{
+	json_t *canonical = xbdev_config_canonical(entry);
+
+	edit_start(mgmt, canonical != NULL ? edit_create : NULL,
+		json_string_value(json_object_get(entry, "name")), canonical, done, arg);
+	json_decref(entry);
+}
+
+/* ---- remove ---- */
+
+static int edit_remove(void *arg, json_t *model, struct xu_error *err)
+{
+	struct device_edit *edit = arg;
+
+	if (find_entry(edit, model, err) == NULL) {
+		return err->code;
+	}
+	return model_remove_device(model, edit->name);
+}
+
+static void mgmt_remove(
+	struct xbdev_mgmt *mgmt, const char *name, xbdev_mgmt_done_fn done, void *arg)
+{
+	edit_start(mgmt, edit_remove, name, NULL, done, arg);
+}
+
+/* ---- change ---- */
+
+static int edit_change(void *arg, json_t *model, struct xu_error *err)
+{
+	struct device_edit *edit = arg;
+	json_t *entry = find_entry(edit, model, err), *changed, *canonical = NULL;
+	char path[XU_PARAM_PATH_SIZE];
+	int rc;
+
+	if (entry == NULL) {
+		return err->code;
+	}
+	changed = json_copy(entry);
+	rc = json_object_update(changed, edit->value) == 0
+		     ? xbdev_config_check_device(changed, path, err)
+		     : xu_error_set_errno(err, -ENOMEM, "changing device '%s'", edit->name);
+	if (rc == 0) {
+		canonical = xbdev_config_canonical(changed);
+		rc = json_object_clear(entry) | json_object_update(entry, canonical);
+		rc = rc == 0 ? 0
+			     : xu_error_set_errno(err, -ENOMEM, "changing device '%s'", edit->name);
+	}
+	json_decref(changed);
+	json_decref(canonical);
+	return rc;
+}
+
+static void mgmt_change(struct xbdev_mgmt *mgmt, const char *name, json_t *members,
+	xbdev_mgmt_done_fn done, void *arg)
+{
+	edit_start(mgmt, members != NULL ? edit_change : NULL, name, members, done, arg);
+}
+
+void node_mgmt_init(struct node *node)
+{
+	node->mgmt = (struct xbdev_mgmt){
+		.ctx = node->ctx,
+		.create = mgmt_create,
+		.remove = mgmt_remove,
+		.change = mgmt_change,
+	};
+}

@@ -1,0 +1,738 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The nvmf_* methods: SPDK's names, parameters and results. Those that change something edit the
+ * model; those that tell something ask the target.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/xsand/config_check.h"
+#include "daemon/xsand/model.h"
+#include "daemon/xsand/rpc_edit.h"
+#include "lib/xbdev/config/devices.h"
+
+/* Of all methods but the first two; each table fills its own part. */
+struct nvmf_opts {
+	const char *nqn;
+	const char *tgt_name;
+	const char *host;
+	uint32_t nsid;
+	bool allow_any_host;
+	json_t *object; /* the namespace or the listen address */
+	json_t *unused;
+};
+
+#define PARAM_NQN                                                                                  \
+	{                                                                                          \
+		"nqn", XU_PARAM_STRING, offsetof(struct nvmf_opts, nqn),                           \
+			.is_required = true, .help = "NQN of the subsystem"                        \
+	}
+#define PARAM_TGT                                                                                  \
+	{                                                                                          \
+		"tgt_name", XU_PARAM_STRING, offsetof(struct nvmf_opts, tgt_name),                 \
+			.help = "accepted for SPDK's clients; there is one target"                 \
+	}
+
+static int no_memory(struct xu_error *err)
+{
+	return xu_error_set_errno(err, -ENOMEM, "changing a subsystem");
+}
+
+/* The subsystem of an edit; the sentence when there is none. */
+static json_t *find_subsystem(const json_t *model, const char *nqn, struct xu_error *err)
+{
+	json_t *subsystem = model_subsystem(model, nqn);
+
+	if (subsystem == NULL) {
+		xu_error_set(err, -ENOENT,
+			"there is no subsystem '%.223s'; nvmf_get_subsystems lists them", nqn);
+	}
+	return subsystem;
+}
+
+/* A part ("hosts" …) of the edit's subsystem. */
+static json_t *find_part(
+	const struct rpc_edit *edit, const json_t *model, const char *part, struct xu_error *err)
+{
+	const struct nvmf_opts *opts = edit->opts;
+
+	return json_object_get(find_subsystem(model, opts->nqn, err), part);
+}
+
+/* ---- the transport ---- */
+
+struct transport_opts {
+	uint32_t trtype;
+	const char *tgt_name;
+	struct config_transport transport;
+	bool dif_insert_or_strip;
+	json_t *unused;
+};
+
+static const char *const trtypes[] = {"tcp", NULL};
+
+#define UNUSED(name)                                                                               \
+	{                                                                                          \
+		name, XU_PARAM_JSON, offsetof(struct transport_opts, unused),                      \
+			.help = "accepted for SPDK's clients, without effect"                      \
+	}
+
+static const struct xu_param transport_params[] = {
+	{"trtype", XU_PARAM_ENUM, offsetof(struct transport_opts, trtype), .is_required = true,
+		.choices = trtypes, .help = "\"TCP\""},
+	{"tgt_name", XU_PARAM_STRING, offsetof(struct transport_opts, tgt_name),
+		.help = "accepted for SPDK's clients; there is one target"},
+	{"max_queue_depth", XU_PARAM_U32,
+		offsetof(struct transport_opts, transport.max_queue_depth), .min = 16, .max = 4096,
+		.help = "entries of an I/O queue"},
+	{"max_io_qpairs_per_ctrlr", XU_PARAM_U32,
+		offsetof(struct transport_opts, transport.max_queues), .min = 1, .max = 1024,
+		.help = "I/O queues of a controller"},
+	{"max_qpairs_per_ctrlr", XU_PARAM_U32,
+		offsetof(struct transport_opts, transport.max_queues), .min = 1, .max = 1024,
+		.help = "an older name of it"},
+	{"in_capsule_data_size", XU_PARAM_SIZE,
+		offsetof(struct transport_opts, transport.in_capsule_data_size), .max = 65536,
+		.help = "write data that a command capsule may carry, a multiple of 16"},
+	{"max_io_size", XU_PARAM_SIZE, offsetof(struct transport_opts, transport.max_io_size),
+		.min = 4096, .max = 4u << 20,
+		.help = "largest transfer of one command, a power of two"},
+	{"dif_insert_or_strip", XU_PARAM_BOOL, offsetof(struct transport_opts, dif_insert_or_strip),
+		.help = "only false is possible"},
+	UNUSED("io_unit_size"),
+	UNUSED("max_aq_depth"),
+	UNUSED("num_shared_buffers"),
+	UNUSED("buf_cache_size"),
+	UNUSED("c2h_success"),
+	UNUSED("sock_priority"),
+	UNUSED("acceptor_backlog"),
+	UNUSED("abort_timeout_sec"),
+	UNUSED("control_msg_num"),
+	UNUSED("zcopy"),
+	UNUSED("ack_timeout"),
+	{0},
+};
+
+/* The transport's options with those that were given. */
+static int edit_transport(struct rpc_edit *edit, json_t *model, struct xu_error *err)
+{
+	const struct transport_opts *opts = edit->opts;
+	json_t *params = xrpc_request_params(edit->req);
+	json_t *nvmf = json_object_get(model, "nvmf"), *wanted, *canonical;
+	const struct {
+		const char *key, *param;
+		uint64_t value;
+	} given[] = {
+		{"max_queue_depth", "max_queue_depth", opts->transport.max_queue_depth},
+		{"max_queues", "max_io_qpairs_per_ctrlr", opts->transport.max_queues},
+		{"max_queues", "max_qpairs_per_ctrlr", opts->transport.max_queues},
+		{"in_capsule_data_size", "in_capsule_data_size",
+			opts->transport.in_capsule_data_size},
+		{"max_io_size", "max_io_size", opts->transport.max_io_size},
+	};
+	struct config_transport defaults;
+	int rc = 0;
+
+	wanted = json_copy(json_object_get(nvmf, "transport"));
+	for (size_t i = 0; i < sizeof(given) / sizeof(given[0]); i++) {
+		if (json_object_get(params, given[i].param) != NULL) {
+			rc |= json_object_set_new(
+				wanted, given[i].key, json_integer((json_int_t)given[i].value));
+		}
+	}
+	config_transport_default(&defaults);
+	canonical = xbdev_config_canonical_params(config_transport_params, &defaults, wanted);
+	json_decref(wanted);
+	return rc | json_object_set_new(nvmf, "transport", canonical) ? no_memory(err) : 0;
+}
+
+static void create_transport(struct xrpc_request *req, void *arg, const void *opts_ptr)
+{
+	const struct transport_opts *opts = opts_ptr;
+
+	if (opts->dif_insert_or_strip) {
+		xrpc_error(req, XRPC_INVALID_PARAMS,
+			"dif_insert_or_strip: only false is accepted; there is no protection "
+			"information here");
+		return;
+	}
+	rpc_edit_start(arg, req, opts, edit_transport);
+}
+
+static void get_transports(struct xrpc_request *req, void *arg, const void *opts_ptr)
+{
+	struct node *node = arg;
+	const struct xnvmf_target_opts *t = xnvmf_target_get_opts(node->target);
+
+	(void)opts_ptr;
+	xrpc_result(req,
+		json_pack("[{s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:I}]", "trtype", "TCP",
+			"max_queue_depth", (json_int_t)t->max_queue_depth,
+			"max_io_qpairs_per_ctrlr", (json_int_t)t->max_queues,
+			"in_capsule_data_size", (json_int_t)t->in_capsule_data_size, "max_io_size",
+			(json_int_t)t->max_io_size, "max_h2c_data", (json_int_t)t->max_h2c_data,
+			"dif_insert_or_strip", 0, "max_connections", (json_int_t)t->max_connections,
+			"connect_timeout_ms", (json_int_t)t->connect_timeout_ms));
+}
+
+static const struct xu_param get_transports_params[] = {
+	{"trtype", XU_PARAM_ENUM, offsetof(struct transport_opts, trtype), .choices = trtypes,
+		.help = "\"TCP\", the only one"},
+	{"tgt_name", XU_PARAM_STRING, offsetof(struct transport_opts, tgt_name),
+		.help = "accepted for SPDK's clients; there is one target"},
+	{0},
+};
+
+/* ---- subsystems ---- */
+
+struct subsystem_opts {
+	const char *nqn;
+	const char *tgt_name;
+	const char *serial_number;
+	const char *model_number;
+	uint32_t max_namespaces;
+	bool allow_any_host;
+	bool ana_reporting;
+	json_t *unused;
+};
+
+static const struct xu_param create_subsystem_params[] = {
+	{"nqn", XU_PARAM_STRING, offsetof(struct subsystem_opts, nqn), .is_required = true,
+		.help = "NQN of the new subsystem"},
+	{"tgt_name", XU_PARAM_STRING, offsetof(struct subsystem_opts, tgt_name),
+		.help = "accepted for SPDK's clients; there is one target"},
+	{"serial_number", XU_PARAM_STRING, offsetof(struct subsystem_opts, serial_number),
+		.help = "1 to 20 printable ASCII characters (default: made from the NQN)"},
+	{"model_number", XU_PARAM_STRING, offsetof(struct subsystem_opts, model_number),
+		.help = "1 to 40 printable ASCII characters (default \"XSAN\")"},
+	{"max_namespaces", XU_PARAM_U32, offsetof(struct subsystem_opts, max_namespaces),
+		.max = XNVMF_NSID_MAX, .help = "the highest NSID (default and 0: 32)"},
+	{"allow_any_host", XU_PARAM_BOOL, offsetof(struct subsystem_opts, allow_any_host),
+		.help = "any host may connect (default false)"},
+	{"ana_reporting", XU_PARAM_BOOL, offsetof(struct subsystem_opts, ana_reporting),
+		.help = "only false is possible"},
+	{"min_cntlid", XU_PARAM_JSON, offsetof(struct subsystem_opts, unused),
+		.help = "accepted for SPDK's clients, without effect"},
+	{"max_cntlid", XU_PARAM_JSON, offsetof(struct subsystem_opts, unused),
+		.help = "accepted for SPDK's clients, without effect"},
+	{0},
+};
+
+static int set_text(json_t *object, const char *key, const char *text)
+{
+	return text != NULL ? json_object_set_new(object, key, json_string(text)) : 0;
+}
+
+static int edit_create_subsystem(struct rpc_edit *edit, json_t *model, struct xu_error *err)
+{
+	const struct subsystem_opts *opts = edit->opts;
+	json_t *object, *subsystem;
+	int rc = 0;
+
+	if (model_subsystem(model, opts->nqn) != NULL) {
+		return xu_error_set(err, -EEXIST, "there is a subsystem '%s' already", opts->nqn);
+	}
+	object = json_pack("{s:s, s:b}", "nqn", opts->nqn, "allow_any_host", opts->allow_any_host);
+	rc |= set_text(object, "serial_number", opts->serial_number);
+	rc |= set_text(object, "model_number", opts->model_number);
+	if (opts->max_namespaces != 0) {
+		rc |= json_object_set_new(
+			object, "max_namespaces", json_integer(opts->max_namespaces));
+	}
+	subsystem = model_subsystem_new(object);
+	rc |= json_object_set_new(model_subsystems(model), opts->nqn, subsystem);
+	json_decref(object);
+	return rc != 0 ? no_memory(err) : 0;
+}
+
+static void create_subsystem(struct xrpc_request *req, void *arg, const void *opts_ptr)
+{
+	const struct subsystem_opts *opts = opts_ptr;
+
+	if (opts->ana_reporting) {
+		xrpc_error(req, XRPC_INVALID_PARAMS,
+			"ana_reporting: only false is accepted; a node has one path to its "
+			"namespaces");
+		return;
+	}
+	rpc_edit_start(arg, req, opts, edit_create_subsystem);
+}
+
+static const struct xu_param nqn_params[] = {PARAM_NQN, PARAM_TGT, {0}};
+
+static int edit_delete_subsystem(struct rpc_edit *edit, json_t *model, struct xu_error *err)
+{
+	const struct nvmf_opts *opts = edit->opts;
+
+	if (find_subsystem(model, opts->nqn, err) == NULL) {
+		return err->code;
+	}
+	return json_object_del(model_subsystems(model), opts->nqn);
+}
+
+static void delete_subsystem(struct xrpc_request *req, void *arg, const void *opts)
+{
+	rpc_edit_start(arg, req, opts, edit_delete_subsystem);
+}
+
+static const struct xu_param get_subsystems_params[] = {
+	{"nqn", XU_PARAM_STRING, offsetof(struct nvmf_opts, nqn),
+		.help = "NQN of one subsystem (default: all, and the discovery subsystem)"},
+	PARAM_TGT,
+	{0},
+};
+
+static void get_subsystems(struct xrpc_request *req, void *arg, const void *opts_ptr)
+{
+	const struct nvmf_opts *opts = opts_ptr;
+	struct node *node = arg;
+	json_t *list = xnvmf_target_subsystems_json(node->target), *found, *object;
+	size_t i;
+
+	if (opts->nqn == NULL) {
+		xrpc_result(req, list);
+		return;
+	}
+	found = json_array();
+	json_array_foreach (list, i, object) {
+		const char *nqn = json_string_value(json_object_get(object, "nqn"));
+
+		if (nqn != NULL && strcmp(nqn, opts->nqn) == 0) {
+			json_array_append(found, object);
+		}
+	}
+	json_decref(list);
+	if (json_array_size(found) == 0) {
+		json_decref(found);
+		xrpc_error(req, -ENODEV, "there is no subsystem '%.223s'", opts->nqn);
+		return;
+	}
+	xrpc_result(req, found);
+}
+
+/* Answers with what `fn` tells of the subsystem. */
+static void get_of_subsystem(struct xrpc_request *req, struct node *node, const char *nqn,
+	json_t *(*fn)(struct xnvmf_subsystem *subsystem))
+{
+	struct xnvmf_subsystem *subsystem = xnvmf_subsystem_find(node->target, nqn);
+
+	if (subsystem == NULL) {
+		xrpc_error(req, -ENOENT,
+			"there is no subsystem '%.223s'; nvmf_get_subsystems lists them", nqn);
+		return;
+	}
+	xrpc_result(req, fn(subsystem));
+}
+
+static void get_controllers(struct xrpc_request *req, void *arg, const void *opts)
+{
+	get_of_subsystem(
+		req, arg, ((const struct nvmf_opts *)opts)->nqn, xnvmf_subsystem_controllers_json);
+}
+
+static void get_qpairs(struct xrpc_request *req, void *arg, const void *opts)
+{
+	get_of_subsystem(
+		req, arg, ((const struct nvmf_opts *)opts)->nqn, xnvmf_subsystem_qpairs_json);
+}
+
+static void get_listeners(struct xrpc_request *req, void *arg, const void *opts)
+{
+	get_of_subsystem(
+		req, arg, ((const struct nvmf_opts *)opts)->nqn, xnvmf_subsystem_listeners_json);
+}
+
+static const struct xu_param stats_params[] = {PARAM_TGT, {0}};
+
+static void get_stats(struct xrpc_request *req, void *arg, const void *opts)
+{
+	struct node *node = arg;
+
+	(void)opts;
+	xrpc_result(req, xnvmf_target_stats_json(node->target));
+}
+
+/* ---- namespaces ---- */
+
+static const struct xu_param add_ns_params[] = {
+	PARAM_NQN,
+	{"namespace", XU_PARAM_JSON, offsetof(struct nvmf_opts, object), .is_required = true,
+		.help = "the namespace"},
+	PARAM_TGT,
+	{0},
+};
+
+/* SPDK's object "namespace". */
+struct spdk_ns {
+	const char *bdev_name;
+	uint32_t nsid;
+	const char *uuid, *nguid, *eui64;
+	bool read_only;
+	json_t *unused;
+};
+
+static const struct xu_param spdk_ns_params[] = {
+	{"bdev_name", XU_PARAM_STRING, offsetof(struct spdk_ns, bdev_name), .is_required = true,
+		.help = "name or UUID of the device"},
+	{"nsid", XU_PARAM_U32, offsetof(struct spdk_ns, nsid), .max = XNVMF_NSID_MAX,
+		.help = "namespace identifier (default and 0: the lowest free one)"},
+	{"uuid", XU_PARAM_STRING, offsetof(struct spdk_ns, uuid),
+		.help = "identity (default: the device's UUID)"},
+	{"nguid", XU_PARAM_STRING, offsetof(struct spdk_ns, nguid),
+		.help = "identity, 32 hexadecimal digits (default: from the UUID)"},
+	{"eui64", XU_PARAM_STRING, offsetof(struct spdk_ns, eui64),
+		.help = "identity, 16 hexadecimal digits (default: none)"},
+	{"read_only", XU_PARAM_BOOL, offsetof(struct spdk_ns, read_only),
+		.help = "refuse writes (default false)"},
+	{"no_auto_visible", XU_PARAM_JSON, offsetof(struct spdk_ns, unused),
+		.help = "accepted for SPDK's clients when false"},
+	{"anagrpid", XU_PARAM_JSON, offsetof(struct spdk_ns, unused),
+		.help = "accepted for SPDK's clients, without effect"},
+	{0},
+};
+
+/* The namespace as the configuration has it. */
+static json_t *ns_object(const struct spdk_ns *ns, uint32_t nsid)
+{
+	json_t *object = json_pack("{s:I, s:s, s:b}", "nsid", (json_int_t)nsid, "device",
+		ns->bdev_name, "read_only", ns->read_only);
+	int rc = set_text(object, "uuid", ns->uuid);
+
+	rc |= set_text(object, "nguid", ns->nguid);
+	rc |= set_text(object, "eui64", ns->eui64);
+	if (rc != 0) {
+		json_decref(object);
+		return NULL;
+	}
+	return object;
+}
+
+static uint32_t lowest_free(json_t *namespaces)
+{
+	char key[MODEL_KEY_SIZE];
+	uint32_t nsid = 0;
+
+	do {
+		model_ns_key(++nsid, key);
+	} while (json_object_get(namespaces, key) != NULL);
+	return nsid;
+}
+
+static int edit_add_ns(struct rpc_edit *edit, json_t *model, struct xu_error *err)
+{
+	const struct nvmf_opts *opts = edit->opts;
+	json_t *namespaces = find_part(edit, model, "namespaces", err), *object;
+	char key[MODEL_KEY_SIZE], path[XU_PARAM_PATH_SIZE];
+	struct config_ns parsed;
+	struct check c = {.err = err};
+	struct spdk_ns ns = {0};
+	uint32_t nsid;
+	int rc;
+
+	if (namespaces == NULL) {
+		return err->code;
+	}
+	rc = xu_params_parse(spdk_ns_params, &ns, opts->object, path, err);
+	if (rc != 0) {
+		return xu_error_prefix(err, "namespace");
+	}
+	if (model_find_device(model, ns.bdev_name) == NULL) {
+		return xu_error_set(err, -ENODEV,
+			"there is no device '%.128s'; bdev_get_bdevs lists them", ns.bdev_name);
+	}
+	nsid = ns.nsid != 0 ? ns.nsid : lowest_free(namespaces);
+	model_ns_key(nsid, key);
+	if (json_object_get(namespaces, key) != NULL) {
+		return xu_error_set(err, -EEXIST, "there is a namespace %u already", nsid);
+	}
+	object = ns_object(&ns, nsid);
+	rc = object == NULL ? no_memory(err) : check_ns(&c, "namespace", object, &parsed);
+	if (rc == -EINVAL) {
+		xu_error_prefix(err, "%s", c.path);
+	}
+	if (rc == 0 && json_object_set_new(namespaces, key, model_ns_new(object)) != 0) {
+		rc = no_memory(err);
+	}
+	json_decref(object);
+	edit->result = json_integer(nsid);
+	return rc;
+}
+
+static void add_ns(struct xrpc_request *req, void *arg, const void *opts)
+{
+	rpc_edit_start(arg, req, opts, edit_add_ns);
+}
+
+static const struct xu_param remove_ns_params[] = {
+	PARAM_NQN,
+	{"nsid", XU_PARAM_U32, offsetof(struct nvmf_opts, nsid), .is_required = true, .min = 1,
+		.max = XNVMF_NSID_MAX, .help = "namespace identifier"},
+	PARAM_TGT,
+	{0},
+};
+
+static int edit_remove_ns(struct rpc_edit *edit, json_t *model, struct xu_error *err)
+{
+	const struct nvmf_opts *opts = edit->opts;
+	json_t *namespaces = find_part(edit, model, "namespaces", err);
+	char key[MODEL_KEY_SIZE];
+
+	if (namespaces == NULL) {
+		return err->code;
+	}
+	model_ns_key(opts->nsid, key);
+	if (json_object_del(namespaces, key) != 0) {
+		return xu_error_set(
+			err, -ENOENT, "there is no namespace %u in %s", opts->nsid, opts->nqn);
+	}
+	return 0;
+}
+
+static void remove_ns(struct xrpc_request *req, void *arg, const void *opts)
+{
+	rpc_edit_start(arg, req, opts, edit_remove_ns);
+}
+
+/* ---- listeners ---- */
+
+static const struct xu_param listener_params[] = {
+	PARAM_NQN,
+	{"listen_address", XU_PARAM_JSON, offsetof(struct nvmf_opts, object), .is_required = true,
+		.help = "transport, address and port"},
+	PARAM_TGT,
+	{"secure_channel", XU_PARAM_BOOL, offsetof(struct nvmf_opts, allow_any_host),
+		.help = "only false is possible"},
+	{0},
+};
+
+static const char *const adrfams[] = {"ipv4", "ipv6", NULL};
+
+/* SPDK's object "listen_address". */
+struct spdk_address {
+	uint32_t trtype;
+	uint32_t adrfam;
+	const char *traddr;
+	const char *trsvcid;
+	const char *advertise;
+};
+
+static const struct xu_param spdk_address_params[] = {
+	{"trtype", XU_PARAM_ENUM, offsetof(struct spdk_address, trtype), .choices = trtypes,
+		.help = "transport (default \"TCP\")"},
+	{"adrfam", XU_PARAM_ENUM, offsetof(struct spdk_address, adrfam), .choices = adrfams,
+		.help = "\"IPv4\" or \"IPv6\" (default: as traddr)"},
+	{"traddr", XU_PARAM_STRING, offsetof(struct spdk_address, traddr), .is_required = true,
+		.help = "numeric address"},
+	{"trsvcid", XU_PARAM_STRING, offsetof(struct spdk_address, trsvcid),
+		.help = "port as a text (default \"4420\")"},
+	{"advertise", XU_PARAM_STRING, offsetof(struct spdk_address, advertise),
+		.help = "numeric address that hosts are told (default: traddr)"},
+	{0},
+};
+
+/* The listener of a request as the model has it; NULL with the sentence. */
+static json_t *listener_of(const struct nvmf_opts *opts, struct xu_error *err)
+{
+	struct spdk_address address = {0};
+	struct config_listener parsed;
+	char path[XU_PARAM_PATH_SIZE];
+	struct check c = {.err = err};
+	json_t *object, *listener;
+	int rc = xu_params_parse(spdk_address_params, &address, opts->object, path, err);
+
+	if (rc != 0) {
+		xu_error_prefix(err, "listen_address");
+		return NULL;
+	}
+	object = json_pack("{s:s}", "traddr", address.traddr);
+	rc = set_text(object, "trsvcid", address.trsvcid) |
+	     set_text(object, "advertise", address.advertise);
+	rc = rc != 0 ? no_memory(err) : check_listener(&c, "listen_address", object, &parsed);
+	if (rc == -EINVAL) {
+		xu_error_prefix(err, "%s", c.path);
+	}
+	listener = rc == 0 ? model_listener_new(object) : NULL;
+	if (rc == 0 && listener == NULL) {
+		no_memory(err);
+	}
+	json_decref(object);
+	return listener;
+}
+
+static int edit_add_listener(struct rpc_edit *edit, json_t *model, struct xu_error *err)
+{
+	json_t *listeners = find_part(edit, model, "listeners", err), *listener;
+	char key[MODEL_KEY_SIZE];
+
+	if (listeners == NULL) {
+		return err->code;
+	}
+	listener = listener_of(edit->opts, err);
+	if (listener == NULL) {
+		return err->code;
+	}
+	model_listener_key(listener, key);
+	if (json_object_get(listeners, key) != NULL) {
+		json_decref(listener);
+		return xu_error_set(err, -EEXIST, "the subsystem listens there already");
+	}
+	return json_object_set_new(listeners, key, listener) != 0 ? no_memory(err) : 0;
+}
+
+static void add_listener(struct xrpc_request *req, void *arg, const void *opts_ptr)
+{
+	const struct nvmf_opts *opts = opts_ptr;
+
+	if (opts->allow_any_host) { /* secure_channel is read there */
+		xrpc_error(req, XRPC_INVALID_PARAMS,
+			"secure_channel: only false is accepted; there is no TLS here");
+		return;
+	}
+	rpc_edit_start(arg, req, opts, edit_add_listener);
+}
+
+static int edit_remove_listener(struct rpc_edit *edit, json_t *model, struct xu_error *err)
+{
+	json_t *listeners = find_part(edit, model, "listeners", err), *listener;
+	char key[MODEL_KEY_SIZE];
+
+	if (listeners == NULL) {
+		return err->code;
+	}
+	listener = listener_of(edit->opts, err);
+	if (listener == NULL) {
+		return err->code;
+	}
+	model_listener_key(listener, key);
+	json_decref(listener);
+	if (json_object_del(listeners, key) != 0) {
+		return xu_error_set(err, -ENOENT,
+			"the subsystem has no such listener; nvmf_subsystem_get_listeners lists "
+			"them");
+	}
+	return 0;
+}
+
+static void remove_listener(struct xrpc_request *req, void *arg, const void *opts)
+{
+	rpc_edit_start(arg, req, opts, edit_remove_listener);
+}
+
+/* ---- hosts ---- */
+
+static const struct xu_param host_params[] = {
+	PARAM_NQN,
+	{"host", XU_PARAM_STRING, offsetof(struct nvmf_opts, host), .is_required = true,
+		.help = "NQN of the host"},
+	PARAM_TGT,
+	{0},
+};
+
+static int edit_add_host(struct rpc_edit *edit, json_t *model, struct xu_error *err)
+{
+	const struct nvmf_opts *opts = edit->opts;
+	json_t *hosts = find_part(edit, model, "hosts", err);
+	struct check c = {.err = err};
+
+	if (hosts == NULL) {
+		return err->code;
+	}
+	if (check_nqn(&c, "host", opts->host) != 0) {
+		return xu_error_prefix(err, "host");
+	}
+	if (json_object_get(hosts, opts->host) != NULL) {
+		return xu_error_set(err, -EEXIST, "the host is allowed already");
+	}
+	return json_object_set_new(hosts, opts->host, json_true()) != 0 ? no_memory(err) : 0;
+}
+
+static void add_host(struct xrpc_request *req, void *arg, const void *opts)
+{
+	rpc_edit_start(arg, req, opts, edit_add_host);
+}
+
+static int edit_remove_host(struct rpc_edit *edit, json_t *model, struct xu_error *err)
+{
+	const struct nvmf_opts *opts = edit->opts;
+	json_t *hosts = find_part(edit, model, "hosts", err);
+
+	if (hosts == NULL) {
+		return err->code;
+	}
+	if (json_object_del(hosts, opts->host) != 0) {
+		return xu_error_set(err, -ENOENT,
+			"the host '%.223s' is not in the list of the subsystem", opts->host);
+	}
+	return 0;
+}
+
+static void remove_host(struct xrpc_request *req, void *arg, const void *opts)
+{
+	rpc_edit_start(arg, req, opts, edit_remove_host);
+}
+
+static const struct xu_param allow_params[] = {
+	PARAM_NQN,
+	{"allow_any_host", XU_PARAM_BOOL, offsetof(struct nvmf_opts, allow_any_host),
+		.is_required = true, .help = "true: any host may connect"},
+	PARAM_TGT,
+	{0},
+};
+
+static int edit_allow_any_host(struct rpc_edit *edit, json_t *model, struct xu_error *err)
+{
+	const struct nvmf_opts *opts = edit->opts;
+	json_t *subsystem = find_subsystem(model, opts->nqn, err);
+
+	if (subsystem == NULL) {
+		return err->code;
+	}
+	return json_object_set_new(
+		       subsystem, "allow_any_host", json_boolean(opts->allow_any_host)) != 0
+		       ? no_memory(err)
+		       : 0;
+}
+
+static void allow_any_host(struct xrpc_request *req, void *arg, const void *opts)
+{
+	rpc_edit_start(arg, req, opts, edit_allow_any_host);
+}
+
+#define OPTS sizeof(struct nvmf_opts)
+
+const struct xrpc_method nvmf_methods[] = {
+	{"nvmf_create_transport", "Sets the options of the TCP transport, which is always there.",
+		transport_params, sizeof(struct transport_opts), .fn = create_transport},
+	{"nvmf_get_transports", "Lists the transports with their options.", get_transports_params,
+		sizeof(struct transport_opts), .fn = get_transports},
+	{"nvmf_create_subsystem", "Makes a subsystem.", create_subsystem_params,
+		sizeof(struct subsystem_opts), .fn = create_subsystem},
+	{"nvmf_delete_subsystem", "Removes a subsystem and ends its connections.", nqn_params, OPTS,
+		.fn = delete_subsystem},
+	{"nvmf_get_subsystems", "Lists subsystems.", get_subsystems_params, OPTS,
+		.fn = get_subsystems},
+	{"nvmf_subsystem_add_ns", "Adds a namespace; the result is its NSID.", add_ns_params, OPTS,
+		.fn = add_ns},
+	{"nvmf_subsystem_remove_ns", "Removes a namespace.", remove_ns_params, OPTS,
+		.fn = remove_ns},
+	{"nvmf_subsystem_add_listener", "Lets a subsystem listen on an address.", listener_params,
+		OPTS, .fn = add_listener},
+	{"nvmf_subsystem_remove_listener", "Removes a listener and ends its connections.",
+		listener_params, OPTS, .fn = remove_listener},
+	{"nvmf_subsystem_add_host", "Allows a host to connect.", host_params, OPTS, .fn = add_host},
+	{"nvmf_subsystem_remove_host", "Takes that right away and ends the host's connections.",
+		host_params, OPTS, .fn = remove_host},
+	{"nvmf_subsystem_allow_any_host", "Lets any host connect, or only those of the list.",
+		allow_params, OPTS, .fn = allow_any_host},
+	{"nvmf_subsystem_get_controllers", "Lists the controllers of a subsystem.", nqn_params,
+		OPTS, .fn = get_controllers},
+	{"nvmf_subsystem_get_qpairs", "Lists the queues of a subsystem.", nqn_params, OPTS,
+		.fn = get_qpairs},
+	{"nvmf_subsystem_get_listeners", "Lists the listeners of a subsystem.", nqn_params, OPTS,
+		.fn = get_listeners},
+	{"nvmf_get_stats", "Shows the counters of the target.", stats_params, OPTS,
+		.fn = get_stats},
+	{0},
+};
