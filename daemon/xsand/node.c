@@ -162,6 +162,28 @@ static void on_retry(struct xr_timer *timer)
 	remove_next_device(xu_container_of(timer, struct node, retry_timer));
 }
 
+/* The target waits for commands that a device holds on to; removing the devices ends them. */
+static void on_half_time(struct xr_timer *timer)
+{
+	struct node *node = xu_container_of(timer, struct node, retry_timer);
+	struct xbdev_device *dev = NULL;
+
+	while ((dev = xbdev_device_next(node->ctx, dev)) != NULL) {
+		xu_warn(node->log, "device %s is removed under the commands that it holds",
+			dev->name);
+		xbdev_device_remove(dev, NULL, NULL);
+	}
+}
+
+static void on_target_stopped(void *arg)
+{
+	struct node *node = arg;
+
+	xr_timer_stop(xbdev_ctx_control(node->ctx), &node->retry_timer);
+	node->retry_timer.fn = on_retry;
+	remove_next_device(node);
+}
+
 void node_stop_continue(struct node *node)
 {
 	if (!node->is_stopping || node->has_begun_stop || node->has_turn || node->nr_jobs != 0) {
@@ -169,12 +191,14 @@ void node_stop_continue(struct node *node)
 	}
 	node->has_begun_stop = true;
 	node_watchdog_stop(node);
-	node->retry_timer.fn = on_retry;
 	if (node->target == NULL) {
-		remove_next_device(node);
-	} else {
-		xnvmf_target_stop(node->target, remove_next_device, node);
+		on_target_stopped(node);
+		return;
 	}
+	node->retry_timer.fn = on_half_time;
+	xr_timer_start(xbdev_ctx_control(node->ctx), &node->retry_timer,
+		node->config->settings.stop_timeout_s * XU_NS_PER_S / 2);
+	xnvmf_target_stop(node->target, on_target_stopped, node);
 }
 
 void node_stop(struct node *node, const char *why)

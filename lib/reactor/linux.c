@@ -401,7 +401,7 @@ static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t has_work;
 	struct xu_list queue;
-	uint32_t nr_threads, nr_idle;
+	uint32_t nr_queued, nr_threads, nr_idle;
 } workers = {
 	.lock = PTHREAD_MUTEX_INITIALIZER,
 	.has_work = PTHREAD_COND_INITIALIZER,
@@ -429,6 +429,7 @@ static void *worker_main(void *arg)
 			workers.nr_idle--;
 		}
 		work = xu_list_entry(xu_list_pop(&workers.queue), struct xr_work, link);
+		workers.nr_queued--;
 		pthread_mutex_unlock(&workers.lock);
 		work->work(work);
 		/* Under the lock, for xr__workers_settle(): the reactor may have run the message
@@ -453,7 +454,8 @@ static void linux_work_submit(const struct xr_platform *platform, struct xr_work
 	(void)platform;
 	work->msg.fn = on_work_done;
 	pthread_mutex_lock(&workers.lock);
-	if (workers.nr_idle == 0 && workers.nr_threads < MAX_WORKERS) {
+	/* A thread that was woken for earlier work counts as idle until it has taken it. */
+	if (workers.nr_queued >= workers.nr_idle && workers.nr_threads < MAX_WORKERS) {
 		if (pthread_create(&thread, NULL, worker_main, NULL) == 0) {
 			pthread_detach(thread);
 			workers.nr_threads++;
@@ -462,6 +464,7 @@ static void linux_work_submit(const struct xr_platform *platform, struct xr_work
 		}
 	}
 	if (!must_run_here) {
+		workers.nr_queued++;
 		xu_list_add_tail(&workers.queue, &work->link);
 		pthread_cond_signal(&workers.has_work);
 	}

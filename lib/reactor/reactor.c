@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The loop. A round runs the inbox, deferred work, pollers and timers, then gives what they asked
+ * The loop. A round runs the inbox, deferred work, timers and pollers, then gives what they asked
  * of the kernel to it and takes completions, in one system call where that call may also sleep.
  *
  * Sleeping and waking. Before it sleeps, the reactor sets is_sleeping and looks at the inbox once
@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/reactor/platform.h"
 #include "lib/reactor/reactor.h"
@@ -53,6 +54,8 @@ struct xr_reactor {
 	uint32_t index;
 	int cpu;
 
+	pid_t owner_tid; /* of the first thread that ran it; 0: none yet */
+
 	/* The thread, when there is one. */
 	pthread_t thread;
 	bool has_thread;
@@ -65,6 +68,7 @@ struct xr_reactor {
 };
 
 static _Thread_local struct xr_reactor *current;
+static _Thread_local pid_t own_tid;
 
 struct xr_reactor *xr_reactor_current(void)
 {
@@ -221,7 +225,8 @@ void xr_timer_start(struct xr_reactor *reactor, struct xr_timer *timer, uint64_t
 
 	xr_timer_stop(reactor, timer);
 	/* Never due in the round that starts it, so a timer of 0 ns cannot keep the loop. */
-	timer->deadline_ns = now_ns + (delay_ns == 0 ? 1 : delay_ns);
+	delay_ns = delay_ns == 0 ? 1 : delay_ns;
+	timer->deadline_ns = delay_ns < UINT64_MAX - now_ns ? now_ns + delay_ns : UINT64_MAX;
 	xr__timer_insert(&reactor->timers, timer);
 }
 
@@ -336,12 +341,11 @@ static uint32_t sleep_until(struct xr_reactor *r, uint64_t deadline_ns)
 	atomic_store_explicit(&r->is_sleeping, true, memory_order_seq_cst);
 	if (!xu_mpsc_is_empty(&r->inbox)) {
 		timeout_ns = 0;
-	} else {
-		r->stats.nr_sleeps++;
 	}
+	r->stats.nr_sleeps += timeout_ns != 0;
 	count = r->ring_ops->run(r->ring, timeout_ns);
 	if (!atomic_exchange_explicit(&r->is_sleeping, false, memory_order_relaxed)) {
-		r->stats.nr_wakeups++;
+		r->stats.nr_wakeups += timeout_ns != 0;
 	}
 	return count;
 }
@@ -378,6 +382,19 @@ static uint32_t wait_for_events(struct xr_reactor *r, uint64_t deadline_ns)
 
 /* ---- the round ---- */
 
+/* The kernel takes operations from the ring's first thread only; another one would wait for ever.
+ */
+static void check_owner(struct xr_reactor *r)
+{
+	if (own_tid == 0) {
+		own_tid = gettid();
+	}
+	if (r->owner_tid == 0) {
+		r->owner_tid = own_tid;
+	}
+	assert(r->owner_tid == own_tid);
+}
+
 /*
  * One round; sleeps at most until `timeout_ns` from now and only when nothing is left to do. With
  * `may_sleep_busy` a round that did something may sleep too (a thread of our own comes back by
@@ -389,16 +406,20 @@ static uint32_t run_round(struct xr_reactor *r, uint64_t timeout_ns, bool may_sl
 	uint64_t deadline_ns = UINT64_MAX, start_ns;
 	uint32_t count, nr_busy_pollers, nr_events;
 
+	check_owner(r);
 	current = r;
 	r->now_ns = start_ns = xu_clock_now_ns(r->platform->clock);
 	count = run_inbox(r);
 	count += run_deferred(r);
+	/* Pollers last: what they say about sleeping must not be outdated by a timer. */
+	count += run_timers(r);
 	nr_busy_pollers = run_pollers(r, &deadline_ns);
-	count += nr_busy_pollers + run_timers(r);
+	count += nr_busy_pollers;
 	run_flushes(r);
 
 	if (timeout_ns != 0 && nr_busy_pollers == 0 && (count == 0 || may_sleep_busy) &&
-		!r->must_stop && r->deferred_first == NULL && xu_mpsc_is_empty(&r->inbox)) {
+		!r->must_stop && r->deferred_first == NULL && r->flush_first == NULL &&
+		xu_mpsc_is_empty(&r->inbox)) {
 		if (timeout_ns < UINT64_MAX - start_ns && start_ns + timeout_ns < deadline_ns) {
 			deadline_ns = start_ns + timeout_ns;
 		}
@@ -450,7 +471,8 @@ int xr_reactor_new(
 	r->log = opts->log;
 	r->index = opts->index;
 	r->cpu = opts->cpu;
-	r->spin_max_ns = opts->spin_max_ns;
+	/* A simulated clock stands still while one spins. */
+	r->spin_max_ns = r->platform->is_simulated ? 0 : opts->spin_max_ns;
 	r->gap_average_ns = GAP_CAP_NS;
 	r->deferred_end = &r->deferred_first;
 	r->flush_end = &r->flush_first;
@@ -521,7 +543,12 @@ int xr_reactor_start(struct xr_reactor *reactor, struct xu_error *err)
 	char name[16];
 	int rc;
 
-	reactor->must_stop = false;
+	if (reactor->has_thread || reactor->owner_tid != 0) {
+		return xu_error_set(err, -EINVAL,
+			"reactor %u has run or runs in a thread that it cannot leave; make a new "
+			"one",
+			reactor->index);
+	}
 	rc = pthread_create(&reactor->thread, NULL, thread_main, reactor);
 	if (rc != 0) {
 		return xu_error_set_errno(err, -rc, "starting reactor %u", reactor->index);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The reactor: one thread that owns everything it touches. It runs, in this order and never
- * concurrently: messages from other threads (inbox), deferred work of its own, pollers, timers, and
+ * concurrently: messages from other threads (inbox), deferred work of its own, timers, pollers, and
  * completions of operations given to the kernel. A reactor is driven by a thread of its own
  * (xr_reactor_start) or by the application's (embedded mode: xr_reactor_poll).
  *
@@ -42,7 +42,8 @@ void xr_msg_send(struct xr_reactor *reactor, struct xr_msg *msg);
 void xr_msg_defer(struct xr_reactor *reactor, struct xr_msg *msg);
 
 /* Runs msg->fn on this reactor just before it next gives operations to the kernel: the place to
- * send together what a round has produced. The function may submit operations, nothing else. */
+ * send together what a round has produced. What the function itself asks for here, or defers, runs
+ * in the next round, which follows at once. */
 void xr_msg_before_submit(struct xr_reactor *reactor, struct xr_msg *msg);
 
 /* ---- operations for the kernel ---- */
@@ -53,7 +54,7 @@ enum xr_opcode {
 	XR_OP_FSYNC,     /* fd, XR_OP_DATASYNC in flags */
 	XR_OP_FALLOCATE, /* fd, mode, offset, len */
 	XR_OP_RECV,      /* fd, iov, nr_iov: at least one byte; 0 is the end of the stream */
-	XR_OP_SEND,      /* fd, iov, nr_iov: sends all of it or fails */
+	XR_OP_SEND,      /* fd, iov, nr_iov: sends all of it, or fails and the stream is broken */
 	XR_OP_ACCEPT,    /* fd; the result is the new descriptor */
 	XR_OP_CONNECT,   /* fd, addr, addr_len */
 	XR_OP_POLL,      /* fd, poll_events; the result is the events that came */
@@ -180,7 +181,8 @@ int xr_reactor_new(
  * no timer running. Any thread. NULL is fine. */
 void xr_reactor_free(struct xr_reactor *reactor);
 
-/* Starts a thread that runs the reactor until xr_reactor_stop(). Any thread. */
+/* Starts a thread that runs the reactor until xr_reactor_stop(). Once only: -EINVAL for a reactor
+ * that has run before, in whatever thread. Any thread. */
 int xr_reactor_start(struct xr_reactor *reactor, struct xu_error *err);
 /* Ends and joins the thread; any thread but the reactor's own. */
 void xr_reactor_stop(struct xr_reactor *reactor);

@@ -6,7 +6,8 @@
  *
  * user_data is the operation; two small numbers mark our own entries: the wake-up event and
  * cancellations. An operation that finds the submission queue full waits in a backlog, so submit()
- * never fails; the kernel keeps completions that do not fit its queue.
+ * never fails; the kernel keeps completions that do not fit its queue. A cancellation that finds it
+ * full waits too, and what is cancelled in the backlog never gets to the kernel.
  */
 #include <errno.h>
 #include <liburing.h>
@@ -25,15 +26,72 @@
 #define TAG_WAKE   1u
 #define REAP_BATCH 64u
 
+/* In xr_op.is_pending: on the list of cancelled or of to_cancel. */
+#define PENDING_CANCEL 2u
+
+struct op_list {
+	struct xr_op *first, **end;
+};
+
 struct uring {
 	struct io_uring ring;
 	struct xr_reactor *reactor;
-	struct xr_op *backlog_first, **backlog_end;
+	struct op_list backlog;   /* for the kernel, when it takes more */
+	struct op_list cancelled; /* from the backlog: to be called back */
+	struct op_list to_cancel; /* the kernel's, when it takes more */
 	uint64_t wake_value;
 	int wake_fd;
 	bool is_enabled;
 	bool is_wake_armed;
 };
+
+/* ---- lists ---- */
+
+static void list_init(struct op_list *list)
+{
+	list->first = NULL;
+	list->end = &list->first;
+}
+
+static void list_add(struct op_list *list, struct xr_op *op)
+{
+	op->next_op = NULL;
+	*list->end = op;
+	list->end = &op->next_op;
+}
+
+static struct xr_op *list_pop(struct op_list *list)
+{
+	struct xr_op *op = list->first;
+
+	if (op != NULL) {
+		list->first = op->next_op;
+		if (list->first == NULL) {
+			list->end = &list->first;
+		}
+	}
+	return op;
+}
+
+/* False when the operation is not on the list. */
+static bool list_del(struct op_list *list, struct xr_op *op)
+{
+	struct xr_op **place = &list->first;
+
+	while (*place != NULL && *place != op) {
+		place = &(*place)->next_op;
+	}
+	if (*place == NULL) {
+		return false;
+	}
+	*place = op->next_op;
+	if (*place == NULL) {
+		list->end = place;
+	}
+	return true;
+}
+
+/* ---- submission ---- */
 
 static void prep_rw(struct io_uring_sqe *sqe, const struct xr_op *op)
 {
@@ -115,47 +173,56 @@ static struct io_uring_sqe *get_sqe(struct uring *u)
 static void uring_submit(void *ring, struct xr_op *op)
 {
 	struct uring *u = ring;
-	struct io_uring_sqe *sqe = u->backlog_first == NULL ? get_sqe(u) : NULL;
+	struct io_uring_sqe *sqe = u->backlog.first == NULL ? get_sqe(u) : NULL;
 
 	if (sqe == NULL) {
-		op->next_op = NULL;
-		*u->backlog_end = op;
-		u->backlog_end = &op->next_op;
+		list_add(&u->backlog, op);
 		return;
 	}
 	prep(sqe, op);
 }
 
+static bool send_cancel(struct uring *u, struct xr_op *op)
+{
+	struct io_uring_sqe *sqe = get_sqe(u);
+
+	if (sqe != NULL) {
+		io_uring_prep_cancel(sqe, op, 0);
+		sqe->user_data = TAG_CANCEL;
+	}
+	return sqe != NULL;
+}
+
+/* What has waited for room in the submission queue. */
 static void submit_backlog(struct uring *u)
 {
-	while (u->backlog_first != NULL) {
-		struct io_uring_sqe *sqe = get_sqe(u);
-		struct xr_op *op = u->backlog_first;
+	struct io_uring_sqe *sqe;
 
-		if (sqe == NULL) {
-			return;
-		}
-		u->backlog_first = op->next_op;
-		if (u->backlog_first == NULL) {
-			u->backlog_end = &u->backlog_first;
-		}
-		prep(sqe, op);
+	while (u->to_cancel.first != NULL && send_cancel(u, u->to_cancel.first)) {
+		list_pop(&u->to_cancel)->is_pending = 1;
+	}
+	while (u->backlog.first != NULL && (sqe = get_sqe(u)) != NULL) {
+		prep(sqe, list_pop(&u->backlog));
 	}
 }
 
 static void uring_cancel(void *ring, struct xr_op *op)
 {
 	struct uring *u = ring;
-	struct io_uring_sqe *sqe;
 
-	/* What waits in the backlog must be known to the kernel before it can be cancelled. */
-	submit_backlog(u);
-	sqe = get_sqe(u);
-	if (sqe != NULL) {
-		io_uring_prep_cancel(sqe, op, 0);
-		sqe->user_data = TAG_CANCEL;
+	if (op->is_pending == PENDING_CANCEL) {
+		return;
+	}
+	if (list_del(&u->backlog, op)) {
+		list_add(&u->cancelled, op);
+		op->is_pending = PENDING_CANCEL;
+	} else if (!send_cancel(u, op)) {
+		list_add(&u->to_cancel, op);
+		op->is_pending = PENDING_CANCEL;
 	}
 }
+
+/* ---- completion ---- */
 
 static void arm_wake(struct uring *u)
 {
@@ -177,7 +244,46 @@ static bool has_kernel_events(struct uring *u)
 
 static bool uring_has_events(void *ring)
 {
-	return has_kernel_events(ring);
+	struct uring *u = ring;
+
+	return u->cancelled.first != NULL || has_kernel_events(u);
+}
+
+/* The kernel tells how much it has sent when it cannot send the rest; the stream is broken then. */
+static int32_t send_result(const struct xr_op *op, int32_t result)
+{
+	uint64_t len = 0;
+
+	for (uint32_t i = 0; i < op->nr_iov; i++) {
+		len += op->iov[i].iov_len;
+	}
+	return result >= 0 && (uint64_t)result < len ? -ECONNRESET : result;
+}
+
+static void call_back(struct uring *u, struct xr_op *op, int32_t result)
+{
+	if (op->opcode == XR_OP_SEND) {
+		result = send_result(op, result);
+	}
+	if (op->is_pending == PENDING_CANCEL) {
+		list_del(&u->to_cancel, op); /* it has ended before it could be cancelled */
+	}
+	op->is_pending = 0;
+	op->cb(op, result);
+}
+
+/* Calls back those that were cancelled before the call. */
+static uint32_t end_cancelled(struct uring *u)
+{
+	struct op_list list = u->cancelled;
+	uint32_t count = 0;
+
+	list_init(&u->cancelled);
+	while (list.first != NULL) {
+		call_back(u, list_pop(&list), -ECANCELED);
+		count++;
+	}
+	return count;
 }
 
 /* Calls back what has completed, at most what was there at the start, so that callbacks which
@@ -205,8 +311,7 @@ static uint32_t reap(struct uring *u)
 		}
 		io_uring_cq_advance(&u->ring, got);
 		for (uint32_t i = 0; i < nr_done; i++) {
-			done[i].op->is_pending = 0;
-			done[i].op->cb(done[i].op, done[i].result);
+			call_back(u, done[i].op, done[i].result);
 		}
 		count += nr_done;
 		left -= got;
@@ -234,13 +339,13 @@ static uint32_t uring_run(void *ring, uint64_t timeout_ns)
 		u->is_enabled = true;
 	}
 	submit_backlog(u);
-	if (timeout_ns == 0 || io_uring_cq_ready(&u->ring) != 0) {
+	if (timeout_ns == 0 || u->cancelled.first != NULL || io_uring_cq_ready(&u->ring) != 0) {
 		if (io_uring_sq_ready(&u->ring) != 0) {
 			io_uring_submit_and_get_events(&u->ring);
 		} else if (has_kernel_events(u) && io_uring_cq_ready(&u->ring) == 0) {
 			io_uring_get_events(&u->ring);
 		}
-		return reap(u);
+		return end_cancelled(u) + reap(u);
 	}
 	if (!u->is_wake_armed) {
 		arm_wake(u);
@@ -325,7 +430,9 @@ int xr__uring_new(const struct xr_platform *platform, struct xr_reactor *reactor
 		return xu_error_set_errno(err, -ENOMEM, "making an io_uring");
 	}
 	u->reactor = reactor;
-	u->backlog_end = &u->backlog_first;
+	list_init(&u->backlog);
+	list_init(&u->cancelled);
+	list_init(&u->to_cancel);
 	u->wake_fd = eventfd(0, EFD_CLOEXEC);
 	if (u->wake_fd < 0) {
 		rc = -errno;

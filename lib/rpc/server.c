@@ -32,6 +32,7 @@
 #define BACKLOG         64
 #define BUFFER_MIN      4096u
 #define ACCEPT_RETRY_NS (100 * XU_NS_PER_MS)
+#define STOP_GRACE_NS   XU_NS_PER_S /* for clients that do not take their last answer */
 
 struct xrpc_server {
 	struct xr_reactor *reactor;
@@ -42,7 +43,7 @@ struct xrpc_server {
 	int fd;
 	bool is_stopping;
 	struct xr_op accept_op;
-	struct xr_timer retry_timer;
+	struct xr_timer timer; /* until accepting is tried again, or until the end of the grace */
 	struct xu_list connections;
 	uint32_t nr_connections;
 	struct xr_msg stopped_msg;
@@ -85,6 +86,7 @@ static void check_stopped(struct xrpc_server *server)
 {
 	if (server->is_stopping && server->nr_connections == 0 && !server->accept_op.is_pending &&
 		server->fd >= 0) {
+		xr_timer_stop(server->reactor, &server->timer);
 		platform_of(server)->close(platform_of(server), server->fd);
 		server->fd = -1;
 		server->stopped_msg.fn = on_stopped;
@@ -277,7 +279,7 @@ static void pump(struct connection *conn)
 
 static void on_retry(struct xr_timer *timer)
 {
-	accept_next(xu_container_of(timer, struct xrpc_server, retry_timer));
+	accept_next(xu_container_of(timer, struct xrpc_server, timer));
 }
 
 static void on_accepted(struct xr_op *op, int32_t result)
@@ -299,7 +301,7 @@ static void on_accepted(struct xr_op *op, int32_t result)
 		if (result >= 0) {
 			platform_of(server)->close(platform_of(server), result);
 		}
-		xr_timer_start(server->reactor, &server->retry_timer, ACCEPT_RETRY_NS);
+		xr_timer_start(server->reactor, &server->timer, ACCEPT_RETRY_NS);
 		return;
 	}
 	conn->server = server;
@@ -313,7 +315,7 @@ static void on_accepted(struct xr_op *op, int32_t result)
 static void accept_next(struct xrpc_server *server)
 {
 	if (server->is_stopping || server->accept_op.is_pending || server->accept_op.cb == NULL ||
-		xr_timer_is_running(&server->retry_timer) ||
+		xr_timer_is_running(&server->timer) ||
 		server->nr_connections >= XRPC_MAX_CONNECTIONS) {
 		return;
 	}
@@ -427,7 +429,7 @@ int xrpc_server_new(struct xr_reactor *reactor, struct xrpc_service *service, co
 void xrpc_server_start(struct xrpc_server *server)
 {
 	server->accept_op.cb = on_accepted;
-	server->retry_timer.fn = on_retry;
+	server->timer.fn = on_retry;
 	accept_next(server);
 }
 
@@ -442,24 +444,39 @@ static void unlink_path(const struct xrpc_server *server)
 	}
 }
 
-void xrpc_server_stop(struct xrpc_server *server, void (*cb)(void *arg), void *arg)
+/* Shuts the connections down that wait for their client; their operations end. */
+static void shut_down(struct xrpc_server *server, enum xr_opcode opcode)
 {
 	struct xu_list *node;
 
+	xu_list_for_each (node, &server->connections) {
+		struct connection *conn = xu_list_entry(node, struct connection, link);
+
+		if (conn->op.is_pending && conn->op.opcode == opcode) {
+			platform_of(server)->sock_shutdown(platform_of(server), conn->fd);
+		}
+	}
+}
+
+static void on_grace_over(struct xr_timer *timer)
+{
+	struct xrpc_server *server = xu_container_of(timer, struct xrpc_server, timer);
+
+	shut_down(server, XR_OP_SEND);
+	xr_timer_start(server->reactor, timer, STOP_GRACE_NS);
+}
+
+void xrpc_server_stop(struct xrpc_server *server, void (*cb)(void *arg), void *arg)
+{
 	assert(!server->is_stopping);
 	server->is_stopping = true;
 	server->stopped_cb = cb;
 	server->stopped_arg = arg;
 	unlink_path(server);
-	xr_timer_stop(server->reactor, &server->retry_timer);
+	server->timer.fn = on_grace_over;
+	xr_timer_start(server->reactor, &server->timer, STOP_GRACE_NS);
 	xr_op_cancel(server->reactor, &server->accept_op);
-	xu_list_for_each (node, &server->connections) {
-		struct connection *conn = xu_list_entry(node, struct connection, link);
-
-		if (conn->op.is_pending && conn->op.opcode == XR_OP_RECV) {
-			platform_of(server)->sock_shutdown(platform_of(server), conn->fd);
-		}
-	}
+	shut_down(server, XR_OP_RECV);
 	check_stopped(server);
 }
 

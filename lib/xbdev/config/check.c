@@ -148,76 +148,153 @@ int xbdev_config_check_device(json_t *entry, char path[XU_PARAM_PATH_SIZE], stru
 
 /* ---- lists ---- */
 
-/* The index of the entry with this name or UUID; -1: none. */
-static ssize_t find(json_t *list, const char *name_or_uuid, size_t end)
+/* A UUID in its one form; any other text as it is. */
+static const char *normal(const char *text, char uuid_text[XU_UUID_TEXT_SIZE])
 {
-	for (size_t i = 0; i < end; i++) {
-		if (xbdev_config_is_called(json_array_get(list, i), name_or_uuid)) {
-			return (ssize_t)i;
-		}
+	struct xu_uuid uuid;
+
+	if (xu_uuid_parse(text, &uuid) != 0) {
+		return text;
 	}
-	return -1;
+	xu_uuid_format(&uuid, uuid_text);
+	return uuid_text;
 }
 
-/* The entry's identity is used by no entry before it. */
-static int check_unique(
-	json_t *list, size_t index, char path[XU_PARAM_PATH_SIZE], struct xu_error *err)
+json_t *xbdev_config_lookup(json_t *names, const char *name_or_uuid)
 {
-	static const char *const keys[] = {"name", "uuid"};
-	json_t *entry = json_array_get(list, index);
+	char uuid[XU_UUID_TEXT_SIZE];
+	json_t *found = json_object_get(names, name_or_uuid);
 
-	for (size_t k = 0; k < 2; k++) {
-		const char *value = json_string_value(json_object_get(entry, keys[k]));
-		ssize_t other = value != NULL ? find(list, value, index) : -1;
+	return found != NULL ? found : json_object_get(names, normal(name_or_uuid, uuid));
+}
 
-		if (other >= 0) {
-			snprintf(path, XU_PARAM_PATH_SIZE, "[%zu].%s", index, keys[k]);
-			return xu_error_set(err, -EINVAL,
-				"%s: '%s' is the %s of devices[%zd] already; each device needs its "
-				"own",
-				keys[k], value, keys[k], other);
+/* Adds one name of an entry; *ret_other is who has it already, -1: nobody. */
+static int add_name(json_t *names, const char *name, size_t index, ssize_t *ret_other)
+{
+	json_t *other = xbdev_config_lookup(names, name);
+	char uuid[XU_UUID_TEXT_SIZE];
+
+	*ret_other = other != NULL ? (ssize_t)json_integer_value(other) : -1;
+	if (other != NULL) {
+		return 0;
+	}
+	return json_object_set_new(names, normal(name, uuid), json_integer((json_int_t)index));
+}
+
+static const char *const name_keys[] = {"name", "uuid"};
+
+json_t *xbdev_config_names(json_t *list)
+{
+	json_t *names = json_object(), *entry;
+	ssize_t other;
+	size_t i;
+	int rc = names == NULL ? -1 : 0;
+
+	json_array_foreach (list, i, entry) {
+		for (size_t k = 0; k < 2 && rc == 0; k++) {
+			const char *name = json_string_value(json_object_get(entry, name_keys[k]));
+
+			rc = name != NULL ? add_name(names, name, i, &other) : 0;
+		}
+	}
+	if (rc != 0) {
+		json_decref(names);
+		return NULL;
+	}
+	return names;
+}
+
+/* Every name and UUID is used once; fills `names`. */
+static int check_unique(
+	json_t *list, json_t *names, char path[XU_PARAM_PATH_SIZE], struct xu_error *err)
+{
+	json_t *entry;
+	ssize_t other;
+	size_t i;
+
+	json_array_foreach (list, i, entry) {
+		for (size_t k = 0; k < 2; k++) {
+			const char *name = json_string_value(json_object_get(entry, name_keys[k]));
+
+			if (name != NULL && add_name(names, name, i, &other) != 0) {
+				return xu_error_set_errno(err, -ENOMEM, "checking devices");
+			}
+			if (name != NULL && other >= 0) {
+				snprintf(path, XU_PARAM_PATH_SIZE, "[%zu].%s", i, name_keys[k]);
+				return xu_error_set(err, -EINVAL,
+					"%s: devices[%zd] is called '%s' already; each device "
+					"needs "
+					"a name and a UUID of its own",
+					name_keys[k], other, name);
+			}
 		}
 	}
 	return 0;
 }
 
-/* The base exists, no entry before this one has it, and the way down ends. */
-static int check_base(
-	json_t *list, size_t index, char path[XU_PARAM_PATH_SIZE], struct xu_error *err)
+/* The index of the entry's base in the list; -1: it has none, or it is not there. */
+static ssize_t base_index(json_t *list, json_t *names, size_t index)
 {
 	const char *base = xbdev_config_base(json_array_get(list, index));
-	size_t count = json_array_size(list), steps = 0;
-	ssize_t below;
+	json_t *found = base != NULL ? xbdev_config_lookup(names, base) : NULL;
+
+	return found != NULL ? (ssize_t)json_integer_value(found) : -1;
+}
+
+/* The base exists, nothing before this one has it, and the way down ends. `users` has the base's
+ * index of each that was looked at. */
+static int check_base(json_t *list, json_t *names, json_t *users, size_t index,
+	char path[XU_PARAM_PATH_SIZE], struct xu_error *err)
+{
+	const char *base = xbdev_config_base(json_array_get(list, index));
+	ssize_t below = base_index(list, names, index);
+	char key[24];
 
 	if (base == NULL) {
 		return 0;
 	}
 	snprintf(path, XU_PARAM_PATH_SIZE, "[%zu].base", index);
-	below = find(list, base, count);
 	if (below < 0) {
 		return xu_error_set(err, -EINVAL,
 			"base: there is no device '%s'; name one of the devices of this list",
 			base);
 	}
-	for (size_t i = 0; i < index; i++) {
-		const char *other = xbdev_config_base(json_array_get(list, i));
-
-		if (other != NULL && find(list, other, count) == below) {
-			return xu_error_set(err, -EINVAL,
-				"base: '%s' is the base of devices[%zu] already; a device has one "
-				"user",
-				base, i);
-		}
+	snprintf(key, sizeof(key), "%zd", below);
+	if (json_object_get(users, key) != NULL) {
+		return xu_error_set(err, -EINVAL,
+			"base: '%s' is the base of devices[%lld] already; a device has one user",
+			base, (long long)json_integer_value(json_object_get(users, key)));
 	}
-	while (below >= 0 && steps++ <= count) {
+	if (json_object_set_new(users, key, json_integer((json_int_t)index)) != 0) {
+		return xu_error_set_errno(err, -ENOMEM, "checking devices");
+	}
+	for (uint32_t steps = 1; below >= 0; steps++) {
 		if ((size_t)below == index) {
 			return xu_error_set(
 				err, -EINVAL, "base: '%s' stands on this device itself", base);
 		}
-		base = xbdev_config_base(json_array_get(list, (size_t)below));
-		below = base != NULL ? find(list, base, count) : -1;
+		if (steps == XBDEV_CONFIG_MAX_DEPTH) {
+			return xu_error_set(err, -EINVAL,
+				"base: more than %u devices stand on each other",
+				XBDEV_CONFIG_MAX_DEPTH);
+		}
+		below = base_index(list, names, (size_t)below);
 	}
 	return 0;
+}
+
+/* What the entries, each of which is good, mean together. */
+static int check_together(json_t *list, char path[XU_PARAM_PATH_SIZE], struct xu_error *err)
+{
+	json_t *names = json_object(), *users = json_object();
+	int rc = check_unique(list, names, path, err);
+
+	for (size_t i = 0; i < json_array_size(list) && rc == 0; i++) {
+		rc = check_base(list, names, users, i, path, err);
+	}
+	json_decref(names);
+	json_decref(users);
+	return rc;
 }
 
 int xbdev_config_check_devices(json_t *list, char path[XU_PARAM_PATH_SIZE], struct xu_error *err)
@@ -239,14 +316,5 @@ int xbdev_config_check_devices(json_t *list, char path[XU_PARAM_PATH_SIZE], stru
 			return rc;
 		}
 	}
-	json_array_foreach (list, i, entry) {
-		rc = check_unique(list, i, path, err);
-		if (rc == 0) {
-			rc = check_base(list, i, path, err);
-		}
-		if (rc != 0) {
-			return rc;
-		}
-	}
-	return 0;
+	return check_together(list, path, err);
 }

@@ -17,6 +17,8 @@ struct xbdev_ctx;
 struct xbdev_device;
 struct xu_error;
 
+#define XBDEV_CONFIG_MAX_DEPTH 32u /* devices that stand on each other */
+
 /*
  * Checks one entry: its driver, the driver's parameters, and what holds for every device (name,
  * block size, size). -EINVAL with a sentence, and the path of the culprit in the entry in `path`.
@@ -26,6 +28,13 @@ int xbdev_config_check_device(json_t *entry, char path[XU_PARAM_PATH_SIZE], stru
 /* Checks a list of entries: each of them, that names and UUIDs are used once, that each base is in
  * the list, has one user and no circle is made. The path begins with the index: "[2].base". */
 int xbdev_config_check_devices(json_t *list, char path[XU_PARAM_PATH_SIZE], struct xu_error *err);
+
+/*
+ * The entries of a checked list by their names and UUIDs: a new object of indexes, in which
+ * _lookup() finds one by either. NULL: out of memory; not found.
+ */
+json_t *xbdev_config_names(json_t *list);
+json_t *xbdev_config_lookup(json_t *names, const char *name_or_uuid);
 
 /* A checked entry in its one form, as a new object: the driver's first name, then its parameters as
  * below, the size in bytes even when it was given in blocks. NULL: out of memory. */

@@ -156,7 +156,7 @@ static void file_submit(struct xbdev_channel *ch, struct xbdev_io *io)
 		}
 		op->opcode = XR_OP_FALLOCATE;
 		op->len = io->len;
-		op->mode = io->op == XBDEV_OP_DISCARD || !file->can_zero ||
+		op->mode = io->op == XBDEV_OP_DISCARD ||
 					   ((io->flags & XBDEV_IO_MAY_UNMAP) && file->can_punch)
 				   ? PUNCH_MODE
 				   : ZERO_MODE;
@@ -363,7 +363,7 @@ static void fill_device(struct file_device *file)
 	if (file->can_punch || info->is_block_device) {
 		dev->ops_mask |= 1u << XBDEV_OP_DISCARD;
 	}
-	if (file->can_punch || file->can_zero) {
+	if (file->can_zero) { /* a hole would read as zeroes but not stay allocated */
 		dev->ops_mask |= 1u << XBDEV_OP_WRITE_ZEROES;
 	}
 	dev->has_fua = true;

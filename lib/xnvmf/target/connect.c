@@ -215,7 +215,8 @@ void xnvmf__connect(struct xnvmf_req *req)
 		reject(req, NVME_SC_CONNECT_PARAM, NVME_IPO_DATA(subnqn));
 		return;
 	}
-	if (target->is_stopping) {
+	/* A queue that is being ended must not move: the message that ends it is on its way. */
+	if (target->is_stopping || qpair->is_disconnect_asked) {
 		reject(req, NVME_SC_CONNECT_BUSY, 0);
 		return;
 	}

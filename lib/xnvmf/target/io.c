@@ -127,6 +127,7 @@ uint16_t xnvmf__io_check(struct xnvmf_req *req)
 	if (ns == NULL) {
 		return NVME_SC_INVALID_NS;
 	}
+	req->ns_id = ns->id;
 	return check_command(req, ns);
 }
 
@@ -308,7 +309,7 @@ void xnvmf__io_execute(struct xnvmf_req *req)
 		return;
 	}
 	ns = find_ns(req->qpair, cmd->nsid);
-	if (ns == NULL) { /* it went while the data came */
+	if (ns == NULL || ns->id != req->ns_id) { /* it went while the data came */
 		xnvmf__req_complete(req, NVME_SC_INVALID_NS);
 		return;
 	}

@@ -134,6 +134,7 @@ static void add_on_reactor(struct xbdev_hop *hop, struct xr_reactor *reactor)
 	*group_ns = (struct xnvmf_group_ns){
 		.ch = ch,
 		.ns = ns,
+		.id = ns->id,
 		.is_read_only = ns->is_read_only,
 		.block_shift = (uint32_t)__builtin_ctz(ns->desc->dev->limits.block_size),
 	};
@@ -239,6 +240,7 @@ int xnvmf_ns_add(struct xnvmf_subsystem *subsystem, const struct xnvmf_ns_opts *
 	}
 	ns->subsystem = subsystem;
 	ns->nsid = nsid;
+	ns->id = ++subsystem->target->next_ns_id;
 	ns->state = XNVMF_NS_ADDING;
 	ns->is_read_only = is_read_only;
 	ns->cb = cb;

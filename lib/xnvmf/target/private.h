@@ -107,6 +107,7 @@ enum xnvmf_ns_state { XNVMF_NS_ADDING, XNVMF_NS_ACTIVE, XNVMF_NS_REMOVING };
 struct xnvmf_ns {
 	struct xnvmf_subsystem *subsystem;
 	uint32_t nsid;
+	uint64_t id; /* unlike the NSID, never used again */
 	enum xnvmf_ns_state state;
 	struct xbdev_desc *desc;
 	struct xu_uuid uuid;
@@ -126,6 +127,7 @@ struct xnvmf_ns {
 /* A group's copy. */
 struct xnvmf_group_ns {
 	struct xbdev_channel *ch; /* NULL: not there */
+	uint64_t id;              /* of the namespace */
 	uint32_t block_shift;
 	bool is_read_only;
 	bool is_removing;
@@ -267,6 +269,7 @@ struct xnvmf_req {
 	struct iovec iov;
 	struct xbdev_io io;
 	struct xnvmf_group_ns *group_ns; /* counted in nr_inflight */
+	uint64_t ns_id;                  /* of the namespace that the command was checked for */
 	uint32_t step;                   /* of commands that take several I/Os */
 	uint16_t status;                 /* collected so far */
 	struct xu_list link;             /* waiting for a buffer */
@@ -296,6 +299,7 @@ struct xnvmf_target {
 	uint16_t next_port_id;
 	uint32_t nr_qpairs; /* connections, all of them */
 	uint64_t next_qpair_id;
+	uint64_t next_ns_id;
 	uint64_t nr_connections, nr_refused;
 	bool is_stopping;
 	void (*stopped_cb)(void *arg);

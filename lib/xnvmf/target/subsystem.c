@@ -210,7 +210,8 @@ void xnvmf__subsystem_check(struct xnvmf_subsystem *subsystem)
 	void (*cb)(void *arg) = subsystem->removed_cb;
 	void *arg = subsystem->removed_arg;
 
-	if (!subsystem->is_removing || !xu_list_is_empty(&subsystem->ctrls)) {
+	if (!subsystem->is_removing || subsystem->is_check_sent ||
+		!xu_list_is_empty(&subsystem->ctrls)) {
 		return;
 	}
 	for (uint32_t i = 0; i < subsystem->max_namespaces; i++) {
@@ -233,7 +234,10 @@ void xnvmf__subsystem_check(struct xnvmf_subsystem *subsystem)
 /* The check runs later, so that a subsystem with nothing in it is not freed under its caller. */
 static void on_check(struct xr_msg *msg)
 {
-	xnvmf__subsystem_check(xu_container_of(msg, struct xnvmf_subsystem, check_msg));
+	struct xnvmf_subsystem *subsystem = xu_container_of(msg, struct xnvmf_subsystem, check_msg);
+
+	subsystem->is_check_sent = false;
+	xnvmf__subsystem_check(subsystem);
 }
 
 void xnvmf_subsystem_remove(struct xnvmf_subsystem *subsystem, void (*cb)(void *arg), void *arg)
@@ -258,6 +262,7 @@ void xnvmf_subsystem_remove(struct xnvmf_subsystem *subsystem, void (*cb)(void *
 		xnvmf__listener_free(xu_list_entry(node, struct xnvmf_listener, link));
 	}
 	subsystem->is_removing = true;
+	subsystem->is_check_sent = true;
 	subsystem->check_msg.fn = on_check;
 	xr_msg_send(xnvmf__control(subsystem->target), &subsystem->check_msg);
 	xnvmf__discovery_changed(subsystem->target);

@@ -46,7 +46,9 @@ static int slab_init(struct tcp_conn *conn, uint32_t index, uint32_t count, uint
 		treq->conn = conn;
 		treq->req.qpair = &conn->qpair;
 		treq->ttag = (uint16_t)(i | (index != 0 ? SLAB_TTAG : 0));
-		treq->icd_buf = (char *)slab->icd_memory + (size_t)i * icd_bytes;
+		if (icd_bytes != 0) {
+			treq->icd_buf = (char *)slab->icd_memory + (size_t)i * icd_bytes;
+		}
 		xu_list_init(&treq->tx.link);
 		xu_list_add_tail(&conn->free_reqs, &treq->link);
 	}
@@ -98,23 +100,40 @@ struct tcp_req *tcp_req_find(struct tcp_conn *conn, uint16_t ttag)
 
 /* ---- the end ---- */
 
-/* Puts back what waited for the host; what the device has comes back by itself. */
-static void drop_waiting(struct tcp_conn *conn)
+/* Puts back the requests that wait for a buffer. */
+static void drop_waiting(struct tcp_slab *slab)
 {
-	tcp_tx_drop(conn);
-	for (uint32_t s = 0; s < 2; s++) {
-		for (uint32_t i = 0; i < conn->slabs[s].count; i++) {
-			struct tcp_req *treq = &conn->slabs[s].reqs[i];
+	for (uint32_t i = 0; i < slab->count; i++) {
+		struct tcp_req *treq = &slab->reqs[i];
 
-			if (treq->req.is_waiting) {
-				xnvmf__req_cancel_wait(&treq->req);
-				tcp_req_put(treq);
-			} else if (treq->state == TCP_REQ_FETCHING ||
-				   treq->state == TCP_REQ_CAPSULE) {
-				tcp_req_put(treq);
-			}
+		if (treq->req.is_waiting) {
+			xnvmf__req_cancel_wait(&treq->req);
+			tcp_req_put(treq);
 		}
 	}
+}
+
+/* Puts back the requests whose data was still to come. */
+static void drop_receiving(struct tcp_slab *slab)
+{
+	for (uint32_t i = 0; i < slab->count; i++) {
+		struct tcp_req *treq = &slab->reqs[i];
+
+		if (treq->state == TCP_REQ_FETCHING || treq->state == TCP_REQ_CAPSULE) {
+			tcp_req_put(treq);
+		}
+	}
+}
+
+/* Puts back what waited for the host; what the device has comes back by itself. Who waits for a
+ * buffer goes first, or it would be given one that another puts back, and ask the host for data. */
+static void drop_requests(struct tcp_conn *conn)
+{
+	drop_waiting(&conn->slabs[0]);
+	drop_waiting(&conn->slabs[1]);
+	tcp_tx_drop(conn);
+	drop_receiving(&conn->slabs[0]);
+	drop_receiving(&conn->slabs[1]);
 }
 
 static bool is_quiet(const struct tcp_conn *conn)
@@ -136,7 +155,7 @@ void tcp_conn_settle(struct tcp_conn *conn)
 	if (conn->state != TCP_CONN_CLOSED || !is_quiet(conn)) {
 		return;
 	}
-	drop_waiting(conn);
+	drop_requests(conn);
 	if (conn->qpair.nr_requests == 0) {
 		conn->state = TCP_CONN_GONE;
 		xr_timer_stop(conn->qpair.reactor, &conn->term_timer);

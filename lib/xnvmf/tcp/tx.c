@@ -248,7 +248,11 @@ static void on_r2t_sent(struct tcp_conn *conn, struct tcp_tx *tx)
 	/* The host may have answered before we heard that it was sent. */
 	if (treq->is_response_due) {
 		treq->is_response_due = false;
-		tcp_respond(&treq->req);
+		if (conn->state >= TCP_CONN_TERMINATING) {
+			tcp_req_put(treq); /* our caller settles the connection */
+		} else {
+			tcp_respond(&treq->req);
+		}
 	} else if (treq->is_r2t_due && conn->state == TCP_CONN_OPEN) {
 		tcp_send_r2t(treq);
 	}
