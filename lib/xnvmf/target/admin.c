@@ -36,22 +36,25 @@ static const struct admin_command commands[256] = {
 	[NVME_ADMIN_KEEP_ALIVE] = {keep_alive, true, true},
 };
 
-void xnvmf__admin_execute(struct xnvmf_req *req)
+bool xnvmf__admin_exists(const struct xnvmf_req *req)
 {
 	const struct admin_command *command = &commands[req->cmd.opc];
+
+	return req->qpair->subsystem->is_discovery ? command->is_discovery : command->is_io;
+}
+
+void xnvmf__admin_execute(struct xnvmf_req *req)
+{
 	struct xnvmf_ctrl *ctrl = req->qpair->ctrl;
-	bool exists = ctrl->subsystem->is_discovery ? command->is_discovery : command->is_io;
 
 	if (ctrl->subsystem->is_discovery) {
 		xnvmf__ctrl_keep_alive(ctrl); /* "idle" counts any command there */
 	}
-	if (command->execute == NULL || !exists) {
-		xnvmf__req_complete(req, NVME_SC_INVALID_OPCODE);
-	} else if (NVME_CMD_FUSE(&req->cmd) != 0) {
+	if (NVME_CMD_FUSE(&req->cmd) != 0) {
 		xnvmf__req_complete(req, NVME_SC_INVALID_FIELD);
 	} else if ((ctrl->csts & NVME_CSTS_RDY) == 0) {
 		xnvmf__req_complete(req, NVME_SC_SEQUENCE);
 	} else {
-		command->execute(req);
+		commands[req->cmd.opc].execute(req);
 	}
 }

@@ -124,6 +124,7 @@ void xnvmf__ctrl_set_cc(struct xnvmf_ctrl *ctrl, uint32_t cc)
 	} else if ((old & NVME_CC_EN) && !(cc & NVME_CC_EN)) {
 		/* Controller reset: the admin queue stays for the next enable. */
 		ctrl->csts = 0;
+		xnvmf__ctrl_drop_aers(ctrl); /* forgotten in silence (Base 5.1.2) */
 		ctrl->nr_queues = ctrl->subsystem->target->opts.max_queues;
 		end_io_queues(ctrl);
 	}
@@ -139,19 +140,43 @@ void xnvmf__ctrl_set_cc(struct xnvmf_ctrl *ctrl, uint32_t cc)
 
 /* ---- errors ---- */
 
-void xnvmf__ctrl_log_error(struct xnvmf_ctrl *ctrl, const struct xnvmf_req *req)
+static void add_error(struct xnvmf_ctrl *ctrl, const struct nvme_error_entry *entry)
 {
-	struct nvme_error_entry *entry = &ctrl->errors[ctrl->error_count % XNVMF_ERROR_ENTRIES];
+	struct nvme_error_entry *place = &ctrl->errors[ctrl->error_count % XNVMF_ERROR_ENTRIES];
 
-	*entry = (struct nvme_error_entry){
-		.error_count = ++ctrl->error_count,
-		.sqid = req->qpair->qid,
+	*place = *entry;
+	place->error_count = ++ctrl->error_count;
+}
+
+static void on_error_msg(struct xr_msg *msg)
+{
+	struct xnvmf_qpair *qpair = xu_container_of(msg, struct xnvmf_qpair, error_msg);
+
+	add_error(qpair->ctrl, &qpair->error);
+	atomic_store(&qpair->is_error_sent, false);
+}
+
+/* A queue has one entry under way at a time; of a burst of errors the first is enough. */
+void xnvmf__log_error(struct xnvmf_req *req)
+{
+	struct xnvmf_qpair *qpair = req->qpair;
+	struct nvme_error_entry entry = {
+		.sqid = qpair->qid,
 		.cid = req->cmd.cid,
 		.status = req->cpl.status,
 		.parm_error_location = UINT16_MAX,
+		.lba = qpair->qid != 0 ? (uint64_t)req->cmd.cdw11 << 32 | req->cmd.cdw10 : 0,
 		.nsid = req->cmd.opc == NVME_FABRICS ? 0 : req->cmd.nsid,
-		.trtype = req->qpair->transport->trtype,
+		.trtype = qpair->transport->trtype,
 	};
+
+	if (qpair->reactor == xnvmf__control(qpair->target)) {
+		add_error(qpair->ctrl, &entry);
+	} else if (!atomic_exchange(&qpair->is_error_sent, true)) {
+		qpair->error = entry;
+		qpair->error_msg.fn = on_error_msg;
+		xr_msg_send(xnvmf__control(qpair->target), &qpair->error_msg);
+	}
 }
 
 /* ---- asynchronous events ---- */
@@ -286,7 +311,9 @@ struct xnvmf_ctrl *xnvmf__ctrl_new(struct xnvmf_subsystem *subsystem,
 void xnvmf__ctrl_drop_aers(struct xnvmf_ctrl *ctrl)
 {
 	while (ctrl->nr_aers != 0) {
-		xnvmf__req_complete(ctrl->aers[--ctrl->nr_aers], NVME_SC_ABORTED);
+		struct xnvmf_req *req = ctrl->aers[--ctrl->nr_aers];
+
+		req->qpair->transport->drop(req);
 	}
 }
 

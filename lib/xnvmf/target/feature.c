@@ -7,6 +7,8 @@
 
 #include "lib/xnvmf/target/private.h"
 
+#define DULBE (1u << 16) /* an error for reads of deallocated blocks, which we do not have */
+
 struct feature {
 	uint8_t fid;
 	bool is_discovery; /* exists on discovery controllers too */
@@ -142,10 +144,22 @@ static uint16_t set_value(struct xnvmf_req *req, const struct feature *feature)
 		}
 		xnvmf__ctrl_set_kato(ctrl, req->cmd.cdw11);
 		return 0;
+	case NVME_FEAT_POWER:
+		/* There is power state 0 and no other. */
+		if ((req->cmd.cdw11 & 0x1fu) != 0) {
+			return NVME_SC_INVALID_FIELD;
+		}
+		break;
+	case NVME_FEAT_ERROR_RECOVERY:
+		if (req->cmd.cdw11 & DULBE) {
+			return NVME_SC_INVALID_FIELD;
+		}
+		break;
 	default:
-		ctrl->features[feature->fid] = req->cmd.cdw11;
-		return 0;
+		break;
 	}
+	ctrl->features[feature->fid] = req->cmd.cdw11;
+	return 0;
 }
 
 void xnvmf__set_features(struct xnvmf_req *req)

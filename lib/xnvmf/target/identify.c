@@ -54,7 +54,6 @@ static void fill_common(struct nvme_id_ctrl *id, const struct xnvmf_ctrl *ctrl)
 	id->lpa = 0x6; /* effects log, offsets */
 	id->elpe = XNVMF_ERROR_ENTRIES - 1;
 	id->kas = KAS_100MS;
-	id->cqt = 1;
 	id->sqes = 0x66;
 	id->cqes = 0x44;
 	id->maxcmd = (uint16_t)opts->max_queue_depth;

@@ -90,9 +90,9 @@ static uint16_t check_command(const struct xnvmf_req *req, const struct xnvmf_gr
 	}
 }
 
-static bool is_known(uint8_t opc)
+bool xnvmf__io_exists(const struct xnvmf_req *req)
 {
-	switch ((enum nvme_io_opcode)opc) {
+	switch ((enum nvme_io_opcode)req->cmd.opc) {
 	case NVME_IO_FLUSH:
 	case NVME_IO_WRITE:
 	case NVME_IO_READ:
@@ -111,12 +111,6 @@ uint16_t xnvmf__io_check(struct xnvmf_req *req)
 	struct xnvmf_qpair *qpair = req->qpair;
 	struct xnvmf_group_ns *ns;
 
-	if (qpair->state == XNVMF_QPAIR_NEW) {
-		return NVME_SC_SEQUENCE;
-	}
-	if (!is_known(cmd->opc)) {
-		return NVME_SC_INVALID_OPCODE;
-	}
 	if (NVME_CMD_FUSE(cmd) != 0) {
 		return NVME_SC_INVALID_FIELD;
 	}

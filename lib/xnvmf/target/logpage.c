@@ -9,7 +9,9 @@
 
 #include "lib/xnvmf/target/private.h"
 
-#define CSUPP 1u /* command supported, no side effects that a host must wait for */
+/* Commands supported and effects: no side effect that a host must wait for. */
+#define CSUPP 1u
+#define LBCC  2u /* changes the content of blocks */
 
 static uint64_t log_offset(const struct nvme_cmd *cmd)
 {
@@ -171,6 +173,10 @@ static void log_effects(struct xnvmf_req *req)
 	}
 	for (size_t i = 0; i < sizeof(io) && !req->qpair->subsystem->is_discovery; i++) {
 		page[256 + io[i]] = CSUPP;
+		if (io[i] == NVME_IO_WRITE || io[i] == NVME_IO_WRITE_ZEROES ||
+			io[i] == NVME_IO_DSM) {
+			page[256 + io[i]] |= LBCC;
+		}
 	}
 	answer(req, page, sizeof(page));
 }

@@ -60,6 +60,8 @@ struct xnvmf_transport_ops {
 	void (*fetch)(struct xnvmf_req *req);
 	/* Sends the completion, before it the data when there is any, then xnvmf__req_free(). */
 	void (*respond)(struct xnvmf_req *req);
+	/* Takes a request back without an answer. */
+	void (*drop)(struct xnvmf_req *req);
 	/* Ends the connection. When no request is left: xnvmf__qpair_gone(). May be called again.
 	 */
 	void (*disconnect)(struct xnvmf_qpair *qpair);
@@ -239,6 +241,11 @@ struct xnvmf_qpair {
 	struct xnvmf_req *connect_req; /* while it moves */
 	uint32_t move_to;              /* reactor number */
 
+	/* The last error of an I/O queue, on its way to the controller's error log. */
+	struct nvme_error_entry error;
+	struct xr_msg error_msg;
+	_Atomic bool is_error_sent;
+
 	/* The control reactor's view. */
 	struct xr_reactor *home; /* where it lives, or moves to */
 	bool is_moving;          /* still here, on its way to `home` */
@@ -327,7 +334,7 @@ static inline struct xnvmf_group *xnvmf__group_of(const struct xnvmf_qpair *qpai
 /* A connection has come in: on the control reactor, target->nr_qpairs checked by the transport. */
 void xnvmf__qpair_init(struct xnvmf_qpair *qpair, struct xnvmf_port *port);
 /* The connection has begun to end: called by the transport on the qpair's reactor, once. Gives the
- * event requests that are held back to the transport (respond, which sends nothing any more). */
+ * event requests that are held back to the transport. */
 void xnvmf__qpair_ending(struct xnvmf_qpair *qpair);
 /* The connection has ended and no request is out: called by the transport on the qpair's reactor,
  * once. The qpair is freed later. */
@@ -359,6 +366,7 @@ uint16_t xnvmf__status_of_errno(int error, bool is_write);
 
 void xnvmf__fabrics_execute(struct xnvmf_req *req);
 void xnvmf__connect(struct xnvmf_req *req);
+bool xnvmf__admin_exists(const struct xnvmf_req *req);
 void xnvmf__admin_execute(struct xnvmf_req *req);
 void xnvmf__identify(struct xnvmf_req *req);
 void xnvmf__get_log_page(struct xnvmf_req *req);
@@ -370,14 +378,15 @@ struct xnvmf_ctrl *xnvmf__ctrl_new(struct xnvmf_subsystem *subsystem,
 struct xnvmf_ctrl *xnvmf__ctrl_find(struct xnvmf_subsystem *subsystem, uint16_t cntlid);
 /* No more commands: ends all of its queues; it is freed when they have gone. */
 void xnvmf__ctrl_kill(struct xnvmf_ctrl *ctrl, const char *why);
-/* Gives the event requests that are held back to the transport. */
+/* Gives the event requests that are held back to the transport, without an answer. */
 void xnvmf__ctrl_drop_aers(struct xnvmf_ctrl *ctrl);
 void xnvmf__ctrl_qpair_gone(struct xnvmf_ctrl *ctrl, struct xnvmf_qpair *qpair);
 void xnvmf__ctrl_keep_alive(struct xnvmf_ctrl *ctrl);
 void xnvmf__ctrl_set_kato(struct xnvmf_ctrl *ctrl, uint32_t kato_ms);
 uint64_t xnvmf__ctrl_cap(const struct xnvmf_ctrl *ctrl);
 void xnvmf__ctrl_set_cc(struct xnvmf_ctrl *ctrl, uint32_t cc);
-void xnvmf__ctrl_log_error(struct xnvmf_ctrl *ctrl, const struct xnvmf_req *req);
+/* Any reactor: enters a command that failed in the error log, or in time. */
+void xnvmf__log_error(struct xnvmf_req *req);
 void xnvmf__ctrl_ns_changed(struct xnvmf_ctrl *ctrl, uint32_t nsid);
 void xnvmf__ctrl_discovery_changed(struct xnvmf_ctrl *ctrl);
 void xnvmf__aer(struct xnvmf_req *req);
@@ -386,6 +395,7 @@ bool xnvmf__aer_abort(struct xnvmf_ctrl *ctrl, uint16_t cid);
 
 /* ---- io.c: any reactor ---- */
 
+bool xnvmf__io_exists(const struct xnvmf_req *req);
 void xnvmf__io_execute(struct xnvmf_req *req);
 /* Status that an I/O command fails with before its data is fetched; 0: none. */
 uint16_t xnvmf__io_check(struct xnvmf_req *req);

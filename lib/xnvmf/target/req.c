@@ -63,6 +63,9 @@ static uint16_t parse_sgl(struct xnvmf_req *req)
 	bool is_admin = req->qpair->qid == 0;
 	uint32_t max = is_admin ? 1u << 20 : req->qpair->target->opts.max_io_size;
 
+	if ((req->cmd.flags & NVME_PSDT_MASK) != NVME_PSDT_SGL && req->cmd.opc != NVME_FABRICS) {
+		return NVME_SC_INVALID_FIELD; /* there are no PRPs over fabrics */
+	}
 	if (sgl->type == NVME_SGL_DATA_OFFSET) {
 		if (sgl->addr != 0) {
 			return NVME_SC_SGL_OFFSET;
@@ -89,6 +92,30 @@ static uint16_t parse_sgl(struct xnvmf_req *req)
 	req->dir = dir;
 	req->data_len = sgl->len;
 	return 0;
+}
+
+/* What a command fails with before a byte of its data is asked for, the opcode first; 0: nothing.
+ */
+static uint16_t check(struct xnvmf_req *req)
+{
+	const struct xnvmf_qpair *qpair = req->qpair;
+	bool is_fabrics = req->cmd.opc == NVME_FABRICS;
+	uint16_t status;
+
+	if (req->has_bad_data) {
+		return NVME_SC_TRANSPORT_TRANSIENT;
+	}
+	if (!is_fabrics && qpair->state == XNVMF_QPAIR_NEW) {
+		return NVME_SC_SEQUENCE;
+	}
+	if (!is_fabrics && !(qpair->qid == 0 ? xnvmf__admin_exists(req) : xnvmf__io_exists(req))) {
+		return NVME_SC_INVALID_OPCODE;
+	}
+	status = parse_sgl(req);
+	if (status == 0 && qpair->qid != 0 && !is_fabrics) {
+		status = xnvmf__io_check(req);
+	}
+	return status;
 }
 
 static void have_buffer(struct xnvmf_req *req)
@@ -164,10 +191,7 @@ void xnvmf__req_start(struct xnvmf_req *req)
 	req->step = 0;
 	req->status = 0;
 	atomic_fetch_add_explicit(&group->nr_commands, 1, memory_order_relaxed);
-	status = req->has_bad_data ? NVME_SC_TRANSPORT_TRANSIENT : parse_sgl(req);
-	if (status == 0 && qpair->qid != 0 && req->cmd.opc != NVME_FABRICS) {
-		status = xnvmf__io_check(req);
-	}
+	status = check(req);
 	if (status != 0) {
 		xnvmf__req_complete(req, status);
 		return;
@@ -185,8 +209,6 @@ void xnvmf__req_execute(struct xnvmf_req *req)
 
 	if (req->cmd.opc == NVME_FABRICS) {
 		xnvmf__fabrics_execute(req);
-	} else if (qpair->state == XNVMF_QPAIR_NEW) {
-		xnvmf__req_complete(req, NVME_SC_SEQUENCE);
 	} else if (qpair->qid == 0) {
 		xnvmf__admin_execute(req);
 	} else {
@@ -203,8 +225,8 @@ void xnvmf__req_complete(struct xnvmf_req *req, uint16_t status)
 		req->cpl.sqhd = qpair->is_sqflow_off ? 0 : qpair->sq_head;
 	}
 	req->cpl.sqid = qpair->qid;
-	if (status != 0 && qpair->qid == 0 && qpair->ctrl != NULL) {
-		xnvmf__ctrl_log_error(qpair->ctrl, req);
+	if (status != 0 && qpair->state == XNVMF_QPAIR_LIVE) {
+		xnvmf__log_error(req);
 	}
 	qpair->transport->respond(req);
 }

@@ -298,6 +298,11 @@ static void tcp_fetch(struct xnvmf_req *req)
 	tcp_send_r2t(treq);
 }
 
+static void tcp_drop(struct xnvmf_req *req)
+{
+	tcp_req_put(xu_container_of(req, struct tcp_req, req));
+}
+
 static void tcp_disconnect(struct xnvmf_qpair *qpair)
 {
 	struct tcp_conn *conn = xu_container_of(qpair, struct tcp_conn, qpair);
@@ -433,6 +438,7 @@ const struct xnvmf_transport_ops xnvmf__transport_tcp = {
 	.resume = tcp_resume,
 	.fetch = tcp_fetch,
 	.respond = tcp_respond,
+	.drop = tcp_drop,
 	.disconnect = tcp_disconnect,
 	.free = tcp_free,
 	.address = tcp_address,

@@ -53,6 +53,9 @@ struct nvme_cpl {
 } __attribute__((packed));
 _Static_assert(sizeof(struct nvme_cpl) == 16, "CQE");
 
+#define NVME_PSDT_MASK 0xc0u
+#define NVME_PSDT_SGL  0x40u
+
 #define NVME_CMD_FUSE(cmd)   ((cmd)->flags & 0x03u)
 #define NVME_CMD_FCTYPE(cmd) ((uint8_t)((cmd)->nsid & 0xffu))
 
