@@ -32,6 +32,8 @@ done
 [ "${#stages[@]}" -eq 0 ] && stages=(lint gcc asan tsan conformance fuzz e2e)
 
 fuzz_seconds=20
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
 export SIM_ROUNDS=${SIM_ROUNDS:-1}
 if [ "$long" -eq 1 ]; then
 	fuzz_seconds=900
@@ -128,7 +130,7 @@ stage_gcc() {
 		return
 	fi
 	result build-gcc pass
-	suite gcc "$top/build-gcc"
+	suite gcc "$top/build-gcc" --no-suite conformance
 }
 
 stage_asan() {
@@ -137,7 +139,7 @@ stage_asan() {
 		return
 	fi
 	result build-asan pass
-	suite asan "$top/build-asan" --timeout-multiplier 4
+	suite asan "$top/build-asan" --no-suite conformance --timeout-multiplier 4
 }
 
 stage_tsan() {

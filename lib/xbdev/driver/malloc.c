@@ -2,9 +2,9 @@
 /*
  * The malloc driver: a device in memory, from huge pages when there are any. What a round of the
  * reactor submits is copied in the next one, back to back, so that the memory of the next block is
- * on its way while this one is copied; between the copies nothing else runs. Every reactor reaches
- * the memory directly; two I/Os that overlap while both are in flight leave either's data, as on a
- * disk. Its content ends with the process.
+ * on its way while this one is copied; between the copies nothing else runs. The owner reactor does
+ * all copying, so that two I/Os which overlap never mix within a block, without a lock. Its content
+ * ends with the process.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -177,7 +177,6 @@ static void malloc_create(
 			    (1u << XBDEV_OP_FLUSH) | (1u << XBDEV_OP_DISCARD) |
 			    (1u << XBDEV_OP_WRITE_ZEROES),
 		.has_fua = true,
-		.is_multi_reactor = true,
 		.numa_node = -1,
 	};
 	atomic_init(&mem->dev.nr_blocks, nr_blocks);

@@ -227,6 +227,8 @@ void tcp_conn_fatal(struct tcp_conn *conn, enum nvme_tcp_fes fes, uint32_t fei, 
 	conn->own_tx.nr_iov = 1;
 	conn->own_tx.sent = on_term_sent;
 	xnvmf__qpair_ending(&conn->qpair);
+	drop_waiting(&conn->slabs[0]);
+	drop_waiting(&conn->slabs[1]);
 	tcp_tx_queue(conn, &conn->own_tx);
 	conn->term_timer.fn = on_term_timer;
 	xr_timer_start(conn->qpair.reactor, &conn->term_timer, TERM_WAIT_NS);

@@ -265,6 +265,9 @@ void tcp_send_r2t(struct tcp_req *treq)
 	uint32_t left = treq->req.data_len - treq->nr_fetched;
 	uint32_t max = conn->qpair.target->opts.max_h2c_data;
 
+	if (conn->state != TCP_CONN_OPEN) {
+		return; /* nothing follows a termination request */
+	}
 	treq->is_r2t_due = treq->is_tx_busy;
 	if (treq->is_tx_busy) {
 		return;
