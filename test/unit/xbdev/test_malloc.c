@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* lib/xbdev/driver/malloc.c. */
+#include "test/unit/xbdev/model.h"
+
+#define KIB 1024u
+#define MIB (1024u * KIB)
+
+struct fixture {
+	struct harness h;
+	struct xbdev_device *dev;
+	struct xbdev_desc *desc;
+	struct xbdev_channel *ch;
+};
+
+static void start(struct fixture *f, const char *params)
+{
+	harness_start(&f->h, 1, 1);
+	f->dev = harness_create(&f->h, "malloc", "{'name': 'm', %s}", params);
+	f->desc = harness_open(&f->h, "m", true);
+	f->ch = harness_channel(&f->h, f->desc, 0);
+}
+
+static void stop(struct fixture *f)
+{
+	xbdev_channel_put(f->ch);
+	xbdev_desc_close(f->desc);
+	harness_stop(&f->h);
+}
+
+static void test_malloc_begins_with_zeroes(void **state)
+{
+	struct fixture f;
+	char *buf = malloc(4 * MIB);
+
+	(void)state;
+	assert_non_null(buf);
+	/* Twice, so that memory which was used before is seen too. */
+	for (uint32_t i = 0; i < 2; i++) {
+		start(&f, "'size': '4MiB'");
+		memset(buf, 0x77, 4 * MIB);
+		assert_int_equal(harness_io(&f.h, f.ch, XBDEV_OP_READ, 0, buf, 4 * MIB, 0), 0);
+		assert_true(harness_is_zero(buf, 4 * MIB));
+		memset(buf, 0x77, 4 * MIB);
+		assert_int_equal(harness_io(&f.h, f.ch, XBDEV_OP_WRITE, 0, buf, 4 * MIB, 0), 0);
+		stop(&f);
+	}
+	free(buf);
+}
+
+static void test_malloc_keeps_what_is_written(void **state)
+{
+	static const char *const params[] = {
+		"'size': '4MiB'", "'num_blocks': 1024, 'block_size': 4096"};
+	uint64_t seed = harness_seed(5);
+
+	(void)state;
+	for (uint32_t i = 0; i < ARRAY_SIZE(params); i++) {
+		struct fixture f;
+
+		start(&f, params[i]);
+		assert_int_equal(xbdev_device_size_bytes(f.dev), 4 * MIB);
+		model_run(&f.h, &(struct model_opts){.ch = f.ch,
+					.seed = seed + i,
+					.len = 4 * MIB,
+					.max_io_bytes = 2 * MIB,
+					.nr_ios = 2000,
+					.nr_slots = 32});
+		stop(&f);
+	}
+}
+
+/* Every reactor has a way to the memory, and each sees what others wrote. */
+static void test_malloc_is_reached_from_every_reactor(void **state)
+{
+	struct xbdev_channel *ch[4];
+	struct xbdev_desc *desc;
+	struct harness h;
+	char buf[512];
+
+	(void)state;
+	harness_start(&h, 4, 2);
+	harness_create(&h, "malloc", "{'name': 'm', 'size': '1MiB'}");
+	desc = harness_open(&h, "m", true);
+	for (uint32_t i = 0; i < 4; i++) {
+		ch[i] = harness_channel(&h, desc, i);
+		assert_int_equal(ch[i]->is_forwarding, ch[i]->reactor != ch[i]->dev->owner);
+	}
+	harness_fill(buf, 512, 1);
+	assert_int_equal(harness_io(&h, ch[1], XBDEV_OP_WRITE, 512, buf, 512, 0), 0);
+	memset(buf, 0, 512);
+	assert_int_equal(harness_io(&h, ch[0], XBDEV_OP_READ, 512, buf, 512, 0), 0);
+	assert_true(harness_is_filled(buf, 512, 1));
+	for (uint32_t i = 0; i < 4; i++) {
+		harness_put(&h, ch[i]);
+	}
+	xbdev_desc_close(desc);
+	harness_stop(&h);
+}
+
+static void test_malloc_on_threads_keeps_what_is_written(void **state)
+{
+	struct xbdev_channel *ch[3];
+	struct model *models[3];
+	struct xbdev_desc *desc;
+	struct harness h;
+
+	(void)state;
+	harness_start(&h, 3, 1);
+	harness_create(&h, "malloc", "{'name': 'm', 'size': '3MiB'}");
+	desc = harness_open(&h, "m", true);
+	for (uint32_t i = 0; i < 3; i++) {
+		ch[i] = harness_channel(&h, desc, i);
+		models[i] = model_new(&(struct model_opts){.ch = ch[i],
+			.seed = i,
+			.offset = i * MIB,
+			.len = MIB,
+			.max_io_bytes = 128 * KIB,
+			.nr_ios = 2000,
+			.nr_slots = 24});
+		model_start(models[i]);
+	}
+	for (uint32_t i = 0; i < 3; i++) {
+		harness_wait(&h, atomic_load(&models[i]->is_done));
+		model_free(models[i]);
+		harness_put(&h, ch[i]);
+	}
+	xbdev_desc_close(desc);
+	harness_stop(&h);
+}
+
+/* The last I/Os before removal end, once each. */
+static void test_malloc_ends_what_is_in_flight_when_it_goes(void **state)
+{
+	struct harness_io hio[40];
+	struct fixture f;
+	char buf[512];
+
+	(void)state;
+	start(&f, "'size': '1MiB'");
+	assert_int_equal(xbdev_device_remove(f.dev, NULL, NULL), 0);
+	for (uint32_t i = 0; i < ARRAY_SIZE(hio); i++) {
+		harness_io_set(&hio[i], f.ch, XBDEV_OP_READ, 0, buf, 512);
+		assert_int_equal(xbdev_io_submit(&hio[i].io), 0);
+	}
+	for (uint32_t i = 0; i < ARRAY_SIZE(hio); i++) {
+		harness_wait(&f.h, hio[i].nr_done == 1);
+		assert_int_equal(hio[i].status, -ENODEV);
+	}
+	xbdev_channel_put(f.ch);
+	xbdev_desc_close(f.desc);
+	harness_wait(&f.h, xbdev_device_next(f.h.ctx, NULL) == NULL);
+	harness_stop(&f.h);
+}
+
+static void test_malloc_refuses_what_it_cannot_be(void **state)
+{
+	static const struct {
+		const char *params;
+		int code;
+		const char *text;
+	} cases[] = {
+		{"'size': 0", -EINVAL, "smaller than one block"},
+		{"'size': 511", -EINVAL, "smaller than one block"},
+		{"'size': 4096, 'block_size': 1024", -EINVAL, "block size 1024"},
+		{"'size': '65TiB'", -EINVAL, "size"},
+		{"'size': 'big'", -EINVAL, "size"},
+	};
+	struct xu_error err;
+	struct harness h;
+
+	(void)state;
+	harness_start(&h, 1, 1);
+	for (uint32_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		assert_null(harness_try_create(
+			&h, "malloc", &err, "{'name': 'm', %s}", cases[i].params));
+		assert_int_equal(err.code, cases[i].code);
+		assert_non_null(strstr(err.text, cases[i].text));
+	}
+	harness_create(&h, "malloc", "{'name': 'm', 'size': 4096}");
+	assert_null(harness_try_create(&h, "malloc", &err, "{'name': 'm', 'size': 4096}"));
+	assert_int_equal(err.code, -EEXIST);
+	harness_stop(&h);
+}
+
+static void test_malloc_tells_its_parameters(void **state)
+{
+	json_t *config, *wanted;
+	struct fixture f;
+
+	(void)state;
+	start(&f, "'num_blocks': 16, 'block_size': 4096,"
+		  " 'uuid': '6ba7b810-9dad-11d1-80b4-00c04fd430c8'");
+	config = f.dev->ops->config(f.dev);
+	wanted = json_pack("{s:s, s:s, s:s, s:i, s:i}", "driver", "malloc", "name", "m", "uuid",
+		"6ba7b810-9dad-11d1-80b4-00c04fd430c8", "size", 65536, "block_size", 4096);
+	assert_true(json_equal(config, wanted));
+	json_decref(config);
+	json_decref(wanted);
+	stop(&f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_malloc_begins_with_zeroes),
+		cmocka_unit_test(test_malloc_keeps_what_is_written),
+		cmocka_unit_test(test_malloc_is_reached_from_every_reactor),
+		cmocka_unit_test(test_malloc_on_threads_keeps_what_is_written),
+		cmocka_unit_test(test_malloc_ends_what_is_in_flight_when_it_goes),
+		cmocka_unit_test(test_malloc_refuses_what_it_cannot_be),
+		cmocka_unit_test(test_malloc_tells_its_parameters),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
