@@ -406,6 +406,7 @@ static uint32_t run_round(struct xr_reactor *r, uint64_t timeout_ns, bool may_sl
 	uint64_t deadline_ns = UINT64_MAX, start_ns;
 	uint32_t count, nr_busy_pollers, nr_events;
 
+	assert(outer != r); /* from a callback: what this round has taken would wait for ever */
 	check_owner(r);
 	current = r;
 	r->now_ns = start_ns = xu_clock_now_ns(r->platform->clock);

@@ -190,7 +190,8 @@ void xr_reactor_stop(struct xr_reactor *reactor);
 /*
  * Embedded mode: one round. Waits up to `timeout_ns` for something to do (0: not at all,
  * XR_IDLE: until something comes), spinning first as the options say. Returns the number of
- * things done. Always the same thread: the first that polls owns the reactor.
+ * things done. Always the same thread: the first that polls owns the reactor. Never from a callback
+ * of the same reactor. Both are asserted.
  */
 uint32_t xr_reactor_poll(struct xr_reactor *reactor, uint64_t timeout_ns);
 

@@ -14,6 +14,8 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -326,6 +328,29 @@ static void accept_next(struct xrpc_server *server)
 
 /* ---- the socket ---- */
 
+/* A process that was killed leaves its sockets open for a moment, as long as the kernel takes its
+ * io_uring apart: a connection is taken there, but nobody will ever answer. */
+static bool is_dead(pid_t pid)
+{
+	char path[64], text[256], *end;
+	size_t len;
+	FILE *file;
+
+	if (pid <= 0) {
+		return false; /* of another PID namespace */
+	}
+	snprintf(path, sizeof(path), "/proc/%ld/stat", (long)pid);
+	file = fopen(path, "re");
+	if (file == NULL) {
+		return kill(pid, 0) != 0 && errno == ESRCH;
+	}
+	len = fread(text, 1, sizeof(text) - 1, file);
+	fclose(file);
+	text[len] = '\0';
+	end = strrchr(text, ')'); /* "PID (name) state" */
+	return end != NULL && end[1] == ' ' && (end[2] == 'Z' || end[2] == 'X');
+}
+
 /* Whether somebody answers at the address; then *ret_pid says who. */
 static bool is_alive(const struct sockaddr_un *addr, pid_t *ret_pid)
 {
@@ -341,6 +366,7 @@ static bool is_alive(const struct sockaddr_un *addr, pid_t *ret_pid)
 		is_alive_there = errno != ECONNREFUSED && errno != ENOENT;
 	} else {
 		getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len);
+		is_alive_there = !is_dead(cred.pid);
 	}
 	close(fd);
 	*ret_pid = cred.pid;

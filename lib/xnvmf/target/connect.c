@@ -101,6 +101,7 @@ static void connect_admin(struct xnvmf_req *req, struct xnvmf_subsystem *subsyst
 		reject(req, NVME_SC_CONNECT_BUSY, 0);
 		return;
 	}
+	ctrl->has_queue_deletion = (cmd->cattr & NVME_CATTR_QUEUE_DELETION) != 0;
 	qpair->group = &subsystem->groups[0];
 	succeed(req, ctrl);
 	xu_info(qpair->target->log, "%s: controller %u for %s on connection %llu", subsystem->nqn,
@@ -279,6 +280,25 @@ static void property_set(struct xnvmf_req *req)
 	xnvmf__req_complete(req, NVME_SC_SUCCESS);
 }
 
+/* ---- Disconnect ---- */
+
+/* The queue's other commands are answered first; the host then closes the connection. */
+static void disconnect(struct xnvmf_req *req)
+{
+	struct xnvmf_qpair *qpair = req->qpair;
+
+	if (qpair->qid == 0) {
+		xnvmf__req_complete(req, NVME_SC_QUEUE_TYPE);
+	} else if ((req->cmd.cdw10 & 0xffffu) != 0) {
+		xnvmf__req_complete(req, NVME_SC_CONNECT_FORMAT);
+	} else if (qpair->disconnect_req != NULL) {
+		xnvmf__req_complete(req, NVME_SC_SEQUENCE);
+	} else {
+		qpair->disconnect_req = req;
+		xnvmf__qpair_request_done(qpair);
+	}
+}
+
 /* ---- dispatch ---- */
 
 void xnvmf__fabrics_execute(struct xnvmf_req *req)
@@ -309,14 +329,7 @@ void xnvmf__fabrics_execute(struct xnvmf_req *req)
 		}
 		break;
 	case NVME_FCTYPE_DISCONNECT:
-		/* The queue ends when the host closes the connection, after the response. */
-		if (qpair->qid == 0) {
-			xnvmf__req_complete(req, NVME_SC_QUEUE_TYPE);
-		} else {
-			xnvmf__req_complete(req, (req->cmd.cdw10 & 0xffffu) == 0
-							 ? NVME_SC_SUCCESS
-							 : NVME_SC_CONNECT_FORMAT);
-		}
+		disconnect(req);
 		break;
 	default:
 		xnvmf__req_complete(req, NVME_SC_INVALID_FIELD);

@@ -5,7 +5,8 @@
  * by keep-alive expiry, by losing the right to be there, or with its subsystem; then its queues are
  * ended wherever they live, and the last one to go frees it.
  *
- * Loss of an I/O connection alone does not end the association: a Linux host that disconnects
+ * An I/O connection that breaks takes the association with it, unless the host can do without
+ * (Base 3.3.2.4). One that the host closes in good order does not: a Linux host that disconnects
  * closes its I/O connections first and then still wants to shut down by the admin queue.
  */
 #include <errno.h>
@@ -24,11 +25,18 @@ static void on_keep_alive_timer(struct xr_timer *timer)
 {
 	struct xnvmf_ctrl *ctrl = xu_container_of(timer, struct xnvmf_ctrl, keep_alive);
 	struct xr_reactor *reactor = xnvmf__control(ctrl->subsystem->target);
-	uint64_t limit_ns = ctrl->kato_ms * XU_NS_PER_MS + KEEP_ALIVE_SLACK;
+	uint64_t limit_ns = ctrl->kato_ms * XU_NS_PER_MS;
 	uint64_t quiet_ns = xr_now_ns(reactor) - ctrl->last_alive_ns;
 
 	if (quiet_ns < limit_ns) {
+		ctrl->is_overdue = false;
 		xr_timer_start(reactor, &ctrl->keep_alive, limit_ns - quiet_ns);
+		return;
+	}
+	if (!ctrl->is_overdue) {
+		/* After a pause of ours its commands are still in the socket: read them first. */
+		ctrl->is_overdue = true;
+		xr_timer_start(reactor, &ctrl->keep_alive, KEEP_ALIVE_SLACK);
 		return;
 	}
 	ctrl->csts |= NVME_CSTS_CFS;
@@ -48,11 +56,11 @@ static void arm_timers(struct xnvmf_ctrl *ctrl)
 	bool is_ready = (ctrl->csts & NVME_CSTS_RDY) != 0 && NVME_CC_SHN(ctrl->cc) == 0;
 
 	xnvmf__ctrl_keep_alive(ctrl);
+	ctrl->is_overdue = false;
 	xr_timer_stop(reactor, &ctrl->keep_alive);
 	xr_timer_stop(reactor, &ctrl->idle);
 	if (is_ready && ctrl->kato_ms != 0) {
-		xr_timer_start(reactor, &ctrl->keep_alive,
-			ctrl->kato_ms * XU_NS_PER_MS + KEEP_ALIVE_SLACK);
+		xr_timer_start(reactor, &ctrl->keep_alive, ctrl->kato_ms * XU_NS_PER_MS);
 	} else if (!is_ready || ctrl->subsystem->is_discovery) {
 		xr_timer_start(reactor, &ctrl->idle, NOT_ENABLED_NS);
 	}
@@ -341,6 +349,9 @@ void xnvmf__ctrl_qpair_gone(struct xnvmf_ctrl *ctrl, struct xnvmf_qpair *qpair)
 		xnvmf__ctrl_kill(ctrl, "its admin connection is gone");
 	} else {
 		ctrl->nr_io_qpairs--;
+		if (qpair->is_lost && !ctrl->has_queue_deletion) {
+			xnvmf__ctrl_kill(ctrl, "an I/O connection broke");
+		}
 	}
 	if (ctrl->admin != NULL || ctrl->nr_io_qpairs != 0) {
 		return;

@@ -161,7 +161,7 @@ int xnvmf_listener_add(struct xnvmf_subsystem *subsystem, const struct xnvmf_lis
 			err, -EINVAL, "transport '%s' is not known; there is tcp", opts->trtype);
 	}
 	if (subsystem->is_removing) {
-		return xu_error_set(err, -ENODEV, "%s takes no listeners", subsystem->nqn);
+		return xu_error_set(err, -ENODEV, "%s is being removed", subsystem->nqn);
 	}
 	rc = check_opts(opts, err);
 	if (rc != 0) {

@@ -181,9 +181,11 @@ struct xnvmf_ctrl {
 	uint8_t hostid[16];
 	char hostnqn[XNVMF_NQN_MAX + 1];
 	uint32_t cc, csts;
+	bool has_queue_deletion; /* the host too lets single queues come and go (CATTR bit 3) */
 	uint32_t kato_ms;
 	struct xr_timer keep_alive;
 	uint64_t last_alive_ns;
+	bool is_overdue;           /* nothing for KATO: it has until the slack is over */
 	struct xr_timer idle;      /* EN never set, or a discovery controller without keep-alive */
 	struct xnvmf_qpair *admin; /* NULL: gone */
 	struct xu_list io_qpairs;  /* by control_link */
@@ -238,8 +240,10 @@ struct xnvmf_qpair {
 	uint64_t buf_bytes;            /* of the reactor's pool that its requests hold */
 	struct xu_list buffer_waiters; /* requests over its share of the pool */
 	uint64_t id;                   /* for people */
-	struct xnvmf_req *connect_req; /* while it moves */
-	uint32_t move_to;              /* reactor number */
+	bool is_lost; /* the connection broke; set by the transport before it is gone */
+	struct xnvmf_req *disconnect_req; /* waits for the queue's other commands */
+	struct xnvmf_req *connect_req;    /* while it moves */
+	uint32_t move_to;                 /* reactor number */
 
 	/* The last error of an I/O queue, on its way to the controller's error log. */
 	struct nvme_error_entry error;
@@ -287,7 +291,8 @@ struct xnvmf_req {
 struct xnvmf_group {
 	struct xr_reactor *reactor;
 	struct xu_list buffer_waiters; /* requests that found the pool empty, in order */
-	uint64_t qpair_share;          /* bytes of the pool that one queue may hold */
+	uint64_t buf_limit;            /* bytes of the pool that commands may hold */
+	uint64_t qpair_share;          /* bytes of it that one queue may hold */
 	uint32_t nr_qpairs;            /* the control reactor's count */
 	_Atomic uint64_t nr_commands;
 };
@@ -304,7 +309,8 @@ struct xnvmf_target {
 	struct xu_list qpairs; /* without Connect, and admin queues; the control reactor's */
 	struct xnvmf_subsystem *discovery;
 	uint16_t next_port_id;
-	uint32_t nr_qpairs; /* connections, all of them */
+	uint32_t nr_listening; /* sockets that accept, or are being closed */
+	uint32_t nr_qpairs;    /* connections, all of them */
 	uint64_t next_qpair_id;
 	uint64_t next_ns_id;
 	uint64_t nr_connections, nr_refused;
@@ -355,6 +361,8 @@ void xnvmf__req_execute(struct xnvmf_req *req);
 void xnvmf__req_complete(struct xnvmf_req *req, uint16_t status);
 /* The transport has done with it: gives its buffer back. The transport then reuses it. */
 void xnvmf__req_free(struct xnvmf_req *req);
+/* The transport has put a request back: a Disconnect may have waited for that. */
+void xnvmf__qpair_request_done(struct xnvmf_qpair *qpair);
 /* Gives a pool buffer back early. */
 void xnvmf__req_release_buffer(struct xnvmf_req *req);
 /* The connection ends: a request that waits for a buffer is taken out of the line. */

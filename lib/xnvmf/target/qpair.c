@@ -78,6 +78,16 @@ void xnvmf__qpair_move(struct xnvmf_qpair *qpair, struct xr_reactor *home)
 
 /* ---- ending ---- */
 
+void xnvmf__qpair_request_done(struct xnvmf_qpair *qpair)
+{
+	struct xnvmf_req *req = qpair->disconnect_req;
+
+	if (req != NULL && qpair->nr_requests == 1) {
+		qpair->disconnect_req = NULL;
+		xnvmf__req_complete(req, NVME_SC_SUCCESS);
+	}
+}
+
 void xnvmf__qpair_ending(struct xnvmf_qpair *qpair)
 {
 	struct xnvmf_req *req = qpair->connect_req;
@@ -92,6 +102,11 @@ void xnvmf__qpair_ending(struct xnvmf_qpair *qpair)
 		qpair->home = qpair->reactor;
 		qpair->target->groups[xr_reactor_index(qpair->home)].nr_qpairs++;
 		xnvmf__req_complete(req, NVME_SC_ABORTED);
+	}
+	if (qpair->disconnect_req != NULL) {
+		req = qpair->disconnect_req;
+		qpair->disconnect_req = NULL;
+		qpair->transport->drop(req);
 	}
 	if (qpair->ctrl != NULL && qpair->qid == 0) {
 		xnvmf__ctrl_drop_aers(qpair->ctrl);
@@ -108,13 +123,13 @@ static void free_if_done(struct xnvmf_qpair *qpair)
 	}
 	xr_timer_stop(xnvmf__control(target), &qpair->connect_timer);
 	xu_list_del(&qpair->control_link);
-	target->nr_qpairs--;
 	target->groups[xr_reactor_index(qpair->home)].nr_qpairs -= qpair->qid != 0;
 	if (qpair->ctrl != NULL) {
 		xnvmf__ctrl_qpair_gone(qpair->ctrl, qpair);
 	}
 	qpair->transport->free(qpair);
 	xnvmf__port_put(port);
+	target->nr_qpairs--; /* the target may go when this is the last */
 	xnvmf__target_check(target);
 }
 

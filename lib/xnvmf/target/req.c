@@ -127,9 +127,16 @@ static void have_buffer(struct xnvmf_req *req)
 	}
 }
 
+/* Leaves a part of the pool to the devices: commands that hold all of it would wait for ever for
+ * the bounce buffers that their own I/O needs. */
 static bool take_buffer(struct xnvmf_req *req)
 {
-	req->buf = xu_bufpool_get(xr_reactor_buffers(req->qpair->reactor), req->data_len);
+	struct xu_bufpool *pool = xr_reactor_buffers(req->qpair->reactor);
+
+	if (pool->used_bytes + req->data_len > xnvmf__group_of(req->qpair)->buf_limit) {
+		return false;
+	}
+	req->buf = xu_bufpool_get(pool, req->data_len);
 	req->is_pool_buf = req->buf != NULL;
 	if (req->is_pool_buf) {
 		req->qpair->buf_bytes += req->data_len;
@@ -286,6 +293,9 @@ void xnvmf__req_free(struct xnvmf_req *req)
 {
 	assert(!req->is_waiting && req->group_ns == NULL);
 	xnvmf__req_release_buffer(req);
+	if (req->qpair->state != XNVMF_QPAIR_ENDING) {
+		serve_group(xnvmf__group_of(req->qpair)); /* its I/O may have put some back */
+	}
 }
 
 void xnvmf__req_cancel_wait(struct xnvmf_req *req)

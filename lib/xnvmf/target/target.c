@@ -7,7 +7,8 @@
 
 #include "lib/xnvmf/target/private.h"
 
-#define QPAIR_SHARE_DIVISOR 8u /* no queue holds more of a reactor's buffers than 1/8 */
+#define RESERVE_DIVISOR     16u /* 1/16 of a reactor's buffers is left to the devices */
+#define QPAIR_SHARE_DIVISOR 8u  /* no queue holds more of them than 1/8 */
 
 void xnvmf_target_opts_default(struct xnvmf_target_opts *opts)
 {
@@ -73,11 +74,18 @@ int xnvmf_target_new(struct xbdev_ctx *ctx, const struct xnvmf_target_opts *opts
 		.allow_any_host = true,
 	};
 	const struct xu_clock *clock = xbdev_ctx_platform(ctx)->clock;
+	uint64_t pool_bytes = xr_reactor_buffers(xbdev_ctx_control(ctx))->limit_bytes;
 	struct xnvmf_target *target;
 	int rc = check_opts(opts, err);
 
 	if (rc != 0) {
 		return rc;
+	}
+	if (pool_bytes < 2ull * opts->max_io_size) {
+		return xu_error_set(err, -EINVAL,
+			"max_io_size %u is more than half of the %llu bytes of I/O buffers that a "
+			"reactor has; lower it, or give the reactors more",
+			opts->max_io_size, (unsigned long long)pool_bytes);
 	}
 	target = calloc(1, sizeof(*target));
 	if (target == NULL) {
@@ -97,9 +105,8 @@ int xnvmf_target_new(struct xbdev_ctx *ctx, const struct xnvmf_target_opts *opts
 	for (uint32_t i = 0; i < xbdev_ctx_nr_reactors(ctx); i++) {
 		target->groups[i].reactor = xbdev_ctx_reactor(ctx, i);
 		xu_list_init(&target->groups[i].buffer_waiters);
-		target->groups[i].qpair_share =
-			xr_reactor_buffers(target->groups[i].reactor)->limit_bytes /
-			QPAIR_SHARE_DIVISOR;
+		target->groups[i].buf_limit = pool_bytes - pool_bytes / RESERVE_DIVISOR;
+		target->groups[i].qpair_share = pool_bytes / QPAIR_SHARE_DIVISOR;
 	}
 	rc = xnvmf__subsystem_new(target, &discovery, true, &target->discovery, err);
 	if (rc != 0) {
@@ -119,7 +126,7 @@ void xnvmf__target_check(struct xnvmf_target *target)
 {
 	void (*cb)(void *arg) = target->stopped_cb;
 
-	if (!target->is_stopping || target->nr_qpairs != 0 ||
+	if (!target->is_stopping || target->nr_qpairs != 0 || target->nr_listening != 0 ||
 		!xu_list_is_empty(&target->subsystems) || target->discovery != NULL) {
 		return;
 	}

@@ -88,6 +88,7 @@ void tcp_req_put(struct tcp_req *treq)
 	if (conn->slabs[1].reqs == NULL || (treq->ttag & SLAB_TTAG)) {
 		xu_list_add_head(&conn->free_reqs, &treq->link);
 	}
+	xnvmf__qpair_request_done(&conn->qpair);
 }
 
 struct tcp_req *tcp_req_find(struct tcp_conn *conn, uint16_t ttag)
@@ -342,10 +343,13 @@ struct tcp_listener {
 
 static void listener_free(struct tcp_listener *listener)
 {
-	const struct xr_platform *platform = xbdev_ctx_platform(listener->target->ctx);
+	struct xnvmf_target *target = listener->target;
+	const struct xr_platform *platform = xbdev_ctx_platform(target->ctx);
 
 	platform->close(platform, listener->fd);
 	free(listener);
+	target->nr_listening--;
+	xnvmf__target_check(target);
 }
 
 static void on_accepted(struct xr_op *op, int32_t result)
@@ -410,6 +414,7 @@ static int tcp_listen(struct xnvmf_port *port, struct xu_error *err)
 	listener->accept_op.opcode = XR_OP_ACCEPT;
 	listener->accept_op.fd = listener->fd;
 	port->listener = listener;
+	port->target->nr_listening++;
 	xr_op_submit(xnvmf__control(port->target), &listener->accept_op);
 	return 0;
 }

@@ -452,6 +452,7 @@ static void on_received(struct xr_op *op, int32_t result)
 
 	if (result <= 0) {
 		if (conn->state < TCP_CONN_CLOSED) {
+			conn->qpair.is_lost = result < 0;
 			tcp_conn_close(
 				conn, result == 0 ? "closed by the host" : "connection lost");
 		}

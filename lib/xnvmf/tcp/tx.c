@@ -22,6 +22,7 @@ static void on_sent(struct xr_op *op, int32_t result)
 	xu_list_init(&done);
 	xu_list_splice_tail(&done, &conn->sending);
 	if (result < 0 || (uint64_t)result != conn->send_bytes) {
+		conn->qpair.is_lost |= conn->state < TCP_CONN_CLOSED;
 		tcp_conn_close(conn, "sending failed");
 	}
 	while ((node = xu_list_pop(&done)) != NULL) {

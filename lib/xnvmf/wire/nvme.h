@@ -157,6 +157,7 @@ _Static_assert(sizeof(struct nvme_connect_cmd) == 64, "Connect");
 _Static_assert(offsetof(struct nvme_connect_cmd, recfmt) == 40, "Connect.RECFMT");
 
 #define NVME_CATTR_DISABLE_SQFLOW 0x04u
+#define NVME_CATTR_QUEUE_DELETION 0x08u
 
 struct nvme_connect_data {
 	uint8_t hostid[16];
