@@ -19,6 +19,7 @@
 #define CC_ENABLE        0x00460001u
 #define QUEUE_SIZE       6u
 #define FILL             0x3c
+#define PSDT_SGL         0x40u /* in nvme_cmd.flags */
 
 struct run {
 	struct world world;
@@ -53,6 +54,7 @@ static void send_connect(struct run *run, struct initiator *host, uint8_t what, 
 	struct nvme_connect_data data;
 	struct nvme_connect_cmd cmd = {
 		.opc = NVME_FABRICS,
+		.flags = PSDT_SGL,
 		.cid = 0xfe,
 		.fctype = NVME_FCTYPE_CONNECT,
 		.recfmt = (what & CONNECT_OTHER_RECFMT) != 0,
@@ -74,6 +76,7 @@ static void send_enable(struct initiator *host)
 {
 	const struct nvme_cmd cmd = {
 		.opc = NVME_FABRICS,
+		.flags = PSDT_SGL,
 		.cid = 0xfd,
 		.nsid = NVME_FCTYPE_PROPERTY_SET,
 		.cdw11 = NVME_PROP_CC,

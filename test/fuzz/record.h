@@ -62,7 +62,7 @@ enum record_kind {
 #define COMMAND_IN_CAPSULE 0x01u
 #define COMMAND_OWN_LEN    0x02u /* `len`, not what the command needs */
 #define COMMAND_OWN_SGL    0x04u /* delta is the descriptor's type */
-#define COMMAND_FLAGS(how) (((how) >> 4 & 0x3u) | ((how)&0xc0u)) /* FUSE, PSDT */
+#define COMMAND_FLAGS(how) (((how) >> 4 & 0x3u) | (((how)&0xc0u) ^ 0x40u)) /* FUSE, PSDT */
 
 enum manage_action {
 	MANAGE_NS_ADD,

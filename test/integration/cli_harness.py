@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import pathlib
+import pty
 import shutil
 import signal
 import socket
@@ -73,6 +74,20 @@ def xsan(*words, socket_path=None, cwd=None, stdin='', timeout=60, env=None):
     done = subprocess.run(command, cwd=cwd, input=stdin, capture_output=True, text=True,
                           timeout=timeout, env=env or environment(), check=False)
     return Result(' '.join(command), done)
+
+
+def xsan_on_terminal(*words, socket_path, cwd=None, **env):
+    """Runs xsan with its output on a terminal; the exit code and the text."""
+    master, slave = pty.openpty()
+    with subprocess.Popen([XSAN, '-s', socket_path, *words], cwd=cwd, stdout=slave, stderr=slave,
+                          env=environment(**{'TERM': 'xterm', **env})) as process:
+        os.close(slave)
+        text = b''
+        with contextlib.suppress(OSError):  # EIO: the other end is closed
+            while piece := os.read(master, 4096):
+                text += piece
+        os.close(master)
+        return process.wait(60), text.decode().replace('\r\n', '\n')
 
 
 def expect(result, code, err=None):

@@ -82,8 +82,8 @@ def test_device_resize():
 def test_device_inject_and_clear():
     with h.node() as node:
         node.ok('device', 'create', 'error', 'name=bad', 'base=mem0')
-        check_equal(node.ok('device', 'inject', 'bad', 'read', 'failure', '--count', '3', '--skip=1',
-                            '--offset', '4KiB', '--length', '8KiB', '--chance', '500000',
+        check_equal(node.ok('device', 'inject', 'bad', 'read', 'failure', '--count', '3',
+                            '--skip=1', '--offset', '4KiB', '--length', '8KiB', '--chance', '500000',
                             '--queue-depth', '0'),
                     'device bad injects failure into read\n', 'inject')
         node.ok('device', 'inject', 'bad', 'all', 'corrupt_data', '--corrupt-offset', '5',
@@ -187,7 +187,8 @@ def test_config():
 
 def test_config_check_says_where():
     with h.directory() as path:
-        (path / 'bad.json').write_text('{\n  "devices": [\n    {"driver": "fil", "name": "d"}\n  ]\n}')
+        (path / 'bad.json').write_text('{\n  "devices": [\n'
+                                       '    {"driver": "fil", "name": "d"}\n  ]\n}')
         h.expect(h.xsan('config', 'check', 'bad.json', cwd=path), h.REFUSED, 'bad.json:3:16: ')
         (path / 'torn.json').write_text('{\n  "devices": [')
         h.expect(h.xsan('config', 'check', 'torn.json', cwd=path), h.REFUSED, 'torn.json:2:')

@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import cli_harness as h
 from cli_harness import check, check_equal
@@ -61,7 +62,8 @@ WRONG = (
     (('namespace', 'add', 'a', 'b', '--nsid', '+1'), "--nsid '+1'"),
     (('subsystem', 'create', 'a', '--max-namespaces', '-1'), "--max-namespaces '-1'"),
     (('subsystem', 'allow-any', 'a', 'yes'), "STATE 'yes' is not on or off"),
-    (('listener', 'add', 'a', '::1', '65536'), "PORT '65536' is not a whole number from 1 to 65535"),
+    (('listener', 'add', 'a', '::1', '65536'),
+     "PORT '65536' is not a whole number from 1 to 65535"),
     (('listener', 'add', 'a', '::1', '--transport', 'rdma'), "--transport 'rdma' is not tcp"),
     (('log', 'level', 'warning'), "LEVEL 'warning' is not fatal, error, warn"),
     (('iostat', '-i', '0'), "--interval '0' is not a number of seconds"),
@@ -89,7 +91,8 @@ def test_options_stand_anywhere():
     with h.node() as node:
         expected = node.ok('device', 'show', 'mem0', '--json')
         for words in (('-j', 'device', 'show', 'mem0'), ('device', '--json', 'show', 'mem0'),
-                      ('device', 'show', '-jt5', 'mem0'), ('device', 'show', '-t', '5', '-j', 'mem0'),
+                      ('device', 'show', '-jt5', 'mem0'), 
+                      ('device', 'show', '-t', '5', '-j', 'mem0'),
                       ('device', 'show', '--timeout=5', '--json', '--', 'mem0')):
             check_equal(node.ok(*words), expected, str(words))
 
@@ -292,6 +295,21 @@ def test_hang():
         check(time.monotonic() - begin < 10, 'sending took too long')
 
 
+def test_a_long_wait_is_shown():
+    """On a terminal, from two seconds on, and wiped before anything else is written."""
+    def slow(connection, over):
+        request = h.read_request(connection)
+        over.wait(2.5)
+        connection.sendall(good(request, ['a']))
+
+    with h.server(slow) as path, ThreadPoolExecutor() as pool:
+        elsewhere = pool.submit(h.xsan, 'methods', socket_path=path)
+        check_equal(h.xsan_on_terminal('methods', socket_path=path),
+                    (h.OK, '\rxsan: waiting for the node (rpc_get_methods), 2 s\r\x1b[Ka\n'),
+                    'on a terminal')
+        check_equal(h.expect(elsewhere.result(), h.OK).out, 'a\n', 'elsewhere')
+
+
 def test_full_backlog():
     """A node that does not accept makes even connecting wait."""
     with h.directory() as path, socket.socket(socket.AF_UNIX) as listener:
@@ -312,7 +330,8 @@ def test_output_that_cannot_be_written():
                 done = h.subprocess.run([h.XSAN, '-s', 'xsand.sock', *words], cwd=node.directory,
                                         stdout=full, stderr=h.subprocess.PIPE, text=True,
                                         timeout=30, check=False)
-            check(done.returncode == h.REFUSED and 'cannot write the output: No space' in done.stderr,
+            check(done.returncode == h.REFUSED and
+                  'cannot write the output: No space' in done.stderr,
                   f'{words}: {done}')
 
 

@@ -141,10 +141,10 @@ def test_json():
         devices = {device['name']: device for device in node.json('device', 'list')}
         check_equal((sorted(devices), devices['disk0']['size'], devices['mem0']['uuid']),
                     (['disk0', 'mem0'], 1536 << 20, MEM0_UUID), 'device list')
-        check_equal([(ns['nqn'], ns['nsid'], ns['bdev_name']) for ns in node.json('namespace', 'list')],
-                    [(NQN, 1, 'disk0')], 'namespace list')
-        check_equal([(one['nqn'], one['address']['trsvcid']) for one in node.json('listener', 'list')],
-                    [(NQN, str(node.port))], 'listener list')
+        check_equal([(ns['nqn'], ns['nsid'], ns['bdev_name'])
+                     for ns in node.json('namespace', 'list')], [(NQN, 1, 'disk0')], 'namespace list')
+        check_equal([(one['nqn'], one['address']['trsvcid'])
+                     for one in node.json('listener', 'list')], [(NQN, str(node.port))], 'listener list')
         check_equal(node.json('methods'), node.ok('methods').split(), 'methods')
         check('xsan_status' in node.json('methods'), 'xsan_status is no method')
         check_equal(node.json('version')['xsan'], version(), 'version')
@@ -162,7 +162,8 @@ def test_empty_node():
                 (['device', 'list'], "there are no devices; 'xsan device create' makes one\n"),
                 (['subsystem', 'list'],
                  "there are no subsystems; 'xsan subsystem create' makes one\n"),
-                (['namespace', 'list'], "there are no namespaces; 'xsan namespace add' makes one\n"),
+                (['namespace', 'list'],
+                 "there are no namespaces; 'xsan namespace add' makes one\n"),
                 (['listener', 'list'], "there are no listeners; 'xsan listener add' makes one\n"),
                 (['iostat', '-n', '1', '-i', '0.1'], 'there are no devices\n')):
             check_table(node, words, expected)
@@ -182,6 +183,20 @@ def test_problems_are_shown():
         check(re.search(r'^state +degraded$', text, re.M), text)
         check('\nNot as it should be:\n  add device lost: ' in text, text)
         check('\nChanged only by a restart:\n  reactors.count\n' in text, text)
+
+
+def test_colours_only_where_they_are_wanted():
+    with h.node() as node:
+        plain = node.ok('device', 'list')
+        title, _, rows = plain.partition('\n')
+
+        def on_terminal(**env):
+            return h.xsan_on_terminal('device', 'list', socket_path='xsand.sock',
+                                      cwd=node.directory, **env)
+
+        check_equal(on_terminal(), (h.OK, f'\x1b[1m{title}\n\x1b[0m{rows}'), 'on a terminal')
+        check_equal(on_terminal(NO_COLOR='1'), (h.OK, plain), 'with NO_COLOR')
+        check_equal(on_terminal(TERM='dumb'), (h.OK, plain), 'on a dumb terminal')
 
 
 if __name__ == '__main__':

@@ -72,7 +72,7 @@ static void identify_ctrl(struct xnvmf_req *req)
 	fill_common(id, ctrl);
 	if (subsystem->is_discovery) {
 		id->cntrltype = 2;
-		id->dctype = 1;
+		/* DCTYPE stays 0, "not reported": hosts register (DIM) with what says more. */
 		id->oaes = NVME_OAES_DISCOVERY;
 		id->ioccsz = 4;
 		return;

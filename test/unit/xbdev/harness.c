@@ -10,7 +10,7 @@
 
 #include "lib/util/random.h"
 
-#define WAIT_NS (20 * XU_NS_PER_S)
+#define WAIT_NS (60 * XU_NS_PER_S)
 #define REST_NS (50 * XU_NS_PER_US)
 
 /* ---- context ---- */

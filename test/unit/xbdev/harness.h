@@ -60,7 +60,7 @@ void harness_run_on(struct harness *h, uint32_t reactor_index, void (*fn)(void *
 
 void harness__wait_begin(struct harness *h);
 void harness__wait_step(struct harness *h, const char *what, const char *file, int line);
-/* Polls until `expr` is true; fails after 20 s. */
+/* Polls until `expr` is true; fails after a minute. */
 #define harness_wait(h, expr)                                                                      \
 	do {                                                                                       \
 		harness__wait_begin(h);                                                            \

@@ -556,6 +556,15 @@ static void test_file_zeroes_keep_their_space_unless_told(void **state)
 	stop(&f);
 }
 
+static char tmpfs_path[64];
+
+static int teardown_tmpfs(void **state)
+{
+	(void)state;
+	unlink(tmpfs_path);
+	return 0;
+}
+
 /* tmpfs punches holes but has no FALLOC_FL_ZERO_RANGE: holes are not what was asked for. */
 static void test_file_zeroes_keep_their_space_on_tmpfs(void **state)
 {
@@ -569,13 +578,12 @@ static void test_file_zeroes_keep_their_space_on_tmpfs(void **state)
 		skip();
 	}
 	prepare(&f, NULL);
-	snprintf(f.path, sizeof(f.path), "/dev/shm/xbdev-test-%d", (int)getpid());
+	snprintf(tmpfs_path, sizeof(tmpfs_path), "/dev/shm/xbdev-test-%d", (int)getpid());
+	snprintf(f.path, sizeof(f.path), "%s", tmpfs_path);
 	create(&f, ", 'size': '2MiB'");
 	open_device(&f, true);
 	zero_and_look(&f);
-	close_device(&f);
-	unlink(f.path);
-	finish(&f);
+	stop(&f);
 }
 
 static bool can_nothing(const struct xr_platform *platform, int fd, int mode)
@@ -860,16 +868,14 @@ static void test_file_asks_the_kernel_for_durability(void **state)
 /* ---- a block device ---- */
 
 static char loop_path[64];
+static int loop_fd = -1;
 
+/* The kernel has been told to give the device up at its last close, so that it does not stay behind
+ * when the test dies. */
 static void free_loop(void)
 {
-	char command[128];
-
-	snprintf(command, sizeof(command), "losetup -d %s", loop_path);
-	if (loop_path[0] != '\0' && system(command) != 0) {
-		fprintf(stderr, "%s failed\n", command);
-	}
-	loop_path[0] = '\0';
+	close(loop_fd);
+	loop_fd = -1;
 }
 
 /* A loop device of 8 MiB; false, having said why, when there can be none. */
@@ -896,16 +902,19 @@ static bool make_loop(uint32_t sector_size)
 	loop_path[strcspn(loop_path, "\n")] = '\0';
 	if (pclose(output) != 0) {
 		print_message("skipped: %s: %s\n", command, loop_path);
-		loop_path[0] = '\0';
 		return false;
 	}
+	loop_fd = open(loop_path, O_RDONLY | O_CLOEXEC);
+	snprintf(command, sizeof(command), "losetup -d %s", loop_path);
+	assert_true(loop_fd >= 0);
+	assert_int_equal(system(command), 0);
 	return true;
 }
 
 static int teardown_loop(void **state)
 {
 	(void)state;
-	if (loop_path[0] != '\0') {
+	if (loop_fd >= 0) {
 		free_loop();
 	}
 	return 0;
@@ -1029,7 +1038,8 @@ int main(void)
 		cmocka_unit_test(test_file_read_only_is_never_written),
 		cmocka_unit_test(test_file_discard_frees_space_and_reads_zeroes),
 		cmocka_unit_test(test_file_zeroes_keep_their_space_unless_told),
-		cmocka_unit_test(test_file_zeroes_keep_their_space_on_tmpfs),
+		cmocka_unit_test_teardown(
+			test_file_zeroes_keep_their_space_on_tmpfs, teardown_tmpfs),
 		cmocka_unit_test(test_file_without_holes_writes_zeroes),
 		cmocka_unit_test(test_file_is_resized),
 		cmocka_unit_test(test_file_is_resized_once_at_a_time),

@@ -171,8 +171,8 @@ static void test_param_refuses_with_a_sentence(void **state)
 	assert_refused(params, "{'choice': 1}", "choice",
 		"choice: 1 is not accepted; it takes one of: \"none\", \"Read-Ahead\", \"write\"");
 	assert_refused(params, "{'uuid': 'x'}", "uuid", uuid_message);
-	assert_refused(params, "{'any_small': 1, 'smal': 5}", "smal",
-		"'smal' is not known here; accepted: text, flag, small, any_small, big, any_big, "
+	assert_refused(params, "{'any_small': 1, 'tiny': 5}", "tiny",
+		"'tiny' is not known here; accepted: text, flag, small, any_small, big, any_big, "
 		"size, any_size, choice, uuid, json");
 }
 
@@ -204,8 +204,8 @@ static void test_param_asks_for_what_is_missing(void **state)
 	(void)state;
 	assert_refused(strict_params, "{}", "", "'name' is missing: name of the thing");
 	assert_refused(strict_params, "{'_name': 'x'}", "", "'name' is missing: name of the thing");
-	assert_refused(
-		strict_params, "{'nam': 'x'}", "nam", "'nam' is not known here; accepted: name");
+	assert_refused(strict_params, "{'label': 'x'}", "label",
+		"'label' is not known here; accepted: name");
 }
 
 static void test_param_wants_an_object(void **state)
