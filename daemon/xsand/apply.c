@@ -36,7 +36,14 @@ struct job {
 	struct step step; /* its texts are the job's own, its value has a reference */
 	json_t *sentence;
 	struct xr_timer timer;
+	struct xr_timer retry_timer;
+	uint32_t nr_retries;
 };
+
+/* A node that was killed leaves its ports and its locks to the kernel for a moment, as long as I/O
+ * is under way; so the node that starts after it tries for a while. */
+#define RETRY_NS    (100 * XU_NS_PER_MS)
+#define MAX_RETRIES 50u
 
 static void apply_run(struct apply *apply);
 
@@ -52,6 +59,21 @@ static void job_free(struct job *job)
 }
 
 static void note_made(struct job *job);
+static void begin(struct job *job);
+
+static void on_retry(struct xr_timer *timer)
+{
+	begin(xu_container_of(timer, struct job, retry_timer));
+}
+
+static bool must_retry(const struct job *job, const struct xu_error *err)
+{
+	bool is_held = (job->step.kind == STEP_LISTENER_ADD && err->code == -EADDRINUSE) ||
+		       (job->step.kind == STEP_DEVICE_ADD && err->code == -EBUSY);
+
+	return is_held && job->apply != NULL && !job->node->is_ready && !job->node->is_stopping &&
+	       job->nr_retries < MAX_RETRIES;
+}
 
 static void note_failed(struct apply *apply, const struct job *job, const struct xu_error *err)
 {
@@ -71,6 +93,12 @@ static void job_done(struct job *job, const struct xu_error *err)
 	struct apply *apply = job->apply;
 	bool is_good = err == NULL || err->code == 0;
 
+	if (!is_good && must_retry(job, err)) {
+		job->nr_retries++;
+		job->retry_timer.fn = on_retry;
+		xr_timer_start(xbdev_ctx_control(job->node->ctx), &job->retry_timer, RETRY_NS);
+		return;
+	}
 	xr_timer_stop(xbdev_ctx_control(job->node->ctx), &job->timer);
 	if (is_good) {
 		note_made(job);
@@ -481,6 +509,11 @@ static void note_made(struct job *job)
 	kinds[job->step.kind].made(job);
 }
 
+static void begin(struct job *job)
+{
+	kinds[job->step.kind].begin(job);
+}
+
 static struct job *job_new(struct apply *apply, const struct step *step)
 {
 	struct job *job = calloc(1, sizeof(*job));
@@ -527,7 +560,7 @@ static void apply_run(struct apply *apply)
 		apply->is_step_over = false;
 		xr_timer_start(xbdev_ctx_control(apply->node->ctx), &job->timer,
 			STEP_TIMEOUT_S * XU_NS_PER_S);
-		kinds[job->step.kind].begin(job);
+		begin(job);
 		if (!apply->is_step_over) {
 			apply->is_running = false;
 			return;

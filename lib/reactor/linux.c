@@ -185,6 +185,8 @@ static int linux_file_info(
 	info.io_align = 1;
 	if (info.is_direct) {
 		direct_alignment(fd, &info);
+	} else {
+		info.has_write_cache = true; /* the page cache, whatever the drive has */
 	}
 	*ret_info = info;
 	return 0;
@@ -201,7 +203,9 @@ static int open_file(const char *path, const struct xr_file_opts *opts)
 		flags |= O_CREAT;
 	}
 	if (opts->exclusive && stat(path, &st) == 0 && S_ISBLK(st.st_mode)) {
-		flags |= O_EXCL; /* refuses a device that is mounted or claimed */
+		/* Refuses a device that is mounted or claimed; with O_CREAT it would mean another
+		 * thing. */
+		flags = (flags & ~O_CREAT) | O_EXCL;
 	}
 	fd = open(path, flags | (opts->direct ? O_DIRECT : 0), 0600);
 	if (fd < 0 && errno == EINVAL && opts->direct) {

@@ -55,6 +55,9 @@ int xu_size_parse(const char *text, uint64_t *ret_bytes)
 		is_over |= __builtin_mul_overflow(value, (uint64_t)10, &value);
 		is_over |= __builtin_add_overflow(value, (uint64_t)(*text - '0'), &value);
 	}
+	if (text[0] == ' ' && text[1] != '\0') {
+		text++;
+	}
 	shift = parse_suffix(text);
 	if (shift < 0) {
 		return shift;

@@ -7,9 +7,9 @@
 #include <stdint.h>
 
 /*
- * Parses a byte count: digits with an optional suffix K, M, G, T, P, each also as KiB or KB … (all
- * are powers of 1024, either case) or B. -EINVAL for anything else, -ERANGE past 2^64-1;
- * *ret_bytes is untouched then.
+ * Parses a byte count: digits with an optional suffix K, M, G, T or P, each also as KiB or KB …
+ * (all are powers of 1024, either case), or B, with one space before it or none. -EINVAL for
+ * anything else, -ERANGE past 2^64-1; *ret_bytes is untouched then.
  */
 int xu_size_parse(const char *text, uint64_t *ret_bytes);
 

@@ -83,8 +83,8 @@ def test_device_inject_and_clear():
     with h.node() as node:
         node.ok('device', 'create', 'error', 'name=bad', 'base=mem0')
         check_equal(node.ok('device', 'inject', 'bad', 'read', 'failure', '--count', '3',
-                            '--skip=1', '--offset', '4KiB', '--length', '8KiB', '--chance', '500000',
-                            '--queue-depth', '0'),
+                            '--skip=1', '--offset', '4KiB', '--length', '8KiB', '--chance',
+                            '500000', '--queue-depth', '0'),
                     'device bad injects failure into read\n', 'inject')
         node.ok('device', 'inject', 'bad', 'all', 'corrupt_data', '--corrupt-offset', '5',
                 '--corrupt-value', '16')

@@ -142,9 +142,11 @@ def test_json():
         check_equal((sorted(devices), devices['disk0']['size'], devices['mem0']['uuid']),
                     (['disk0', 'mem0'], 1536 << 20, MEM0_UUID), 'device list')
         check_equal([(ns['nqn'], ns['nsid'], ns['bdev_name'])
-                     for ns in node.json('namespace', 'list')], [(NQN, 1, 'disk0')], 'namespace list')
+                     for ns in node.json('namespace', 'list')],
+                    [(NQN, 1, 'disk0')], 'namespace list')
         check_equal([(one['nqn'], one['address']['trsvcid'])
-                     for one in node.json('listener', 'list')], [(NQN, str(node.port))], 'listener list')
+                     for one in node.json('listener', 'list')],
+                    [(NQN, str(node.port))], 'listener list')
         check_equal(node.json('methods'), node.ok('methods').split(), 'methods')
         check('xsan_status' in node.json('methods'), 'xsan_status is no method')
         check_equal(node.json('version')['xsan'], version(), 'version')

@@ -165,7 +165,7 @@ class Killed(NodeTest):
 
     ROUNDS = 60 if os.environ.get('XSAN_LONG') else 12
 
-    def change(self, client, acknowledged, tried):
+    def change(self, client, acknowledged, tried, refused):
         """Makes and deletes devices until the node is gone."""
         number = 0
         try:
@@ -182,6 +182,8 @@ class Killed(NodeTest):
                     acknowledged[name] = client.call('bdev_get_bdevs',
                                                      {'name': name})[0]['uuid']
                 tried.clear()
+        except RpcError as error:
+            refused.append(error)
         except (OSError, EOFError):
             return
 
@@ -189,7 +191,7 @@ class Killed(NodeTest):
         seed = int.from_bytes(os.urandom(4), 'little')
         print(f'seed {seed}')
         random.seed(seed)
-        acknowledged, tried = {}, []
+        acknowledged, tried, refused = {}, [], []
         for _ in range(self.ROUNDS):
             self.start()
             shown = {n: d['uuid'] for n, d in self.devices().items() if n.startswith('m')}
@@ -204,11 +206,12 @@ class Killed(NodeTest):
             self.assertEqual(shown, acknowledged)
             with Client(self.socket_path) as client:
                 thread = threading.Thread(target=self.change,
-                                          args=(client, acknowledged, tried))
+                                          args=(client, acknowledged, tried, refused))
                 thread.start()
                 time.sleep(random.random() * 0.3)
                 self.kill()
                 thread.join()
+            self.assertEqual(refused, [])
             json.loads(self.state_path.read_text())  # never a part of it
 
 

@@ -50,7 +50,6 @@ struct xbdev_io {
 
 	/* The core's from here on. */
 	uint8_t origin;
-	uint8_t is_complete_later;
 	uint64_t offset; /* set by the caller */
 	uint64_t len;    /* set by the caller; 0 for FLUSH */
 	uint64_t submit_ticks;

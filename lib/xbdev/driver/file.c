@@ -10,6 +10,9 @@
  * a power failure each block holds its last flushed or FUA content, or some later one that was
  * written but not flushed; a block in flight may be torn at the drive's sector size.
  *
+ * The kernel tells of writes that it has lost once, to one fdatasync, and forgets them: the next one
+ * succeeds. So after a FLUSH that failed every later one fails too, until the device is made again.
+ *
  * DISCARD punches holes; WRITE ZEROES converts to unwritten extents; what the file system cannot do
  * (found out once, when the device is made) is done by the core with zero writes. A block device
  * that cannot deallocate with zeroes is told to discard and then zeroed, because a discarded block
@@ -50,6 +53,7 @@ struct file_device {
 	bool wants_direct;
 	bool can_punch;
 	bool can_zero;
+	_Atomic bool has_lost_writes; /* a flush has failed */
 	struct xr_file_info info;
 
 	/* While it is made or resized. */
@@ -101,6 +105,23 @@ static void on_called(struct xr_op *op, int32_t result)
 		result < 0 ? result : 0);
 }
 
+static void on_flushed(struct xr_op *op, int32_t result)
+{
+	struct xbdev_io *io = xbdev_io_of_driver(xu_container_of(op, struct file_io, op));
+	struct file_device *file = file_of(io->ch->dev);
+
+	if (result >= 0) {
+		result = atomic_load(&file->has_lost_writes) ? -EIO : 0;
+	} else if (result != -EINTR && result != -EAGAIN &&
+		   !atomic_exchange(&file->has_lost_writes, true)) {
+		xu_err(xbdev_ctx_log(file->ctx),
+			"device %s: %s could not be flushed: %s; what was written before may be "
+			"lost, so its flushes fail from now on",
+			file->dev.name, file->path, strerror(-result));
+	}
+	xbdev_io_complete(io, result);
+}
+
 static void discard_and_zero(struct xr_work *work)
 {
 	struct file_io *fio = xu_container_of(work, struct file_io, work);
@@ -143,6 +164,7 @@ static void file_submit(struct xbdev_channel *ch, struct xbdev_io *io)
 		op->nr_iov = io->nr_iov;
 		break;
 	case XBDEV_OP_FLUSH:
+		op->cb = on_flushed;
 		op->opcode = XR_OP_FSYNC;
 		op->flags = XR_OP_DATASYNC;
 		break;

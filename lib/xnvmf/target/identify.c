@@ -25,16 +25,6 @@ static uint8_t log2_of(uint64_t n)
 	return (uint8_t)(63 - __builtin_clzll(n));
 }
 
-static bool has_cache(const struct xnvmf_subsystem *subsystem)
-{
-	for (uint32_t i = 0; i < subsystem->max_namespaces; i++) {
-		if (subsystem->ns[i] != NULL && subsystem->ns[i]->desc->dev->has_write_cache) {
-			return true;
-		}
-	}
-	return false;
-}
-
 static void fill_common(struct nvme_id_ctrl *id, const struct xnvmf_ctrl *ctrl)
 {
 	const struct xnvmf_subsystem *subsystem = ctrl->subsystem;
@@ -83,7 +73,9 @@ static void identify_ctrl(struct xnvmf_req *req)
 	id->nn = subsystem->max_namespaces;
 	id->mnan = subsystem->max_namespaces;
 	id->oncs = ONCS_COMPARE | ONCS_DSM | ONCS_WRITE_ZEROES | ONCS_VERIFY;
-	id->vwc = (uint8_t)(0x6 | has_cache(subsystem)); /* Flush takes NSID FFFFFFFFh */
+	/* A host asks once, and a namespace with a cache may come later; where there is none Flush
+	 * costs next to nothing. It takes NSID FFFFFFFFh. */
+	id->vwc = 0x7;
 	id->ioccsz = 4 + subsystem->target->opts.in_capsule_data_size / 16;
 	id->ofcs = 1; /* Disconnect */
 }

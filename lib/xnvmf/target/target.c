@@ -37,7 +37,8 @@ static int check_opts(const struct xnvmf_target_opts *opts, struct xu_error *err
 	int rc = check_range("in_capsule_data_size", opts->in_capsule_data_size, 0, 65536, err);
 
 	if (rc == 0) {
-		rc = check_range("max_io_size", opts->max_io_size, 4096, 4u << 20, err);
+		/* 4096 would be an MDTS of 0, which means "no limit". */
+		rc = check_range("max_io_size", opts->max_io_size, 8192, 4u << 20, err);
 	}
 	if (rc == 0) {
 		rc = check_range("max_queue_depth", opts->max_queue_depth, 16, 4096, err);

@@ -29,7 +29,7 @@ struct xu_error;
 struct xnvmf_target_opts {
 	uint32_t in_capsule_data_size; /* bytes of write data in a command capsule, 0 … 64 KiB,
 					  multiple of 16; default 8192 */
-	uint32_t max_io_size;          /* bytes, a power of two, 4 KiB … 4 MiB; default 1 MiB */
+	uint32_t max_io_size;          /* bytes, a power of two, 8 KiB … 4 MiB; default 1 MiB */
 	uint32_t max_h2c_data;         /* largest R2T, bytes; 0: max_io_size */
 	uint32_t max_queue_depth;      /* entries of an I/O queue, 16 … 4096; default 128 */
 	uint32_t max_queues;           /* I/O queues of a controller, 1 … 1024; default 64 */

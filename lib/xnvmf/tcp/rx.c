@@ -188,11 +188,43 @@ static uint32_t data_bytes(const struct tcp_conn *conn, const struct nvme_tcp_hd
 	return hdr->plen - hdr->pdo - (conn->has_ddgst ? NVME_TCP_DIGEST_BYTES : 0);
 }
 
+/* The largest capsule data of a command: Fabrics commands have the admin queue's limit anywhere. */
+static uint32_t max_icd(const struct tcp_conn *conn, uint8_t opc)
+{
+	const struct tcp_slab *slab = &conn->slabs[conn->slabs[1].reqs != NULL];
+
+	return opc == NVME_FABRICS ? NVME_TCP_ADMIN_ICD : slab->icd_bytes;
+}
+
+static uint32_t max_any_icd(const struct tcp_conn *conn)
+{
+	uint32_t max = max_icd(conn, 0);
+
+	return max > NVME_TCP_ADMIN_ICD ? max : NVME_TCP_ADMIN_ICD;
+}
+
+/* Where capsule data goes. Data of a Fabrics command that does not fit can only be a second
+ * Connect's, which is refused unseen: it goes where the first one's was. */
+static void *capsule_buffer(const struct tcp_req *treq, uint32_t len)
+{
+	const struct tcp_conn *conn = treq->conn;
+
+	if (len == 0) {
+		return NULL;
+	}
+	return len <= max_icd(conn, 0) ? treq->icd_buf : conn->slabs[0].icd_memory;
+}
+
 static void handle_cmd(struct tcp_conn *conn, const struct nvme_tcp_cmd *pdu, uint32_t header_bytes)
 {
 	uint32_t len = pdu->hdr.plen == header_bytes ? 0 : data_bytes(conn, &pdu->hdr);
-	struct tcp_req *treq = tcp_req_get(conn);
+	struct tcp_req *treq;
 
+	if (len > max_icd(conn, pdu->sqe.opc)) {
+		header_error(conn, FEI_PLEN, "more data than a capsule may have");
+		return;
+	}
+	treq = tcp_req_get(conn);
 	if (treq == NULL) {
 		tcp_conn_fatal(conn, NVME_TCP_FES_SEQUENCE, 0, "more commands than the queue has");
 		return;
@@ -200,11 +232,11 @@ static void handle_cmd(struct tcp_conn *conn, const struct nvme_tcp_cmd *pdu, ui
 	treq->req.cmd = pdu->sqe;
 	treq->req.icd_len = len;
 	treq->req.has_bad_data = false;
-	treq->req.buf = len != 0 ? treq->icd_buf : NULL;
+	treq->req.buf = capsule_buffer(treq, len);
 	consume(conn, header_bytes);
 	if (len != 0) {
 		treq->state = TCP_REQ_CAPSULE;
-		payload_begin(conn, treq, treq->icd_buf, len);
+		payload_begin(conn, treq, treq->req.buf, len);
 		return;
 	}
 	treq->state = TCP_REQ_RUNNING;
@@ -261,12 +293,6 @@ static void handle_term(struct tcp_conn *conn, const struct nvme_tcp_term *pdu)
 }
 
 /* ---- headers ---- */
-
-/* The largest capsule data that this connection takes now. */
-static uint32_t max_icd(const struct tcp_conn *conn)
-{
-	return conn->slabs[1].reqs != NULL ? conn->slabs[1].icd_bytes : conn->slabs[0].icd_bytes;
-}
 
 /* Checks the common header; false when the connection has been ended. */
 static bool check_header(struct tcp_conn *conn, const struct nvme_tcp_hdr *hdr)
@@ -337,7 +363,8 @@ static bool check_header(struct tcp_conn *conn, const struct nvme_tcp_hdr *hdr)
 	}
 	digests = conn->has_ddgst ? NVME_TCP_DIGEST_BYTES : 0;
 	if (hdr->plen <= header_bytes + digests ||
-		(hdr->type == NVME_TCP_CMD && hdr->plen - header_bytes - digests > max_icd(conn))) {
+		(hdr->type == NVME_TCP_CMD &&
+			hdr->plen - header_bytes - digests > max_any_icd(conn))) {
 		header_error(conn, FEI_PLEN, "wrong PDU length");
 		return false;
 	}

@@ -26,6 +26,7 @@ static void test_size_parse_accepts(void **state)
 		{"4KIB", 4096},
 		{"3M", 3ull << 20},
 		{"256MiB", 256ull << 20},
+		{"256 MiB", 256ull << 20},
 		{"2G", 2ull << 30},
 		{"2gb", 2ull << 30},
 		{"5T", 5ull << 40},
@@ -60,9 +61,9 @@ static void assert_refused(const char *const *texts, size_t count, int code)
 
 static void test_size_parse_refuses(void **state)
 {
-	static const char *const texts[] = {"", " ", "K", "KiB", "-1", "+1", " 1", "1 ", "1 K",
-		"1.5G", "0x10", "1KK", "1Ki", "1KiBx", "1BB", "1iB", "1E", "1X", "1,000", "1e3",
-		"1\n", "99999999999999999999999X", "1\xc3\xa9"};
+	static const char *const texts[] = {"", " ", "K", "KiB", "-1", "+1", " 1", "1 ", "1  K",
+		"1 1", "1.5G", "0x10", "1KK", "1Ki", "1KiBx", "1BB", "1iB", "1E", "1X", "1,000",
+		"1e3", "1\n", "99999999999999999999999X", "1\xc3\xa9"};
 
 	assert_refused(texts, ARRAY_SIZE(texts), -EINVAL);
 }

@@ -1,0 +1,262 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Management while the node works: SPDK's way of calling, hostile clients, many clients at once, and
+changes under a connected host (the host of the conformance tests)."""
+
+import base64
+import json
+import struct
+import sys
+import threading
+import time
+
+from node_harness import NQN, PATIENCE_S, TOP, Client, NodeTest, RpcError, main
+
+sys.path.insert(0, str(TOP / 'test/conformance'))
+from host import READ, WRITE, Controller, read_fields, write_fields  # noqa: E402
+
+
+class Framing(NodeTest):
+    def test_calls_as_spdks_client_sends_them(self):
+        """Indented values, joined by newlines, several before the first answer is read."""
+        self.start()
+        client = self.client()
+        requests = [client.request('spdk_get_version'), client.request('bdev_get_bdevs'),
+                    client.request('rpc_get_methods', {'current': True})]
+        client.send('\n'.join(json.dumps(r, indent=2) for r in requests))
+        answers = [client.receive() for _ in requests]
+        self.assertEqual([a['id'] for a in answers], [r['id'] for r in requests])
+        self.assertEqual(answers[0]['result']['version'][:5], 'XSAN ')
+        self.assertEqual({d['name'] for d in answers[1]['result']}, {'disk0', 'mem0'})
+
+    def test_batches_and_notifications(self):
+        self.start()
+        client = self.client()
+        client.send(json.dumps([
+            client.request('bdev_null_create', {'name': 'n0', 'num_blocks': 1,
+                                                'block_size': 512}),
+            {'jsonrpc': '2.0', 'method': 'bdev_delete', 'params': {'name': 'n0'}},
+            client.request('bdev_get_bdevs', {'name': 'n0'}), 7]))
+        first, second, third = client.receive()
+        self.assertEqual(first['result'], 'n0')
+        self.assertEqual(second['error']['code'], -19)
+        self.assertEqual((third['id'], third['error']['code']), (None, -32600))
+
+    def test_hostile_bytes_end_their_connection_only(self):
+        self.start()
+        calm = self.client()
+        for data, code in [
+                (b'hello', -32700), (b'{"a":tru}', -32700), (b'["\xff\xfe"]', -32700),
+                (b'[' * 1000, -32700), (b'{"a":' * 100, -32700), (b'\x00', -32700),
+                (b'["' + b'x' * (2 << 20) + b'"]', -32700),
+                (b'{"jsonrpc":"2.0","method":"x","id":1e400}', -32700),
+                (b'{"a":1,"a":2}', -32700), (b'["\\ud800"]', -32700),
+                (b'["\\u0000"]', -32700)]:
+            with self.subTest(data=data[:40]):
+                client = self.client()
+                try:
+                    client.send(data)
+                except OSError:
+                    pass  # it may be cut off in the middle
+                answer = client.receive()
+                self.assertEqual((answer['id'], answer['error']['code']), (None, code))
+                with self.assertRaises((EOFError, ConnectionError)):
+                    client.receive()
+                client.close()
+        self.assertEqual(calm.call('xsan_status')['state'], 'ok')
+        self.stop()
+
+    def test_wrong_types_for_every_parameter(self):
+        self.start()
+        client = self.client()
+        values = [None, True, -1, 1.5, 10**18, '', 'x', 'x' * 5000, [], [{}], {}, {'a': 1},
+                  'ü', '../../x']
+        for method in client.call('rpc_get_methods', {'details': True}):
+            if method['name'] in ('spdk_kill_instance', 'bdev_aio_create', 'load_config'):
+                continue
+            for param in method['params']:
+                for value in values:
+                    try:
+                        client.call(method['name'], {param['name']: value})
+                    except RpcError as error:
+                        self.assertTrue(error.message)
+        self.assertEqual(client.call('xsan_status')['state'], 'ok')
+        self.stop()
+
+
+class Spdk(NodeTest):
+    def test_a_node_is_made_by_calls_and_saved_as_spdks_client_does(self):
+        self.config['nvmf'] = {}
+        self.config['devices'] = []
+        self.start()
+        calls = [
+            ('bdev_malloc_create', {'num_blocks': 8192, 'block_size': 512}, 'Malloc0'),
+            ('bdev_malloc_create', {'num_blocks': 8192, 'block_size': 512}, 'Malloc1'),
+            ('bdev_error_create', {'base_name': 'Malloc1'}, True),
+            ('nvmf_create_transport', {'trtype': 'TCP', 'io_unit_size': 8192,
+                                       'max_io_qpairs_per_ctrlr': 16,
+                                       'in_capsule_data_size': 4096}, True),
+            ('nvmf_create_subsystem', {'nqn': NQN, 'serial_number': 'SPDK00000000000001',
+                                       'allow_any_host': True, 'min_cntlid': 1,
+                                       'max_cntlid': 65519, 'ana_reporting': False,
+                                       'tgt_name': 'nvmf_tgt'}, True),
+            ('nvmf_subsystem_add_ns', {'nqn': NQN, 'namespace': {'bdev_name': 'Malloc0'}}, 1),
+            ('nvmf_subsystem_add_ns', {'nqn': NQN, 'namespace': {'bdev_name': 'EE_Malloc1'}}, 2),
+            ('nvmf_subsystem_add_listener', {'nqn': NQN, 'listen_address': {
+                'trtype': 'TCP', 'adrfam': 'IPv4', 'traddr': '127.0.0.1',
+                'trsvcid': str(self.port)}}, True)]
+        for method, params, result in calls:
+            self.assertEqual(self.call(method, params), result, method)
+        shown = self.call('nvmf_get_subsystems')
+        config = {s['subsystem']: self.call('framework_get_config', {'name': s['subsystem']})
+                  for s in self.call('framework_get_subsystems')}
+        self.stop()
+        # SPDK's load_config calls what was saved, one after the other, on an empty node.
+        self.config['state_dir'] = str(self.dir / 'state2')
+        self.start()
+        for name in ('bdev', 'nvmf'):
+            for call in config[name]:
+                self.call(call['method'], call['params'])
+        self.assertEqual(self.call('nvmf_get_subsystems'), shown)
+        self.stop()
+
+    def test_histogram_has_spdks_layout(self):
+        self.start()
+        host = Controller(('127.0.0.1', self.port), NQN).enable()
+        self.addCleanup(host.close)
+        queue, ns = host.io_queue(), host.namespace(1)
+        for _ in range(100):
+            self.assertTrue(queue.write(ns, 0, bytes(4096)).cqe.is_ok)
+        histogram = self.call('bdev_get_histogram', {'name': 'disk0'})
+        shift = histogram['bucket_shift']
+        data = base64.b64decode(histogram['histogram'])
+        self.assertEqual(len(data), 8 * ((64 - shift + 1) << shift))
+        self.assertEqual(sum(struct.unpack(f'<{len(data) // 8}Q', data)), 100)
+        stats = self.call('bdev_get_iostat', {'name': 'disk0'})['bdevs'][0]
+        self.assertEqual((stats['num_write_ops'], stats['bytes_written']), (100, 409600))
+        self.assertGreater(stats['latency']['write']['p50_ns'], 0)
+        self.call('bdev_reset_iostat')
+        stats = self.call('bdev_get_iostat', {'name': 'disk0'})['bdevs'][0]
+        self.assertEqual(stats['num_write_ops'], 0)
+        self.stop()
+
+
+class Crowd(NodeTest):
+    def test_many_clients_change_at_once(self):
+        self.config['reactors'] = {'count': 2}
+        self.start()
+        failures = []
+
+        def work(index):
+            try:
+                with Client(self.socket_path) as client:
+                    for _ in range(5):
+                        name = f'c{index}'
+                        client.call('bdev_malloc_create',
+                                    {'name': name, 'num_blocks': 8, 'block_size': 512})
+                        nsid = client.call('nvmf_subsystem_add_ns',
+                                           {'nqn': NQN, 'namespace': {'bdev_name': name}})
+                        client.call('bdev_get_iostat')
+                        if index % 2 == 0:
+                            client.call('nvmf_subsystem_remove_ns', {'nqn': NQN, 'nsid': nsid})
+                        client.call('bdev_delete', {'name': name})
+            except Exception as error:  # pylint: disable=broad-except
+                failures.append(f'{index}: {error!r}')
+
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE_S)
+        self.assertEqual(failures, [])
+        self.assertEqual(sorted(self.devices()), ['disk0', 'mem0'])
+        self.assertEqual([n['nsid'] for n in self.shown_subsystem()['namespaces']], [1])
+        self.stop()
+
+
+class UnderAHost(NodeTest):
+    def setUp(self):
+        super().setUp()
+        self.config['devices'].append({'driver': 'error', 'name': 'bad', 'base': 'mem0'})
+        self.subsystem()['namespaces'].append({'nsid': 2, 'device': 'bad'})
+
+    def connect(self):
+        host = Controller(('127.0.0.1', self.port), NQN).enable()
+        self.addCleanup(host.close)
+        return host, host.io_queue()
+
+    def test_a_deleted_device_is_taken_from_the_host(self):
+        self.start()
+        host, queue = self.connect()
+        ns = host.namespace(2)
+        self.assertTrue(queue.write(ns, 0, bytes(4096)).cqe.is_ok)
+        self.call('bdev_delete', {'name': 'mem0'})  # the one below the exported one
+        self.assertEqual(host.active_nsids(), [1])
+        self.assertFalse(queue.run(READ, **read_fields(ns, 0, 8)).cqe.is_ok)
+        self.assertEqual(sorted(self.devices()), ['disk0'])
+        self.stop()
+
+    def test_injected_errors_reach_the_host(self):
+        self.start()
+        host, queue = self.connect()
+        ns = host.namespace(2)
+        self.call('bdev_error_inject_error', {'name': 'bad', 'io_type': 'read',
+                                              'error_type': 'failure', 'num': 2})
+        results = [queue.run(READ, **read_fields(ns, 0, 8)).cqe.is_ok for _ in range(4)]
+        self.assertEqual(results, [False, False, True, True])
+        self.call('bdev_error_inject_error', {'name': 'bad', 'io_type': 'all',
+                                              'error_type': 'pending', 'num': 1})
+        command = queue.submit(WRITE, **write_fields(ns, 0, b'x' * 4096))
+        self.assertTrue(queue.is_quiet(0.3))
+        self.call('bdev_error_inject_error', {'name': 'bad', 'io_type': 'clear'})
+        self.assertTrue(queue.wait(command).cqe.is_ok)
+        self.stop()
+
+    def test_a_resize_is_seen_by_the_host(self):
+        self.start()
+        host, _ = self.connect()
+        self.assertEqual(host.namespace(1).nr_blocks * 512, 16 << 20)
+        self.call('bdev_file_resize', {'name': 'disk0', 'size': '64MiB'})
+        self.assertEqual(host.namespace(1).nr_blocks * 512, 64 << 20)
+        self.stop()
+
+    def test_connections_are_listed(self):
+        self.start()
+        host, _ = self.connect()
+        controllers = self.call('nvmf_subsystem_get_controllers', {'nqn': NQN})
+        self.assertEqual([(c['cntlid'], c['hostnqn'], c['num_io_qpairs']) for c in controllers],
+                         [(host.cntlid, host.hostnqn, 1)])
+        qpairs = self.call('nvmf_subsystem_get_qpairs', {'nqn': NQN})
+        self.assertEqual(sorted(q['qid'] for q in qpairs), [0, 1])
+        self.stop()
+
+    def test_the_stop_does_not_wait_for_a_device_that_hangs(self):
+        self.config['stop_timeout_s'] = 4
+        self.start()
+        host, queue = self.connect()
+        self.call('bdev_error_inject_error', {'name': 'bad', 'io_type': 'all',
+                                              'error_type': 'pending', 'num': 1})
+        queue.submit(WRITE, **write_fields(host.namespace(2), 0, b'x' * 4096))
+        self.assertTrue(queue.is_quiet(0.2))
+        begin = time.monotonic()
+        self.stop()
+        self.assertLess(time.monotonic() - begin, 4)
+
+    def test_a_second_signal_ends_at_once(self):
+        self.config['stop_timeout_s'] = 60
+        self.start()
+        host, queue = self.connect()
+        self.call('bdev_error_inject_error', {'name': 'bad', 'io_type': 'all',
+                                              'error_type': 'pending', 'num': 1})
+        queue.submit(WRITE, **write_fields(host.namespace(2), 0, b'x' * 4096))
+        self.assertTrue(queue.is_quiet(0.2))
+        self.process.terminate()
+        self.wait_log('stopping: SIGTERM')
+        self.process.terminate()
+        begin = time.monotonic()
+        self.wait_exit(3)
+        self.assertLess(time.monotonic() - begin, 5)
+
+
+if __name__ == '__main__':
+    main()
