@@ -120,7 +120,7 @@ stage_lint() {
 	# shellcheck disable=SC2046
 	one shellcheck shellcheck -x $(git ls-files --cached --others --exclude-standard '*.sh' .ci/run)
 	# shellcheck disable=SC2046
-	one codespell codespell -q 3 -L nd,numer,ist,fo,te,ans,inout,ser,clen \
+	one codespell codespell -q 3 -L ot,inflight,fro,sise,nd,numer,ist,fo,te,ans,inout,ser,clen \
 		$(git ls-files --cached --others --exclude-standard '*.c' '*.h' '*.md' '*.sh' '*.py' '*.build')
 }
 

@@ -21,7 +21,7 @@ const struct xu_param config_transport_params[] = {
 		offsetof(struct config_transport, in_capsule_data_size), .max = 65536,
 		.help = "write data that a command capsule may carry, a multiple of 16 (default "
 			"8192)"},
-	{"max_io_size", XU_PARAM_SIZE, offsetof(struct config_transport, max_io_size), .min = 4096,
+	{"max_io_size", XU_PARAM_SIZE, offsetof(struct config_transport, max_io_size), .min = 8192,
 		.max = 4u << 20,
 		.help = "largest transfer of one command, a power of two (default 1 MiB)"},
 	{"max_h2c_data", XU_PARAM_SIZE, offsetof(struct config_transport, max_h2c_data),

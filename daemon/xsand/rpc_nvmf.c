@@ -97,7 +97,7 @@ static const struct xu_param transport_params[] = {
 		offsetof(struct transport_opts, transport.in_capsule_data_size), .max = 65536,
 		.help = "write data that a command capsule may carry, a multiple of 16"},
 	{"max_io_size", XU_PARAM_SIZE, offsetof(struct transport_opts, transport.max_io_size),
-		.min = 4096, .max = 4u << 20,
+		.min = 8192, .max = 4u << 20,
 		.help = "largest transfer of one command, a power of two"},
 	{"dif_insert_or_strip", XU_PARAM_BOOL, offsetof(struct transport_opts, dif_insert_or_strip),
 		.help = "only false is possible"},

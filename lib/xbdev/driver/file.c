@@ -10,8 +10,9 @@
  * a power failure each block holds its last flushed or FUA content, or some later one that was
  * written but not flushed; a block in flight may be torn at the drive's sector size.
  *
- * The kernel tells of writes that it has lost once, to one fdatasync, and forgets them: the next one
- * succeeds. So after a FLUSH that failed every later one fails too, until the device is made again.
+ * The kernel tells of writes that it has lost once, to one fdatasync, and forgets them: the next
+ * one succeeds. So after a FLUSH that failed every later one fails too, until the device is made
+ * again.
  *
  * DISCARD punches holes; WRITE ZEROES converts to unwritten extents; what the file system cannot do
  * (found out once, when the device is made) is done by the core with zero writes. A block device
