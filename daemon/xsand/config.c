@@ -311,6 +311,16 @@ void config_position(const struct config *config, const char *path, char *text, 
 	snprintf(text, size, "%s:%u:%u", config->name, pos.line, pos.column);
 }
 
+/* Names of the document are in the sentence, whatever bytes they have: it stays one line. */
+static void make_printable(struct xu_error *err)
+{
+	for (char *c = err->text; *c != '\0'; c++) {
+		if ((unsigned char)*c < ' ' || *c == 0x7f) {
+			*c = '?';
+		}
+	}
+}
+
 /* Parses and checks config->text. */
 static int parse(struct config *config, struct xu_error *err)
 {
@@ -354,6 +364,9 @@ int config_parse(const char *name, const char *text, size_t len, struct config *
 	config->len = len;
 	rc = parse(config, err);
 	if (rc != 0) {
+		if (err != NULL) {
+			make_printable(err);
+		}
 		config_free(config);
 		return rc;
 	}

@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,6 +19,7 @@
 #include "daemon/xsand/model.h"
 #include "lib/reactor/reactor.h"
 #include "lib/util/error.h"
+#include "lib/util/filelock.h"
 
 #define STATE_VERSION 1
 
@@ -56,7 +56,7 @@ static int lock_dir(struct state *state, struct xu_error *err)
 			"cannot write in the state directory %s (\"state_dir\" of the "
 			"configuration)",
 			state->dir);
-	} else if (flock(state->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+	} else if (xu_file_lock(state->lock_fd, false) != 0) {
 		rc = xu_error_set(err, -EBUSY,
 			"another xsand uses the state directory %s; stop it or give this one "
 			"another \"state_dir\"",

@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -26,6 +25,7 @@
 #include "lib/reactor/reactor.h"
 #include "lib/reactor/uring.h"
 #include "lib/util/error.h"
+#include "lib/util/filelock.h"
 
 #define MAX_WORKERS 4u
 
@@ -247,7 +247,7 @@ static int linux_file_open(const struct xr_platform *platform, const char *path,
 		return xu_error_set_errno(err, fd, "opening %s%s", path,
 			fd == -EBUSY ? " (mounted, or used by another program)" : "");
 	}
-	if (opts->exclusive && flock(fd, (opts->is_read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0) {
+	if (opts->exclusive && xu_file_lock(fd, opts->is_read_only) != 0) {
 		rc = xu_error_set(err, -EBUSY,
 			"%s is locked: another process or another device here uses it", path);
 		goto fail;

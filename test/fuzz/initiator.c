@@ -125,6 +125,9 @@ void initiator_send_cmd(struct initiator *in, const struct nvme_cmd *cmd, const 
 		in, NVME_TCP_CMD, 0, &own, sizeof(own), data, data_len, flaw);
 	in->nr_commands[own.cid & 0xffu]++;
 	in->nr_aers += own.opc == NVME_ADMIN_ASYNC_EVENT;
+	if (own.opc == NVME_FABRICS && NVME_CMD_FCTYPE(&own) == NVME_FCTYPE_PROPERTY_SET) {
+		in->may_reset |= (own.cdw12 & NVME_CC_EN) == 0;
+	}
 	if (own.opc == NVME_FABRICS && NVME_CMD_FCTYPE(&own) == NVME_FCTYPE_CONNECT) {
 		in->connect_cid = (uint8_t)own.cid;
 		in->may_be_admin |= ((const struct nvme_connect_cmd *)&own)->qid == 0;
@@ -374,7 +377,9 @@ uint32_t initiator_nr_lost(const struct initiator *in)
 	uint32_t count = 0, kept = 0;
 
 	if (in->may_be_admin) {
-		kept = in->nr_aers < INITIATOR_MAX_AERS ? in->nr_aers : INITIATOR_MAX_AERS;
+		/* A reset of the controller forgets those that it has kept. */
+		kept = in->nr_aers < INITIATOR_MAX_AERS || in->may_reset ? in->nr_aers
+									 : INITIATOR_MAX_AERS;
 	}
 	for (uint32_t i = 0; i < 256; i++) {
 		count += in->nr_commands[i] - in->nr_completions[i];

@@ -58,6 +58,7 @@ struct initiator {
 	bool may_be_admin;    /* there was a Connect for an admin queue */
 	bool may_be_no_sqflow; /* there was one without flow control */
 	uint16_t nr_commands[256];
+	bool may_reset;   /* the controller, by CC.EN */
 	uint32_t nr_aers; /* event requests */
 
 	/* What came back. */

@@ -144,6 +144,44 @@ def test_help_and_version_need_no_node():
     check(result.out.startswith('xsan '), str(result))
 
 
+# ---- what is asked ----
+
+def test_options_become_parameters():
+    """What cannot be seen in the node afterwards is seen in the request."""
+    asked = []
+
+    def answer(request):
+        asked.append((request['jsonrpc'], request['method'], request.get('params')))
+        return good(request, True)
+
+    inject = {'name': 'bad', 'io_type': 'write_zeroes', 'error_type': 'corrupt_data'}
+    fault = ('device', 'inject', 'bad', 'write_zeroes', 'corrupt_data')
+    with h.server(answering(answer)) as path:
+        for words, method, params in (
+                (fault, 'bdev_error_inject_error', inject),
+                (fault + ('-n', '3', '--skip', '4', '--offset', '5K', '--length', '6KiB',
+                          '--chance', '7', '--queue-depth', '8', '--corrupt-offset', '9',
+                          '--corrupt-value', '10'), 'bdev_error_inject_error',
+                 inject | {'num': 3, 'skip': 4, 'offset': '5K', 'length': '6KiB',
+                           'probability_ppm': 7, 'queue_depth': 8, 'corrupt_offset': 9,
+                           'corrupt_value': 10}),
+                (('device', 'clear', 'bad'), 'bdev_error_inject_error',
+                 {'name': 'bad', 'io_type': 'clear'}),
+                (('device', 'stats', 'a', '-r'), 'bdev_get_iostat',
+                 {'name': 'a', 'reset_mode': 'all'}),
+                (('namespace', 'add', 'n', 'd', '-r'), 'nvmf_subsystem_add_ns',
+                 {'nqn': 'n', 'namespace': {'bdev_name': 'd', 'read_only': True}}),
+                (('listener', 'add', 'n', '::'), 'nvmf_subsystem_add_listener',
+                 {'nqn': 'n', 'listen_address': {'trtype': 'tcp', 'traddr': '::',
+                                                 'trsvcid': '4420'}}),
+                (('subsystem', 'create', 'n'), 'nvmf_create_subsystem',
+                 {'nqn': 'n', 'allow_any_host': False}),
+                (('rpc', 'm'), 'm', None),
+                (('rpc', 'm', '{"a": [1, {}]}'), 'm', {'a': [1, {}]})):
+            h.expect(h.xsan(*words, socket_path=path), h.OK)
+            check_equal(asked.pop(), ('2.0', method, params), str(words))
+
+
 # ---- what answers is no node, or a bad one ----
 
 def answering(make):
@@ -234,6 +272,17 @@ def test_pieces():
     with h.server(serve) as path:
         out = h.expect(h.xsan('methods', socket_path=path), h.OK).out
         check_equal(out, 'a\n}"{\n\u00fc\n', 'methods')
+
+
+def test_answers_with_space_around_them():
+    """Several calls on one connection; what is left of one answer is not lost on the next."""
+    def answer(request):
+        return b' ' + good(request, [{'nqn': 'a', 'cntlid': 1, 'qid': 0}]) + b' \n'
+
+    with h.server(answering(answer)) as path:
+        shown = json.loads(h.expect(h.xsan('-j', 'connections', socket_path=path), h.OK).out)
+        one = {'nqn': 'a', 'cntlid': 1, 'qid': 0}
+        check_equal(shown, {'controllers': [one], 'qpairs': [one]}, 'connections')
 
 
 def test_big_answer():

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""docs/rpc.md is true: it has every method and no other, each with its parameters as the node tells
+"""The documents are true. docs/xsand.md and the man page name every member of a configuration.
+docs/rpc.md: it has every method and no other, each with its parameters as the node tells
 them, and its examples run in the order of the document and give what it shows: the same members,
 with values of the same kind."""
 
 import json
 import re
+import subprocess
 
-from node_harness import NQN, TOP, NodeTest, free_port, main
+from node_harness import NQN, PATIENCE_S, TOP, XSAND, NodeTest, free_port, main
 
 DOC = TOP / 'docs/rpc.md'
 TYPES = {'string': 'text', 'uuid': 'UUID'}
@@ -86,6 +88,46 @@ class Docs(NodeTest):
         self.assertEqual(sorted(self.devices()), ['disk0', 'mem0'])
         self.assertEqual(self.shown_subsystem()['nqn'], NQN)
         self.stop()
+
+
+class Configuration(NodeTest):
+    """What the node accepts it says itself, when it is given a member that it does not know."""
+
+    SECTIONS = [
+        {'?': 0}, {'log': {'?': 0}}, {'reactors': {'?': 0}}, {'rpc': {'?': 0}}, {'nvmf': {'?': 0}},
+        {'nvmf': {'transport': {'?': 0}}}, {'nvmf': {'subsystems': [{'?': 0}]}},
+        {'nvmf': {'subsystems': [{'nqn': NQN, 'namespaces': [{'?': 0}]}]}},
+        {'nvmf': {'subsystems': [{'nqn': NQN, 'listeners': [{'?': 0}]}]}},
+    ]
+
+    def complaint(self, config):
+        self.config = config
+        self.write_config()
+        done = subprocess.run([XSAND, '--check', '--config', self.config_path],
+                              capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        self.assertEqual(done.returncode, 2, done.stdout)
+        return done.stderr.strip()
+
+    def members(self):
+        drivers = re.findall(r'"(\w+)"', self.complaint(
+            {'devices': [{'driver': 'none'}]}).split('one of:')[1])
+        self.assertIn('file', drivers)
+        sections = self.SECTIONS + [{'devices': [{'driver': d, '?': 0}]} for d in drivers]
+        names = set(drivers)
+        for section in sections:
+            complaint = self.complaint(section)
+            self.assertIn('accepted: ', complaint)
+            names.update(complaint.split('accepted: ')[1].split(', '))
+        self.assertGreater(len(names), 50)
+        return sorted(names)
+
+    def test_every_member_is_documented(self):
+        markdown = (TOP / 'docs/xsand.md').read_text()
+        man = (TOP / 'packaging/man/xsand.json.5').read_text()
+        for name in self.members():
+            with self.subTest(member=name):
+                self.assertRegex(markdown, rf'[`."]{name}[`".]')
+                self.assertRegex(man, rf'(?<!\w){name}(?!\w)')
 
 
 if __name__ == '__main__':

@@ -32,7 +32,8 @@ struct xbdev_device;
 
 struct xbdev_limits {
 	uint32_t block_size;          /* bytes: 512 or 4096 */
-	uint32_t buf_align;           /* what the driver asks of buffers; a power of two; 1: none */
+	uint32_t buf_align;           /* of segments, a power of two; 1: the driver takes any,
+				       * else the segments' lengths are whole blocks too */
 	uint32_t max_transfer;        /* bytes of one READ, WRITE, COMPARE for the driver */
 	uint32_t max_iov;             /* segments of one transfer for the driver */
 	uint64_t max_zeroes;          /* bytes of one DISCARD or WRITE_ZEROES for the driver */

@@ -53,14 +53,17 @@ static int check(const struct xbdev_channel *ch, const struct xbdev_io *io)
 	return 0;
 }
 
-static bool is_aligned(const struct xbdev_io *io, uint32_t align)
+/* A driver that asks for an alignment asks for segments of whole blocks too: direct I/O does. */
+static bool is_aligned(const struct xbdev_channel *ch, const struct xbdev_io *io)
 {
-	uintptr_t bits = 0;
+	uintptr_t bases = 0;
+	uint64_t lens = 0;
 
 	for (uint32_t i = 0; i < io->nr_iov; i++) {
-		bits |= (uintptr_t)io->iov[i].iov_base | io->iov[i].iov_len;
+		bases |= (uintptr_t)io->iov[i].iov_base;
+		lens |= io->iov[i].iov_len;
 	}
-	return (bits & (align - 1)) == 0;
+	return ((bases & (ch->dev->limits.buf_align - 1)) | (lens & ch->block_mask)) == 0;
 }
 
 /* True when the driver cannot take the I/O as it is. */
@@ -77,7 +80,7 @@ static bool needs_relay(const struct xbdev_channel *ch, const struct xbdev_io *i
 	case XBDEV_OP_WRITE:
 	case XBDEV_OP_COMPARE:
 		return io->len > limits->max_transfer || io->nr_iov > limits->max_iov ||
-		       (limits->buf_align > 1 && !is_aligned(io, limits->buf_align)) ||
+		       (limits->buf_align > 1 && !is_aligned(ch, io)) ||
 		       (io->op == XBDEV_OP_WRITE && (io->flags & XBDEV_IO_FUA) && !dev->has_fua);
 	case XBDEV_OP_DISCARD:
 	case XBDEV_OP_WRITE_ZEROES:

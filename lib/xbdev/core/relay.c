@@ -117,7 +117,8 @@ static uint32_t slice(struct xbdev_relay *relay, struct child *child, uint64_t w
 		if (part > want - total) {
 			part = want - total;
 		}
-		if ((((uintptr_t)base | part) & (limits->buf_align - 1)) != 0) {
+		if (limits->buf_align > 1 && (((uintptr_t)base & (limits->buf_align - 1)) |
+						     (part & relay->ch->block_mask)) != 0) {
 			break;
 		}
 		child->iov[nr].iov_base = base;

@@ -10,9 +10,8 @@
  * a power failure each block holds its last flushed or FUA content, or some later one that was
  * written but not flushed; a block in flight may be torn at the drive's sector size.
  *
- * The kernel tells of writes that it has lost once, to one fdatasync, and forgets them: the next
- * one succeeds. So after a FLUSH that failed every later one fails too, until the device is made
- * again.
+ * The kernel tells once of writes that it has lost, to one fdatasync, and forgets them: the next
+ * one succeeds. So when one has failed every later FLUSH does, until the device is made again.
  *
  * DISCARD punches holes; WRITE ZEROES converts to unwritten extents; what the file system cannot do
  * (found out once, when the device is made) is done by the core with zero writes. A block device
@@ -54,7 +53,8 @@ struct file_device {
 	bool wants_direct;
 	bool can_punch;
 	bool can_zero;
-	_Atomic bool has_lost_writes; /* a flush has failed */
+	bool is_cached; /* writes go through the page cache */
+	_Atomic bool has_lost_writes;
 	struct xr_file_info info;
 
 	/* While it is made or resized. */
@@ -81,6 +81,17 @@ static struct file_device *file_of(const struct xbdev_device *dev)
 
 /* ---- I/O ---- */
 
+/* The kernel has told that it could not make writes durable, and will not tell again. */
+static void lose_writes(struct file_device *file, int error)
+{
+	if (!atomic_exchange(&file->has_lost_writes, true)) {
+		xu_err(xbdev_ctx_log(file->ctx),
+			"device %s: %s could not be flushed: %s; what was written before may be "
+			"lost, so its flushes fail from now on",
+			file->dev.name, file->path, strerror(-error));
+	}
+}
+
 static void on_transferred(struct xr_op *op, int32_t result)
 {
 	struct file_io *fio = xu_container_of(op, struct file_io, op);
@@ -96,6 +107,9 @@ static void on_transferred(struct xr_op *op, int32_t result)
 		fio->nr_retries++ < MAX_SHORT_RETRIES) {
 		xr_op_submit(xr_reactor_current(), op);
 		return;
+	}
+	if ((op->flags & XR_OP_DSYNC) && result < 0 && file_of(io->ch->dev)->is_cached) {
+		lose_writes(file_of(io->ch->dev), result);
 	}
 	xbdev_io_complete(io, result < 0 ? result : -EIO);
 }
@@ -113,12 +127,8 @@ static void on_flushed(struct xr_op *op, int32_t result)
 
 	if (result >= 0) {
 		result = atomic_load(&file->has_lost_writes) ? -EIO : 0;
-	} else if (result != -EINTR && result != -EAGAIN &&
-		   !atomic_exchange(&file->has_lost_writes, true)) {
-		xu_err(xbdev_ctx_log(file->ctx),
-			"device %s: %s could not be flushed: %s; what was written before may be "
-			"lost, so its flushes fail from now on",
-			file->dev.name, file->path, strerror(-result));
+	} else if (result != -EINTR && result != -EAGAIN) {
+		lose_writes(file, result);
 	}
 	xbdev_io_complete(io, result);
 }
@@ -245,6 +255,9 @@ static void resize_work(struct xr_work *work)
 	}
 	if (rc == 0 && file->size_bytes != 0) {
 		rc = platform->file_sync(platform, file->fd);
+		if (rc != 0) {
+			lose_writes(file, rc);
+		}
 	}
 	if (rc == 0) {
 		rc = platform->file_info(platform, file->fd, &file->info);
@@ -389,6 +402,7 @@ static void fill_device(struct file_device *file)
 	if (file->can_zero) { /* a hole would read as zeroes but not stay allocated */
 		dev->ops_mask |= 1u << XBDEV_OP_WRITE_ZEROES;
 	}
+	file->is_cached = !info->is_direct;
 	dev->has_fua = true;
 	dev->has_write_cache = info->has_write_cache;
 	dev->is_rotational = info->is_rotational;

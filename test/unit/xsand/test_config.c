@@ -8,6 +8,7 @@
 #include "daemon/xsand/model.h"
 #include "lib/util/error.h"
 #include "test/unit/util/test.h"
+#include "test/unit/xsand/json_fail.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -65,6 +66,9 @@ static void test_config_parse_refuses_wrong_sections(void **state)
 		{"[]", "x.json:1:1: an object { … } is needed here"},
 		{"{\n  \"device\": []\n}",
 			"x.json:2:13: device: 'device' is not known here; accepted: log, reactors, "
+			"rpc, state_dir, stop_timeout_s, devices, nvmf"},
+		{"{\"a\\nb\\u001b\": 1}",
+			"x.json:1:16: a?b?: 'a?b?' is not known here; accepted: log, reactors, "
 			"rpc, state_dir, stop_timeout_s, devices, nvmf"},
 		{"{\"log\": []}", "x.json:1:9: log: an object { … } is needed here"},
 		{"{\n\"log\": {\"level\": \"loud\"}}",
@@ -156,8 +160,8 @@ static void test_config_parse_refuses_wrong_devices(void **state)
 		 " \"block_size\": 4096}]}",
 			"x.json:1:54: devices[0].size: 6144 bytes is not accepted; it takes a "
 			"multiple of the block size 4096"},
-		{"{\"devices\": [{\"driver\": \"null\", \"name\": \"a\", \"sise\": 1024}]}",
-			"x.json:1:54: devices[0].sise: 'sise' is not known here; accepted: name, "
+		{"{\"devices\": [{\"driver\": \"null\", \"name\": \"a\", \"bytes\": 1024}]}",
+			"x.json:1:55: devices[0].bytes: 'bytes' is not known here; accepted: name, "
 			"size, num_blocks, block_size, zero_reads, uuid"},
 		{"{\"devices\": [{\"driver\": \"file\", \"name\": \"a\"}]}",
 			"x.json:1:14: devices[0]: 'filename' is missing: path of a regular file or "
@@ -506,6 +510,43 @@ static void test_config_parse_survives_any_cut(void **state)
 	assert_null(config);
 }
 
+/* Whichever allocation fails, what comes out is an error or the same configuration, never another.
+ */
+static void test_config_parse_survives_lack_of_memory(void **state)
+{
+	static const char text[] =
+		"{\"log\": {\"level\": \"warn\"}, \"reactors\": {\"cpus\": [0]}, \"devices\": "
+		"[{\"driver\": \"malloc\", \"name\": \"m\", \"num_blocks\": 8, \"uuid\": "
+		"\"6BA7B810-9DAD-11D1-80B4-00C04FD430C8\"}, {\"driver\": \"error\", \"name\": "
+		"\"e\", \"base\": \"m\"}], \"nvmf\": {\"transport\": {\"max_queues\": 2}, "
+		"\"subsystems\": [{\"nqn\": \"nqn.2026-11.x:a\", \"hosts\": "
+		"[\"nqn.2026-11.x:h\"], \"namespaces\": [{\"nsid\": 1, \"device\": \"e\"}], "
+		"\"listeners\": [{\"traddr\": \"::1\", \"advertise\": \"10.0.0.1\"}]}]}}";
+	struct config *good = parse(text);
+	unsigned n = 0, nr_failed = 0;
+	bool has_failed;
+
+	do {
+		struct config *config = NULL;
+		struct xu_error err = {0};
+		int rc;
+
+		json_fail_arm(++n);
+		rc = config_parse("x.json", text, strlen(text), &config, &err);
+		has_failed = json_fail_disarm();
+		if (rc == 0) {
+			assert_true(json_equal(config->model, good->model));
+		} else {
+			assert_null(config);
+			assert_string_not_equal(err.text, "");
+			nr_failed++;
+		}
+		config_free(config);
+	} while (has_failed);
+	assert_true(nr_failed > 100);
+	config_free(good);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -520,6 +561,7 @@ int main(void)
 		cmocka_unit_test(test_config_settings_diff_names_what_takes_a_restart),
 		cmocka_unit_test(test_config_read_says_what_is_wrong_with_the_file),
 		cmocka_unit_test(test_config_parse_survives_any_cut),
+		cmocka_unit_test(test_config_parse_survives_lack_of_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

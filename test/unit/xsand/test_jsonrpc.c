@@ -4,6 +4,7 @@
 #include "lib/rpc/jsonrpc.h"
 #include "lib/util/error.h"
 #include "test/unit/util/test.h"
+#include "test/unit/xsand/json_fail.h"
 
 #include <errno.h>
 
@@ -339,6 +340,35 @@ static void test_calls_run_side_by_side(void **state)
 	free(second.text);
 }
 
+/* Whichever allocation fails, there is one answer: the right one, an error, or none and the end of
+ * the connection. */
+static void test_call_survives_lack_of_memory(void **state)
+{
+	static const char text[] = "[" CALL("sum", ",\"id\":1,\"params\":{\"a\":1}") "," CALL(
+		"failing", ",\"id\":2") "," CALL("plain", "") "]";
+	static const char good[] = "[" RESULT("1", "6") "," ERROR("2", "-28", "no space left") "]";
+	unsigned n = 0, nr_none = 0;
+	bool has_failed;
+
+	do {
+		struct answer answer = {0};
+
+		json_fail_arm(++n);
+		xrpc_call(service, text, strlen(text), on_done, &answer);
+		has_failed = json_fail_disarm();
+		assert_int_equal(answer.count, 1);
+		if (answer.text == NULL) {
+			assert_true(answer.is_broken);
+			nr_none++;
+		} else if (strcmp(answer.text, good) != 0) {
+			assert_non_null(strstr(answer.text, "\"error\""));
+			assert_true(answer.is_broken || strstr(answer.text, "-32603") != NULL);
+		}
+		free(answer.text);
+	} while (has_failed);
+	assert_true(nr_none > 5);
+}
+
 static void count_method(void *arg, const struct xrpc_method *method)
 {
 	assert_non_null(method->help);
@@ -366,6 +396,7 @@ int main(void)
 		cmocka_unit_test(test_call_bounds_batches),
 		cmocka_unit_test(test_call_waits_for_late_answers),
 		cmocka_unit_test(test_calls_run_side_by_side),
+		cmocka_unit_test(test_call_survives_lack_of_memory),
 		cmocka_unit_test(test_service_lists_its_methods),
 	};
 	struct CMUnitTest with_service[ARRAY_SIZE(tests)];

@@ -5,6 +5,7 @@
  * without a note.
  */
 #include "daemon/xsand/merge.h"
+#include "test/unit/xsand/json_fail.h"
 #include "test/unit/xsand/model_text.h"
 
 #include <errno.h>
@@ -276,6 +277,48 @@ static void test_merge_leaves_its_models_alone(void **state)
 	json_decref(notes);
 }
 
+/* Whichever allocation fails, the merge is refused or right. */
+static void test_merge_survives_lack_of_memory(void **state)
+{
+	json_t *base = model_of("{" DEV(A "," F) ", " SUB("") "}");
+	json_t *file = model_of(
+		"{" DEV(A2 "," F ",{'driver': 'error', 'name': 'e', 'base': 'c'}," C) ", " SUB(
+			", 'namespaces': [" NS("2", "f") "]") "}");
+	json_t *current = model_of("{" DEV(
+		A3 ",{'driver': 'file', 'name': 'f', 'filename': '/f', " UUID1
+		   "}," B) ", " SUB(", 'namespaces': [" NS("1", "f") "," NS("3", "b") "]") "}");
+	json_t *notes = json_array(), *good = NULL;
+	struct xu_error err = {0};
+	unsigned n = 0, nr_failed = 0;
+	bool has_failed;
+
+	assert_int_equal(merge_models(base, file, current, &good, notes, &err), 0);
+	assert_int_equal(json_array_size(notes), 2);
+	do {
+		json_t *merged = NULL, *some = json_array();
+		int rc;
+
+		json_fail_arm(++n);
+		rc = merge_models(base, file, current, &merged, some, &err);
+		has_failed = json_fail_disarm();
+		if (rc == 0) {
+			assert_models_equal(merged, good);
+			assert_true(json_equal(some, notes));
+		} else {
+			assert_null(merged);
+			nr_failed++;
+		}
+		json_decref(merged);
+		json_decref(some);
+	} while (has_failed);
+	assert_true(nr_failed > 100);
+	json_decref(base);
+	json_decref(file);
+	json_decref(current);
+	json_decref(good);
+	json_decref(notes);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -285,6 +328,7 @@ int main(void)
 		cmocka_unit_test(test_merge_makes_parts_fit),
 		cmocka_unit_test(test_merge_refuses_contradictions),
 		cmocka_unit_test(test_merge_leaves_its_models_alone),
+		cmocka_unit_test(test_merge_survives_lack_of_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
