@@ -65,4 +65,4 @@ END
 	done
 ) &
 
-exec "$build/daemon/xsand/xsand" --config "$config"
+exec "$build/daemon/xsand/xsand" --config "$config" --strict

@@ -196,7 +196,7 @@ static void device_change(struct job *job)
 static void made_device(struct job *job)
 {
 	json_object_set_new(
-		model_devices(job->node->made), job->step.key, json_deep_copy(job->step.value));
+		model_devices(job->node->made), job->step.key, xbdev_config_copy(job->step.value));
 }
 
 static void gone_device(struct job *job)
@@ -206,7 +206,7 @@ static void gone_device(struct job *job)
 
 /* ---- subsystems ---- */
 
-/* The subsystem of the step; NULL: the job has failed. */
+/* The subsystem of the step; NULL: the job has failed and is gone. */
 static struct xnvmf_subsystem *subsystem_of(struct job *job)
 {
 	struct xnvmf_subsystem *subsystem = xnvmf_subsystem_find(job->node->target, job->step.nqn);
@@ -217,7 +217,8 @@ static struct xnvmf_subsystem *subsystem_of(struct job *job)
 	return subsystem;
 }
 
-/* The same where something goes: when even the subsystem is not there, the job is done. */
+/* The same where something goes: when even the subsystem is not there, the job is done, and
+ * gone. */
 static struct xnvmf_subsystem *subsystem_to_clean(struct job *job)
 {
 	struct xnvmf_subsystem *subsystem = xnvmf_subsystem_find(job->node->target, job->step.nqn);
@@ -269,7 +270,7 @@ static void allow_any_host(struct job *job)
 /* A subsystem is made without its parts, which are steps of their own. */
 static void made_subsystem(struct job *job)
 {
-	json_t *copy = json_copy(job->step.value);
+	json_t *copy = xbdev_config_copy(job->step.value);
 
 	json_object_set_new(copy, "hosts", json_object());
 	json_object_set_new(copy, "namespaces", json_object());
@@ -352,31 +353,37 @@ static void ns_add(struct job *job)
 static void ns_remove(struct job *job)
 {
 	struct xnvmf_subsystem *subsystem = subsystem_to_clean(job);
-	uint32_t nsid = (uint32_t)strtoul(job->step.key, NULL, 10);
 	struct xu_error err = {0};
+	uint32_t nsid;
 
-	if (subsystem == NULL || xnvmf_ns_remove(subsystem, nsid, on_job_done, job, &err) == 0) {
+	if (subsystem == NULL) {
 		return;
 	}
-	job_done(job, err.code == -ENOENT ? NULL : &err); /* gone with its device */
+	nsid = (uint32_t)strtoul(job->step.key, NULL, 10);
+	if (xnvmf_ns_remove(subsystem, nsid, on_job_done, job, &err) != 0) {
+		job_done(job, err.code == -ENOENT ? NULL : &err); /* gone with its device */
+	}
 }
 
 static void listener_add(struct job *job)
 {
 	struct xnvmf_subsystem *subsystem = subsystem_of(job);
-	const json_t *value = job->step.value;
-	struct xnvmf_listener_opts opts = {
-		.trtype = json_string_value(json_object_get(value, "trtype")),
-		.traddr = json_string_value(json_object_get(value, "traddr")),
-		.trsvcid = json_string_value(json_object_get(value, "trsvcid")),
-		.advertise = json_string_value(json_object_get(value, "advertise")),
-	};
 	struct xu_error err = {0};
+	const json_t *value;
 
-	if (subsystem != NULL) {
-		xnvmf_listener_add(subsystem, &opts, &err);
-		job_done(job, &err);
+	if (subsystem == NULL) {
+		return;
 	}
+	value = job->step.value;
+	xnvmf_listener_add(subsystem,
+		&(struct xnvmf_listener_opts){
+			.trtype = json_string_value(json_object_get(value, "trtype")),
+			.traddr = json_string_value(json_object_get(value, "traddr")),
+			.trsvcid = json_string_value(json_object_get(value, "trsvcid")),
+			.advertise = json_string_value(json_object_get(value, "advertise")),
+		},
+		&err);
+	job_done(job, &err);
 }
 
 static json_t *made_part(struct job *job, const char *part)
@@ -387,16 +394,18 @@ static json_t *made_part(struct job *job, const char *part)
 static void listener_remove(struct job *job)
 {
 	struct xnvmf_subsystem *subsystem = subsystem_to_clean(job);
-	json_t *made = json_object_get(made_part(job, "listeners"), job->step.key);
 	struct xu_error err = {0};
+	json_t *made;
 
-	if (subsystem != NULL && made != NULL) {
+	if (subsystem == NULL) {
+		return;
+	}
+	made = json_object_get(made_part(job, "listeners"), job->step.key);
+	if (made != NULL) { /* else it could not be made */
 		xnvmf_listener_remove(subsystem, json_string_value(json_object_get(made, "traddr")),
 			json_string_value(json_object_get(made, "trsvcid")), &err);
 	}
-	if (subsystem != NULL) {
-		job_done(job, &err);
-	}
+	job_done(job, &err);
 }
 
 static void made_host(struct job *job)

@@ -227,7 +227,7 @@ static int prepare_edit(struct change *change)
 	struct node *node = change->node;
 	int rc;
 
-	change->to = json_deep_copy(node->wanted);
+	change->to = xbdev_config_copy(node->wanted);
 	if (change->to == NULL) {
 		return out_of_memory(change);
 	}

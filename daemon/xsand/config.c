@@ -359,7 +359,9 @@ int config_parse(const char *name, const char *text, size_t len, struct config *
 		config_free(config);
 		return xu_error_set_errno(err, -ENOMEM, "reading %s", name);
 	}
-	memcpy(config->text, text, len);
+	if (len != 0) {
+		memcpy(config->text, text, len);
+	}
 	config->text[len] = '\0';
 	config->len = len;
 	rc = parse(config, err);

@@ -85,6 +85,7 @@ int check_transport(
 int check_ns(struct check *c, const char *path, json_t *object, struct config_ns *ret);
 int check_listener(struct check *c, const char *path, json_t *object, struct config_listener *ret);
 int check_nqn(struct check *c, const char *path, const char *nqn);
+int check_subsystem(struct check *c, const char *path, json_t *object);
 
 /* The whole of "nvmf"; `devices` is the list its namespaces name, or NULL. */
 int check_nvmf(struct check *c, json_t *nvmf, json_t *devices);

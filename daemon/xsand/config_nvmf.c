@@ -152,16 +152,21 @@ int check_transport(struct check *c, const char *path, json_t *object, struct co
 
 int check_nqn(struct check *c, const char *path, const char *nqn)
 {
+	static const char form[] = "nqn.dddd-dd.";
 	size_t len = strlen(nqn);
+	bool is_good = len >= sizeof(form) && len <= XNVMF_NQN_MAX;
 
 	/* "nqn." year "-" month "." and a name (NVM Express Base 2.0, 4.5). */
-	if (len > XNVMF_NQN_MAX || len < 12 || strncmp(nqn, "nqn.", 4) != 0 ||
-		strspn(nqn + 4, "0123456789") != 4 || nqn[8] != '-' ||
-		strspn(nqn + 9, "0123456789") != 2 || nqn[11] != '.' || nqn[12] == '\0' ||
-		strpbrk(nqn, " \t\r\n") != NULL) {
+	for (size_t i = 0; is_good && i < len; i++) {
+		is_good = nqn[i] > ' ' && nqn[i] <= '~';
+		if (is_good && i < sizeof(form) - 1) {
+			is_good = form[i] == 'd' ? isdigit(nqn[i]) : nqn[i] == form[i];
+		}
+	}
+	if (!is_good) {
 		return check_fail(c, path,
 			"\"%.*s%s\" is not accepted; it takes an NQN such as "
-			"\"nqn.2026-11.io.xsan:disk1\", at most %u bytes",
+			"\"nqn.2026-11.io.xsan:disk1\", at most %u ASCII characters without space",
 			48, nqn, len > 48 ? "…" : "", XNVMF_NQN_MAX);
 	}
 	return 0;
@@ -408,7 +413,7 @@ static int check_listeners(struct check *c, const char *path, json_t *listeners)
 	return rc;
 }
 
-static int check_subsystem(struct check *c, const char *path, json_t *object)
+int check_subsystem(struct check *c, const char *path, json_t *object)
 {
 	struct config_subsystem sub = {.max_namespaces = CONFIG_MAX_NAMESPACES_DEFAULT};
 	char inner[CONFIG_PATH_SIZE];

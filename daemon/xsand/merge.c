@@ -40,8 +40,27 @@ static bool is_whole(const char *parent)
 	       strcmp(parent, "listeners") == 0;
 }
 
+static json_t *copy_of(struct merge *m, const json_t *value)
+{
+	json_t *copy = xbdev_config_copy(value);
+
+	m->is_out_of_memory |= copy == NULL;
+	return copy;
+}
+
+/* What the operator wrote, with the identity that it had. */
+static json_t *take_file(struct merge *m, const json_t *file, const json_t *current, bool is_device)
+{
+	json_t *copy = copy_of(m, file);
+
+	if (copy != NULL && is_device && current != NULL && xbdev_config_keep(copy, current) != 0) {
+		m->is_out_of_memory = true;
+	}
+	return copy;
+}
+
 /* Equal, when what only `current` has of an identity is left aside. */
-static bool is_same(const json_t *file, const json_t *current, bool is_device)
+static bool is_same(struct merge *m, const json_t *file, const json_t *current, bool is_device)
 {
 	json_t *copy;
 	bool result;
@@ -52,22 +71,10 @@ static bool is_same(const json_t *file, const json_t *current, bool is_device)
 	if (!is_device || file == NULL || current == NULL) {
 		return false;
 	}
-	copy = json_copy((json_t *)file);
-	result =
-		copy != NULL && xbdev_config_keep(copy, current) == 0 && model_equal(copy, current);
+	copy = take_file(m, file, current, true);
+	result = model_equal(copy, current);
 	json_decref(copy);
 	return result;
-}
-
-/* What the operator wrote, with the identity that it had. */
-static json_t *take_file(struct merge *m, json_t *file, json_t *current, bool is_device)
-{
-	json_t *copy = json_deep_copy(file);
-
-	if (copy != NULL && is_device && current != NULL && xbdev_config_keep(copy, current) != 0) {
-		m->is_out_of_memory = true;
-	}
-	return copy;
 }
 
 static json_t *merge_value(struct merge *m, const char *place, const char *parent, json_t *base,
@@ -82,6 +89,7 @@ static json_t *merge_members(struct merge *m, const char *place, const char *nam
 	char inner[PLACE_SIZE];
 	const char *key;
 
+	m->is_out_of_memory |= object == NULL;
 	for (size_t i = 0; i < 2; i++) {
 		json_object_foreach (sides[i], key, value) {
 			json_t *merged;
@@ -113,9 +121,9 @@ static json_t *merge_value(struct merge *m, const char *place, const char *paren
 		return merge_members(m, place, name, base, file, current);
 	}
 	if (model_equal(file, base)) {
-		return current != NULL ? json_deep_copy(current) : NULL;
+		return current != NULL ? copy_of(m, current) : NULL;
 	}
-	if (!is_same(base, current, is_device) && !is_same(file, current, is_device)) {
+	if (!is_same(m, base, current, is_device) && !is_same(m, file, current, is_device)) {
 		note(m, json_sprintf("%s: the configuration file has been edited; its word "
 				     "replaces the change made at run time",
 				place));
@@ -144,7 +152,7 @@ static bool restore_device(struct merge *m, json_t *model, const char *name_or_u
 		return false;
 	}
 	m->is_out_of_memory |=
-		json_object_set_new(model_devices(model), name, json_deep_copy(entry)) != 0;
+		json_object_set_new(model_devices(model), name, copy_of(m, entry)) != 0;
 	note(m, json_sprintf("devices %s: it was deleted at run time and is back, because the "
 			     "edited configuration file uses it",
 			name));

@@ -196,11 +196,13 @@ json_t *model_from_config(json_t *root)
 {
 	json_t *level = json_object_get(json_object_get(root, "log"), "level");
 	json_t *model = model_new();
-	enum xu_log_level parsed;
+	enum xu_log_level parsed = XU_LOG_INFO;
 	int rc = model == NULL ? -1 : 0;
 
-	if (rc == 0 && level != NULL &&
-		xu_log_level_parse(json_string_value(level), &parsed) == 0) {
+	if (level != NULL) {
+		xu_log_level_parse(json_string_value(level), &parsed);
+	}
+	if (rc == 0) { /* the default too, so that a reload goes back to it */
 		rc |= json_object_set_new(json_object_get(model, "log"), "level",
 			json_string(xu_log_level_name(parsed)));
 	}

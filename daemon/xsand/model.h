@@ -13,7 +13,8 @@
  *
  * Every value is in its one form (xbdev_config_canonical()), so equal means the same. "devices",
  * "subsystems" and a subsystem's "hosts", "namespaces", "listeners" and "allow_any_host" are always
- * there. Functions that return NULL or -ENOMEM have run out of memory.
+ * there, and so is the level of what came from a configuration. Functions that return NULL or
+ *-ENOMEM have run out of memory.
  */
 #ifndef XSAND_MODEL_H
 #define XSAND_MODEL_H

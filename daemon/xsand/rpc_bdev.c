@@ -127,7 +127,7 @@ static int edit_change(void *arg, json_t *model, struct xu_error *err)
 	if (entry == NULL) {
 		return err->code;
 	}
-	changed = json_copy(entry);
+	changed = xbdev_config_copy(entry);
 	rc = json_object_update(changed, edit->value) == 0
 		     ? xbdev_config_check_device(changed, path, err)
 		     : xu_error_set_errno(err, -ENOMEM, "changing device '%s'", edit->name);

@@ -14,6 +14,7 @@
 #include "lib/rpc/server.h"
 #include "lib/util/clock.h"
 #include "lib/util/log.h"
+#include "lib/xbdev/config/devices.h"
 #include "lib/xnvmf/target/target.h"
 
 /* ---- the service ---- */
@@ -343,7 +344,7 @@ static void save_config(struct xrpc_request *req, void *arg, const void *opts)
 
 	(void)opts;
 	log = json_object_get(node->started->root, "log");
-	log = log != NULL ? json_copy(log) : json_object();
+	log = log != NULL ? xbdev_config_copy(log) : json_object();
 	rc |= json_object_update(log, json_object_get(model, "log"));
 	rc |= json_object_set_new(root, "log", log);
 	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {

@@ -135,7 +135,7 @@ static int edit_transport(struct rpc_edit *edit, json_t *model, struct xu_error 
 	struct config_transport defaults;
 	int rc = 0;
 
-	wanted = json_copy(json_object_get(nvmf, "transport"));
+	wanted = xbdev_config_copy(json_object_get(nvmf, "transport"));
 	for (size_t i = 0; i < sizeof(given) / sizeof(given[0]); i++) {
 		if (json_object_get(params, given[i].param) != NULL) {
 			rc |= json_object_set_new(
@@ -228,7 +228,8 @@ static int set_text(json_t *object, const char *key, const char *text)
 static int edit_create_subsystem(struct rpc_edit *edit, json_t *model, struct xu_error *err)
 {
 	const struct subsystem_opts *opts = edit->opts;
-	json_t *object, *subsystem;
+	struct check c = {.err = err};
+	json_t *object;
 	int rc = 0;
 
 	if (model_subsystem(model, opts->nqn) != NULL) {
@@ -241,10 +242,16 @@ static int edit_create_subsystem(struct rpc_edit *edit, json_t *model, struct xu
 		rc |= json_object_set_new(
 			object, "max_namespaces", json_integer(opts->max_namespaces));
 	}
-	subsystem = model_subsystem_new(object);
-	rc |= json_object_set_new(model_subsystems(model), opts->nqn, subsystem);
+	rc = rc != 0 ? no_memory(err) : check_subsystem(&c, "", object);
+	if (rc == -EINVAL) {
+		xu_error_prefix(err, "%s", c.path + (c.path[0] == '.'));
+	}
+	if (rc == 0 && json_object_set_new(model_subsystems(model), opts->nqn,
+			       model_subsystem_new(object)) != 0) {
+		rc = no_memory(err);
+	}
 	json_decref(object);
-	return rc != 0 ? no_memory(err) : 0;
+	return rc;
 }
 
 static void create_subsystem(struct xrpc_request *req, void *arg, const void *opts_ptr)

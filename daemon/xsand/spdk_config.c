@@ -20,16 +20,27 @@ static void get_subsystems(struct xrpc_request *req, void *arg, const void *opts
 				 "subsystem", "nvmf", "depends_on", "bdev"));
 }
 
+/* The list under construction. */
+struct calls {
+	json_t *list;
+	bool is_out_of_memory;
+};
+
 /* Adds a call; takes the parameters. */
-static void add_call(json_t *calls, const char *method, json_t *params)
+static void add_call(struct calls *calls, const char *method, json_t *params)
 {
-	json_array_append_new(calls, json_pack("{s:s, s:o}", "method", method, "params", params));
+	json_t *call =
+		params != NULL ? json_pack("{s:s, s:o}", "method", method, "params", params) : NULL;
+
+	if (json_array_append_new(calls->list, call) != 0) {
+		calls->is_out_of_memory = true;
+	}
 }
 
 /* ---- bdev ---- */
 
 /* Those of an entry that stand on nothing, then what stands on them, and so on. */
-static void add_devices(json_t *calls, const json_t *model, const json_t *base, size_t depth)
+static void add_devices(struct calls *calls, const json_t *model, const json_t *base, size_t depth)
 {
 	json_t *entry;
 	const char *name;
@@ -39,7 +50,7 @@ static void add_devices(json_t *calls, const json_t *model, const json_t *base, 
 
 		if (base == NULL ? below == NULL
 				 : below != NULL && xbdev_config_is_called(base, below)) {
-			add_call(calls, "bdev_create", json_copy(entry));
+			add_call(calls, "bdev_create", xbdev_config_copy(entry));
 			if (depth != 0) {
 				add_devices(calls, model, entry, depth - 1);
 			}
@@ -57,31 +68,38 @@ static json_t *address_json(const json_t *listener)
 		json_object_get(listener, "trsvcid"));
 	json_t *advertise = json_object_get(listener, "advertise");
 
-	if (advertise != NULL) {
-		json_object_set(object, "advertise", advertise);
+	if (advertise != NULL && json_object_set(object, "advertise", advertise) != 0) {
+		json_decref(object);
+		return NULL;
 	}
 	return object;
 }
 
 static json_t *ns_json(json_t *ns)
 {
-	json_t *object = json_copy(ns);
+	json_t *object = xbdev_config_copy(ns);
 
-	json_object_set(object, "bdev_name", json_object_get(ns, "device"));
-	json_object_del(object, "device");
+	if (json_object_set(object, "bdev_name", json_object_get(ns, "device")) != 0 ||
+		json_object_del(object, "device") != 0) {
+		json_decref(object);
+		return NULL;
+	}
 	return object;
 }
 
-static void add_subsystem(json_t *calls, const char *nqn, json_t *subsystem)
+static void add_subsystem(struct calls *calls, const char *nqn, json_t *subsystem)
 {
 	static const char *const parts[] = {"hosts", "namespaces", "listeners"};
-	json_t *params = json_copy(subsystem), *value;
+	json_t *params = xbdev_config_copy(subsystem), *value;
 	const char *key;
 
 	for (size_t i = 0; i < 3; i++) {
 		json_object_del(params, parts[i]);
 	}
-	json_object_set_new(params, "nqn", json_string(nqn));
+	if (json_object_set_new(params, "nqn", json_string(nqn)) != 0) {
+		json_decref(params);
+		params = NULL;
+	}
 	add_call(calls, "nvmf_create_subsystem", params);
 	json_object_foreach (json_object_get(subsystem, "hosts"), key, value) {
 		add_call(calls, "nvmf_subsystem_add_host",
@@ -97,7 +115,7 @@ static void add_subsystem(json_t *calls, const char *nqn, json_t *subsystem)
 	}
 }
 
-static void add_nvmf(json_t *calls, struct node *node)
+static void add_nvmf(struct calls *calls, struct node *node)
 {
 	const struct xnvmf_target_opts *t = xnvmf_target_get_opts(node->target);
 	json_t *subsystem;
@@ -130,15 +148,19 @@ static void get_config(struct xrpc_request *req, void *arg, const void *opts_ptr
 {
 	const struct config_opts *opts = opts_ptr;
 	struct node *node = arg;
-	json_t *calls = json_array();
+	struct calls calls = {.list = json_array()};
 
 	if (opts->name == 0) {
 		add_devices(
-			calls, node->wanted, NULL, json_object_size(model_devices(node->wanted)));
+			&calls, node->wanted, NULL, json_object_size(model_devices(node->wanted)));
 	} else {
-		add_nvmf(calls, node);
+		add_nvmf(&calls, node);
 	}
-	xrpc_result(req, calls);
+	if (calls.is_out_of_memory) { /* a part of it would pass for all of it */
+		json_decref(calls.list);
+		calls.list = NULL;
+	}
+	xrpc_result(req, calls.list);
 }
 
 const struct xrpc_method spdk_config_methods[] = {

@@ -178,12 +178,28 @@ int state_load(struct state *state, json_t **ret_file, json_t **ret_wanted, stru
 
 /* ---- saving ---- */
 
+/* As json_dumps(), which forgets a key when it runs out of memory there: the room is made first. */
+static char *dump(const json_t *value)
+{
+	size_t size = json_dumpb(value, NULL, 0, JSON_INDENT(1));
+	char *text = size != 0 ? malloc(size + 1) : NULL;
+
+	if (text != NULL && json_dumpb(value, text, size, JSON_INDENT(1)) != size) {
+		free(text);
+		return NULL;
+	}
+	if (text != NULL) {
+		text[size] = '\0';
+	}
+	return text;
+}
+
 static char *make_text(const json_t *file, const json_t *wanted)
 {
 	json_t *root = json_pack("{s:i, s:s, s:o, s:o}", "version", STATE_VERSION, "_about",
 		"written by xsand; the configuration file is the place to edit", "file",
 		model_to_config(file), "wanted", model_to_config(wanted));
-	char *text = root != NULL ? json_dumps(root, JSON_INDENT(1)) : NULL;
+	char *text = dump(root);
 
 	json_decref(root);
 	return text;

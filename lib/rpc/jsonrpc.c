@@ -123,8 +123,8 @@ static json_t *error_object(int code, const char *message)
 {
 	json_t *text = json_string(message);
 
-	if (text == NULL) { /* a message made of foreign bytes */
-		text = json_string("error (its message is not valid UTF-8)");
+	if (text == NULL) { /* foreign bytes that are not UTF-8, or no memory */
+		text = json_string("an error whose message could not be made");
 	}
 	return json_pack("{s:i, s:o}", "code", code, "message", text);
 }
@@ -135,10 +135,26 @@ static json_t *answer_object(json_t *id, const char *key, json_t *value)
 		key, value);
 }
 
+/* As json_dumps(), which forgets a key when it runs out of memory there: the room is made first. */
+static char *dump(const json_t *value)
+{
+	size_t size = json_dumpb(value, NULL, 0, JSON_COMPACT);
+	char *text = size != 0 ? malloc(size + 1) : NULL;
+
+	if (text != NULL && json_dumpb(value, text, size, JSON_COMPACT) != size) {
+		free(text);
+		return NULL;
+	}
+	if (text != NULL) {
+		text[size] = '\0';
+	}
+	return text;
+}
+
 char *xrpc_error_text(int code, const char *message)
 {
 	json_t *answer = answer_object(NULL, "error", error_object(code, message));
-	char *text = json_dumps(answer, JSON_COMPACT);
+	char *text = dump(answer);
 
 	json_decref(answer);
 	return text;
@@ -329,7 +345,7 @@ static void call_finish(struct xrpc_call *call)
 
 	if (call->answers != NULL && !call->is_out_of_memory &&
 		!(call->is_batch && json_array_size(call->answers) == 0)) {
-		text = json_dumps(call->answers, JSON_COMPACT);
+		text = dump(call->answers);
 		call->is_out_of_memory = text == NULL;
 	}
 	call->service->nr_calls--;

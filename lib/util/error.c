@@ -24,7 +24,41 @@ static void cut(char *text, size_t size)
 	memcpy(text + end, ellipsis, sizeof(ellipsis));
 }
 
-/* As vsnprintf(), but the text always ends well. */
+/* The length of the UTF-8 character that begins here; 0 when it is none. The text has a NUL. */
+static size_t char_bytes(const char *at)
+{
+	unsigned char first = (unsigned char)at[0];
+	size_t len = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+
+	for (size_t i = 1; i < len; i++) {
+		if (((unsigned char)at[i] & 0xc0) != 0x80) {
+			return 0;
+		}
+	}
+	if ((first == 0xe0 && (unsigned char)at[1] < 0xa0) ||
+		(first == 0xed && (unsigned char)at[1] >= 0xa0) ||
+		(first == 0xf0 && (unsigned char)at[1] < 0x90) ||
+		(first == 0xf4 && (unsigned char)at[1] >= 0x90) || first > 0xf4) {
+		return 0;
+	}
+	return len;
+}
+
+/* Replaces bytes that are no character: a name was cut in the middle of one, or is foreign. */
+static void mend(char *text)
+{
+	while (*text != '\0') {
+		size_t len = char_bytes(text);
+
+		if (len == 0) {
+			*text = '?';
+			len = 1;
+		}
+		text += len;
+	}
+}
+
+/* As vsnprintf(), but the text always ends well and is UTF-8. */
 static void format(char *text, size_t size, const char *fmt, va_list args)
 {
 	int len = vsnprintf(text, size, fmt, args);
@@ -34,6 +68,7 @@ static void format(char *text, size_t size, const char *fmt, va_list args)
 	} else if ((size_t)len >= size) {
 		cut(text, size);
 	}
+	mend(text);
 }
 
 /* The system's text for -errno, in `buf` or static. */

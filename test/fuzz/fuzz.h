@@ -18,7 +18,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* Once, before the first input; a fuzzer may leave it out. */
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 
-/* FUZZ_VERBOSE is in the environment: tell on stderr what happens, for whoever looks into a finding. */
+/* FUZZ_VERBOSE is in the environment: tell on stderr what happens, for whoever looks into a
+ * finding. */
 bool fuzz_is_verbose(void);
 
 #define fuzz_say(...)                                                                              \

@@ -12,14 +12,14 @@
 #include "test/fuzz/initiator.h"
 #include "test/fuzz/world.h"
 
-#define ROUND_NS         1000u
-#define SET_UP_ROUNDS    60u
-#define DRAIN_ROUNDS     4000u /* of a millisecond; 256 ranges of a slow device take 2 s */
-#define MAX_RECORDS      400u
-#define CC_ENABLE        0x00460001u
-#define QUEUE_SIZE       6u
-#define FILL             0x3c
-#define PSDT_SGL         0x40u /* in nvme_cmd.flags */
+#define ROUND_NS      1000u
+#define SET_UP_ROUNDS 60u
+#define DRAIN_ROUNDS  4000u /* of a millisecond; 256 ranges of a slow device take 2 s */
+#define MAX_RECORDS   400u
+#define CC_ENABLE     0x00460001u
+#define QUEUE_SIZE    6u
+#define FILL          0x3c
+#define PSDT_SGL      0x40u /* in nvme_cmd.flags */
 
 struct run {
 	struct world world;
@@ -68,8 +68,8 @@ static void send_connect(struct run *run, struct initiator *host, uint8_t what, 
 	fill_connect_data(&data, run, what, qid == 0);
 	cmd.sgl.len = sizeof(data);
 	cmd.sgl.type = is_in_capsule ? NVME_SGL_DATA_OFFSET : NVME_SGL_TRANSPORT_DATA;
-	initiator_send_cmd(host, (const struct nvme_cmd *)&cmd, &data,
-		is_in_capsule ? sizeof(data) : 0, flaw);
+	initiator_send_cmd(
+		host, (const struct nvme_cmd *)&cmd, &data, is_in_capsule ? sizeof(data) : 0, flaw);
 }
 
 static void send_enable(struct initiator *host)
@@ -155,8 +155,7 @@ static void do_pdu(struct run *run, struct initiator *host, struct fuzz_input *i
 
 	(void)run;
 	host->is_wrong = true;
-	initiator_send_pdu(
-		host, type, flags, body, len, capsule_data(&nothing, 0), data_len, flaw);
+	initiator_send_pdu(host, type, flags, body, len, capsule_data(&nothing, 0), data_len, flaw);
 }
 
 static void do_icreq(struct run *run, struct initiator *host, struct fuzz_input *in)
@@ -201,8 +200,8 @@ static void do_command(struct run *run, struct initiator *host, struct fuzz_inpu
 	}
 	cmd.flags = (uint8_t)COMMAND_FLAGS(how);
 	cmd.sgl.len = len;
-	cmd.sgl.type = (how & COMMAND_IN_CAPSULE) != 0 ? NVME_SGL_DATA_OFFSET
-						       : NVME_SGL_TRANSPORT_DATA;
+	cmd.sgl.type =
+		(how & COMMAND_IN_CAPSULE) != 0 ? NVME_SGL_DATA_OFFSET : NVME_SGL_TRANSPORT_DATA;
 	if ((how & COMMAND_OWN_SGL) != 0) {
 		cmd.sgl.type = flaw.delta;
 		flaw = no_flaw;
@@ -220,8 +219,7 @@ static void do_sqe(struct run *run, struct initiator *host, struct fuzz_input *i
 	struct flaw flaw = read_flaw(in);
 	size_t count = fuzz_u8(in), len;
 	struct nvme_cmd cmd = {0};
-	const uint8_t *entry =
-		fuzz_take(in, count < sizeof(cmd) ? count : sizeof(cmd), &len);
+	const uint8_t *entry = fuzz_take(in, count < sizeof(cmd) ? count : sizeof(cmd), &len);
 	const uint8_t *data;
 
 	(void)run;
@@ -336,8 +334,8 @@ static void run_rounds(struct run *run, uint32_t count)
 	}
 }
 
-static void set_up_queue(struct run *run, uint32_t index, const uint8_t *header, uint8_t what,
-	uint8_t qid)
+static void set_up_queue(
+	struct run *run, uint32_t index, const uint8_t *header, uint8_t what, uint8_t qid)
 {
 	static const uint8_t hpdas[] = {0, 1, 15, 31};
 	struct initiator *host = &run->hosts[index];
@@ -395,7 +393,8 @@ static void run_records(struct run *run, struct fuzz_input *in)
 	for (uint32_t i = 0; i < MAX_RECORDS && in->left != 0; i++) {
 		uint8_t op = fuzz_u8(in);
 
-		fuzz_say("record %u: kind %u, connection %u\n", i, RECORD_KIND(op), RECORD_CONN(op));
+		fuzz_say(
+			"record %u: kind %u, connection %u\n", i, RECORD_KIND(op), RECORD_CONN(op));
 		doers[RECORD_KIND(op)](run, &run->hosts[RECORD_CONN(op)], in);
 		run_rounds(run, nr_rounds[RECORD_ROUNDS(op)]);
 	}

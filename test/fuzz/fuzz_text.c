@@ -28,11 +28,13 @@ static int read_size(const char *text, uint64_t *ret_bytes)
 	static const char *const suffixes[] = {"", "k", "m", "g", "t", "p"};
 	size_t nr_digits = strspn(text, "0123456789");
 	unsigned __int128 value = 0;
+	const char *rest = text + nr_digits;
 	char suffix[8];
 
 	if (nr_digits == 0) {
 		return -EINVAL;
 	}
+	rest += rest[0] == ' ' && rest[1] != '\0';
 	for (size_t i = 0; i < nr_digits; i++) {
 		value = value * 10 + (unsigned)(text[i] - '0');
 		value = value >> 64 != 0 ? (unsigned __int128)1 << 64 : value;
@@ -42,7 +44,7 @@ static int read_size(const char *text, uint64_t *ret_bytes)
 
 		for (size_t e = 0; e < sizeof(ends) / sizeof(ends[0]); e++) {
 			snprintf(suffix, sizeof(suffix), "%s%s", suffixes[i], ends[e]);
-			if (strcasecmp(text + nr_digits, suffix) != 0 || (i == 0 && e == 2)) {
+			if (strcasecmp(rest, suffix) != 0 || (i == 0 && e == 2)) {
 				continue;
 			}
 			value <<= 10 * i;
@@ -63,6 +65,7 @@ static void check_formatted(uint64_t bytes)
 	unsigned long long whole;
 	unsigned hundredths = 0, shift = 0;
 	char text[64], *at, *end;
+	uint64_t again;
 
 	xu_size_format(bytes, text, sizeof(text));
 	whole = strtoull(text, &end, 10);
@@ -75,6 +78,9 @@ static void check_formatted(uint64_t bytes)
 		at = strchr(units, end[1]);
 		FUZZ_CHECK(at != NULL && strcmp(end + 2, "iB") == 0, "%s", text);
 		shift = 10 * (unsigned)(at - units + 1);
+	}
+	if (hundredths == 0) {
+		FUZZ_CHECK(xu_size_parse(text, &again) == 0 && again == bytes, "%s", text);
 	}
 	FUZZ_CHECK((((unsigned __int128)whole * 100 + hundredths) << shift) / 100 == bytes,
 		"%llu is written as %s", (unsigned long long)bytes, text);
@@ -341,8 +347,7 @@ static void check_options(json_t *object, const struct options *got, const struc
 	FUZZ_CHECK(bounded != NULL ? is_number(bounded, true, 512, 1u << 20, got->bounded)
 				   : got->bounded == before->bounded,
 		"bounded");
-	FUZZ_CHECK(choice != NULL ? is_choice(choice, got->choice)
-				  : got->choice == before->choice,
+	FUZZ_CHECK(choice != NULL ? is_choice(choice, got->choice) : got->choice == before->choice,
 		"choice");
 	FUZZ_CHECK(uuid != NULL ? is_same_uuid(uuid, &got->uuid)
 				: xu_uuid_is_equal(&got->uuid, &before->uuid),
@@ -356,7 +361,7 @@ static void fuzz_params(const char *text, size_t len)
 	const struct options before = got;
 	char path[XU_PARAM_PATH_SIZE];
 	struct xu_error err = {0};
-	json_t *object = json_loadb(text, len, JSON_DECODE_ANY, NULL);
+	json_t *object = json_loadb(text, len, JSON_DECODE_ANY, NULL), *as_json;
 	int rc;
 
 	if (object == NULL) {
@@ -371,6 +376,9 @@ static void fuzz_params(const char *text, size_t len)
 	} else {
 		FUZZ_CHECK(rc == -EINVAL && err.code == rc && err.text[0] != '\0', "%d '%s'", rc,
 			err.text);
+		as_json = json_string(err.text);
+		FUZZ_CHECK(as_json != NULL, "the sentence is not UTF-8: %s", err.text);
+		json_decref(as_json);
 		FUZZ_CHECK(path[0] == '\0' || strlen(path) == sizeof(path) - 1 ||
 				   json_object_get(object, path) != NULL,
 			"path '%s' is not in the object", path);

@@ -121,8 +121,7 @@ void initiator_send_cmd(struct initiator *in, const struct nvme_cmd *cmd, const 
 	fuzz_say("command %04x: opcode %02x nsid %x sgl %u/%02x dw %x %x %x\n", own.cid, own.opc,
 		own.nsid, own.sgl.len, own.sgl.type, own.cdw10, own.cdw11, own.cdw12);
 	in->is_wrong |= !in->has_icreq;
-	initiator_send_pdu(
-		in, NVME_TCP_CMD, 0, &own, sizeof(own), data, data_len, flaw);
+	initiator_send_pdu(in, NVME_TCP_CMD, 0, &own, sizeof(own), data, data_len, flaw);
 	in->nr_commands[own.cid & 0xffu]++;
 	in->nr_aers += own.opc == NVME_ADMIN_ASYNC_EVENT;
 	if (own.opc == NVME_FABRICS && NVME_CMD_FCTYPE(&own) == NVME_FCTYPE_PROPERTY_SET) {
@@ -132,12 +131,12 @@ void initiator_send_cmd(struct initiator *in, const struct nvme_cmd *cmd, const 
 		in->connect_cid = (uint8_t)own.cid;
 		in->may_be_admin |= ((const struct nvme_connect_cmd *)&own)->qid == 0;
 		in->may_be_no_sqflow |= (((const struct nvme_connect_cmd *)&own)->cattr &
-					      NVME_CATTR_DISABLE_SQFLOW) != 0;
+						NVME_CATTR_DISABLE_SQFLOW) != 0;
 	}
 }
 
-void initiator_send_h2c(struct initiator *in, const struct nvme_tcp_data *fields,
-	const void *data, struct flaw flaw)
+void initiator_send_h2c(struct initiator *in, const struct nvme_tcp_data *fields, const void *data,
+	struct flaw flaw)
 {
 	initiator_send_pdu(in, NVME_TCP_H2C_DATA, fields->hdr.flags,
 		(const uint8_t *)fields + sizeof(fields->hdr),
@@ -178,7 +177,8 @@ bool initiator_answer(struct initiator *in, uint32_t max, struct flaw flaw)
 #if defined(__clang__)
 __attribute__((no_sanitize("coverage")))
 #endif
-static bool has_marker(const uint8_t *data, size_t len)
+static bool
+has_marker(const uint8_t *data, size_t len)
 {
 	uint64_t word;
 
@@ -283,7 +283,8 @@ static void judge_r2t(struct initiator *in, const uint8_t *pdu)
 {
 	const struct nvme_tcp_r2t *r2t = (const struct nvme_tcp_r2t *)pdu;
 
-	fuzz_say("  R2T for %04x: tag %04x, %u at %u\n", r2t->cccid, r2t->ttag, r2t->r2tl, r2t->r2to);
+	fuzz_say("  R2T for %04x: tag %04x, %u at %u\n", r2t->cccid, r2t->ttag, r2t->r2tl,
+		r2t->r2to);
 	FUZZ_CHECK(r2t->r2tl != 0 && r2t->r2tl <= in->max_h2c_data, "R2TL %u", r2t->r2tl);
 	for (uint32_t i = 0; i < in->nr_r2ts && !in->is_wrong; i++) {
 		FUZZ_CHECK(in->r2ts[i].ttag != r2t->ttag, "a second R2T of tag %04x", r2t->ttag);
@@ -347,8 +348,8 @@ static size_t pdu_bytes(const uint8_t *data, size_t len)
 		return 0;
 	}
 	FUZZ_CHECK(hdr->type < 16 && judges[hdr->type].judge != NULL, "PDU type %u", hdr->type);
-	FUZZ_CHECK(hdr->plen >= judges[hdr->type].hlen && hdr->plen <= PDU_MAX, "PLEN %u",
-		hdr->plen);
+	FUZZ_CHECK(
+		hdr->plen >= judges[hdr->type].hlen && hdr->plen <= PDU_MAX, "PLEN %u", hdr->plen);
 	return hdr->plen;
 }
 

@@ -51,11 +51,11 @@ struct initiator {
 	uint8_t index;         /* in the high byte of its command identifiers */
 
 	/* What was sent. */
-	bool is_wrong;        /* the target may end the connection, or think anything */
-	bool has_icreq;       /* a right one */
-	uint8_t dgst, hpda;   /* that it asked for */
-	uint8_t connect_cid;  /* low byte, of the last Connect */
-	bool may_be_admin;    /* there was a Connect for an admin queue */
+	bool is_wrong;         /* the target may end the connection, or think anything */
+	bool has_icreq;        /* a right one */
+	uint8_t dgst, hpda;    /* that it asked for */
+	uint8_t connect_cid;   /* low byte, of the last Connect */
+	bool may_be_admin;     /* there was a Connect for an admin queue */
 	bool may_be_no_sqflow; /* there was one without flow control */
 	uint16_t nr_commands[256];
 	bool may_reset;   /* the controller, by CC.EN */
@@ -89,8 +89,8 @@ void initiator_send_icreq(
 /* A command capsule; the identifier's high byte is replaced. `data_len` bytes come with it. */
 void initiator_send_cmd(struct initiator *in, const struct nvme_cmd *cmd, const void *data,
 	size_t data_len, struct flaw flaw);
-void initiator_send_h2c(struct initiator *in, const struct nvme_tcp_data *fields,
-	const void *data, struct flaw flaw);
+void initiator_send_h2c(struct initiator *in, const struct nvme_tcp_data *fields, const void *data,
+	struct flaw flaw);
 
 /* Answers the oldest R2T with at most `max` bytes; false when there is none. */
 bool initiator_answer(struct initiator *in, uint32_t max, struct flaw flaw);

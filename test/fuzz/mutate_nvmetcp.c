@@ -174,8 +174,8 @@ static size_t new_command(struct script *s, uint8_t *record)
 static size_t new_record(struct script *s, uint8_t *record)
 {
 	static const uint8_t kinds[] = {RECORD_ANSWER, RECORD_ANSWER, RECORD_ANSWER, RECORD_CONNECT,
-		RECORD_CONNECT, RECORD_ICREQ, RECORD_H2C_DATA, RECORD_OPEN, RECORD_END, RECORD_BLOCK,
-		RECORD_TIME, RECORD_MANAGE, RECORD_MANAGE};
+		RECORD_CONNECT, RECORD_ICREQ, RECORD_H2C_DATA, RECORD_OPEN, RECORD_END,
+		RECORD_BLOCK, RECORD_TIME, RECORD_MANAGE, RECORD_MANAGE};
 	uint8_t kind = kinds[pick(s, sizeof(kinds))];
 	size_t len = 1;
 

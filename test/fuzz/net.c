@@ -252,8 +252,8 @@ static void ring_submit(void *ring_ptr, struct xr_op *op)
 
 	sock_of(net, op->fd);
 	FUZZ_CHECK(net->nr_pending < MAX_PENDING, "more operations than this network has");
-	FUZZ_CHECK(op->opcode == XR_OP_RECV || op->opcode == XR_OP_SEND ||
-			   op->opcode == XR_OP_ACCEPT,
+	FUZZ_CHECK(
+		op->opcode == XR_OP_RECV || op->opcode == XR_OP_SEND || op->opcode == XR_OP_ACCEPT,
 		"operation %u is not one of a server", op->opcode);
 	*pending = (struct pending){.op = op, .ring = ring, .ready_round = net->round};
 	net->nr_pending++;
@@ -392,8 +392,7 @@ static bool finish_accept(struct net_sock *listener, int32_t *ret_result)
 	struct xu_list *node = xu_list_pop(&listener->queue);
 
 	if (node != NULL) {
-		*ret_result =
-			sock_open(listener->net, xu_list_entry(node, struct net_sock, link));
+		*ret_result = sock_open(listener->net, xu_list_entry(node, struct net_sock, link));
 		return true;
 	}
 	*ret_result = -EINVAL;
@@ -422,7 +421,8 @@ static bool finish(struct net *net, const struct pending *pending, int32_t *ret_
 			return false;
 		}
 		/* It ends now, be it cancelled or by itself. */
-		if (xu_random_below(&net->random, 2) == 0 || !finish_by_itself(sock, pending, ret_result)) {
+		if (xu_random_below(&net->random, 2) == 0 ||
+			!finish_by_itself(sock, pending, ret_result)) {
 			*ret_result = -ECANCELED;
 		}
 		return true;

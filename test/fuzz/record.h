@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The input of fuzz_nvmetcp: RECORD_HEADER_BYTES of choices for the whole run, then records. A record
- * is one byte (kind in bits 3:0, connection in 5:4, how long to run afterwards in 7:6), the fixed
- * part of its kind, and for some kinds a count byte and as many bytes. The mutator reads the same
- * table, so it can change a record without breaking those behind it.
+ * The input of fuzz_nvmetcp: RECORD_HEADER_BYTES of choices for the whole run, then records. A
+ * record is one byte (kind in bits 3:0, connection in 5:4, how long to run afterwards in 7:6), the
+ * fixed part of its kind, and for some kinds a count byte and as many bytes. The mutator reads the
+ * same table, so it can change a record without breaking those behind it.
  */
 #ifndef TEST_FUZZ_RECORD_H
 #define TEST_FUZZ_RECORD_H
@@ -33,13 +33,13 @@ enum { PREAMBLE_NONE, PREAMBLE_ICREQ, PREAMBLE_QUEUES, PREAMBLE_DISCOVERY };
 /* Bytes 2 and 3: the seed. */
 
 enum record_kind {
-	RECORD_RAW,      /* bytes as they are */
-	RECORD_PDU,      /* type, flags, u16 data length, flaw, delta; the header's body */
-	RECORD_ICREQ,    /* hpda, dgst, pfv, flaw, delta */
-	RECORD_CONNECT,  /* CONNECT_…, qid, sqsize, cattr, u16 kato in 100 ms, flaw, delta */
-	RECORD_COMMAND,  /* opc, cid, nsid, COMMAND_…, u32 cdw10 … cdw12, u16 cdw13, cdw14, u32 len,
-			    flaw, delta; the first data */
-	RECORD_SQE,      /* u16 data length, flaw, delta; the entry, then data */
+	RECORD_RAW,     /* bytes as they are */
+	RECORD_PDU,     /* type, flags, u16 data length, flaw, delta; the header's body */
+	RECORD_ICREQ,   /* hpda, dgst, pfv, flaw, delta */
+	RECORD_CONNECT, /* CONNECT_…, qid, sqsize, cattr, u16 kato in 100 ms, flaw, delta */
+	RECORD_COMMAND, /* opc, cid, nsid, COMMAND_…, u32 cdw10 … cdw12, u16 cdw13, cdw14, u32 len,
+			   flaw, delta; the first data */
+	RECORD_SQE,     /* u16 data length, flaw, delta; the entry, then data */
 	RECORD_ANSWER,   /* how much of the oldest R2T, flaw, delta */
 	RECORD_H2C_DATA, /* cid, u16 ttag, u32 datao, u16 datal, flags, flaw, delta */
 	RECORD_OPEN,     /* a new connection, when there is none */
@@ -51,12 +51,12 @@ enum record_kind {
 };
 
 /* RECORD_CONNECT, the first byte. */
-#define CONNECT_SUBSYSTEM(what)  ((what)&0x3u)
-#define CONNECT_CNTLID(what)     ((what) >> 2 & 0x3u)
-#define CONNECT_BY_R2T           0x10u
-#define CONNECT_OTHER_HOSTID     0x20u
-#define CONNECT_OTHER_HOST       0x40u
-#define CONNECT_OTHER_RECFMT     0x80u
+#define CONNECT_SUBSYSTEM(what) ((what)&0x3u)
+#define CONNECT_CNTLID(what)    ((what) >> 2 & 0x3u)
+#define CONNECT_BY_R2T          0x10u
+#define CONNECT_OTHER_HOSTID    0x20u
+#define CONNECT_OTHER_HOST      0x40u
+#define CONNECT_OTHER_RECFMT    0x80u
 
 /* RECORD_COMMAND, the fourth. */
 #define COMMAND_IN_CAPSULE 0x01u

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Runs a fuzzer's corpus without libFuzzer, in any build: every file of the directories (or the
- * files) that are named. A finding ends the program as it would end the fuzzer; the last line before
- * it is the file's name. No input at all is a failure too.
+ * files) that are named. A finding ends the program as it would end the fuzzer; the last line
+ * before it is the file's name. No input at all is a failure too.
  */
 #include <dirent.h>
 #include <errno.h>

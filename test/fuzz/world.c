@@ -18,7 +18,7 @@
 
 #define ROUND_NS       1000u
 #define LONG_ROUND_NS  XU_NS_PER_MS
-#define MAX_ROUNDS     30000u /* of LONG_ROUND_NS: nothing that ends takes longer */
+#define MAX_ROUNDS     30000u     /* of LONG_ROUND_NS: nothing that ends takes longer */
 #define FEW_BUFFERS    (4u << 20) /* the least that a configuration can ask for */
 #define MANY_BUFFERS   (16u << 20)
 #define NR_NAMESPACES  4u
@@ -276,8 +276,7 @@ static void change_subsystem(
 
 static void change(struct world *world, enum manage_action action, uint8_t arg)
 {
-	struct xnvmf_subsystem *subsystem =
-		xnvmf_subsystem_find(world->target, subsystem_nqn(arg));
+	struct xnvmf_subsystem *subsystem = xnvmf_subsystem_find(world->target, subsystem_nqn(arg));
 	struct xbdev_device *dev;
 
 	switch (action) {
@@ -419,7 +418,8 @@ void world_fini(struct world *world)
 	FUZZ_CHECK(world_run_until(world, world_is_quiet, MAX_ROUNDS),
 		"connections that their hosts have closed do not end");
 	stop(world);
-	FUZZ_CHECK(world_run_until(world, world_is_stopped, MAX_ROUNDS), "the target does not stop");
+	FUZZ_CHECK(
+		world_run_until(world, world_is_stopped, MAX_ROUNDS), "the target does not stop");
 	xnvmf_target_free(world->target);
 	FUZZ_CHECK(world_run_until(world, has_no_descriptor, MAX_ROUNDS),
 		"a stopped target leaves descriptors open");

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The node that fuzz_nvmetcp talks to: a context on the fuzzers' network, devices, a target with two
- * subsystems, and the changes that an operator makes while hosts are connected. Everything runs in
- * rounds: each polls every reactor once.
+ * The node that fuzz_nvmetcp talks to: a context on the fuzzers' network, devices, a target with
+ * two subsystems, and the changes that an operator makes while hosts are connected. Everything runs
+ * in rounds: each polls every reactor once.
  */
 #ifndef TEST_FUZZ_WORLD_H
 #define TEST_FUZZ_WORLD_H
@@ -18,11 +18,11 @@ struct xbdev_ctx;
 struct xnvmf_target;
 struct xu_logger;
 
-#define WORLD_PORT        4420u
-#define WORLD_NQN         "nqn.2026-11.io.xsan:fuzz"
-#define WORLD_NQN_CLOSED  "nqn.2026-11.io.xsan:closed" /* for WORLD_HOST_NQN only */
-#define WORLD_HOST_NQN    "nqn.2014-08.org.nvmexpress:uuid:5b2f0ae5-6d0a-4f66-9a35-b4ef2f2a5a11"
-#define WORLD_MAX_MANAGE  32u
+#define WORLD_PORT       4420u
+#define WORLD_NQN        "nqn.2026-11.io.xsan:fuzz"
+#define WORLD_NQN_CLOSED "nqn.2026-11.io.xsan:closed" /* for WORLD_HOST_NQN only */
+#define WORLD_HOST_NQN   "nqn.2014-08.org.nvmexpress:uuid:5b2f0ae5-6d0a-4f66-9a35-b4ef2f2a5a11"
+#define WORLD_MAX_MANAGE 32u
 
 struct world_manage {
 	struct xr_msg msg;

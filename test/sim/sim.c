@@ -205,7 +205,7 @@ static uint32_t shuffle(struct sim *sim)
 	}
 	xu_list_for_each (node, &sim->rings) {
 		struct sim_ring *ring = xu_list_entry(node, struct sim_ring, link);
-		uint32_t at = count;
+		uint32_t at;
 
 		if (ring->host->state == SIM_HOST_PAUSED || ring->host->state == SIM_HOST_DEAD) {
 			continue;
@@ -261,7 +261,7 @@ static uint64_t next_time_ns(struct sim *sim)
 	return time_ns;
 }
 
-static int run_until(struct sim *sim, bool (*is_done)(void *arg), void *arg, uint64_t end_ns)
+static int do_run(struct sim *sim, bool (*is_done)(void *arg), void *arg, uint64_t end_ns)
 {
 	uint32_t nr_passes = 0;
 
@@ -290,6 +290,17 @@ static int run_until(struct sim *sim, bool (*is_done)(void *arg), void *arg, uin
 		}
 		sim->now_ns = time_ns;
 	}
+}
+
+static int run_until(struct sim *sim, bool (*is_done)(void *arg), void *arg, uint64_t end_ns)
+{
+	int rc;
+
+	assert(!sim->is_running);
+	sim->is_running = true;
+	rc = do_run(sim, is_done, arg, end_ns);
+	sim->is_running = false;
+	return rc;
 }
 
 static uint64_t end_of(const struct sim *sim, uint64_t max_ns)

@@ -6,7 +6,8 @@
  * jumps to the next deadline. The same seed and the same calls give the same run, which
  * sim_trace_hash() shows. See README.md for how a test is built on it.
  *
- * One thread calls everything here. Mistakes in using it and a lack of memory end the program.
+ * One thread calls everything here, and from outside of reactors' callbacks (but for what only
+ * looks, and sim_random()). Mistakes in using it and a lack of memory end the program.
  */
 #ifndef TEST_SIM_H
 #define TEST_SIM_H

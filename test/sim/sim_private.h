@@ -23,6 +23,7 @@ struct sim {
 	uint64_t now_ns;
 	uint64_t trace_hash;
 	bool is_traced;
+	bool is_running;              /* in sim_run(), which is not to be called from within */
 	struct xu_random random;      /* the world's */
 	struct xu_random test_random; /* the test's */
 	struct sim_event **heap;      /* from index 1 */

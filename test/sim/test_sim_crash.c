@@ -200,6 +200,26 @@ static void test_size_is_volatile_too(void **state)
 	fixture_free(&f);
 }
 
+static void test_blocking_sync_is_a_flush(void **state)
+{
+	struct fixture f = fixture_new(1, &(struct sim_disk_opts){.size_bytes = 1024});
+	const struct xr_platform *platform = sim_host_platform(f.host);
+	const struct sim_crash none = {.tail = SIM_TAIL_NONE};
+	struct sim_image *image;
+
+	put(&f, 0, 0, 1, 512);
+	assert_int_equal(platform->file_resize(platform, f.fd, 4096), 0);
+	assert_int_equal(platform->file_sync(platform, f.fd), 0);
+	put(&f, 0, 512, 1, 512);
+	image = sim_disk_crash_image(f.disk, sim_disk_point(f.disk), &none);
+	assert_int_equal(sim_image_size(image), 4096);
+	sim_image_free(image);
+	assert_int_equal(byte_now(&f, SIM_TAIL_NONE, 0), 1);
+	assert_int_equal(byte_now(&f, SIM_TAIL_NONE, 512), 0);
+	assert_int_equal(platform->file_sync(platform, 99), -EBADF);
+	fixture_free(&f);
+}
+
 /* Three unflushed writes in a row: over many crashes every subset of them is seen. */
 static void test_any_subset_of_the_tail_survives(void **state)
 {
@@ -350,6 +370,7 @@ static void random_op(struct fixture *f)
 {
 	struct xu_random *random = sim_random(f->sim);
 	uint64_t offset = xu_random_below(random, SIZE / 512) * 512;
+	uint8_t flags;
 
 	switch (xu_random_below(random, 6)) {
 	case 0:
@@ -360,8 +381,8 @@ static void random_op(struct fixture *f)
 			test_do_fallocate(f->sim, f->reactor, f->fd, PUNCH_MODE, offset, 1024), 0);
 		break;
 	default:
-		put(f, xu_random_below(random, 4) == 0 ? XR_OP_DSYNC : 0, offset,
-			(char)xu_random_u64(random), 512);
+		flags = xu_random_below(random, 4) == 0 ? XR_OP_DSYNC : 0;
+		put(f, flags, offset, (char)xu_random_u64(random), 512);
 		break;
 	}
 }
@@ -546,6 +567,7 @@ int main(void)
 		cmocka_unit_test(test_broken_disks_lose_what_they_acknowledged),
 		cmocka_unit_test(test_discards_and_zeroes_are_volatile_too),
 		cmocka_unit_test(test_size_is_volatile_too),
+		cmocka_unit_test(test_blocking_sync_is_a_flush),
 		cmocka_unit_test(test_any_subset_of_the_tail_survives),
 		cmocka_unit_test(test_overwritten_data_may_come_back_until_flushed),
 		cmocka_unit_test(test_writes_are_torn_at_sectors),

@@ -246,6 +246,32 @@ static void test_order_of_reactors_is_random(void **state)
 	}
 }
 
+static struct sim *running;
+
+static void run_again(struct xr_msg *msg)
+{
+	sim_run_for(running, 1);
+}
+
+static void run_from_a_callback(void *arg)
+{
+	struct xr_msg msg = {.fn = run_again};
+
+	xr_msg_send(arg, &msg);
+	sim_run_for(running, 1);
+}
+
+static void test_running_from_a_callback_is_a_mistake(void **state)
+{
+	struct xr_reactor *reactor;
+
+	running = sim_new(1);
+	reactor = test_reactor(sim_host_new(running, "a", NULL));
+	assert_true(test_aborts(run_from_a_callback, reactor));
+	xr_reactor_free(reactor);
+	sim_free(running);
+}
+
 static void free_with_pending(void *arg)
 {
 	xr_reactor_free(arg);
@@ -294,8 +320,9 @@ static void on_tick(struct xr_timer *timer)
 			xu_random_below(random, 8) * 512, node->block, sizeof(node->block));
 	}
 	if (node->talk.result != PENDING) {
-		test_rw(node->sim, node->reactor, &node->talk,
-			xu_random_below(random, 3) == 0 ? XR_OP_RECV : XR_OP_SEND, node->sock_fd, 0,
+		enum xr_opcode opcode = xu_random_below(random, 3) == 0 ? XR_OP_RECV : XR_OP_SEND;
+
+		test_rw(node->sim, node->reactor, &node->talk, opcode, node->sock_fd, 0,
 			node->block, 1 + xu_random_below(random, 512));
 	}
 	if (--node->nr_left != 0) {
@@ -389,6 +416,7 @@ int main(void)
 		cmocka_unit_test(test_nobody_spins),
 		cmocka_unit_test(test_work_runs_on_its_reactor_later),
 		cmocka_unit_test(test_order_of_reactors_is_random),
+		cmocka_unit_test(test_running_from_a_callback_is_a_mistake),
 		cmocka_unit_test(test_free_with_a_pending_operation_is_a_mistake),
 		cmocka_unit_test(test_seed_decides_everything),
 	};

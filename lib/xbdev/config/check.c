@@ -58,7 +58,7 @@ static int check_driver(json_t *entry, char path[XU_PARAM_PATH_SIZE], struct xu_
 static int check_params(json_t *entry, char path[XU_PARAM_PATH_SIZE], struct xu_error *err)
 {
 	const struct xbdev_driver *driver = driver_of(entry);
-	json_t *params = json_copy(entry);
+	json_t *params = xbdev_config_copy(entry);
 	void *opts = malloc(driver->opts_bytes);
 	int rc;
 

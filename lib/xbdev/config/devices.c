@@ -27,6 +27,17 @@ static const char *text_of(const json_t *entry, const char *key)
 
 /* ---- form ---- */
 
+json_t *xbdev_config_copy(const json_t *value)
+{
+	json_t *copy = json_deep_copy(value);
+
+	if (!json_equal(copy, value)) {
+		json_decref(copy);
+		return NULL;
+	}
+	return copy;
+}
+
 /* The value of one parameter in its one form: a new reference. */
 static json_t *canonical_value(const struct xu_param *param, json_t *value)
 {
@@ -214,7 +225,7 @@ int xbdev_config_keep(json_t *entry, const json_t *older)
 
 void xbdev_config_create(struct xbdev_ctx *ctx, json_t *entry, xbdev_created_fn done, void *arg)
 {
-	json_t *params = json_copy(entry);
+	json_t *params = xbdev_config_copy(entry);
 	char path[XU_PARAM_PATH_SIZE];
 	struct xu_error err = {0};
 

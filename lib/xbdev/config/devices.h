@@ -48,6 +48,10 @@ json_t *xbdev_config_canonical(json_t *entry);
 json_t *xbdev_config_canonical_params(
 	const struct xu_param *params, const void *defaults, json_t *object);
 
+/* A copy, deep and complete (the JSON library's own may silently lack members when it runs out of
+ * memory); NULL: out of memory. */
+json_t *xbdev_config_copy(const json_t *value);
+
 /* The name or UUID of the device that a checked entry stands on; NULL: none. */
 const char *xbdev_config_base(const json_t *entry);
 

@@ -172,7 +172,8 @@ static void bdev_create(struct xrpc_request *req, void *arg, const void *opts)
 	json_t *params = xrpc_request_params(req);
 
 	(void)opts;
-	xbdev_mgmt_create(arg, req, params != NULL ? json_copy(params) : json_object(), NULL);
+	xbdev_mgmt_create(
+		arg, req, params != NULL ? xbdev_config_copy(params) : json_object(), NULL);
 }
 
 struct name_opts {

@@ -18,10 +18,16 @@ static void reject(struct xnvmf_req *req, uint16_t status, uint32_t where)
 	xnvmf__req_complete(req, status);
 }
 
-static bool is_nqn_terminated(const char *nqn)
+/* Terminated, and printable ASCII like every NQN configured here: it goes to logs and JSON. */
+static bool is_nqn(const char *nqn)
 {
 	size_t len = strnlen(nqn, NVME_NQN_FIELD);
 
+	for (size_t i = 0; i < len; i++) {
+		if (nqn[i] <= ' ' || nqn[i] > '~') {
+			return false;
+		}
+	}
 	return len != 0 && len <= XNVMF_NQN_MAX;
 }
 
@@ -76,6 +82,24 @@ static void succeed(struct xnvmf_req *req, struct xnvmf_ctrl *ctrl)
 	xr_timer_stop(qpair->reactor, &qpair->connect_timer);
 }
 
+/* Whether an association of this host is ending: a write of it may still be with the device, and
+ * must not land after those of the next one. */
+static bool is_host_ending(
+	const struct xnvmf_subsystem *subsystem, const struct nvme_connect_data *data)
+{
+	const struct xu_list *node;
+
+	xu_list_for_each (node, &subsystem->ctrls) {
+		const struct xnvmf_ctrl *ctrl = xu_list_entry(node, struct xnvmf_ctrl, link);
+
+		if (ctrl->is_dead && strcmp(ctrl->hostnqn, data->hostnqn) == 0 &&
+			memcmp(ctrl->hostid, data->hostid, sizeof(data->hostid)) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static void connect_admin(struct xnvmf_req *req, struct xnvmf_subsystem *subsystem)
 {
 	const struct nvme_connect_cmd *cmd = (const struct nvme_connect_cmd *)&req->cmd;
@@ -90,6 +114,11 @@ static void connect_admin(struct xnvmf_req *req, struct xnvmf_subsystem *subsyst
 	}
 	if (cmd->sqsize == 0 || cmd->sqsize >= XNVMF_ADMIN_DEPTH) {
 		reject(req, NVME_SC_CONNECT_PARAM, NVME_IPO_CMD(sqsize));
+		return;
+	}
+	if (is_host_ending(subsystem, data)) {
+		qpair->held_req = req;
+		xu_list_add_tail(&qpair->target->held_connects, &req->link);
 		return;
 	}
 	if (qpair->transport->set_depth(qpair, cmd->sqsize + 1u, true) != 0) {
@@ -199,11 +228,11 @@ void xnvmf__connect(struct xnvmf_req *req)
 		reject(req, NVME_SC_CONNECT_FORMAT, NVME_IPO_CMD(recfmt));
 		return;
 	}
-	if (!is_nqn_terminated(data->subnqn)) {
+	if (!is_nqn(data->subnqn)) {
 		reject(req, NVME_SC_CONNECT_PARAM, NVME_IPO_DATA(subnqn));
 		return;
 	}
-	if (!is_nqn_terminated(data->hostnqn)) {
+	if (!is_nqn(data->hostnqn)) {
 		reject(req, NVME_SC_CONNECT_PARAM, NVME_IPO_DATA(hostnqn));
 		return;
 	}
@@ -231,6 +260,20 @@ void xnvmf__connect(struct xnvmf_req *req)
 		connect_admin(req, subsystem);
 	} else {
 		connect_io(req, subsystem);
+	}
+}
+
+void xnvmf__connect_held(struct xnvmf_target *target)
+{
+	struct xu_list held, *node;
+
+	xu_list_init(&held);
+	xu_list_splice_tail(&held, &target->held_connects);
+	while ((node = xu_list_pop(&held)) != NULL) {
+		struct xnvmf_req *req = xu_list_entry(node, struct xnvmf_req, link);
+
+		req->qpair->held_req = NULL;
+		xnvmf__connect(req);
 	}
 }
 

@@ -361,5 +361,6 @@ void xnvmf__ctrl_qpair_gone(struct xnvmf_ctrl *ctrl, struct xnvmf_qpair *qpair)
 	xu_list_del(&ctrl->link);
 	free(ctrl->log);
 	free(ctrl);
+	xnvmf__connect_held(subsystem->target);
 	xnvmf__subsystem_check(subsystem);
 }

@@ -243,6 +243,7 @@ struct xnvmf_qpair {
 	bool is_lost; /* the connection broke; set by the transport before it is gone */
 	struct xnvmf_req *disconnect_req; /* waits for the queue's other commands */
 	struct xnvmf_req *connect_req;    /* while it moves */
+	struct xnvmf_req *held_req;       /* an admin Connect in target->held_connects */
 	uint32_t move_to;                 /* reactor number */
 
 	/* The last error of an I/O queue, on its way to the controller's error log. */
@@ -306,7 +307,8 @@ struct xnvmf_target {
 	struct xnvmf_group groups[XBDEV_MAX_REACTORS];
 	struct xu_list subsystems;
 	struct xu_list ports;
-	struct xu_list qpairs; /* without Connect, and admin queues; the control reactor's */
+	struct xu_list qpairs;        /* without Connect, and admin queues; the control reactor's */
+	struct xu_list held_connects; /* of hosts whose last association has not ended yet */
 	struct xnvmf_subsystem *discovery;
 	uint16_t next_port_id;
 	uint32_t nr_listening; /* sockets that accept, or are being closed */
@@ -374,6 +376,8 @@ uint16_t xnvmf__status_of_errno(int error, bool is_write);
 
 void xnvmf__fabrics_execute(struct xnvmf_req *req);
 void xnvmf__connect(struct xnvmf_req *req);
+/* A controller is gone: looks again at the Connects that were held back. */
+void xnvmf__connect_held(struct xnvmf_target *target);
 bool xnvmf__admin_exists(const struct xnvmf_req *req);
 void xnvmf__admin_execute(struct xnvmf_req *req);
 void xnvmf__identify(struct xnvmf_req *req);

@@ -103,6 +103,12 @@ void xnvmf__qpair_ending(struct xnvmf_qpair *qpair)
 		qpair->target->groups[xr_reactor_index(qpair->home)].nr_qpairs++;
 		xnvmf__req_complete(req, NVME_SC_ABORTED);
 	}
+	if (qpair->held_req != NULL) {
+		req = qpair->held_req;
+		qpair->held_req = NULL;
+		xu_list_del(&req->link);
+		qpair->transport->drop(req);
+	}
 	if (qpair->disconnect_req != NULL) {
 		req = qpair->disconnect_req;
 		qpair->disconnect_req = NULL;

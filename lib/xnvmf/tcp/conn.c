@@ -15,8 +15,9 @@
 #include "lib/xnvmf/tcp/private.h"
 
 #define TERM_WAIT_NS (5 * XU_NS_PER_S)
-#define SLAB_TTAG    0x8000u /* set in the TTAGs of the second slab */
-#define EXTRA_REQS   8u      /* a host may send a little early */
+#define DATA_WAIT_NS (60 * XU_NS_PER_S) /* hosts give a command up earlier */
+#define SLAB_TTAG    0x8000u            /* set in the TTAGs of the second slab */
+#define EXTRA_REQS   8u                 /* a host may send a little early */
 
 /* ---- commands ---- */
 
@@ -142,6 +143,13 @@ static bool is_quiet(const struct tcp_conn *conn)
 	return !conn->recv_op.is_pending && !conn->send_op.is_pending && !conn->is_flush_asked;
 }
 
+static void stop_timers(struct tcp_conn *conn)
+{
+	xr_timer_stop(conn->qpair.reactor, &conn->term_timer);
+	xr_timer_stop(conn->qpair.reactor, &conn->data_timer);
+	xr_timer_stop(conn->qpair.reactor, &conn->send_timer);
+}
+
 void tcp_conn_settle(struct tcp_conn *conn)
 {
 	if (conn->paused != NULL && conn->state == TCP_CONN_OPEN && is_quiet(conn) &&
@@ -149,7 +157,7 @@ void tcp_conn_settle(struct tcp_conn *conn)
 		void (*paused)(struct xnvmf_qpair * qpair) = conn->paused;
 
 		conn->paused = NULL;
-		xr_timer_stop(conn->qpair.reactor, &conn->send_timer);
+		stop_timers(conn);
 		paused(&conn->qpair); /* it may be another reactor's from here on */
 		return;
 	}
@@ -159,8 +167,7 @@ void tcp_conn_settle(struct tcp_conn *conn)
 	drop_requests(conn);
 	if (conn->qpair.nr_requests == 0) {
 		conn->state = TCP_CONN_GONE;
-		xr_timer_stop(conn->qpair.reactor, &conn->term_timer);
-		xr_timer_stop(conn->qpair.reactor, &conn->send_timer);
+		stop_timers(conn);
 		xnvmf__qpair_gone(&conn->qpair);
 	}
 }
@@ -265,6 +272,7 @@ struct tcp_conn *tcp_conn_new(struct xnvmf_port *port, int fd)
 	}
 	platform->sock_tune(platform, fd);
 	xu_list_init(&conn->own_tx.link);
+	conn->data_timer.fn = on_data_timer;
 	xnvmf__qpair_init(&conn->qpair, port);
 	tcp_tx_init(conn);
 	tcp_rx_start(conn);
@@ -293,11 +301,45 @@ static void tcp_resume(struct xnvmf_qpair *qpair)
 	tcp_rx_resume(xu_container_of(qpair, struct tcp_conn, qpair));
 }
 
+static bool is_late(const struct tcp_slab *slab, uint64_t now_ns, bool *ret_is_fetching)
+{
+	for (uint32_t i = 0; i < slab->count; i++) {
+		if (slab->reqs[i].state == TCP_REQ_FETCHING) {
+			*ret_is_fetching = true;
+			if (now_ns - slab->reqs[i].fetch_ns >= DATA_WAIT_NS) {
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
+/* A host that never sends what it wants written would hold our buffers for ever. */
+static void on_data_timer(struct xr_timer *timer)
+{
+	struct tcp_conn *conn = xu_container_of(timer, struct tcp_conn, data_timer);
+	uint64_t now_ns = xr_now_ns(conn->qpair.reactor);
+	bool is_fetching = false;
+
+	if (is_late(&conn->slabs[0], now_ns, &is_fetching) ||
+		is_late(&conn->slabs[1], now_ns, &is_fetching)) {
+		tcp_conn_close(conn, "the host does not send the data of its command");
+		tcp_conn_settle(conn);
+	} else if (is_fetching) {
+		xr_timer_start(conn->qpair.reactor, &conn->data_timer, DATA_WAIT_NS);
+	}
+}
+
 static void tcp_fetch(struct xnvmf_req *req)
 {
 	struct tcp_req *treq = xu_container_of(req, struct tcp_req, req);
+	struct tcp_conn *conn = treq->conn;
 
 	treq->state = TCP_REQ_FETCHING;
+	treq->fetch_ns = xr_now_ns(conn->qpair.reactor);
+	if (!xr_timer_is_running(&conn->data_timer)) {
+		xr_timer_start(conn->qpair.reactor, &conn->data_timer, DATA_WAIT_NS);
+	}
 	tcp_send_r2t(treq);
 }
 

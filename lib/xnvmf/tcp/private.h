@@ -40,6 +40,7 @@ struct tcp_req {
 	bool is_tx_busy; /* its tx is in a queue or with the kernel */
 	bool is_r2t_due;
 	bool is_response_due;
+	uint64_t fetch_ns;           /* when the host's data was first asked for */
 	uint32_t nr_fetched;         /* bytes of the host's data that are here */
 	uint32_t r2t_start, r2t_end; /* the current R2T */
 	void *icd_buf;
@@ -76,6 +77,7 @@ struct tcp_conn {
 	uint32_t c2h_align;
 	void (*paused)(struct xnvmf_qpair *qpair);
 	struct xr_timer term_timer;
+	struct xr_timer data_timer;
 
 	/* Receiving. */
 	enum tcp_rx_state rx_state;

@@ -88,7 +88,7 @@ static void test_messages_to_a_reactor_that_falls_asleep(void **state)
 	send_from_all(true);
 }
 
-/* ---- to and fro ---- */
+/* ---- back and forth ---- */
 
 struct ball {
 	struct xr_msg msg;

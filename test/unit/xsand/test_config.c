@@ -232,7 +232,8 @@ static void test_config_parse_refuses_wrong_exports(void **state)
 			"x.json:1:26: nvmf.subsystems[0]: 'nqn' is missing: NVMe qualified name"},
 		{"{\"nvmf\": {\"subsystems\": [{\"nqn\": \"disk\"}]}}",
 			"x.json:1:34: nvmf.subsystems[0].nqn: \"disk\" is not accepted; it takes "
-			"an NQN such as \"nqn.2026-11.io.xsan:disk1\", at most 223 bytes"},
+			"an NQN such as \"nqn.2026-11.io.xsan:disk1\", at most 223 ASCII "
+			"characters without space"},
 		{"{\"nvmf\": {\"subsystems\": [{\"nqn\": "
 		 "\"nqn.2014-08.org.nvmexpress.discovery\"}]}}",
 			"x.json:1:34: nvmf.subsystems[0].nqn: the discovery subsystem is there by "
@@ -258,7 +259,17 @@ static void test_config_parse_refuses_wrong_exports(void **state)
 			"needed here"},
 		{SUBSYSTEM("\"hosts\": [\"h\"]"),
 			"x.json:3:11: nvmf.subsystems[0].hosts[0]: \"h\" is not accepted; it takes "
-			"an NQN such as \"nqn.2026-11.io.xsan:disk1\", at most 223 bytes"},
+			"an NQN such as \"nqn.2026-11.io.xsan:disk1\", at most 223 ASCII "
+			"characters without space"},
+		{SUBSYSTEM("\"hosts\": [\"nqn.2026-11.x:a b\"]"),
+			"x.json:3:11: nvmf.subsystems[0].hosts[0]: \"nqn.2026-11.x:a b\" is not "
+			"accepted; it takes an NQN such as \"nqn.2026-11.io.xsan:disk1\", at most "
+			"223 ASCII characters without space"},
+		{SUBSYSTEM("\"hosts\": [\"nqn.2026-11.\"]"),
+			"x.json:3:11: nvmf.subsystems[0].hosts[0]: \"nqn.2026-11.\" is not "
+			"accepted; "
+			"it takes an NQN such as \"nqn.2026-11.io.xsan:disk1\", at most 223 ASCII "
+			"characters without space"},
 		{SUBSYSTEM("\"hosts\": [3]"), "x.json:3:11: nvmf.subsystems[0].hosts[0]: a text "
 					      "with the NQN of a host is needed here"},
 		{SUBSYSTEM("\"hosts\": [\"nqn.2026-11.x:h\", \"nqn.2026-11.x:h\"]"),
@@ -407,15 +418,16 @@ static void test_config_model_has_one_form(void **state)
 		"[\"nqn.2026-11.x:h\"], \"namespaces\": [{\"nsid\": 1, \"device\": \"d\"}], "
 		"\"listeners\": [{\"trtype\": \"TCP\", \"traddr\": \"::1\", \"trsvcid\": "
 		"\"04420\"}]}]}}");
-	json_t *expected = json_pack("{s:{}, s:{s:{s:s, s:s, s:s, s:i, s:s}, s:{s:s, s:s, s:i}}, "
-				     "s:{s:{s:i}, s:{s:{s:b, s:{s:b}, s:{s:{s:i, s:s}}, "
-				     "s:{s:{s:s, s:s, s:s}}}}}}",
-		"log", "devices", "d", "driver", "file", "name", "d", "filename", "/f", "size",
-		1 << 30, "uuid", "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "n", "driver", "null",
-		"name", "n", "size", 8192, "nvmf", "transport", "max_queue_depth", 64, "subsystems",
-		"nqn.2026-11.x:a", "allow_any_host", 0, "hosts", "nqn.2026-11.x:h", 1, "namespaces",
-		"1", "nsid", 1, "device", "d", "listeners", "tcp ::1 4420", "trtype", "tcp",
-		"traddr", "::1", "trsvcid", "4420");
+	json_t *expected = json_pack(
+		"{s:{s:s}, s:{s:{s:s, s:s, s:s, s:i, s:s}, s:{s:s, s:s, s:i}}, "
+		"s:{s:{s:i}, s:{s:{s:b, s:{s:b}, s:{s:{s:i, s:s}}, "
+		"s:{s:{s:s, s:s, s:s}}}}}}",
+		"log", "level", "info", "devices", "d", "driver", "file", "name", "d", "filename",
+		"/f", "size", 1 << 30, "uuid", "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "n",
+		"driver", "null", "name", "n", "size", 8192, "nvmf", "transport", "max_queue_depth",
+		64, "subsystems", "nqn.2026-11.x:a", "allow_any_host", 0, "hosts",
+		"nqn.2026-11.x:h", 1, "namespaces", "1", "nsid", 1, "device", "d", "listeners",
+		"tcp ::1 4420", "trtype", "tcp", "traddr", "::1", "trsvcid", "4420");
 	json_t *again, *model;
 
 	assert_non_null(expected);

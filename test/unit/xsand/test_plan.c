@@ -106,6 +106,7 @@ static void test_plan_changes_what_differs_only(void **state)
 		{"{'log': {'level': 'info'}}", "{'log': {'level': 'warn'}}", {"set the log level"},
 			{0}},
 		{"{'log': {'level': 'info'}}", "{}", {0}, {0}},
+		{"{'log': {'level': 'debug'}}", "{}", {"set the log level"}, {0}},
 		{"{}", "{'nvmf': {'transport': {'max_queues': 3}}}",
 			{"set the options of the transport"}, {0}},
 	};

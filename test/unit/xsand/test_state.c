@@ -7,6 +7,7 @@
 #include "daemon/xsand/state.h"
 #include "lib/reactor/reactor.h"
 #include "lib/util/clock.h"
+#include "test/unit/xsand/json_fail.h"
 #include "test/unit/xsand/model_text.h"
 
 #include <errno.h>
@@ -299,6 +300,31 @@ static void test_state_is_old_or_new_whatever_fails(void **state_ptr)
 	json_decref(new);
 }
 
+/* Whichever allocation fails, what is saved is what was to be saved, or the save is refused. */
+static void test_state_save_survives_lack_of_memory(void **state_ptr)
+{
+	json_t *old = model_of(small), *new = model_of(full);
+	unsigned n = 0, nr_failed = 0;
+	bool was_refused;
+
+	do {
+		struct state *state = open_state();
+		int rc;
+
+		assert_int_equal(save(state, old, old), 0);
+		json_fail_arm(++n);
+		rc = save(state, new, new);
+		was_refused = json_fail_disarm();
+		nr_failed += rc != 0;
+		assert_true(rc == 0 || rc == -ENOMEM);
+		state_close(state);
+		expect_saved(rc == 0 ? new : old, rc == 0 ? new : old);
+	} while (was_refused);
+	assert_true(nr_failed > 20);
+	json_decref(old);
+	json_decref(new);
+}
+
 static void expect_damaged(const char *text, const char *why)
 {
 	struct state *state = open_state();
@@ -343,6 +369,7 @@ int main(void)
 		cmocka_unit_test(test_state_has_one_user),
 		cmocka_unit_test(test_state_open_says_what_is_wrong),
 		cmocka_unit_test(test_state_is_old_or_new_whatever_fails),
+		cmocka_unit_test(test_state_save_survives_lack_of_memory),
 		cmocka_unit_test(test_state_load_refuses_damage),
 	};
 	struct CMUnitTest with_world[ARRAY_SIZE(tests)];

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Fuzzes the configuration of xsand: up to three documents with a zero byte between them. Each is
+ * read and checked; an error must say where, an accepted one must be the same after it has been
+ * written and read again. Two are a reload: the plan from one to the other is played on the model,
+ * step by step, where each step must be possible and the last leads to what was asked for. Three
+ * are merged.
+ */
+#include <errno.h>
+#include <jansson.h>
+
+#include "daemon/xsand/config.h"
+#include "daemon/xsand/merge.h"
+#include "daemon/xsand/model.h"
+#include "daemon/xsand/plan.h"
+#include "lib/util/error.h"
+#include "lib/xbdev/config/devices.h"
+#include "test/fuzz/fuzz.h"
+
+#define NAME          "fuzz.json"
+#define MAX_DOCUMENTS 3u
+
+/* ---- one document ---- */
+
+/* "fuzz.json:LINE:COLUMN: …", and the place is in the text. */
+static void check_error(const char *text, size_t len, const struct xu_error *err)
+{
+	const char *line = text, *end = text + len, *next;
+	unsigned long row, column;
+	json_t *as_json = json_string(err->text);
+	char *at;
+
+	FUZZ_CHECK(err->code < 0 && err->text[0] != '\0', "code %d, '%s'", err->code, err->text);
+	FUZZ_CHECK(as_json != NULL, "the sentence is not UTF-8: %s", err->text);
+	json_decref(as_json);
+	FUZZ_CHECK(strncmp(err->text, NAME ":", strlen(NAME) + 1) == 0, "%s", err->text);
+	row = strtoul(err->text + strlen(NAME) + 1, &at, 10);
+	FUZZ_CHECK(*at == ':' && row >= 1, "%s", err->text);
+	column = strtoul(at + 1, &at, 10);
+	FUZZ_CHECK(strncmp(at, ": ", 2) == 0 && at[2] != '\0', "%s", err->text);
+	while (--row != 0) {
+		line = memchr(line, '\n', (size_t)(end - line));
+		FUZZ_CHECK(line != NULL, "there is no such line: %s", err->text);
+		line++;
+	}
+	next = memchr(line, '\n', (size_t)(end - line));
+	FUZZ_CHECK(column <= (size_t)((next != NULL ? next : end) - line) + 1,
+		"there is no such column: %s", err->text);
+}
+
+static void check_settings(const struct config_settings *set)
+{
+	FUZZ_CHECK(set->nr_reactors >= 1 && set->nr_reactors <= XBDEV_MAX_REACTORS, "%u reactors",
+		set->nr_reactors);
+	for (uint32_t i = 0; set->has_cpus && i < set->nr_reactors; i++) {
+		FUZZ_CHECK(set->cpus[i] >= 0, "CPU %d", set->cpus[i]);
+	}
+	FUZZ_CHECK(set->socket != NULL && set->state_dir != NULL && set->stop_timeout_s >= 1,
+		"settings");
+	FUZZ_CHECK(set->log.target != XU_LOG_TO_FILE || set->log.path != NULL, "log file");
+}
+
+/* The model as a file: it is accepted, and means the same. */
+static void check_written(const struct config *config)
+{
+	struct xu_error err = {0};
+	json_t *root = model_to_config(config->model);
+	char *text = root != NULL ? json_dumps(root, JSON_INDENT(2)) : NULL;
+	struct config *again = NULL;
+	int rc;
+
+	FUZZ_CHECK(text != NULL && model_check(config->model, &err) == 0, "%s", err.text);
+	rc = config_parse(NAME, text, strlen(text), &again, &err);
+	FUZZ_CHECK(rc == 0, "what was accepted is not when it is written again: %s", err.text);
+	FUZZ_CHECK(model_equal(again->model, config->model), "it is read as something else:\n%s",
+		text);
+	config_free(again);
+	free(text);
+	json_decref(root);
+}
+
+static struct config *read_document(const char *text, size_t len)
+{
+	struct config *config = NULL;
+	struct xu_error err = {0};
+	int rc = config_parse(NAME, text, len, &config, &err);
+	json_t *changes;
+
+	if (rc != 0) {
+		FUZZ_CHECK(config == NULL && rc == err.code, "%d, %d", rc, err.code);
+		check_error(text, len, &err);
+		return NULL;
+	}
+	check_settings(&config->settings);
+	check_written(config);
+	changes = config_settings_diff(config, config);
+	FUZZ_CHECK(changes != NULL && json_array_size(changes) == 0, "differs from itself");
+	json_decref(changes);
+	return config;
+}
+
+/* ---- a reload ---- */
+
+static json_t *object_in(json_t *model, const char *nqn, const char *part)
+{
+	json_t *object = json_object_get(model_subsystem(model, nqn), part);
+
+	FUZZ_CHECK(json_is_object(object), "subsystem %s is not there", nqn);
+	return object;
+}
+
+/* No device and no namespace stands on it but those named. */
+static void check_unused(json_t *model, const char *name)
+{
+	const char *key, *nqn, *nsid;
+	json_t *entry, *subsystem, *ns, *device = json_object_get(model_devices(model), name);
+
+	json_object_foreach (model_devices(model), key, entry) {
+		const char *base = xbdev_config_base(entry);
+
+		FUZZ_CHECK(base == NULL || model_find_device(model, base) != device,
+			"device %s is used by %s", name, key);
+	}
+	json_object_foreach (model_subsystems(model), nqn, subsystem) {
+		json_object_foreach (json_object_get(subsystem, "namespaces"), nsid, ns) {
+			const char *user = json_string_value(json_object_get(ns, "device"));
+
+			FUZZ_CHECK(user != NULL && model_find_device(model, user) != device,
+				"device %s is namespace %s", name, nsid);
+		}
+	}
+}
+
+static void set_new(json_t *object, const char *key, json_t *value)
+{
+	FUZZ_CHECK(json_object_get(object, key) == NULL, "%s is there already", key);
+	json_object_set_new(object, key, json_deep_copy(value));
+}
+
+static void take_away(json_t *object, const char *key)
+{
+	FUZZ_CHECK(json_object_del(object, key) == 0, "%s is not there", key);
+}
+
+static void play_device(json_t *model, const struct step *step)
+{
+	json_t *devices = model_devices(model);
+	const char *base = step->value != NULL ? xbdev_config_base(step->value) : NULL;
+
+	switch (step->kind) {
+	case STEP_DEVICE_REMOVE:
+		check_unused(model, step->key);
+		take_away(devices, step->key);
+		break;
+	case STEP_DEVICE_ADD:
+		if (base != NULL) {
+			json_t *entry = model_find_device(model, base);
+
+			FUZZ_CHECK(entry != NULL, "device %s comes before %s", step->key, base);
+			check_unused(
+				model, json_string_value(json_object_get(entry, "name")) != NULL
+					       ? json_string_value(json_object_get(entry, "name"))
+					       : base);
+		}
+		set_new(devices, step->key, step->value);
+		break;
+	default:
+		take_away(devices, step->key);
+		set_new(devices, step->key, step->value);
+		break;
+	}
+}
+
+static void play_subsystem(json_t *model, const struct step *step)
+{
+	static const char *const parts[] = {"hosts", "namespaces", "listeners"};
+	json_t *subsystem;
+
+	if (step->kind == STEP_SUBSYSTEM_REMOVE) {
+		take_away(model_subsystems(model), step->key);
+		return;
+	}
+	set_new(model_subsystems(model), step->key, step->value);
+	subsystem = model_subsystem(model, step->key);
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		json_object_clear(json_object_get(subsystem, parts[i]));
+	}
+}
+
+static void play(json_t *model, const struct step *step)
+{
+	const char *device;
+
+	switch (step->kind) {
+	case STEP_LOG_LEVEL:
+		json_object_set_new(
+			json_object_get(model, "log"), "level", json_deep_copy(step->value));
+		break;
+	case STEP_LISTENER_REMOVE:
+		take_away(object_in(model, step->nqn, "listeners"), step->key);
+		break;
+	case STEP_NS_REMOVE:
+		take_away(object_in(model, step->nqn, "namespaces"), step->key);
+		break;
+	case STEP_HOST_REMOVE:
+		take_away(object_in(model, step->nqn, "hosts"), step->key);
+		break;
+	case STEP_SUBSYSTEM_REMOVE:
+	case STEP_SUBSYSTEM_ADD:
+		play_subsystem(model, step);
+		break;
+	case STEP_DEVICE_REMOVE:
+	case STEP_DEVICE_ADD:
+	case STEP_DEVICE_CHANGE:
+		play_device(model, step);
+		break;
+	case STEP_TRANSPORT:
+		FUZZ_CHECK(json_object_size(model_subsystems(model)) == 0,
+			"the transport changes under subsystems");
+		json_object_set_new(
+			json_object_get(model, "nvmf"), "transport", json_deep_copy(step->value));
+		break;
+	case STEP_HOST_ADD:
+		set_new(object_in(model, step->nqn, "hosts"), step->key, step->value);
+		break;
+	case STEP_ALLOW_ANY_HOST:
+		json_object_set_new(model_subsystem(model, step->nqn), "allow_any_host",
+			json_deep_copy(step->value));
+		break;
+	case STEP_NS_ADD:
+		device = json_string_value(json_object_get(step->value, "device"));
+		FUZZ_CHECK(device != NULL && model_find_device(model, device) != NULL,
+			"namespace %s comes before its device", step->key);
+		set_new(object_in(model, step->nqn, "namespaces"), step->key, step->value);
+		break;
+	case STEP_LISTENER_ADD:
+		set_new(object_in(model, step->nqn, "listeners"), step->key, step->value);
+		break;
+	default:
+		FUZZ_CHECK(false, "step %d", step->kind);
+	}
+}
+
+static void check_plan(const json_t *from, const json_t *to)
+{
+	json_t *model = json_deep_copy(from), *text;
+	struct plan plan;
+
+	FUZZ_CHECK(plan_make(&plan, NULL, from, to) == 0, "no plan");
+	for (size_t i = 0; i < plan.nr_steps; i++) {
+		text = plan_describe(&plan.steps[i]);
+		FUZZ_CHECK(json_is_string(text), "step %zu has no description", i);
+		fuzz_say("step: %s\n", json_string_value(text));
+		json_decref(text);
+		/* What needs a restart may be in the way of other steps: only a whole plan is
+		 * played.
+		 */
+		if (json_array_size(plan.restart) == 0) {
+			play(model, &plan.steps[i]);
+		}
+	}
+	if (json_array_size(plan.restart) == 0 && !model_equal(model, to)) {
+		char *got = json_dumps(model, JSON_COMPACT), *want = json_dumps(to, JSON_COMPACT);
+
+		FUZZ_CHECK(false, "the plan leads to\n%s\nnot to\n%s", got, want);
+	}
+	FUZZ_CHECK(!model_equal(from, to) ||
+			   (plan.nr_steps == 0 && json_array_size(plan.restart) == 0),
+		"there are steps from a model to itself");
+	plan_fini(&plan);
+	json_decref(model);
+}
+
+/* ---- a merge ---- */
+
+static void check_merge(const json_t *base, const json_t *file, const json_t *current)
+{
+	json_t *notes = json_array(), *merged = NULL;
+	struct xu_error err = {0};
+	int rc = merge_models(base, file, current, &merged, notes, &err);
+
+	if (rc != 0) {
+		FUZZ_CHECK(rc == -EINVAL && err.code == rc && err.text[0] != '\0', "%d '%s'", rc,
+			err.text);
+		FUZZ_CHECK(!model_equal(base, file), "an untouched file contradicts itself: %s",
+			err.text);
+	} else {
+		FUZZ_CHECK(
+			model_check(merged, &err) == 0, "the merge is not possible: %s", err.text);
+		FUZZ_CHECK(!model_equal(base, file) || model_equal(merged, current),
+			"the file is untouched, and changes made at run time are lost");
+		check_plan(current, merged);
+	}
+	json_decref(merged);
+	json_decref(notes);
+}
+
+/* ---- */
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	(void)argc;
+	(void)argv;
+	json_object_seed(1);
+	return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct config *configs[MAX_DOCUMENTS] = {0};
+	const char *at = (const char *)data, *end = at + size, *zero;
+	size_t count = 0;
+
+	do {
+		zero = at != end ? memchr(at, '\0', (size_t)(end - at)) : NULL;
+		configs[count] = read_document(at, (size_t)((zero != NULL ? zero : end) - at));
+		at = zero != NULL ? zero + 1 : end;
+	} while (configs[count] != NULL && ++count < MAX_DOCUMENTS && zero != NULL);
+	for (size_t i = 0; i < count; i++) {
+		check_plan(configs[i]->model, configs[(i + 1) % count]->model);
+		check_merge(configs[i]->model, configs[i]->model, configs[(i + 1) % count]->model);
+	}
+	if (count == MAX_DOCUMENTS) {
+		check_merge(configs[0]->model, configs[1]->model, configs[2]->model);
+	}
+	for (size_t i = 0; i < count; i++) {
+		config_free(configs[i]);
+	}
+	return 0;
+}
