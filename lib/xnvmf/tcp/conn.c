@@ -272,7 +272,6 @@ struct tcp_conn *tcp_conn_new(struct xnvmf_port *port, int fd)
 	}
 	platform->sock_tune(platform, fd);
 	xu_list_init(&conn->own_tx.link);
-	conn->data_timer.fn = on_data_timer;
 	xnvmf__qpair_init(&conn->qpair, port);
 	tcp_tx_init(conn);
 	tcp_rx_start(conn);
@@ -338,6 +337,7 @@ static void tcp_fetch(struct xnvmf_req *req)
 	treq->state = TCP_REQ_FETCHING;
 	treq->fetch_ns = xr_now_ns(conn->qpair.reactor);
 	if (!xr_timer_is_running(&conn->data_timer)) {
+		conn->data_timer.fn = on_data_timer;
 		xr_timer_start(conn->qpair.reactor, &conn->data_timer, DATA_WAIT_NS);
 	}
 	tcp_send_r2t(treq);
