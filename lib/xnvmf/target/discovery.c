@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The discovery log (page 70h) of this node: what a host may use, and where. Each host NQN has a
- * view with a change counter that moves only when what that host sees has changed. The counter
+ * view with a change counter that moves only when what that host sees has changed; one for each of
+ * our addresses that it comes by, because a wildcard listener is told as that address. The counter
  * starts at the wall clock, so after a restart it is higher than before. A change is told to the
  * persistent discovery controllers whose view it changes, a tenth of a second after the first of a
  * burst.
@@ -18,6 +19,7 @@
 
 struct xnvmf_view {
 	char hostnqn[XNVMF_NQN_MAX + 1];
+	char own_address[XR_ADDRESS_SIZE];
 	uint8_t *entries;
 	size_t bytes;
 	uint64_t genctr;
@@ -135,14 +137,16 @@ static void free_view(struct xnvmf_target *target, struct xnvmf_view *view)
 }
 
 /* The host's view, made when it is new; the one that was used longest ago makes room. */
-static struct xnvmf_view *find_view(struct xnvmf_target *target, const char *hostnqn)
+static struct xnvmf_view *find_view(
+	struct xnvmf_target *target, const char *hostnqn, const char *own_address)
 {
 	struct xnvmf_view *view;
 	struct xu_list *node;
 
 	xu_list_for_each (node, &target->views) {
 		view = xu_list_entry(node, struct xnvmf_view, link);
-		if (strcmp(view->hostnqn, hostnqn) == 0) {
+		if (strcmp(view->hostnqn, hostnqn) == 0 &&
+			strcmp(view->own_address, own_address) == 0) {
 			xu_list_del(&view->link);
 			xu_list_add_head(&target->views, &view->link);
 			return view;
@@ -156,6 +160,7 @@ static struct xnvmf_view *find_view(struct xnvmf_target *target, const char *hos
 		free_view(target, xu_list_entry(target->views.prev, struct xnvmf_view, link));
 	}
 	strcpy(view->hostnqn, hostnqn);
+	strcpy(view->own_address, own_address);
 	view->genctr = target->first_genctr;
 	xu_list_add_head(&target->views, &view->link);
 	target->nr_views++;
@@ -182,16 +187,17 @@ static void update_view(struct xnvmf_view *view, struct builder *b)
 
 static struct xnvmf_view *current_view(struct xnvmf_ctrl *ctrl)
 {
-	struct xnvmf_view *view = find_view(ctrl->subsystem->target, ctrl->hostnqn);
 	char own_address[XR_ADDRESS_SIZE] = "";
+	struct xnvmf_view *view;
 	struct builder b = {0};
 	uint16_t port;
 
-	if (view == NULL) {
-		return NULL;
-	}
 	if (ctrl->admin != NULL) {
 		ctrl->admin->transport->address(ctrl->admin, false, own_address, &port);
+	}
+	view = find_view(ctrl->subsystem->target, ctrl->hostnqn, own_address);
+	if (view == NULL) {
+		return NULL;
 	}
 	if (build(&b, ctrl, own_address) != 0) {
 		free(b.entries);
