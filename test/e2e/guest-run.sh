@@ -156,7 +156,7 @@ start_qemu() {
 		qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m "$memory_mib" \
 		-nodefaults -no-user-config -display none -no-reboot \
 		-kernel "$image/vmlinuz" -initrd "$work/initramfs" \
-		-append "console=ttyS0 panic=-1 oops=panic mitigations=off rdinit=/init$cmdline" \
+		-append "no_timer_check console=ttyS0 panic=-1 oops=panic mitigations=off rdinit=/init$cmdline" \
 		-serial "file:$(qemu_path "$console_log")" \
 		-netdev user,id=net0 -device virtio-net-pci,netdev=net0,romfile= \
 		-device virtio-serial-pci \
