@@ -30,8 +30,11 @@ static int slab_init(struct tcp_conn *conn, uint32_t index, uint32_t count, uint
 		return -ENOMEM;
 	}
 	if (icd_bytes != 0) {
-		slab->icd_memory_bytes = (size_t)count * icd_bytes;
-		slab->icd_memory = xu_buf_alloc(slab->icd_memory_bytes);
+		size_t bytes = (size_t)count * icd_bytes;
+
+		/* Not zeroed: what no capsule has come into costs no memory. */
+		slab->icd_memory = aligned_alloc(
+			XU_BUF_ALIGN, (bytes + XU_BUF_ALIGN - 1) / XU_BUF_ALIGN * XU_BUF_ALIGN);
 		if (slab->icd_memory == NULL) {
 			free(slab->reqs);
 			slab->reqs = NULL;
@@ -58,7 +61,7 @@ static int slab_init(struct tcp_conn *conn, uint32_t index, uint32_t count, uint
 
 static void slab_fini(struct tcp_slab *slab)
 {
-	xu_buf_free(slab->icd_memory, slab->icd_memory_bytes);
+	free(slab->icd_memory);
 	free(slab->reqs);
 }
 

@@ -56,7 +56,6 @@ struct tcp_slab {
 	uint32_t count;
 	uint32_t icd_bytes; /* of each */
 	void *icd_memory;
-	size_t icd_memory_bytes;
 };
 
 enum tcp_conn_state {
