@@ -377,7 +377,7 @@ static bool finish_send(struct net_sock *sock, const struct pending *pending, in
 		*ret_result = sock->is_reset ? -ECONNRESET : -EPIPE;
 		return true;
 	}
-	if (sock->is_blocked || net->round < pending->ready_round) {
+	if ((sock->is_blocked && !sock->is_ended) || net->round < pending->ready_round) {
 		return false;
 	}
 	FUZZ_CHECK(crc_of(pending->op, &len) == pending->crc,
