@@ -36,12 +36,16 @@ int xbdev__relays_init(struct xbdev_channel *ch);
 void xbdev__relays_fini(struct xbdev_channel *ch);
 /* False when all relays are out: the I/O must wait. */
 bool xbdev__relay_start(struct xbdev_channel *ch, struct xbdev_io *io);
+/* No further pieces; the I/O ends with -ECANCELED when those that run have come back. */
+void xbdev__relay_cancel(struct xbdev_relay *relay);
 
 /* forward.c: a channel whose I/O runs on the device's owner. */
 void xbdev__forward_open(struct xbdev_channel *ch);
 void xbdev__forward_submit(struct xbdev_channel *ch, struct xbdev_io *io);
 void xbdev__forward_close(struct xbdev_channel *ch);
 void xbdev__forward_complete(struct xbdev_io *io, int status);
+/* At home, when the I/O and its cancel message are both back. */
+void xbdev__forward_finish(struct xbdev_io *io);
 
 /* channel.c */
 int xbdev__channel_new(struct xbdev_device *dev, struct xr_reactor *reactor, bool is_writable,

@@ -20,6 +20,15 @@ static void on_return(struct xr_msg *msg)
 {
 	struct xbdev_io *io = xu_container_of(msg, struct xbdev_io, msg);
 
+	if (io->is_cancel_sent) {
+		io->has_come_home = true;
+	} else {
+		xbdev__forward_finish(io);
+	}
+}
+
+void xbdev__forward_finish(struct xbdev_io *io)
+{
 	io->origin = XBDEV__FROM_CALLER;
 	xbdev__io_finish(io->ch, io, io->status, xu_ticks());
 }
@@ -27,6 +36,7 @@ static void on_return(struct xr_msg *msg)
 static void send_home(struct xbdev_io *io, int status)
 {
 	io->status = status;
+	io->is_at_owner = false;
 	io->msg.fn = on_return;
 	xr_msg_send(io->ch->reactor, &io->msg);
 }
@@ -62,6 +72,7 @@ static void on_arrive(struct xr_msg *msg)
 	struct xbdev_channel *home = io->ch, *twin = home->twin;
 
 	io->origin = XBDEV__FROM_FORWARDER;
+	io->is_at_owner = true;
 	if (twin == NULL) {
 		send_home(io, home->twin_error);
 		return;
@@ -88,6 +99,9 @@ void xbdev__forward_complete(struct xbdev_io *io, int status)
 
 void xbdev__forward_submit(struct xbdev_channel *ch, struct xbdev_io *io)
 {
+	io->is_at_owner = false;
+	io->is_cancel_sent = false;
+	io->has_come_home = false;
 	io->msg.fn = on_arrive;
 	xr_msg_send(ch->dev->owner, &io->msg);
 }

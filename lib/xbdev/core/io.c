@@ -138,6 +138,7 @@ int xbdev_io_submit(struct xbdev_io *io)
 		return rc;
 	}
 	io->origin = XBDEV__FROM_CALLER;
+	io->relay = NULL;
 	io->submit_ticks = xu_ticks();
 	xbdev__io_enter(ch, io);
 	return 0;

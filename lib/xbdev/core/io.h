@@ -12,28 +12,16 @@
 #ifndef XBDEV_CORE_IO_H
 #define XBDEV_CORE_IO_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
+
+#include <xbdev/types.h>
 
 #include "lib/reactor/reactor.h"
 
 struct xbdev_channel;
 struct xbdev_relay;
-
-enum xbdev_op {
-	XBDEV_OP_READ = 0,
-	XBDEV_OP_WRITE = 1,
-	XBDEV_OP_FLUSH = 2,        /* no range: all writes completed before, of every channel */
-	XBDEV_OP_DISCARD = 3,      /* frees space; the range reads as zeroes afterwards */
-	XBDEV_OP_WRITE_ZEROES = 4, /* the range reads as zeroes and stays allocated */
-	XBDEV_OP_COMPARE = 5,      /* -EBADE when the device holds something else */
-	XBDEV_NR_OPS
-};
-
-/* For WRITE and WRITE_ZEROES: on stable media before completion. */
-#define XBDEV_IO_FUA 0x01u
-/* For WRITE_ZEROES: the space may be freed. */
-#define XBDEV_IO_MAY_UNMAP 0x02u
 
 /* Bytes that the driver of the channel may use in an I/O while it has it. */
 #define XBDEV_IO_DRIVER_BYTES 128u
@@ -54,9 +42,13 @@ struct xbdev_io {
 	uint64_t len;    /* set by the caller; 0 for FLUSH */
 	uint64_t submit_ticks;
 	int status;
-	struct xbdev_relay *relay;
+	struct xbdev_relay *relay; /* that carries it out; NULL: the driver itself */
 	struct xbdev_io *next_io;
 	struct xr_msg msg;
+	struct xr_msg cancel_msg;
+	bool is_at_owner;    /* the owner's: a forwarded I/O has arrived and not left */
+	bool is_cancel_sent; /* cancel_msg is under way to the owner or back */
+	bool has_come_home;  /* and waits for cancel_msg */
 
 	_Alignas(16) char driver[XBDEV_IO_DRIVER_BYTES];
 };
@@ -75,6 +67,13 @@ struct xbdev_io {
  * depth the I/O waits its turn.
  */
 int xbdev_io_submit(struct xbdev_io *io);
+
+/*
+ * Asks for the end of an I/O that has been submitted and not come back, on the channel's reactor.
+ * Its callback comes all the same, later: with -ECANCELED when it could be stopped (it may then
+ * have been done in part), else with its own result, when the device gives it up.
+ */
+void xbdev_io_cancel(struct xbdev_io *io);
 
 /* For drivers: ends an I/O that submit() was given, from an event (not within submit()). */
 void xbdev_io_complete(struct xbdev_io *io, int status);

@@ -260,6 +260,7 @@ static void finish(struct xbdev_relay *relay)
 	int status = relay->status;
 
 	xu_pool_put(&relay->ch->relays, relay);
+	parent->relay = NULL;
 	xbdev_io_complete(parent, status);
 }
 
@@ -412,6 +413,7 @@ bool xbdev__relay_start(struct xbdev_channel *ch, struct xbdev_io *io)
 	}
 	relay->ch = ch;
 	relay->parent = io;
+	io->relay = relay;
 	relay->done_bytes = 0;
 	relay->cursor = (struct cursor){0};
 	relay->free_children = (1u << NR_CHILDREN) - 1;
@@ -427,6 +429,20 @@ bool xbdev__relay_start(struct xbdev_channel *ch, struct xbdev_io *io)
 	}
 	pump(relay);
 	return true;
+}
+
+void xbdev__relay_cancel(struct xbdev_relay *relay)
+{
+	struct xbdev_channel *ch = relay->ch;
+
+	if (relay->status == 0) {
+		relay->status = -ECANCELED;
+	}
+	for (uint32_t i = 0; i < NR_CHILDREN && ch->dev->ops->cancel != NULL; i++) {
+		if ((relay->free_children & (1u << i)) == 0) {
+			ch->dev->ops->cancel(ch, &relay->children[i].io);
+		}
+	}
 }
 
 int xbdev__relays_init(struct xbdev_channel *ch)

@@ -182,6 +182,7 @@ static const struct xbdev_device_ops delay_ops = {
 	.channel_open = xbdev__filter_channel_open,
 	.channel_close = xbdev__filter_channel_close,
 	.channel_abort = xbdev__filter_channel_abort,
+	.cancel = xbdev__filter_cancel,
 	.submit = delay_submit,
 	.destroy = delay_destroy,
 	.config = delay_config,

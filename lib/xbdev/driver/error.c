@@ -447,6 +447,7 @@ static const struct xbdev_device_ops error_ops = {
 	.channel_open = xbdev__filter_channel_open,
 	.channel_close = xbdev__filter_channel_close,
 	.channel_abort = xbdev__filter_channel_abort,
+	.cancel = xbdev__filter_cancel,
 	.submit = error_submit,
 	.destroy = error_destroy,
 	.config = xbdev__filter_config,

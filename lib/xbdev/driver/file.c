@@ -201,6 +201,12 @@ static void file_submit(struct xbdev_channel *ch, struct xbdev_io *io)
 	xr_op_submit(ch->reactor, op);
 }
 
+/* A write that the disk has already cannot be called back; the kernel says which it was. */
+static void file_cancel(struct xbdev_channel *ch, struct xbdev_io *io)
+{
+	xr_op_cancel(ch->reactor, &xbdev_io_driver(io, struct file_io)->op);
+}
+
 /* ---- life ---- */
 
 static void file_free(struct file_device *file)
@@ -319,6 +325,7 @@ static void file_resize(struct xbdev_device *dev, uint64_t size_bytes,
 
 static const struct xbdev_device_ops file_ops = {
 	.submit = file_submit,
+	.cancel = file_cancel,
 	.resize = file_resize,
 	.destroy = file_destroy,
 	.config = file_config,

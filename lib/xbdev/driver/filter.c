@@ -140,6 +140,18 @@ void xbdev__filter_channel_abort(struct xbdev_channel *ch)
 	}
 }
 
+void xbdev__filter_cancel(struct xbdev_channel *ch, struct xbdev_io *io)
+{
+	struct xbdev__filter_io *fio = part_of(io);
+
+	if (fio->child != NULL) {
+		xbdev_io_cancel(fio->child);
+	} else if (xu_list_is_linked(&fio->link)) {
+		xbdev__filter_release(io);
+		xbdev_io_complete_later(io, -ECANCELED);
+	}
+}
+
 /* ---- I/O ---- */
 
 void xbdev__filter_start(struct xbdev_channel *ch, struct xbdev_io *io)
@@ -147,6 +159,7 @@ void xbdev__filter_start(struct xbdev_channel *ch, struct xbdev_io *io)
 	struct xbdev__filter_io *fio = part_of(io);
 
 	fio->ch = ch;
+	fio->child = NULL;
 	fio->timer.prev_next = NULL;
 	xu_list_init(&fio->link);
 }
@@ -158,6 +171,7 @@ static void child_done(struct xbdev_io *child, int status)
 	struct xbdev__filter_channel *fch = fio->ch->driver;
 
 	xu_pool_put(&fch->children, child);
+	fio->child = NULL;
 	if (fio->done != NULL) {
 		fio->done(io, status);
 	} else {
@@ -187,6 +201,8 @@ int xbdev__filter_pass(
 	rc = xbdev_io_submit(child);
 	if (rc != 0) {
 		xu_pool_put(&fch->children, child);
+	} else {
+		fio->child = child;
 	}
 	return rc;
 }

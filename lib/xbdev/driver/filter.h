@@ -36,6 +36,7 @@ struct xbdev__filter_channel {
 struct xbdev__filter_io {
 	struct xbdev_channel *ch; /* the owner's, where it runs */
 	void (*done)(struct xbdev_io *io, int status);
+	struct xbdev_io *child; /* at the base; NULL: none */
 	struct xr_timer timer;
 	struct xu_list link; /* among what the channel holds back */
 	int status;
@@ -55,6 +56,7 @@ void xbdev__filter_fini(struct xbdev__filter *filter);
 int xbdev__filter_channel_open(struct xbdev_channel *ch);
 void xbdev__filter_channel_close(struct xbdev_channel *ch);
 void xbdev__filter_channel_abort(struct xbdev_channel *ch);
+void xbdev__filter_cancel(struct xbdev_channel *ch, struct xbdev_io *io);
 json_t *xbdev__filter_config(const struct xbdev_device *dev);
 
 /* The first thing that a filter's submit does. */
