@@ -26,8 +26,14 @@ struct xbdev_driver {
 	void (*create)(struct xbdev_ctx *ctx, const void *opts, xbdev_created_fn done, void *arg);
 };
 
+#define XBDEV_MAX_DRIVERS 64u
+
 /* All drivers, ends with NULL. */
-extern const struct xbdev_driver *const xbdev_drivers[];
+extern const struct xbdev_driver *xbdev_drivers[XBDEV_MAX_DRIVERS + 1];
+
+/* Adds a driver of another library to the table, for good; the same one again is fine. While no
+ * context runs, or on its control reactor. -EEXIST: its name is taken; -ENOSPC. */
+int xbdev_driver_add(const struct xbdev_driver *driver);
 
 /* By name or alias; NULL when there is none. */
 const struct xbdev_driver *xbdev_driver_find(const char *name);

@@ -6,7 +6,7 @@
 
 #include "lib/xbdev/driver/driver.h"
 
-const struct xbdev_driver *const xbdev_drivers[] = {
+const struct xbdev_driver *xbdev_drivers[XBDEV_MAX_DRIVERS + 1] = {
 	&xbdev__driver_null,
 	&xbdev__driver_malloc,
 	&xbdev__driver_file,
@@ -26,6 +26,27 @@ const struct xbdev_driver *xbdev_driver_find(const char *name)
 		}
 	}
 	return NULL;
+}
+
+int xbdev_driver_add(const struct xbdev_driver *driver)
+{
+	const struct xbdev_driver *other = xbdev_driver_find(driver->name);
+	size_t count = 0;
+
+	if (other == NULL && driver->alias != NULL) {
+		other = xbdev_driver_find(driver->alias);
+	}
+	if (other != NULL) {
+		return other == driver ? 0 : -EEXIST;
+	}
+	while (xbdev_drivers[count] != NULL) {
+		count++;
+	}
+	if (count == XBDEV_MAX_DRIVERS) {
+		return -ENOSPC;
+	}
+	xbdev_drivers[count] = driver;
+	return 0;
 }
 
 void xbdev_device_create(struct xbdev_ctx *ctx, const struct xbdev_driver *driver, json_t *params,
