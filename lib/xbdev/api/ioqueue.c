@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Named queues and batches. A named queue is a client queue with a mutex, in a table of slots that
+ * stay: a number names the slot and how often it had been used, so a number that is out of date is
+ * told -EBADF and never another's queue.
+ *
+ * A callback runs with its queue's mutex held and may submit to it. To another queue it may submit
+ * only when that is free just then, else two threads could wait for each other.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/xbdev/api/private.h"
+
+#define SLOT_BITS       10
+#define NR_SLOTS        (1u << SLOT_BITS)
+#define NAME_SIZE       64u
+#define DESTROY_WAIT_US 5000000u
+
+struct slot {
+	pthread_mutex_t mutex; /* recursive; made when the slot is first used */
+	bool has_mutex;
+	char name[NAME_SIZE];
+	uint32_t round;                       /* of its use; the table's mutex to change it */
+	struct api_queue *queue;              /* NULL: free */
+	uint64_t written[API_MAX_FILES / 64]; /* descriptors since the last flush */
+};
+
+struct batch_io {
+	struct xbdev_io_batch *batch;
+	struct api_sqe sqe;
+	int result;
+};
+
+struct xbdev_io_batch {
+	uint32_t max;
+	uint32_t count;
+	_Atomic uint32_t nr_in_flight;
+	struct batch_io ios[];
+};
+
+static pthread_mutex_t table_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct slot slots[NR_SLOTS];
+
+/* ---- the table ---- */
+
+static int id_of(const struct slot *slot)
+{
+	return (int)((slot->round & (INT32_MAX >> SLOT_BITS)) << SLOT_BITS |
+		     (uint32_t)(slot - slots));
+}
+
+/* Enters and locks the queue. -EBADF, -EAGAIN. */
+static int hold(int id, bool may_wait, struct api_thread **ret_thread, struct slot **ret_slot)
+{
+	struct slot *slot = &slots[(uint32_t)id & (NR_SLOTS - 1)];
+	bool is_used;
+	int rc = api_enter(ret_thread, may_wait);
+
+	if (rc != 0) {
+		return rc;
+	}
+	pthread_mutex_lock(&table_mutex);
+	is_used = id >= 0 && slot->has_mutex;
+	pthread_mutex_unlock(&table_mutex);
+	if (is_used) {
+		if (!(*ret_thread)->is_in_callback) {
+			pthread_mutex_lock(&slot->mutex);
+		} else if (pthread_mutex_trylock(&slot->mutex) != 0) {
+			api_leave(*ret_thread);
+			return api_fail(-EAGAIN, "another thread uses queue %d just now", id);
+		}
+		if (slot->queue != NULL && id_of(slot) == id) {
+			*ret_slot = slot;
+			return 0;
+		}
+		pthread_mutex_unlock(&slot->mutex);
+	}
+	api_leave(*ret_thread);
+	return api_fail(-EBADF, "there is no queue %d", id);
+}
+
+static void let_go(struct api_thread *thread, struct slot *slot)
+{
+	pthread_mutex_unlock(&slot->mutex);
+	api_leave(thread);
+}
+
+static struct slot *find_slot(const char *name, int *ret_error)
+{
+	struct slot *found = NULL;
+
+	for (uint32_t i = 0; i < NR_SLOTS; i++) {
+		if (slots[i].name[0] == '\0') {
+			found = found == NULL ? &slots[i] : found;
+		} else if (strcmp(slots[i].name, name) == 0) {
+			*ret_error = api_fail(-EEXIST, "there is a queue '%s' already", name);
+			return NULL;
+		}
+	}
+	if (found == NULL) {
+		*ret_error = api_fail(-EMFILE, "%u queues exist already", NR_SLOTS);
+	}
+	return found;
+}
+
+static void make_mutex(struct slot *slot)
+{
+	pthread_mutexattr_t attr;
+
+	pthread_mutexattr_init(&attr);
+	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
+	pthread_mutex_init(&slot->mutex, &attr);
+	pthread_mutexattr_destroy(&attr);
+	slot->has_mutex = true;
+}
+
+int xbdev_io_queue_create(const char *name, int depth, int flags)
+{
+	struct api_queue *queue;
+	struct slot *slot;
+	int rc;
+
+	if (name == NULL || name[0] == '\0' || strlen(name) >= NAME_SIZE) {
+		return api_fail(-EINVAL, "a queue's name has 1 to %u bytes", NAME_SIZE - 1);
+	}
+	if (depth < 1 || depth > (int)API_DEPTH_MAX ||
+		(flags & ~(XBDEV_QUEUE_POLLING | XBDEV_QUEUE_EVENTFD)) != 0) {
+		return api_fail(-EINVAL, "queue '%s': depth %d or flags 0x%x are not possible",
+			name, depth, (unsigned)flags);
+	}
+	rc = api_queue_new((uint32_t)depth, (uint32_t)flags, &queue);
+	if (rc != 0) {
+		return api_fail(rc, "making queue '%s': out of memory", name);
+	}
+	pthread_mutex_lock(&table_mutex);
+	slot = find_slot(name, &rc);
+	if (slot != NULL) {
+		if (!slot->has_mutex) {
+			make_mutex(slot);
+		}
+		strcpy(slot->name, name);
+	}
+	pthread_mutex_unlock(&table_mutex);
+	if (slot == NULL) {
+		api_queue_free(queue);
+		return rc;
+	}
+	pthread_mutex_lock(&slot->mutex);
+	slot->round++;
+	slot->queue = queue;
+	memset(slot->written, 0, sizeof(slot->written));
+	rc = id_of(slot);
+	pthread_mutex_unlock(&slot->mutex);
+	return rc;
+}
+
+/* Polls until nothing is in flight; false: the deadline has passed. */
+static bool drain(struct api_queue *queue, struct api_thread *thread, uint64_t deadline_ns)
+{
+	while (queue->nr_out != 0) {
+		if (api_queue_poll(queue, thread, UINT32_MAX, deadline_ns) == 0) {
+			return false;
+		}
+	}
+	return true;
+}
+
+int xbdev_io_queue_destroy(int queue_id)
+{
+	struct api_thread *thread;
+	struct slot *slot;
+	int rc = hold(queue_id, true, &thread, &slot);
+
+	if (rc != 0) {
+		return rc;
+	}
+	if (drain(slot->queue, thread, api_deadline_ns(DESTROY_WAIT_US))) {
+		api_queue_free(slot->queue);
+		slot->queue = NULL;
+		pthread_mutex_lock(&table_mutex);
+		slot->name[0] = '\0';
+		pthread_mutex_unlock(&table_mutex);
+	} else {
+		rc = api_fail(-EBUSY,
+			"queue '%s' has %u I/Os that do not come back; keep their "
+			"buffers and destroy it again",
+			slot->name, slot->queue->nr_out);
+	}
+	let_go(thread, slot);
+	return rc;
+}
+
+/* ---- requests ---- */
+
+static void note_write(struct slot *slot, int fd, int op)
+{
+	if (op == XBDEV_OP_WRITE || op == XBDEV_OP_WRITE_ZEROES || op == XBDEV_OP_DISCARD) {
+		slot->written[(uint32_t)fd / 64] |= 1ull << ((uint32_t)fd % 64);
+	}
+}
+
+int xbdev_io_queue_submit_request(int queue_id, xbdev_request_t *req)
+{
+	struct api_thread *thread;
+	struct slot *slot;
+	int rc = hold(queue_id, false, &thread, &slot);
+
+	if (rc != 0) {
+		return rc;
+	}
+	rc = api_request_submit_to(slot->queue, thread, req);
+	if (rc == 0) {
+		note_write(slot, req->fd, req->op_type);
+	}
+	let_go(thread, slot);
+	return rc;
+}
+
+int xbdev_io_queue_poll(int queue_id, uint32_t max_completions, uint64_t timeout_us)
+{
+	uint32_t max = max_completions < INT32_MAX ? max_completions : INT32_MAX;
+	struct api_thread *thread;
+	struct slot *slot;
+	int rc = hold(queue_id, true, &thread, &slot);
+
+	if (rc != 0) {
+		return rc;
+	}
+	rc = (int)api_queue_poll(
+		slot->queue, thread, max, timeout_us == 0 ? 0 : api_deadline_ns(timeout_us));
+	let_go(thread, slot);
+	return rc;
+}
+
+int xbdev_io_queue_eventfd(int queue_id)
+{
+	struct api_thread *thread;
+	struct slot *slot;
+	int rc = hold(queue_id, false, &thread, &slot);
+
+	if (rc == 0) {
+		rc = api_queue_eventfd(slot->queue);
+		let_go(thread, slot);
+	}
+	return rc;
+}
+
+int xbdev_io_queue_wait(int queue_id)
+{
+	struct api_thread *thread;
+	struct slot *slot;
+	int rc = hold(queue_id, true, &thread, &slot);
+
+	if (rc != 0) {
+		return rc;
+	}
+	drain(slot->queue, thread, UINT64_MAX);
+	rc = slot->queue->first_error;
+	slot->queue->first_error = 0;
+	if (rc != 0) {
+		api_fail(rc, "an I/O of queue '%s' has failed: %s", slot->name, xbdev_strerror(rc));
+	}
+	let_go(thread, slot);
+	return rc;
+}
+
+int xbdev_io_queue_flush(int queue_id)
+{
+	uint64_t written[API_MAX_FILES / 64];
+	struct api_thread *thread;
+	struct slot *slot;
+	int rc = xbdev_io_queue_wait(queue_id);
+
+	if (rc == 0) {
+		rc = hold(queue_id, true, &thread, &slot);
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	memcpy(written, slot->written, sizeof(written));
+	memset(slot->written, 0, sizeof(written));
+	let_go(thread, slot);
+	for (uint32_t i = 0; i < API_MAX_FILES / 64; i++) {
+		for (; written[i] != 0; written[i] &= written[i] - 1) {
+			int flushed = xbdev_flush((int)(i * 64) + __builtin_ctzll(written[i]));
+
+			rc = rc == 0 ? flushed : rc;
+		}
+	}
+	return rc;
+}
+
+/* ---- batches ---- */
+
+xbdev_io_batch_t *xbdev_io_batch_create(int max_ios)
+{
+	struct xbdev_io_batch *batch;
+
+	if (max_ios < 1 || max_ios > (int)API_DEPTH_MAX) {
+		api_fail(-EINVAL, "a batch holds 1 to %u I/Os", API_DEPTH_MAX);
+		return NULL;
+	}
+	batch = calloc(1, sizeof(*batch) + (size_t)max_ios * sizeof(batch->ios[0]));
+	if (batch != NULL) {
+		batch->max = (uint32_t)max_ios;
+	}
+	return batch;
+}
+
+static int check_idle(const struct xbdev_io_batch *batch)
+{
+	/* Acquire: the results of a batch that another thread has completed. */
+	return atomic_load_explicit(&batch->nr_in_flight, memory_order_acquire) == 0
+		       ? 0
+		       : api_fail(-EBUSY, "the batch is in flight");
+}
+
+int xbdev_io_batch_free(xbdev_io_batch_t *batch)
+{
+	int rc = batch == NULL ? 0 : check_idle(batch);
+
+	if (rc == 0) {
+		free(batch);
+	}
+	return rc;
+}
+
+int xbdev_io_batch_add(
+	xbdev_io_batch_t *batch, int fd, void *buf, size_t count, uint64_t offset, int op_type)
+{
+	xbdev_request_t req = {
+		.op_type = op_type, .fd = fd, .buf = buf, .count = count, .offset = offset};
+	struct batch_io *bio;
+	int rc = check_idle(batch);
+
+	if (rc != 0) {
+		return rc;
+	}
+	if (batch->count == batch->max) {
+		return api_fail(-ENOSPC, "the batch is full with %u I/Os", batch->max);
+	}
+	bio = &batch->ios[batch->count];
+	bio->batch = batch;
+	bio->result = -EINPROGRESS;
+	bio->sqe = (struct api_sqe){
+		.cookie = bio, .fd = fd, .op = (uint8_t)op_type, .kind = API_KIND_BATCH};
+	rc = api_request_fill(&req, &bio->sqe);
+	return rc != 0 ? rc : (int)batch->count++;
+}
+
+int xbdev_io_batch_reset(xbdev_io_batch_t *batch)
+{
+	int rc = check_idle(batch);
+
+	if (rc == 0) {
+		batch->count = 0;
+	}
+	return rc;
+}
+
+int xbdev_io_batch_result(const xbdev_io_batch_t *batch, int index)
+{
+	if (index < 0 || (uint32_t)index >= batch->count) {
+		return api_fail(-EINVAL, "the batch has no I/O %d", index);
+	}
+	return check_idle(batch) != 0 ? -EINPROGRESS : batch->ios[index].result;
+}
+
+void api_batch_complete(struct api_queue *queue, void *cookie, int result)
+{
+	struct batch_io *bio = cookie;
+
+	bio->result = result;
+	if (result < 0 && queue->first_error == 0) {
+		queue->first_error = result;
+	}
+	atomic_fetch_sub_explicit(&bio->batch->nr_in_flight, 1, memory_order_release);
+}
+
+/* All of it is staged, or, when one cannot be, what is has its error as its result: nothing is
+ * taken back. */
+static int submit(struct slot *slot, struct api_thread *thread, struct xbdev_io_batch *batch)
+{
+	struct api_queue *queue = slot->queue;
+	struct api_link *link;
+
+	if (batch->count > queue->depth) {
+		return api_fail(-EINVAL, "a batch of %u I/Os, but queue '%s' takes %u",
+			batch->count, slot->name, queue->depth);
+	}
+	if (batch->count > queue->depth - queue->nr_out) {
+		return api_fail(-EAGAIN, "queue '%s' has %u places left, the batch needs %u",
+			slot->name, queue->depth - queue->nr_out, batch->count);
+	}
+	atomic_store(&batch->nr_in_flight, batch->count);
+	for (uint32_t i = 0; i < batch->count; i++) {
+		struct batch_io *bio = &batch->ios[i];
+		int rc = api_queue_stage(queue, thread, &bio->sqe, &link);
+
+		if (rc != 0) {
+			api_batch_complete(queue, bio, rc);
+		} else {
+			note_write(slot, bio->sqe.fd, bio->sqe.op);
+		}
+	}
+	api_queue_ring(queue);
+	return 0;
+}
+
+int xbdev_io_queue_submit(int queue_id, xbdev_io_batch_t *batch)
+{
+	struct api_thread *thread;
+	struct slot *slot;
+	int rc = check_idle(batch);
+
+	if (rc != 0) {
+		return rc;
+	}
+	rc = hold(queue_id, false, &thread, &slot);
+	if (rc != 0) {
+		return rc;
+	}
+	rc = submit(slot, thread, batch);
+	let_go(thread, slot);
+	return rc;
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Waiting for another thread: a futex word, and a spin before the sleep where that is the shorter
+ * way. A sleep and its wake-up cost some 10 to 50 us of latency and two system calls, so a wait is
+ * spun through only when waits of this kind have lately been shorter than that; each caller learns
+ * the average of its own. A single CPU never spins: nobody else could run meanwhile.
+ */
+#include <errno.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/util/clock.h"
+#include "lib/xbdev/api/private.h"
+
+#define SPIN_MAX_NS    20000ull
+#define SPIN_BATCH     32u
+#define AVERAGE_CAP_NS 1000000ull
+#define AVERAGE_SHIFT  3
+
+enum { EVENT_PENDING, EVENT_AWAITED, EVENT_SET };
+
+uint64_t api_now_ns(void)
+{
+	return xu_clock_now_ns(xu_clock_system());
+}
+
+uint64_t api_deadline_ns(uint64_t timeout_us)
+{
+	uint64_t now_ns = api_now_ns();
+
+	return timeout_us > (UINT64_MAX - now_ns) / XU_NS_PER_US
+		       ? UINT64_MAX
+		       : now_ns + timeout_us * XU_NS_PER_US;
+}
+
+bool api_futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t deadline_ns)
+{
+	struct timespec ts, *timeout = NULL;
+
+	if (deadline_ns != UINT64_MAX) {
+		ts.tv_sec = (time_t)(deadline_ns / XU_NS_PER_S);
+		ts.tv_nsec = (long)(deadline_ns % XU_NS_PER_S);
+		timeout = &ts;
+	}
+	/* The bit set variant takes an absolute time of CLOCK_MONOTONIC. */
+	return syscall(SYS_futex, word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, value, timeout,
+		       NULL, FUTEX_BITSET_MATCH_ANY) == 0 ||
+	       errno != ETIMEDOUT;
+}
+
+void api_futex_wake(_Atomic uint32_t *word)
+{
+	syscall(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, NULL, NULL, 0);
+}
+
+uint64_t api_spin_ns(uint64_t average_ns)
+{
+	static _Atomic int nr_cpus;
+	int count = atomic_load_explicit(&nr_cpus, memory_order_relaxed);
+
+	if (count == 0) {
+		count = (int)sysconf(_SC_NPROCESSORS_ONLN);
+		atomic_store_explicit(&nr_cpus, count, memory_order_relaxed);
+	}
+	return count > 1 && average_ns < SPIN_MAX_NS ? SPIN_MAX_NS : 0;
+}
+
+void api_learn(uint64_t *average_ns, uint64_t waited_ns)
+{
+	if (waited_ns > AVERAGE_CAP_NS) {
+		waited_ns = AVERAGE_CAP_NS;
+	}
+	*average_ns += (waited_ns >> AVERAGE_SHIFT) - (*average_ns >> AVERAGE_SHIFT);
+}
+
+void api_event_init(struct api_event *event)
+{
+	atomic_init(&event->state, EVENT_PENDING);
+}
+
+void api_event_set(struct api_event *event)
+{
+	/* Once it is set the waiter may leave and its stack be used anew; a wake-up of an address
+	 * where nobody waits does nothing. */
+	if (atomic_exchange_explicit(&event->state, EVENT_SET, memory_order_acq_rel) ==
+		EVENT_AWAITED) {
+		api_futex_wake(&event->state);
+	}
+}
+
+bool api_event_is_set(struct api_event *event)
+{
+	return atomic_load_explicit(&event->state, memory_order_acquire) == EVENT_SET;
+}
+
+static void event_sleep(struct api_event *event)
+{
+	uint32_t pending = EVENT_PENDING;
+
+	atomic_compare_exchange_strong(&event->state, &pending, EVENT_AWAITED);
+	while (!api_event_is_set(event)) {
+		api_futex_wait(&event->state, EVENT_AWAITED, UINT64_MAX);
+	}
+}
+
+static bool event_spin(struct api_event *event, uint64_t end_ns)
+{
+	do {
+		for (uint32_t i = 0; i < SPIN_BATCH; i++) {
+			if (api_event_is_set(event)) {
+				return true;
+			}
+			api_relax();
+		}
+	} while (api_now_ns() < end_ns);
+	return false;
+}
+
+void api_event_wait(struct api_event *event, struct api_thread *thread, uint64_t *average_ns)
+{
+	uint64_t start_ns, spin_ns;
+
+	if (thread->is_owner) {
+		while (!api_event_is_set(event)) {
+			xr_reactor_poll(api_lib.shards[0].reactor, XR_IDLE);
+		}
+		return;
+	}
+	start_ns = api_now_ns();
+	spin_ns = api_spin_ns(*average_ns);
+	if (spin_ns == 0 || !event_spin(event, start_ns + spin_ns)) {
+		event_sleep(event);
+	}
+	api_learn(average_ns, api_now_ns() - start_ns);
+}
