@@ -114,6 +114,10 @@ int api_enter(struct api_thread **ret_thread, bool may_wait)
 	if (thread == NULL) {
 		return -ENOMEM;
 	}
+	if (thread->is_in_callback && !may_wait) {
+		*ret_thread = thread; /* the call that runs the callback is inside */
+		return 0;
+	}
 	if (may_wait && (thread->is_in_callback || xr_reactor_current() != NULL)) {
 		return api_fail(-EDEADLK, "a completion callback called a function that waits; "
 					  "submit a request instead");
@@ -131,8 +135,9 @@ int api_enter(struct api_thread **ret_thread, bool may_wait)
 
 void api_leave(struct api_thread *thread)
 {
-	/* From a callback: the call that runs it is still inside. */
-	atomic_store_explicit(&thread->is_inside, thread->is_in_callback, memory_order_release);
+	if (!thread->is_in_callback) {
+		atomic_store_explicit(&thread->is_inside, false, memory_order_release);
+	}
 }
 
 /* ---- calls ---- */

@@ -119,7 +119,7 @@ static void make_mutex(struct slot *slot)
 int xbdev_io_queue_create(const char *name, int depth, int flags)
 {
 	struct api_queue *queue;
-	struct slot *slot;
+	struct slot *slot = NULL;
 	int rc;
 
 	if (name == NULL || name[0] == '\0' || strlen(name) >= NAME_SIZE) {
@@ -170,7 +170,7 @@ static bool drain(struct api_queue *queue, struct api_thread *thread, uint64_t d
 int xbdev_io_queue_destroy(int queue_id)
 {
 	struct api_thread *thread;
-	struct slot *slot;
+	struct slot *slot = NULL;
 	int rc = hold(queue_id, true, &thread, &slot);
 
 	if (rc != 0) {
@@ -204,7 +204,7 @@ static void note_write(struct slot *slot, int fd, int op)
 int xbdev_io_queue_submit_request(int queue_id, xbdev_request_t *req)
 {
 	struct api_thread *thread;
-	struct slot *slot;
+	struct slot *slot = NULL;
 	int rc = hold(queue_id, false, &thread, &slot);
 
 	if (rc != 0) {
@@ -222,7 +222,7 @@ int xbdev_io_queue_poll(int queue_id, uint32_t max_completions, uint64_t timeout
 {
 	uint32_t max = max_completions < INT32_MAX ? max_completions : INT32_MAX;
 	struct api_thread *thread;
-	struct slot *slot;
+	struct slot *slot = NULL;
 	int rc = hold(queue_id, true, &thread, &slot);
 
 	if (rc != 0) {
@@ -237,7 +237,7 @@ int xbdev_io_queue_poll(int queue_id, uint32_t max_completions, uint64_t timeout
 int xbdev_io_queue_eventfd(int queue_id)
 {
 	struct api_thread *thread;
-	struct slot *slot;
+	struct slot *slot = NULL;
 	int rc = hold(queue_id, false, &thread, &slot);
 
 	if (rc == 0) {
@@ -250,7 +250,7 @@ int xbdev_io_queue_eventfd(int queue_id)
 int xbdev_io_queue_wait(int queue_id)
 {
 	struct api_thread *thread;
-	struct slot *slot;
+	struct slot *slot = NULL;
 	int rc = hold(queue_id, true, &thread, &slot);
 
 	if (rc != 0) {
@@ -270,7 +270,7 @@ int xbdev_io_queue_flush(int queue_id)
 {
 	uint64_t written[API_MAX_FILES / 64];
 	struct api_thread *thread;
-	struct slot *slot;
+	struct slot *slot = NULL;
 	int rc = xbdev_io_queue_wait(queue_id);
 
 	if (rc == 0) {
@@ -412,7 +412,7 @@ static int submit(struct slot *slot, struct api_thread *thread, struct xbdev_io_
 int xbdev_io_queue_submit(int queue_id, xbdev_io_batch_t *batch)
 {
 	struct api_thread *thread;
-	struct slot *slot;
+	struct slot *slot = NULL;
 	int rc = check_idle(batch);
 
 	if (rc != 0) {

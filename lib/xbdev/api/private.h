@@ -287,7 +287,7 @@ struct api_queue {
 	struct xbdev_aio_event *events; /* ring of depth: completed, not taken */
 	uint32_t first_event, nr_events;
 	int first_error; /* of batches, since the last wait */
-	bool is_running_callbacks;
+	bool is_reaping; /* what callbacks submit is started together afterwards */
 	_Alignas(XU_CACHE_LINE) _Atomic uint32_t is_sleeping; /* futex; set by the client */
 	_Atomic int event_fd;                                 /* -1: none */
 	_Atomic bool is_armed;                                /* event_fd wants to be written */

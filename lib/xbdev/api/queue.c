@@ -226,6 +226,9 @@ static uint32_t reap_link(struct api_queue *queue, struct api_link *link, uint32
 		for (uint32_t i = 0; i < count; i++) {
 			deliver(queue, &cqes[i]);
 		}
+		if (queue->nr_staged > queue->nr_aio_staged) {
+			api_queue_ring(queue);
+		}
 		total += count;
 	}
 	return total;
@@ -236,6 +239,7 @@ static uint32_t reap(struct api_queue *queue, struct api_thread *thread, uint32_
 	uint32_t total = 0;
 
 	thread->is_in_callback = true;
+	queue->is_reaping = true;
 	for (uint32_t i = 0; i < XBDEV_MAX_REACTORS && total < max; i++) {
 		struct api_link *link = queue->links[(queue->next_link + i) % XBDEV_MAX_REACTORS];
 
@@ -244,6 +248,7 @@ static uint32_t reap(struct api_queue *queue, struct api_thread *thread, uint32_
 		}
 	}
 	queue->next_link++;
+	queue->is_reaping = false;
 	thread->is_in_callback = false;
 	return total;
 }

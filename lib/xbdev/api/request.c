@@ -214,7 +214,9 @@ int api_request_submit_to(struct api_queue *queue, struct api_thread *thread, xb
 	req->queue = queue;
 	req->has_completed = false;
 	pub->result = -EINPROGRESS;
-	api_queue_ring(queue);
+	if (!queue->is_reaping) {
+		api_queue_ring(queue);
+	}
 	return 0;
 }
 
