@@ -46,10 +46,13 @@ static int check_driver(json_t *entry, char path[XU_PARAM_PATH_SIZE], struct xu_
 		return xu_error_set(
 			err, -EINVAL, "driver: a text is needed here, one of %s", names);
 	}
-	if (driver_of(entry) == NULL) {
-		return xu_error_set(err, -EINVAL,
-			"driver: \"%.64s\" is not accepted; it takes one of: %s",
-			json_string_value(name), names);
+	if (xbdev_driver_find_or_load(json_string_value(name), err) == NULL) {
+		/* A module that is there and does not work says why. */
+		return err != NULL && err->code != -ENOENT
+			       ? xu_error_set(err, -EINVAL, "driver: %s", err->text)
+			       : xu_error_set(err, -EINVAL,
+					 "driver: \"%.64s\" is not accepted; it takes one of: %s",
+					 json_string_value(name), names);
 	}
 	return 0;
 }

@@ -35,8 +35,13 @@ extern const struct xbdev_driver *xbdev_drivers[XBDEV_MAX_DRIVERS + 1];
  * context runs, or on its control reactor. -EEXIST: its name is taken; -ENOSPC. */
 int xbdev_driver_add(const struct xbdev_driver *driver);
 
-/* By name or alias; NULL when there is none. */
+/*
+ * By name or alias. One that is not in the table is looked for among the modules (xbdev/module.h),
+ * loaded and added. NULL when there is none; _or_load() says why not: -ENOENT when there is no such
+ * module either.
+ */
 const struct xbdev_driver *xbdev_driver_find(const char *name);
+const struct xbdev_driver *xbdev_driver_find_or_load(const char *name, struct xu_error *err);
 
 /*
  * Makes a device from JSON parameters (without the "driver" member). Calls `done` once, maybe

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/xbdev/driver/driver.h"
+#include "lib/xbdev/driver/module.h"
 
 const struct xbdev_driver *xbdev_drivers[XBDEV_MAX_DRIVERS + 1] = {
 	&xbdev__driver_null,
@@ -15,7 +16,7 @@ const struct xbdev_driver *xbdev_drivers[XBDEV_MAX_DRIVERS + 1] = {
 	NULL,
 };
 
-const struct xbdev_driver *xbdev_driver_find(const char *name)
+static const struct xbdev_driver *find_loaded(const char *name)
 {
 	for (size_t i = 0; xbdev_drivers[i] != NULL; i++) {
 		const struct xbdev_driver *driver = xbdev_drivers[i];
@@ -28,13 +29,33 @@ const struct xbdev_driver *xbdev_driver_find(const char *name)
 	return NULL;
 }
 
+const struct xbdev_driver *xbdev_driver_find_or_load(const char *name, struct xu_error *err)
+{
+	const struct xbdev_driver *driver = find_loaded(name);
+
+	if (driver == NULL) {
+		driver = xbdev__module_load(name, err);
+		if (driver != NULL && xbdev_driver_add(driver) != 0) {
+			driver = NULL;
+			xu_error_set(
+				err, -ENOSPC, "there are %u drivers already", XBDEV_MAX_DRIVERS);
+		}
+	}
+	return driver;
+}
+
+const struct xbdev_driver *xbdev_driver_find(const char *name)
+{
+	return xbdev_driver_find_or_load(name, NULL);
+}
+
 int xbdev_driver_add(const struct xbdev_driver *driver)
 {
-	const struct xbdev_driver *other = xbdev_driver_find(driver->name);
+	const struct xbdev_driver *other = find_loaded(driver->name);
 	size_t count = 0;
 
 	if (other == NULL && driver->alias != NULL) {
-		other = xbdev_driver_find(driver->alias);
+		other = find_loaded(driver->alias);
 	}
 	if (other != NULL) {
 		return other == driver ? 0 : -EEXIST;
