@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The small host: builds each PDU, sends it, and reads the answer byte for byte. It has one command
- * out at a time, no digests, and does not turn flow control off.
+ * out at a time (more only step by step), no digests, and does not turn flow control off.
  */
 #include "test/unit/xnvmf/wire_host.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lib/reactor/address.h"
@@ -57,7 +58,8 @@ static int32_t run(struct wire_conn *conn, const struct xr_op *op)
 	pending.op.cb = on_done;
 	pending.op.fd = conn->fd;
 	sim_call(conn->sim, conn->reactor, submit, &pending);
-	if (sim_run(conn->sim, is_done, &pending, WAIT_NS) != 0) {
+	if (sim_run(conn->sim, is_done, &pending, conn->wait_ns != 0 ? conn->wait_ns : WAIT_NS) !=
+		0) {
 		sim_call(conn->sim, conn->reactor, cancel, &pending);
 		sim_run(conn->sim, is_done, &pending, UINT64_MAX);
 		return -ETIMEDOUT;
@@ -151,55 +153,63 @@ void wire_close(struct wire_conn *conn)
 
 /* ---- commands ---- */
 
+int wire_recv_pdu(struct wire_conn *conn, union wire_pdu *ret_pdu)
+{
+	return recv_all(conn, ret_pdu, sizeof(*ret_pdu));
+}
+
+int wire_recv_data(struct wire_conn *conn, void *buf, uint32_t len)
+{
+	return recv_all(conn, buf, len);
+}
+
+int wire_send_data(
+	struct wire_conn *conn, const struct nvme_tcp_r2t *r2t, const void *out, uint32_t len)
+{
+	struct nvme_tcp_data data = {.hdr = {NVME_TCP_H2C_DATA, NVME_TCP_F_LAST, sizeof(data),
+					     sizeof(data), (uint32_t)sizeof(data) + r2t->r2tl},
+		.cccid = r2t->cccid,
+		.ttag = r2t->ttag,
+		.datao = r2t->r2to,
+		.datal = r2t->r2tl};
+	int rc = send_all(conn, &data, sizeof(data));
+
+	return rc != 0 || len == 0 ? rc : send_all(conn, (const char *)out + r2t->r2to, len);
+}
+
 static struct wire_result failed(int error)
 {
 	return (struct wire_result){.error = error};
 }
 
-/* Reads PDUs until the completion: an R2T is answered from `out`, data goes to `in`. */
-static struct wire_result finish(
+struct wire_result wire_finish(
 	struct wire_conn *conn, uint16_t cid, const void *out, void *in, uint32_t in_len)
 {
 	uint32_t got = 0;
 
 	for (;;) {
-		uint8_t pdu[24];
-		const struct nvme_tcp_hdr *hdr = (const struct nvme_tcp_hdr *)pdu;
-		int rc = recv_all(conn, pdu, sizeof(pdu));
+		union wire_pdu pdu;
+		int rc = wire_recv_pdu(conn, &pdu);
 
 		if (rc != 0) {
 			return failed(rc);
 		}
-		if (hdr->type == NVME_TCP_RSP) {
-			const struct nvme_cpl *cpl = &((const struct nvme_tcp_rsp *)pdu)->cqe;
+		if (pdu.hdr.type == NVME_TCP_RSP) {
+			const struct nvme_cpl *cpl = &pdu.rsp.cqe;
 
 			if (cpl->cid != cid || (cpl->status == 0 && got != in_len)) {
 				return failed(-EPROTO);
 			}
 			return (struct wire_result){.status = cpl->status, .dw0 = cpl->dw0};
 		}
-		if (hdr->type == NVME_TCP_C2H_DATA) {
-			const struct nvme_tcp_data *data = (const struct nvme_tcp_data *)pdu;
-
-			if (data->datao != got || data->datal > in_len - got) {
+		if (pdu.hdr.type == NVME_TCP_C2H_DATA) {
+			if (pdu.data.datao != got || pdu.data.datal > in_len - got) {
 				return failed(-EPROTO);
 			}
-			rc = recv_all(conn, (char *)in + got, data->datal);
-			got += data->datal;
-		} else if (hdr->type == NVME_TCP_R2T && out != NULL) {
-			const struct nvme_tcp_r2t *r2t = (const struct nvme_tcp_r2t *)pdu;
-			struct nvme_tcp_data data = {
-				.hdr = {NVME_TCP_H2C_DATA, NVME_TCP_F_LAST, sizeof(data),
-					sizeof(data), (uint32_t)sizeof(data) + r2t->r2tl},
-				.cccid = cid,
-				.ttag = r2t->ttag,
-				.datao = r2t->r2to,
-				.datal = r2t->r2tl};
-
-			rc = send_all(conn, &data, sizeof(data));
-			if (rc == 0) {
-				rc = send_all(conn, (const char *)out + r2t->r2to, r2t->r2tl);
-			}
+			rc = wire_recv_data(conn, (char *)in + got, pdu.data.datal);
+			got += pdu.data.datal;
+		} else if (pdu.hdr.type == NVME_TCP_R2T && out != NULL && pdu.r2t.cccid == cid) {
+			rc = wire_send_data(conn, &pdu.r2t, out, pdu.r2t.r2tl);
 		} else {
 			rc = -EPROTO;
 		}
@@ -209,41 +219,68 @@ static struct wire_result finish(
 	}
 }
 
-static struct wire_result command(struct wire_conn *conn, struct nvme_cmd *cmd, const void *out,
-	uint32_t out_len, void *in, uint32_t in_len)
+int wire_send_cmd(struct wire_conn *conn, struct nvme_cmd *cmd, const void *icd, uint32_t len)
 {
-	bool is_in_capsule = out_len != 0 && out_len <= NVME_TCP_ADMIN_ICD;
-	uint32_t plen = (uint32_t)sizeof(struct nvme_tcp_cmd) + (is_in_capsule ? out_len : 0);
+	uint32_t icd_len = icd != NULL ? len : 0;
 	struct nvme_tcp_cmd pdu = {
-		.hdr = {NVME_TCP_CMD, 0, sizeof(pdu), is_in_capsule ? sizeof(pdu) : 0, plen}};
+		.hdr = {NVME_TCP_CMD, 0, sizeof(pdu), icd_len != 0 ? sizeof(pdu) : 0,
+			(uint32_t)sizeof(pdu) + icd_len}};
 	int rc;
 
 	cmd->cid = conn->next_cid++;
 	cmd->flags = 0x40;
-	cmd->sgl.type = is_in_capsule ? NVME_SGL_DATA_OFFSET : NVME_SGL_TRANSPORT_DATA;
-	cmd->sgl.len = out_len != 0 ? out_len : in_len;
+	cmd->sgl.type = icd_len != 0 ? NVME_SGL_DATA_OFFSET : NVME_SGL_TRANSPORT_DATA;
+	cmd->sgl.len = len;
 	pdu.sqe = *cmd;
 	rc = send_all(conn, &pdu, sizeof(pdu));
-	if (rc == 0 && is_in_capsule) {
-		rc = send_all(conn, out, out_len);
+	return rc != 0 || icd_len == 0 ? rc : send_all(conn, icd, icd_len);
+}
+
+struct wire_result wire_command(struct wire_conn *conn, struct nvme_cmd *cmd, const void *out,
+	uint32_t out_len, void *in, uint32_t in_len)
+{
+	const void *icd = out_len <= NVME_TCP_ADMIN_ICD ? out : NULL;
+	int rc = wire_send_cmd(conn, cmd, icd, out_len != 0 ? out_len : in_len);
+
+	return rc != 0 ? failed(rc) : wire_finish(conn, cmd->cid, out, in, in_len);
+}
+
+struct nvme_cmd wire_connect_cmd(
+	const struct wire_connect_opts *opts, struct nvme_connect_data *ret_data)
+{
+	union {
+		struct nvme_connect_cmd connect;
+		struct nvme_cmd cmd;
+	} u = {.connect = {.opc = NVME_FABRICS,
+		       .fctype = NVME_FCTYPE_CONNECT,
+		       .qid = opts->qid,
+		       .sqsize = 31}};
+
+	if (opts->qid == 0) {
+		u.connect.kato = opts->kato_ms != 0 ? opts->kato_ms : 30000;
 	}
-	return rc != 0 ? failed(rc) : finish(conn, cmd->cid, out, in, in_len);
+	*ret_data = (struct nvme_connect_data){
+		.hostid = {1, opts->host}, .cntlid = opts->qid != 0 ? opts->cntlid : 0xffff};
+	strcpy(ret_data->subnqn, opts->nqn);
+	snprintf(ret_data->hostnqn, sizeof(ret_data->hostnqn),
+		"nqn.2014-08.org.nvmexpress:uuid:11111111-1111-1111-1111-1111111111%02x",
+		(opts->host + 0x11u) & 0xffu);
+	return u.cmd;
+}
+
+struct wire_result wire_connect_as(struct wire_conn *conn, const struct wire_connect_opts *opts)
+{
+	struct nvme_connect_data data;
+	struct nvme_cmd cmd = wire_connect_cmd(opts, &data);
+
+	return wire_command(conn, &cmd, &data, sizeof(data), NULL, 0);
 }
 
 struct wire_result wire_connect(
 	struct wire_conn *conn, const char *nqn, uint16_t qid, uint16_t cntlid)
 {
-	struct nvme_connect_cmd connect = {.opc = NVME_FABRICS,
-		.fctype = NVME_FCTYPE_CONNECT,
-		.qid = qid,
-		.sqsize = 31,
-		.kato = qid == 0 ? 30000 : 0};
-	struct nvme_connect_data data = {.hostid = {1}, .cntlid = cntlid};
-
-	strcpy(data.subnqn, nqn);
-	strcpy(data.hostnqn,
-		"nqn.2014-08.org.nvmexpress:uuid:11111111-1111-1111-1111-111111111111");
-	return command(conn, (struct nvme_cmd *)&connect, &data, sizeof(data), NULL, 0);
+	return wire_connect_as(
+		conn, &(struct wire_connect_opts){.nqn = nqn, .qid = qid, .cntlid = cntlid});
 }
 
 struct wire_result wire_enable(struct wire_conn *conn)
@@ -253,13 +290,13 @@ struct wire_result wire_enable(struct wire_conn *conn)
 		.cdw11 = NVME_PROP_CC,
 		.cdw12 = 0x00460001};
 
-	return command(conn, &cmd, NULL, 0, NULL, 0);
+	return wire_command(conn, &cmd, NULL, 0, NULL, 0);
 }
 
-static struct nvme_cmd io_command(uint8_t opc, uint64_t slba, uint32_t len)
+struct nvme_cmd wire_io_cmd(uint8_t opc, uint32_t nsid, uint64_t slba, uint32_t len)
 {
 	return (struct nvme_cmd){.opc = opc,
-		.nsid = 1,
+		.nsid = nsid,
 		.cdw10 = (uint32_t)slba,
 		.cdw11 = (uint32_t)(slba >> 32),
 		.cdw12 = (len >> BLOCK_SHIFT) - 1};
@@ -268,22 +305,22 @@ static struct nvme_cmd io_command(uint8_t opc, uint64_t slba, uint32_t len)
 struct wire_result wire_write(
 	struct wire_conn *conn, uint64_t slba, const void *buf, uint32_t len, bool fua)
 {
-	struct nvme_cmd cmd = io_command(NVME_IO_WRITE, slba, len);
+	struct nvme_cmd cmd = wire_io_cmd(NVME_IO_WRITE, 1, slba, len);
 
 	cmd.cdw12 |= fua ? NVME_RW_FUA : 0;
-	return command(conn, &cmd, buf, len, NULL, 0);
+	return wire_command(conn, &cmd, buf, len, NULL, 0);
 }
 
 struct wire_result wire_read(struct wire_conn *conn, uint64_t slba, void *buf, uint32_t len)
 {
-	struct nvme_cmd cmd = io_command(NVME_IO_READ, slba, len);
+	struct nvme_cmd cmd = wire_io_cmd(NVME_IO_READ, 1, slba, len);
 
-	return command(conn, &cmd, NULL, 0, buf, len);
+	return wire_command(conn, &cmd, NULL, 0, buf, len);
 }
 
 struct wire_result wire_flush(struct wire_conn *conn)
 {
 	struct nvme_cmd cmd = {.opc = NVME_IO_FLUSH, .nsid = 1};
 
-	return command(conn, &cmd, NULL, 0, NULL, 0);
+	return wire_command(conn, &cmd, NULL, 0, NULL, 0);
 }
