@@ -125,7 +125,7 @@ void sim_target_step(struct sim_target *t, uint32_t count)
 	/* It is asked once before the first round. */
 	uint32_t left = count + 1;
 
-	sim_run(t->sim, count_down, &left, PATIENCE_NS);
+	sim_run(t->sim, count_down, &left, 5 * XU_NS_PER_MS);
 }
 
 uint64_t sim_target_used_buffers(const struct sim_target *t, uint32_t reactor)

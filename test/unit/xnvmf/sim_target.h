@@ -53,7 +53,7 @@ void sim_target_call(struct sim_target *t, void (*fn)(void *arg), void *arg);
 void sim_target_wait(struct sim_target *t, const bool *flag, uint64_t ns);
 /* Runs the world for `ns`. */
 void sim_target_run(struct sim_target *t, uint64_t ns);
-/* Lets reactors have `count` rounds in all, about, in the world's order. */
+/* Lets reactors have `count` rounds in all, about, in the world's order; at most 5 ms pass. */
 void sim_target_step(struct sim_target *t, uint32_t count);
 /* Bytes of a reactor's data buffers that are in use. */
 uint64_t sim_target_used_buffers(const struct sim_target *t, uint32_t reactor);
