@@ -80,13 +80,19 @@ static void stop_target(void *arg)
 	xnvmf_target_stop(t->target, on_stopped, t);
 }
 
+void sim_target_begin_stop(struct sim_target *t)
+{
+	t->is_stopping = true;
+	sim_target_call(t, stop_target, t);
+}
+
 void sim_target_stop(struct sim_target *t)
 {
-	if (t->target != NULL) {
-		sim_target_call(t, stop_target, t);
-		sim_target_wait(t, &t->is_stopped, PATIENCE_NS);
-		xnvmf_target_free(t->target);
+	if (!t->is_stopping) {
+		sim_target_begin_stop(t);
 	}
+	sim_target_wait(t, &t->is_stopped, PATIENCE_NS);
+	xnvmf_target_free(t->target);
 	sim_ctx_free(t->sim, t->ctx);
 	assert_int_equal(sim_host_nr_open(t->node), 0);
 	xr_reactor_free(t->reactor);

@@ -39,13 +39,16 @@ struct sim_target {
 	struct sim_disk *disk_a, *disk_b;
 	struct xbdev_ctx *ctx;
 	struct xnvmf_target *target;
-	struct xnvmf_subsystem *subsystem; /* NULL once it is removed */
-	bool is_stopped;
+	struct xnvmf_subsystem *subsystem;
+	bool is_stopping, is_stopped;
 };
 
 void sim_target_start(struct sim_target *t, const struct sim_target_opts *opts);
-/* Stops the target and takes everything down; asserts that nothing is left of it. */
+/* Stops the target, if that has not begun yet, and takes everything down; asserts that nothing is
+ * left of it. */
 void sim_target_stop(struct sim_target *t);
+/* Begins to stop the target: t->is_stopped when it has. */
+void sim_target_begin_stop(struct sim_target *t);
 
 /* Runs fn(arg) on the control reactor. */
 void sim_target_call(struct sim_target *t, void (*fn)(void *arg), void *arg);

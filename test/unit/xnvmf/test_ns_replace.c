@@ -43,8 +43,7 @@ static void remove_a(void *arg)
 	struct change *change = arg;
 	struct xu_error err = {0};
 
-	assert_int_equal(
-		xnvmf_ns_remove(change->t->subsystem, 1, on_removed, change, &err), 0);
+	assert_int_equal(xnvmf_ns_remove(change->t->subsystem, 1, on_removed, change, &err), 0);
 }
 
 static void on_removed_add_b(void *arg)

@@ -67,16 +67,27 @@ static int32_t run(struct wire_conn *conn, const struct xr_op *op)
 	return pending.result;
 }
 
-static int send_all(struct wire_conn *conn, const void *buf, size_t len)
+/* Header and data in one piece, so that they may arrive together. */
+static int send_both(
+	struct wire_conn *conn, const void *hdr, size_t hdr_len, const void *buf, size_t len)
 {
-	struct iovec iov = {(void *)buf, len};
+	struct iovec iov[2] = {{(void *)hdr, hdr_len}, {(void *)buf, len}};
+	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = len != 0 ? 2 : 1};
 	int32_t result;
 
+	len += hdr_len;
 	if (conn->sim == NULL) {
-		return send(conn->fd, buf, len, MSG_NOSIGNAL) == (ssize_t)len ? 0 : -EPIPE;
+		return sendmsg(conn->fd, &msg, MSG_NOSIGNAL) == (ssize_t)len ? 0 : -EPIPE;
 	}
-	result = run(conn, &(struct xr_op){.opcode = XR_OP_SEND, .iov = &iov, .nr_iov = 1});
+	result = run(conn,
+		&(struct xr_op){
+			.opcode = XR_OP_SEND, .iov = iov, .nr_iov = (uint32_t)msg.msg_iovlen});
 	return result == (int32_t)len ? 0 : result < 0 ? result : -EPIPE;
+}
+
+static int send_all(struct wire_conn *conn, const void *buf, size_t len)
+{
+	return send_both(conn, buf, len, NULL, 0);
 }
 
 static int recv_all(struct wire_conn *conn, void *buf, size_t len)
@@ -172,9 +183,8 @@ int wire_send_data(
 		.ttag = r2t->ttag,
 		.datao = r2t->r2to,
 		.datal = r2t->r2tl};
-	int rc = send_all(conn, &data, sizeof(data));
 
-	return rc != 0 || len == 0 ? rc : send_all(conn, (const char *)out + r2t->r2to, len);
+	return send_both(conn, &data, sizeof(data), (const char *)out + r2t->r2to, len);
 }
 
 static struct wire_result failed(int error)
@@ -225,15 +235,13 @@ int wire_send_cmd(struct wire_conn *conn, struct nvme_cmd *cmd, const void *icd,
 	struct nvme_tcp_cmd pdu = {
 		.hdr = {NVME_TCP_CMD, 0, sizeof(pdu), icd_len != 0 ? sizeof(pdu) : 0,
 			(uint32_t)sizeof(pdu) + icd_len}};
-	int rc;
 
 	cmd->cid = conn->next_cid++;
 	cmd->flags = 0x40;
 	cmd->sgl.type = icd_len != 0 ? NVME_SGL_DATA_OFFSET : NVME_SGL_TRANSPORT_DATA;
 	cmd->sgl.len = len;
 	pdu.sqe = *cmd;
-	rc = send_all(conn, &pdu, sizeof(pdu));
-	return rc != 0 || icd_len == 0 ? rc : send_all(conn, icd, icd_len);
+	return send_both(conn, &pdu, sizeof(pdu), icd, icd_len);
 }
 
 struct wire_result wire_command(struct wire_conn *conn, struct nvme_cmd *cmd, const void *out,
