@@ -13,6 +13,7 @@
 #include "lib/util/error.h"
 
 #define PORT        4420u
+#define NR_FILES    2u
 #define PATIENCE_NS (600 * XU_NS_PER_S)
 #define CHECK_BYTES 16384u
 
@@ -70,7 +71,10 @@ void sim_target_start(struct sim_target *t, const struct sim_target_opts *opts)
 
 static void on_stopped(void *arg)
 {
-	((struct sim_target *)arg)->is_stopped = true;
+	struct sim_target *t = arg;
+
+	t->nr_open_at_stop = sim_host_nr_open(t->node);
+	t->is_stopped = true;
 }
 
 static void stop_target(void *arg)
@@ -93,6 +97,7 @@ void sim_target_stop(struct sim_target *t)
 	}
 	sim_target_wait(t, &t->is_stopped, PATIENCE_NS);
 	xnvmf_target_free(t->target);
+	assert_int_equal(t->nr_open_at_stop, NR_FILES); /* no socket */
 	sim_ctx_free(t->sim, t->ctx);
 	assert_int_equal(sim_host_nr_open(t->node), 0);
 	xr_reactor_free(t->reactor);

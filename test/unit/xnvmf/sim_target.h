@@ -41,6 +41,7 @@ struct sim_target {
 	struct xnvmf_target *target;
 	struct xnvmf_subsystem *subsystem;
 	bool is_stopping, is_stopped;
+	uint32_t nr_open_at_stop; /* descriptors of the node when it said that it had stopped */
 };
 
 void sim_target_start(struct sim_target *t, const struct sim_target_opts *opts);
