@@ -10,7 +10,8 @@
  *
  * Spinning. The time from running out of work to the next event is averaged. Only while that
  * average is below spin_max_ns (about what a wake-up costs) does the reactor spin, for at most
- * twice the average; slower devices are waited for asleep. An idle reactor does nothing at all.
+ * twice the average; slower devices are waited for asleep. An idle reactor does nothing at all. A
+ * sleep that a message ends counts up to its sending: the wake-up itself is what spinning saves.
  */
 #include <assert.h>
 #include <errno.h>
@@ -48,6 +49,7 @@ struct xr_reactor {
 	uint64_t spin_max_ns;
 	uint64_t gap_average_ns;
 	uint64_t idle_since_ns; /* 0: not idle */
+	uint64_t ended_ns;      /* when the last round ended, if this one follows at once; else 0 */
 	struct xr_reactor_stats stats;
 	struct xu_random random;
 	struct xu_bufpool buffers;
@@ -65,6 +67,7 @@ struct xr_reactor {
 	/* What other threads touch. */
 	struct xu_mpsc inbox;
 	_Alignas(XU_CACHE_LINE) _Atomic bool is_sleeping;
+	_Atomic uint64_t woken_ns; /* when a sender last woke it */
 };
 
 static _Thread_local struct xr_reactor *current;
@@ -128,6 +131,8 @@ void xr_msg_send(struct xr_reactor *reactor, struct xr_msg *msg)
 	xu_mpsc_push(&reactor->inbox, &msg->node);
 	if (atomic_load_explicit(&reactor->is_sleeping, memory_order_seq_cst) &&
 		atomic_exchange_explicit(&reactor->is_sleeping, false, memory_order_seq_cst)) {
+		atomic_store_explicit(&reactor->woken_ns, xu_clock_now_ns(reactor->platform->clock),
+			memory_order_relaxed);
 		reactor->ring_ops->wake(reactor->ring);
 	}
 }
@@ -304,10 +309,10 @@ static bool has_work(struct xr_reactor *r)
 	return !xu_mpsc_is_empty(&r->inbox) || r->ring_ops->has_events(r->ring);
 }
 
-/* Looks for work without sleeping until the spin limit or the deadline; true when there is some. */
-static bool spin(struct xr_reactor *r, uint64_t limit_ns, uint64_t deadline_ns)
+/* Looks for work without sleeping, for `limit_ns` from `start_ns` or until the deadline; true when
+ * there is some. */
+static bool spin(struct xr_reactor *r, uint64_t start_ns, uint64_t limit_ns, uint64_t deadline_ns)
 {
-	uint64_t start_ns = xu_clock_now_ns(r->platform->clock);
 	uint64_t end_ns = start_ns + limit_ns, now_ns = start_ns;
 	bool found = false;
 
@@ -322,6 +327,7 @@ static bool spin(struct xr_reactor *r, uint64_t limit_ns, uint64_t deadline_ns)
 		}
 		now_ns = xu_clock_now_ns(r->platform->clock);
 	}
+	r->ended_ns = now_ns;
 	r->stats.spin_ns += now_ns - start_ns;
 	r->stats.nr_spin_hits += found;
 	return found;
@@ -353,8 +359,13 @@ static uint32_t sleep_until(struct xr_reactor *r, uint64_t deadline_ns)
 /* Learns how long the wait was that an event has just ended. */
 static void note_gap(struct xr_reactor *r, uint64_t now_ns)
 {
-	uint64_t gap_ns = now_ns - r->idle_since_ns;
+	uint64_t woken_ns = atomic_load_explicit(&r->woken_ns, memory_order_relaxed);
+	uint64_t gap_ns;
 
+	if (woken_ns > r->idle_since_ns && woken_ns < now_ns) {
+		now_ns = woken_ns;
+	}
+	gap_ns = now_ns - r->idle_since_ns;
 	if (gap_ns > GAP_CAP_NS) {
 		gap_ns = GAP_CAP_NS;
 	}
@@ -362,22 +373,29 @@ static void note_gap(struct xr_reactor *r, uint64_t now_ns)
 	r->idle_since_ns = 0;
 }
 
-/* Waits for an event or the deadline, spinning first where that pays. */
-static uint32_t wait_for_events(struct xr_reactor *r, uint64_t deadline_ns)
+/* Waits for an event or the deadline, spinning first where that pays; `now_ns` is the time. Leaves
+ * the time at the end in ended_ns. */
+static uint32_t wait_for_events(struct xr_reactor *r, uint64_t now_ns, uint64_t deadline_ns)
 {
 	uint64_t limit_ns = spin_limit_ns(r);
 	uint32_t count;
 
 	if (r->idle_since_ns == 0) {
-		r->idle_since_ns = xu_clock_now_ns(r->platform->clock);
+		r->idle_since_ns = now_ns;
 	}
 	if (limit_ns != 0) {
+		r->ended_ns = now_ns;
 		count = r->ring_ops->run(r->ring, 0);
-		if (count != 0 || spin(r, limit_ns, deadline_ns)) {
-			return count + r->ring_ops->run(r->ring, 0);
+		if (count != 0) {
+			return count;
+		}
+		if (spin(r, now_ns, limit_ns, deadline_ns)) {
+			return r->ring_ops->run(r->ring, 0);
 		}
 	}
-	return sleep_until(r, deadline_ns);
+	count = sleep_until(r, deadline_ns);
+	r->ended_ns = xu_clock_now_ns(r->platform->clock);
+	return count;
 }
 
 /* ---- the round ---- */
@@ -403,13 +421,14 @@ static void check_owner(struct xr_reactor *r)
 static uint32_t run_round(struct xr_reactor *r, uint64_t timeout_ns, bool may_sleep_busy)
 {
 	struct xr_reactor *outer = current;
-	uint64_t deadline_ns = UINT64_MAX, start_ns;
+	uint64_t deadline_ns = UINT64_MAX, start_ns, now_ns;
 	uint32_t count, nr_busy_pollers, nr_events;
 
 	assert(outer != r); /* from a callback: what this round has taken would wait for ever */
 	check_owner(r);
 	current = r;
-	r->now_ns = start_ns = xu_clock_now_ns(r->platform->clock);
+	r->now_ns = start_ns = r->ended_ns != 0 ? r->ended_ns : xu_clock_now_ns(r->platform->clock);
+	r->ended_ns = 0;
 	count = run_inbox(r);
 	count += run_deferred(r);
 	/* Pollers last: what they say about sleeping must not be outdated by a timer. */
@@ -427,20 +446,22 @@ static uint32_t run_round(struct xr_reactor *r, uint64_t timeout_ns, bool may_sl
 		if (r->timers.root != NULL && r->timers.root->deadline_ns < deadline_ns) {
 			deadline_ns = r->timers.root->deadline_ns;
 		}
+		now_ns = start_ns;
 		if (count != 0) {
-			r->stats.busy_ns += xu_clock_now_ns(r->platform->clock) - start_ns;
+			now_ns = xu_clock_now_ns(r->platform->clock);
+			r->stats.busy_ns += now_ns - start_ns;
 			r->idle_since_ns = 0;
 		}
-		nr_events = wait_for_events(r, deadline_ns);
-		start_ns = xu_clock_now_ns(r->platform->clock);
+		nr_events = wait_for_events(r, now_ns, deadline_ns);
 		if (nr_events != 0 || !xu_mpsc_is_empty(&r->inbox)) {
-			note_gap(r, start_ns);
+			note_gap(r, r->ended_ns);
 		}
 	} else {
 		nr_events = r->ring_ops->run(r->ring, 0);
 		if (count + nr_events != 0) {
 			r->idle_since_ns = 0;
-			r->stats.busy_ns += xu_clock_now_ns(r->platform->clock) - start_ns;
+			r->ended_ns = xu_clock_now_ns(r->platform->clock);
+			r->stats.busy_ns += r->ended_ns - start_ns;
 		}
 	}
 	count += nr_events;
@@ -452,6 +473,7 @@ static uint32_t run_round(struct xr_reactor *r, uint64_t timeout_ns, bool may_sl
 
 uint32_t xr_reactor_poll(struct xr_reactor *reactor, uint64_t timeout_ns)
 {
+	reactor->ended_ns = 0; /* the application had the thread in between */
 	return run_round(reactor, timeout_ns, false);
 }
 

@@ -158,14 +158,12 @@ void api_call_done(struct api_call *call, int rc)
 int api_call_run(
 	struct api_thread *thread, struct api_call *call, void (*fn)(struct api_call *call))
 {
-	uint64_t average_ns = UINT64_MAX >> 1; /* control operations are not worth a spin */
-
 	call->fn = fn;
 	call->msg.fn = on_call;
 	call->err = (struct xu_error){0};
 	api_event_init(&call->event);
 	xr_msg_send(xbdev_ctx_control(api_lib.ctx), &call->msg);
-	api_event_wait(&call->event, thread, &average_ns);
+	api_event_wait(&call->event, thread, UINT32_MAX); /* not worth a spin */
 	if (call->rc < 0) {
 		if (call->err.text[0] != '\0') {
 			api_fail_with(&call->err);

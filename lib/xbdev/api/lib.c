@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "lib/reactor/platform.h"
 #include "lib/util/clock.h"
@@ -94,6 +95,9 @@ static int make_context(const xbdev_init_options_t *options, struct xu_error *er
 		.buf_limit_bytes = options->buffer_bytes,
 	};
 	int rc = xbdev_ctx_new(&opts, &api_lib.ctx, err);
+
+	api_lib.spin_max_ns = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? opts.spin_max_ns : 0;
+	xu_ticks_hz(); /* measured here rather than in somebody's first I/O */
 
 	if (rc != 0) {
 		return rc;

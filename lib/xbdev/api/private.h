@@ -17,6 +17,7 @@
 
 #include <xbdev/xbdev.h>
 
+#include "lib/util/clock.h"
 #include "lib/util/error.h"
 #include "lib/util/ring.h"
 #include "lib/xbdev/core/device.h"
@@ -45,18 +46,16 @@ void api_event_init(struct api_event *event);
 /* Any thread; the event may be gone when it returns. */
 void api_event_set(struct api_event *event);
 bool api_event_is_set(struct api_event *event);
-/* Waits until it is set; spins first for as long as `average_ns` (the caller's, of how long such
- * waits are) says that it pays, and keeps that up to date. The owner of the first reactor polls it
- * meanwhile. */
-void api_event_wait(struct api_event *event, struct api_thread *thread, uint64_t *average_ns);
+/* Waits until it is set, spinning first when what is waited for takes about `service_us`. The owner
+ * of the first reactor polls it meanwhile. */
+void api_event_wait(struct api_event *event, struct api_thread *thread, uint32_t service_us);
 
 /* The parts of which it is made. False: `deadline_ns` of CLOCK_MONOTONIC has passed. */
 bool api_futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t deadline_ns);
 void api_futex_wake(_Atomic uint32_t *word);
 uint64_t api_now_ns(void);
-/* How long to spin before sleeping when waits take `average_ns`. */
-uint64_t api_spin_ns(uint64_t average_ns);
-void api_learn(uint64_t *average_ns, uint64_t waited_ns);
+/* How long to spin before sleeping when what is waited for takes about `service_us`. */
+uint64_t api_spin_ns(uint32_t service_us);
 static inline void api_relax(void)
 {
 #if defined(__x86_64__)
@@ -74,9 +73,9 @@ struct api_thread {
 	bool is_owner;       /* drives the first reactor (embedded mode) */
 	struct xu_list link; /* the library's mutex */
 	struct api_queue *queue;
-	uint32_t queue_setting; /* api_lib.queue_setting when it was made */
-	uint64_t sync_average_ns;
-	uint32_t home; /* reactor that this thread uses where it does not matter */
+	uint32_t queue_setting;   /* api_lib.queue_setting when it was made */
+	uint32_t sync_service_us; /* that the last synchronous I/O took on its reactor */
+	uint32_t home;            /* reactor that this thread uses where it does not matter */
 	struct xu_error last;
 };
 
@@ -108,8 +107,10 @@ struct api_port {
 
 struct api_shard {
 	struct xr_reactor *reactor;
-	struct api_port *ports; /* API_MAX_FILES */
-	struct xu_list links;   /* struct api_link::node */
+	struct api_port *ports;                          /* API_MAX_FILES */
+	struct xu_list links;                            /* struct api_link::node */
+	struct xu_pool sync_ios;                         /* struct api_io, of synchronous calls */
+	struct xr_msg *sync_waiting, *sync_waiting_last; /* calls that found it empty */
 };
 
 struct api_lib {
@@ -127,6 +128,7 @@ struct api_lib {
 	struct xbdev_ctx *ctx;
 	struct xu_logger *log;
 	uint32_t nr_reactors;
+	uint64_t spin_max_ns; /* of waiting threads */
 	struct api_shard shards[XBDEV_MAX_REACTORS];
 
 	/* What a client may know of a descriptor: 0: not open; else API_FD_WORD(). */
@@ -222,6 +224,15 @@ struct api_io {
  * -errno: never. On the shard's reactor. */
 int api_io_start(struct api_shard *shard, int fd, uint32_t generation, struct api_io *io);
 
+/* How long an I/O took that has come back, at most UINT16_MAX. */
+static inline uint16_t api_service_us(const struct xbdev_io *io)
+{
+	/* A shift for a division: what counts is whether it is a few us or many. */
+	uint64_t us = xu_ticks_to_ns(io->ticks) >> 10;
+
+	return us < UINT16_MAX ? (uint16_t)us : UINT16_MAX;
+}
+
 /* ---- queues ---- */
 
 /* What a client submits; one cache line. */
@@ -243,7 +254,8 @@ _Static_assert(sizeof(struct api_sqe) <= XU_CACHE_LINE, "one cache line");
 struct api_cqe {
 	void *cookie;
 	int32_t result;
-	uint32_t kind;
+	uint16_t kind;
+	uint16_t service_us; /* that it took on the reactor */
 };
 
 enum api_kind {
@@ -281,7 +293,7 @@ struct api_queue {
 	uint32_t nr_staged; /* of them */
 	uint32_t nr_aio_staged;
 	uint32_t flags;
-	uint64_t wait_average_ns;
+	uint32_t service_us; /* of what was reaped last */
 	struct api_link *links[XBDEV_MAX_REACTORS];
 	uint32_t next_link;             /* where reaping begins, for fairness */
 	struct xbdev_aio_event *events; /* ring of depth: completed, not taken */

@@ -223,6 +223,7 @@ static uint32_t reap_link(struct api_queue *queue, struct api_link *link, uint32
 			cqes[i] = *(struct api_cqe *)xu_spsc_entry(&link->cq, i);
 		}
 		xu_spsc_release(&link->cq, count);
+		queue->service_us = cqes[count - 1].service_us;
 		for (uint32_t i = 0; i < count; i++) {
 			deliver(queue, &cqes[i]);
 		}
@@ -300,14 +301,13 @@ static void wait(struct api_queue *queue, struct api_thread *thread, uint64_t de
 	}
 	spin_end_ns = queue->flags & XBDEV_QUEUE_POLLING
 			      ? UINT64_MAX
-			      : start_ns + api_spin_ns(queue->wait_average_ns);
+			      : start_ns + api_spin_ns(queue->service_us);
 	if (spin_end_ns > deadline_ns) {
 		spin_end_ns = deadline_ns;
 	}
 	if (spin_end_ns <= start_ns || !spin(queue, spin_end_ns)) {
 		sleep_until(queue, deadline_ns);
 	}
-	api_learn(&queue->wait_average_ns, api_now_ns() - start_ns);
 }
 
 /* Says that the eventfd is to be written, and looks once more. */

@@ -330,7 +330,7 @@ int xbdev_request_cancel(xbdev_request_t *pub)
 		cancel.msg.fn = on_cancel;
 		api_event_init(&cancel.event);
 		xr_msg_send(req->link->shard->reactor, &cancel.msg);
-		api_event_wait(&cancel.event, thread, &thread->sync_average_ns);
+		api_event_wait(&cancel.event, thread, 0);
 		rc = wait_for(req, queue, thread, api_deadline_ns(CANCEL_WAIT_US));
 		if (rc == -ETIMEDOUT) {
 			rc = api_fail(-EBUSY, "the device does not give the request up; it is "

@@ -102,7 +102,8 @@ static void on_flush(struct xr_msg *msg)
 	}
 }
 
-static void complete(struct api_link *link, void *cookie, uint32_t kind, int result)
+static void complete(
+	struct api_link *link, void *cookie, uint32_t kind, int result, uint16_t service_us)
 {
 	struct api_cqe *cqe;
 	uint32_t room;
@@ -115,7 +116,8 @@ static void complete(struct api_link *link, void *cookie, uint32_t kind, int res
 	(void)room;
 	cqe = xu_spsc_slot(&link->cq, link->nr_done++);
 	cqe->cookie = cookie;
-	cqe->kind = kind;
+	cqe->kind = (uint16_t)kind;
+	cqe->service_us = service_us;
 	cqe->result = result;
 	if (!link->is_flush_queued) {
 		link->is_flush_queued = true;
@@ -135,7 +137,8 @@ static void on_ring_io_done(struct api_io *aio, int status)
 	}
 	xu_pool_put(&link->ios, aio);
 	link->nr_inflight--;
-	complete(link, aio->cookie, aio->kind, status == 0 && has_data ? (int)aio->io.len : status);
+	complete(link, aio->cookie, aio->kind, status == 0 && has_data ? (int)aio->io.len : status,
+		api_service_us(&aio->io));
 	if (link->is_orphan) {
 		free_orphan(link);
 	}
@@ -178,7 +181,7 @@ void api_link_start(struct api_link *link, const struct api_sqe *sqe)
 	rc = api_io_start(link->shard, sqe->fd, sqe->generation, aio);
 	if (rc != 0) {
 		xu_pool_put(&link->ios, aio);
-		complete(link, sqe->cookie, sqe->kind, rc);
+		complete(link, sqe->cookie, sqe->kind, rc, 0);
 		return;
 	}
 	link->nr_inflight++;

@@ -1,44 +1,110 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Synchronous I/O: the I/O is a message on the caller's stack, which the reactor starts, completes
- * and then never touches again; the caller spins or sleeps until then. A call takes one slot of the
- * reactor's inbox and leaves nothing behind, so any number of threads may make them.
+ * Synchronous I/O. A call is a message of one cache line on the caller's stack: what is asked goes
+ * to the reactor in it, and the result comes back in it. The I/O itself is the reactor's, from a
+ * pool of its shard; when that is empty calls wait in line. The caller spins or sleeps meanwhile,
+ * and leaves nothing behind, so any number of threads may call.
+ *
+ * Two things are crossed between the cores besides the data: the inbox and this line. That is what
+ * the time of a call to a fast device consists of.
  */
 #include <errno.h>
 
+#include "lib/util/clock.h"
 #include "lib/xbdev/api/private.h"
 
 struct sync_io {
-	struct xr_msg msg;
-	struct api_io aio;
-	struct api_shard *shard;
-	int fd;
+	_Alignas(XU_CACHE_LINE) struct xr_msg msg;
+	uint64_t offset;
+	uint64_t len;
+	void *buf; /* or the iov when nr_iov != 0 */
 	uint32_t generation;
-	int status;
+	uint16_t fd;
+	uint16_t nr_iov;
+	uint8_t op;
+	uint8_t flags;
+	uint16_t service_us; /* that it took on the reactor */
+	int32_t status;
 	struct api_event event;
 };
+_Static_assert(sizeof(struct sync_io) == XU_CACHE_LINE, "one cache line");
+_Static_assert(API_MAX_FILES <= UINT16_MAX && API_MAX_IOV <= UINT16_MAX, "fd, nr_iov");
 
-static void on_sync_done(struct api_io *aio, int status)
+/* ---- on the reactor ---- */
+
+static void finish(struct sync_io *sync, int status)
 {
-	struct sync_io *sync = xu_container_of(aio, struct sync_io, aio);
-
 	sync->status = status;
 	api_event_set(&sync->event);
 }
 
-static void on_sync(struct xr_msg *msg)
-{
-	struct sync_io *sync = xu_container_of(msg, struct sync_io, msg);
-	int rc = api_io_start(sync->shard, sync->fd, sync->generation, &sync->aio);
+static void start(struct api_shard *shard, struct sync_io *sync);
 
-	if (rc != 0) {
-		on_sync_done(&sync->aio, rc);
+static void on_sync_done(struct api_io *aio, int status)
+{
+	struct sync_io *sync = aio->cookie;
+	struct api_shard *shard = &api_lib.shards[xr_reactor_index(xr_reactor_current())];
+	struct xr_msg *waiting = shard->sync_waiting;
+
+	sync->service_us = api_service_us(&aio->io);
+	xu_pool_put(&shard->sync_ios, aio);
+	finish(sync, status);
+	if (waiting != NULL) {
+		shard->sync_waiting = (struct xr_msg *)(void *)waiting->node.next;
+		start(shard, xu_container_of(waiting, struct sync_io, msg));
 	}
 }
 
-static int explain(int rc, int fd, const struct xbdev_io *io)
+static void start(struct api_shard *shard, struct sync_io *sync)
 {
-	const char *op = xbdev_op_name(io->op);
+	struct api_io *aio = xu_pool_get(&shard->sync_ios);
+	struct xbdev_io *io = &aio->io;
+	int rc;
+
+	io->op = sync->op;
+	io->flags = sync->flags;
+	io->offset = sync->offset;
+	io->len = sync->len;
+	if (sync->nr_iov != 0) {
+		io->iov = sync->buf;
+		io->nr_iov = sync->nr_iov;
+	} else {
+		aio->iov.iov_base = sync->buf;
+		aio->iov.iov_len = sync->len;
+		io->iov = &aio->iov;
+		io->nr_iov = 1;
+	}
+	aio->done = on_sync_done;
+	aio->cookie = sync;
+	rc = api_io_start(shard, sync->fd, sync->generation, aio);
+	if (rc != 0) {
+		xu_pool_put(&shard->sync_ios, aio);
+		finish(sync, rc);
+	}
+}
+
+static void on_sync(struct xr_msg *msg)
+{
+	struct api_shard *shard = &api_lib.shards[xr_reactor_index(xr_reactor_current())];
+
+	if (shard->sync_ios.nr_free != 0) {
+		start(shard, xu_container_of(msg, struct sync_io, msg));
+		return;
+	}
+	msg->node.next = NULL;
+	if (shard->sync_waiting == NULL) {
+		shard->sync_waiting = msg;
+	} else {
+		shard->sync_waiting_last->node.next = &msg->node;
+	}
+	shard->sync_waiting_last = msg;
+}
+
+/* ---- the caller ---- */
+
+static int explain(int rc, int fd, const struct sync_io *sync)
+{
+	const char *op = xbdev_op_name(sync->op);
 
 	switch (rc) {
 	case -EBADF:
@@ -46,18 +112,19 @@ static int explain(int rc, int fd, const struct xbdev_io *io)
 	case -EINVAL:
 		return api_fail(rc,
 			"%s of %llu bytes at %llu: not whole blocks of the device, or past its end",
-			op, (unsigned long long)io->len, (unsigned long long)io->offset);
+			op, (unsigned long long)sync->len, (unsigned long long)sync->offset);
 	case -EROFS:
 		return api_fail(rc, "%s: the device was opened for reading only", op);
 	case -ENODEV:
 		return api_fail(rc, "%s: the device has been removed", op);
 	default:
-		return api_fail(rc, "%s of %llu bytes at %llu: %s", op, (unsigned long long)io->len,
-			(unsigned long long)io->offset, xbdev_strerror(rc));
+		return api_fail(rc, "%s of %llu bytes at %llu: %s", op,
+			(unsigned long long)sync->len, (unsigned long long)sync->offset,
+			xbdev_strerror(rc));
 	}
 }
 
-/* Runs the I/O whose op, flags, range and iov are set. */
+/* Runs the I/O whose op, flags, range and buffers are set. */
 static int run(int fd, struct sync_io *sync)
 {
 	struct api_thread *thread;
@@ -69,25 +136,46 @@ static int run(int fd, struct sync_io *sync)
 	}
 	rc = api_fd_find(fd, thread, &sync->generation, &shard);
 	if (rc == 0) {
-		sync->fd = fd;
-		sync->shard = &api_lib.shards[shard];
-		sync->aio.done = on_sync_done;
+		sync->fd = (uint16_t)fd;
 		sync->msg.fn = on_sync;
+		sync->service_us = 0;
 		api_event_init(&sync->event);
-		xr_msg_send(sync->shard->reactor, &sync->msg);
-		api_event_wait(&sync->event, thread, &thread->sync_average_ns);
+		xr_msg_send(api_lib.shards[shard].reactor, &sync->msg);
+		api_event_wait(&sync->event, thread, thread->sync_service_us);
+		thread->sync_service_us = sync->service_us;
 		rc = sync->status;
 	}
 	api_leave(thread);
-	return rc == 0 ? 0 : explain(rc, fd, &sync->aio.io);
+	return rc == 0 ? 0 : explain(rc, fd, sync);
 }
 
-static ssize_t transfer(int fd, enum xbdev_op op, const struct iovec *iov, int iovcnt,
-	uint64_t offset, uint32_t flags)
+static ssize_t transfer(
+	int fd, enum xbdev_op op, void *buf, size_t count, uint64_t offset, uint32_t flags)
 {
-	struct sync_io sync;
-	struct xbdev_io *io = &sync.aio.io;
-	uint64_t len = 0;
+	struct sync_io sync = {.op = (uint8_t)op,
+		.flags = (uint8_t)flags,
+		.offset = offset,
+		.len = count,
+		.buf = buf};
+	int rc;
+
+	if (count > API_MAX_COUNT) {
+		return api_fail(-EINVAL, "more than %u bytes asked for in one call", API_MAX_COUNT);
+	}
+	if (flags & ~XBDEV_IO_FUA) {
+		return api_fail(-EINVAL, "unknown flags 0x%x", flags);
+	}
+	if (count == 0) {
+		return 0;
+	}
+	rc = run(fd, &sync);
+	return rc == 0 ? (ssize_t)count : rc;
+}
+
+static ssize_t transfer_vector(
+	int fd, enum xbdev_op op, const struct iovec *iov, int iovcnt, uint64_t offset)
+{
+	struct sync_io sync = {.op = (uint8_t)op, .offset = offset, .buf = (void *)(uintptr_t)iov};
 	int rc;
 
 	if (iovcnt < 1 || iovcnt > API_MAX_IOV) {
@@ -95,40 +183,28 @@ static ssize_t transfer(int fd, enum xbdev_op op, const struct iovec *iov, int i
 			-EINVAL, "%d buffers given, 1 to %d are possible", iovcnt, API_MAX_IOV);
 	}
 	for (int i = 0; i < iovcnt; i++) {
-		if (iov[i].iov_len > API_MAX_COUNT || len + iov[i].iov_len > API_MAX_COUNT) {
+		if (iov[i].iov_len > API_MAX_COUNT || sync.len + iov[i].iov_len > API_MAX_COUNT) {
 			return api_fail(
 				-EINVAL, "more than %u bytes asked for in one call", API_MAX_COUNT);
 		}
-		len += iov[i].iov_len;
+		sync.len += iov[i].iov_len;
 	}
-	if (len == 0) {
+	if (sync.len == 0) {
 		return 0;
 	}
-	if (flags & ~XBDEV_IO_FUA) {
-		return api_fail(-EINVAL, "unknown flags 0x%x", flags);
-	}
-	io->op = (uint8_t)op;
-	io->flags = (uint8_t)flags;
-	io->offset = offset;
-	io->len = len;
-	io->iov = iov;
-	io->nr_iov = (uint32_t)iovcnt;
+	sync.nr_iov = (uint16_t)iovcnt;
 	rc = run(fd, &sync);
-	return rc == 0 ? (ssize_t)len : rc;
+	return rc == 0 ? (ssize_t)sync.len : rc;
 }
 
 ssize_t xbdev_read(int fd, void *buf, size_t count, uint64_t offset)
 {
-	struct iovec iov = {.iov_base = buf, .iov_len = count};
-
-	return transfer(fd, XBDEV_OP_READ, &iov, 1, offset, 0);
+	return transfer(fd, XBDEV_OP_READ, buf, count, offset, 0);
 }
 
 ssize_t xbdev_write_with(int fd, const void *buf, size_t count, uint64_t offset, uint32_t flags)
 {
-	struct iovec iov = {.iov_base = (void *)(uintptr_t)buf, .iov_len = count};
-
-	return transfer(fd, XBDEV_OP_WRITE, &iov, 1, offset, flags);
+	return transfer(fd, XBDEV_OP_WRITE, (void *)(uintptr_t)buf, count, offset, flags);
 }
 
 ssize_t xbdev_write(int fd, const void *buf, size_t count, uint64_t offset)
@@ -138,36 +214,29 @@ ssize_t xbdev_write(int fd, const void *buf, size_t count, uint64_t offset)
 
 ssize_t xbdev_readv(int fd, const struct iovec *iov, int iovcnt, uint64_t offset)
 {
-	return transfer(fd, XBDEV_OP_READ, iov, iovcnt, offset, 0);
+	return transfer_vector(fd, XBDEV_OP_READ, iov, iovcnt, offset);
 }
 
 ssize_t xbdev_writev(int fd, const struct iovec *iov, int iovcnt, uint64_t offset)
 {
-	return transfer(fd, XBDEV_OP_WRITE, iov, iovcnt, offset, 0);
+	return transfer_vector(fd, XBDEV_OP_WRITE, iov, iovcnt, offset);
 }
 
 int xbdev_compare(int fd, const void *buf, size_t count, uint64_t offset)
 {
-	struct iovec iov = {.iov_base = (void *)(uintptr_t)buf, .iov_len = count};
-	ssize_t rc = transfer(fd, XBDEV_OP_COMPARE, &iov, 1, offset, 0);
+	ssize_t rc = transfer(fd, XBDEV_OP_COMPARE, (void *)(uintptr_t)buf, count, offset, 0);
 
 	return rc < 0 ? (int)rc : 0;
 }
 
 static int no_data(int fd, enum xbdev_op op, uint64_t offset, uint64_t count, uint32_t flags)
 {
-	struct sync_io sync;
-	struct xbdev_io *io = &sync.aio.io;
+	struct sync_io sync = {
+		.op = (uint8_t)op, .flags = (uint8_t)flags, .offset = offset, .len = count};
 
 	if (flags & ~(XBDEV_IO_FUA | XBDEV_IO_MAY_UNMAP)) {
 		return api_fail(-EINVAL, "unknown flags 0x%x", flags);
 	}
-	io->op = (uint8_t)op;
-	io->flags = (uint8_t)flags;
-	io->offset = offset;
-	io->len = count;
-	io->iov = NULL;
-	io->nr_iov = 0;
 	return run(fd, &sync);
 }
 

@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Waiting for another thread: a futex word, and a spin before the sleep where that is the shorter
- * way. A sleep and its wake-up cost some 10 to 50 us of latency and two system calls, so a wait is
- * spun through only when waits of this kind have lately been shorter than that; each caller learns
- * the average of its own. A single CPU never spins: nobody else could run meanwhile.
+ * way. A sleep and its wake-up cost some 10 to 50 us of latency and two system calls, so what takes
+ * less is spun for.
+ *
+ * How long something takes is told by the reactor: the time that it had the I/O. The time that the
+ * caller waited says too much: it holds the reactor's waking up, which happens because the caller
+ * had been asleep, and two threads that judge by it put each other to sleep for ever.
+ *
+ * A single CPU never spins: nobody else could run meanwhile.
  */
 #include <errno.h>
 #include <linux/futex.h>
@@ -14,10 +19,7 @@
 #include "lib/util/clock.h"
 #include "lib/xbdev/api/private.h"
 
-#define SPIN_MAX_NS    20000ull
-#define SPIN_BATCH     32u
-#define AVERAGE_CAP_NS 1000000ull
-#define AVERAGE_SHIFT  3
+#define SPIN_BATCH 64u
 
 enum { EVENT_PENDING, EVENT_AWAITED, EVENT_SET };
 
@@ -55,24 +57,9 @@ void api_futex_wake(_Atomic uint32_t *word)
 	syscall(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, NULL, NULL, 0);
 }
 
-uint64_t api_spin_ns(uint64_t average_ns)
+uint64_t api_spin_ns(uint32_t service_us)
 {
-	static _Atomic int nr_cpus;
-	int count = atomic_load_explicit(&nr_cpus, memory_order_relaxed);
-
-	if (count == 0) {
-		count = (int)sysconf(_SC_NPROCESSORS_ONLN);
-		atomic_store_explicit(&nr_cpus, count, memory_order_relaxed);
-	}
-	return count > 1 && average_ns < SPIN_MAX_NS ? SPIN_MAX_NS : 0;
-}
-
-void api_learn(uint64_t *average_ns, uint64_t waited_ns)
-{
-	if (waited_ns > AVERAGE_CAP_NS) {
-		waited_ns = AVERAGE_CAP_NS;
-	}
-	*average_ns += (waited_ns >> AVERAGE_SHIFT) - (*average_ns >> AVERAGE_SHIFT);
+	return service_us * XU_NS_PER_US < api_lib.spin_max_ns ? api_lib.spin_max_ns : 0;
 }
 
 void api_event_init(struct api_event *event)
@@ -105,8 +92,10 @@ static void event_sleep(struct api_event *event)
 	}
 }
 
-static bool event_spin(struct api_event *event, uint64_t end_ns)
+static bool event_spin(struct api_event *event, uint64_t limit_ns)
 {
+	uint64_t start_ticks = xu_ticks(), limit_ticks = xu_ticks_from_ns(limit_ns);
+
 	do {
 		for (uint32_t i = 0; i < SPIN_BATCH; i++) {
 			if (api_event_is_set(event)) {
@@ -114,13 +103,13 @@ static bool event_spin(struct api_event *event, uint64_t end_ns)
 			}
 			api_relax();
 		}
-	} while (api_now_ns() < end_ns);
+	} while (xu_ticks() - start_ticks < limit_ticks);
 	return false;
 }
 
-void api_event_wait(struct api_event *event, struct api_thread *thread, uint64_t *average_ns)
+void api_event_wait(struct api_event *event, struct api_thread *thread, uint32_t service_us)
 {
-	uint64_t start_ns, spin_ns;
+	uint64_t spin_ns;
 
 	if (thread->is_owner) {
 		while (!api_event_is_set(event)) {
@@ -128,10 +117,8 @@ void api_event_wait(struct api_event *event, struct api_thread *thread, uint64_t
 		}
 		return;
 	}
-	start_ns = api_now_ns();
-	spin_ns = api_spin_ns(*average_ns);
-	if (spin_ns == 0 || !event_spin(event, start_ns + spin_ns)) {
+	spin_ns = api_spin_ns(service_us);
+	if (spin_ns == 0 || !event_spin(event, spin_ns)) {
 		event_sleep(event);
 	}
-	api_learn(average_ns, api_now_ns() - start_ns);
 }

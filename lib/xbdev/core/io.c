@@ -139,7 +139,7 @@ int xbdev_io_submit(struct xbdev_io *io)
 	}
 	io->origin = XBDEV__FROM_CALLER;
 	io->relay = NULL;
-	io->submit_ticks = xu_ticks();
+	io->ticks = xu_ticks();
 	xbdev__io_enter(ch, io);
 	return 0;
 }
@@ -166,7 +166,8 @@ void xbdev__io_finish(struct xbdev_channel *ch, struct xbdev_io *io, int status,
 	struct xbdev_op_stats *stats = &ch->stats->ops[io->op];
 
 	ch->nr_inflight--;
-	xu_hist_record(&stats->latency, xu_ticks_to_ns(now_ticks - io->submit_ticks));
+	io->ticks = now_ticks - io->ticks;
+	xu_hist_record(&stats->latency, xu_ticks_to_ns(io->ticks));
 	if (ch->is_removed) {
 		status = -ENODEV;
 	}
@@ -196,15 +197,10 @@ void xbdev_io_complete(struct xbdev_io *io, int status)
 	}
 }
 
-/* Ends what was completed from within submit(): one deferred call for all of a round. */
-static void on_done(struct xr_msg *msg)
+void xbdev_io_complete_list(struct xbdev_io *io)
 {
-	struct xbdev_channel *ch = xu_container_of(msg, struct xbdev_channel, done_msg);
-	struct xbdev_io *io = ch->done_first;
 	uint64_t now_ticks = xu_ticks();
 
-	ch->done_first = NULL;
-	ch->done_end = &ch->done_first;
 	while (io != NULL) {
 		struct xbdev_io *next = io->next_io;
 
@@ -215,6 +211,17 @@ static void on_done(struct xr_msg *msg)
 		}
 		io = next;
 	}
+}
+
+/* Ends what was completed from within submit(): one deferred call for all of a round. */
+static void on_done(struct xr_msg *msg)
+{
+	struct xbdev_channel *ch = xu_container_of(msg, struct xbdev_channel, done_msg);
+	struct xbdev_io *first = ch->done_first;
+
+	ch->done_first = NULL;
+	ch->done_end = &ch->done_first;
+	xbdev_io_complete_list(first);
 }
 
 void xbdev_io_complete_later(struct xbdev_io *io, int status)

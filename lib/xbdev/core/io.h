@@ -40,7 +40,7 @@ struct xbdev_io {
 	uint8_t origin;
 	uint64_t offset; /* set by the caller */
 	uint64_t len;    /* set by the caller; 0 for FLUSH */
-	uint64_t submit_ticks;
+	uint64_t ticks;  /* when it was submitted; in the callback, how long it took */
 	int status;
 	struct xbdev_relay *relay; /* that carries it out; NULL: the driver itself */
 	struct xbdev_io *next_io;
@@ -77,6 +77,9 @@ void xbdev_io_cancel(struct xbdev_io *io);
 
 /* For drivers: ends an I/O that submit() was given, from an event (not within submit()). */
 void xbdev_io_complete(struct xbdev_io *io, int status);
+/* For drivers: the same for a list, linked by next_io, of I/Os of one channel with their status
+ * set; they end at one time of the clock. */
+void xbdev_io_complete_list(struct xbdev_io *first);
 /* For drivers: the same from within submit() or channel_abort(); the callback runs in the reactor's
  * next round. */
 void xbdev_io_complete_later(struct xbdev_io *io, int status);

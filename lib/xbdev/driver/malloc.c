@@ -81,20 +81,18 @@ static void prefetch(const struct xbdev_io *io)
 static void run_batch(struct xr_msg *msg)
 {
 	struct malloc_channel *mch = xu_container_of(msg, struct malloc_channel, msg);
-	struct xbdev_io *io = mch->first;
+	struct xbdev_io *first = mch->first;
 
 	mch->first = NULL;
 	mch->end = &mch->first;
-	while (io != NULL) {
-		struct xbdev_io *next = io->next_io;
-
-		if (next != NULL && next->op <= XBDEV_OP_WRITE) {
-			prefetch(next);
+	for (struct xbdev_io *io = first; io != NULL; io = io->next_io) {
+		if (io->next_io != NULL && io->next_io->op <= XBDEV_OP_WRITE) {
+			prefetch(io->next_io);
 		}
 		copy(io);
-		xbdev_io_complete_later(io, 0);
-		io = next;
+		io->status = 0;
 	}
+	xbdev_io_complete_list(first);
 }
 
 static void malloc_submit(struct xbdev_channel *ch, struct xbdev_io *io)
