@@ -11,19 +11,11 @@
 #include <string.h>
 
 #include "lib/util/buf.h"
-#include "lib/xbdev/driver/driver.h"
+#include "lib/xbdev/driver/sized.h"
 
 /* One piece of a large discard, so that it does not hold up the reactor (about 20 us). */
 #define ZERO_PIECE_BYTES (256u << 10)
 #define PREFETCH_LINES   16u
-
-struct malloc_opts {
-	const char *name;
-	uint64_t size;
-	uint64_t num_blocks;
-	uint32_t block_size;
-	struct xu_uuid uuid;
-};
 
 struct malloc_device {
 	struct xbdev_device dev;
@@ -124,29 +116,40 @@ static void malloc_destroy(struct xbdev_device *dev)
 	free(mem);
 }
 
-static json_t *malloc_config(const struct xbdev_device *dev)
-{
-	json_t *config = xbdev__config_common(dev);
-
-	json_object_set_new(config, "size", json_integer((json_int_t)xbdev_device_size_bytes(dev)));
-	json_object_set_new(config, "block_size", json_integer(dev->limits.block_size));
-	return config;
-}
-
 static const struct xbdev_device_ops malloc_ops = {
 	.channel_bytes = sizeof(struct malloc_channel),
 	.channel_open = malloc_channel_open,
 	.submit = malloc_submit,
 	.destroy = malloc_destroy,
-	.config = malloc_config,
+	.config = xbdev__sized_config,
 };
+
+static int malloc_init(
+	struct malloc_device *mem, const struct xbdev__sized_opts *opts, struct xu_error *err)
+{
+	mem->dev.driver = "malloc";
+	mem->dev.product = "memory device";
+	mem->dev.ops = &malloc_ops;
+	mem->dev.limits.max_transfer = 1u << 20;
+	mem->dev.limits.max_zeroes = ZERO_PIECE_BYTES;
+	xbdev__sized_init(&mem->dev, opts);
+	mem->size_bytes = xbdev_device_size_bytes(&mem->dev);
+	if (mem->size_bytes == 0) {
+		return 0; /* registration says why not */
+	}
+	mem->memory = xu_buf_alloc(mem->size_bytes);
+	if (mem->memory == NULL) {
+		return xu_error_set(err, -ENOMEM,
+			"there are no %llu bytes of memory for device '%s'",
+			(unsigned long long)mem->size_bytes, opts->name);
+	}
+	return 0;
+}
 
 static void malloc_create(
 	struct xbdev_ctx *ctx, const void *opts_ptr, xbdev_created_fn done, void *arg)
 {
-	const struct malloc_opts *opts = opts_ptr;
-	uint64_t nr_blocks =
-		opts->num_blocks != 0 ? opts->num_blocks : opts->size / opts->block_size;
+	const struct xbdev__sized_opts *opts = opts_ptr;
 	struct malloc_device *mem = calloc(1, sizeof(*mem));
 	struct xu_error err = {0};
 
@@ -155,66 +158,34 @@ static void malloc_create(
 		done(arg, NULL, &err);
 		return;
 	}
-	mem->size_bytes = nr_blocks * opts->block_size;
-	mem->dev = (struct xbdev_device){
-		.driver = "malloc",
-		.product = "memory device",
-		.ops = &malloc_ops,
-		.uuid = opts->uuid,
-		.limits =
-			{
-				.block_size = opts->block_size,
-				.buf_align = 1,
-				.max_transfer = 1u << 20,
-				.max_iov = UINT32_MAX,
-				.max_zeroes = ZERO_PIECE_BYTES,
-				.discard_granularity = opts->block_size,
-				.queue_depth = XBDEV__QUEUE_DEPTH,
-			},
-		.ops_mask = (1u << XBDEV_OP_READ) | (1u << XBDEV_OP_WRITE) |
-			    (1u << XBDEV_OP_FLUSH) | (1u << XBDEV_OP_DISCARD) |
-			    (1u << XBDEV_OP_WRITE_ZEROES),
-		.has_fua = true,
-		.numa_node = -1,
-	};
-	atomic_init(&mem->dev.nr_blocks, nr_blocks);
-	xbdev__set_name(&mem->dev, opts->name);
-	mem->memory = nr_blocks != 0 ? xu_buf_alloc(mem->size_bytes) : NULL;
-	if (nr_blocks != 0 && mem->memory == NULL) {
-		xu_error_set(&err, -ENOMEM, "there are no %llu bytes of memory for device '%s'",
-			(unsigned long long)mem->size_bytes, opts->name);
-	} else {
-		xbdev_device_register(ctx, &mem->dev, &err);
-	}
-	if (err.code != 0) {
-		xu_buf_free(mem->memory, mem->size_bytes);
-		free(mem);
+	if (malloc_init(mem, opts, &err) != 0 || xbdev_device_register(ctx, &mem->dev, &err) != 0) {
+		malloc_destroy(&mem->dev);
 		mem = NULL;
 	}
 	done(arg, mem != NULL ? &mem->dev : NULL, &err);
 }
 
 static const struct xu_param malloc_params[] = {
-	{"name", XU_PARAM_STRING, offsetof(struct malloc_opts, name), .is_required = true,
+	{"name", XU_PARAM_STRING, offsetof(struct xbdev__sized_opts, name), .is_required = true,
 		.help = "name of the device"},
-	{"size", XU_PARAM_SIZE, offsetof(struct malloc_opts, size), .max = 1ull << 46,
+	{"size", XU_PARAM_SIZE, offsetof(struct xbdev__sized_opts, size), .max = 1ull << 46,
 		.help = "size in bytes, or text such as \"64MiB\""},
-	{"num_blocks", XU_PARAM_U64, offsetof(struct malloc_opts, num_blocks), .max = 1ull << 34,
-		.help = "size in blocks, instead of size"},
-	{"block_size", XU_PARAM_U32, offsetof(struct malloc_opts, block_size), .min = 512,
+	{"num_blocks", XU_PARAM_U64, offsetof(struct xbdev__sized_opts, num_blocks),
+		.max = 1ull << 34, .help = "size in blocks, instead of size"},
+	{"block_size", XU_PARAM_U32, offsetof(struct xbdev__sized_opts, block_size), .min = 512,
 		.max = 4096, .help = "512 or 4096 (default 512)"},
-	{"uuid", XU_PARAM_UUID, offsetof(struct malloc_opts, uuid),
+	{"uuid", XU_PARAM_UUID, offsetof(struct xbdev__sized_opts, uuid),
 		.help = "identity (default: a new one)"},
 	{0},
 };
 
-static const struct malloc_opts malloc_defaults = {.block_size = 512};
+static const struct xbdev__sized_opts malloc_defaults = {.block_size = 512};
 
 const struct xbdev_driver xbdev__driver_malloc = {
 	.name = "malloc",
 	.help = "a device in memory; its content ends with the process",
 	.params = malloc_params,
-	.opts_bytes = sizeof(struct malloc_opts),
+	.opts_bytes = sizeof(struct xbdev__sized_opts),
 	.defaults = &malloc_defaults,
 	.create = malloc_create,
 };

@@ -8,15 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/xbdev/driver/driver.h"
+#include "lib/xbdev/driver/sized.h"
 
 struct null_opts {
-	const char *name;
-	uint64_t size;
-	uint64_t num_blocks;
-	uint32_t block_size;
+	struct xbdev__sized_opts sized;
 	bool zero_reads;
-	struct xu_uuid uuid;
 };
 
 struct null_device {
@@ -58,10 +54,8 @@ static void null_destroy(struct xbdev_device *dev)
 static json_t *null_config(const struct xbdev_device *dev)
 {
 	const struct null_device *null = xu_container_of(dev, struct null_device, dev);
-	json_t *config = xbdev__config_common(dev);
+	json_t *config = xbdev__sized_config(dev);
 
-	json_object_set_new(config, "size", json_integer((json_int_t)xbdev_device_size_bytes(dev)));
-	json_object_set_new(config, "block_size", json_integer(dev->limits.block_size));
 	json_object_set_new(config, "zero_reads", json_boolean(null->zero_reads));
 	return config;
 }
@@ -81,36 +75,18 @@ static void null_create(
 	struct xu_error err = {0};
 
 	if (null == NULL) {
-		xu_error_set_errno(&err, -ENOMEM, "making null device '%s'", opts->name);
+		xu_error_set_errno(&err, -ENOMEM, "making null device '%s'", opts->sized.name);
 		done(arg, NULL, &err);
 		return;
 	}
 	null->zero_reads = opts->zero_reads;
-	null->dev = (struct xbdev_device){
-		.driver = "null",
-		.product = "null device",
-		.ops = &null_ops,
-		.uuid = opts->uuid,
-		.limits =
-			{
-				.block_size = opts->block_size,
-				.buf_align = 1,
-				.max_transfer = 4u << 20,
-				.max_iov = UINT32_MAX,
-				.max_zeroes = 1ull << 40,
-				.discard_granularity = opts->block_size,
-				.queue_depth = XBDEV__QUEUE_DEPTH,
-			},
-		.ops_mask = (1u << XBDEV_OP_READ) | (1u << XBDEV_OP_WRITE) |
-			    (1u << XBDEV_OP_FLUSH) | (1u << XBDEV_OP_DISCARD) |
-			    (1u << XBDEV_OP_WRITE_ZEROES),
-		.has_fua = true,
-		.is_multi_reactor = true,
-		.numa_node = -1,
-	};
-	atomic_init(&null->dev.nr_blocks,
-		opts->num_blocks != 0 ? opts->num_blocks : opts->size / opts->block_size);
-	xbdev__set_name(&null->dev, opts->name);
+	null->dev.driver = "null";
+	null->dev.product = "null device";
+	null->dev.ops = &null_ops;
+	null->dev.limits.max_transfer = 4u << 20;
+	null->dev.limits.max_zeroes = 1ull << 40;
+	null->dev.is_multi_reactor = true;
+	xbdev__sized_init(&null->dev, &opts->sized);
 	if (xbdev_device_register(ctx, &null->dev, &err) != 0) {
 		free(null);
 		null = NULL;
@@ -119,23 +95,23 @@ static void null_create(
 }
 
 static const struct xu_param null_params[] = {
-	{"name", XU_PARAM_STRING, offsetof(struct null_opts, name), .is_required = true,
+	{"name", XU_PARAM_STRING, offsetof(struct null_opts, sized.name), .is_required = true,
 		.help = "name of the device"},
-	{"size", XU_PARAM_SIZE, offsetof(struct null_opts, size), .max = 1ull << 62,
+	{"size", XU_PARAM_SIZE, offsetof(struct null_opts, sized.size), .max = 1ull << 62,
 		.help = "size in bytes, or text such as \"1TiB\""},
-	{"num_blocks", XU_PARAM_U64, offsetof(struct null_opts, num_blocks), .max = 1ull << 50,
-		.help = "size in blocks, instead of size"},
-	{"block_size", XU_PARAM_U32, offsetof(struct null_opts, block_size), .min = 512,
+	{"num_blocks", XU_PARAM_U64, offsetof(struct null_opts, sized.num_blocks),
+		.max = 1ull << 50, .help = "size in blocks, instead of size"},
+	{"block_size", XU_PARAM_U32, offsetof(struct null_opts, sized.block_size), .min = 512,
 		.max = 4096, .help = "512 or 4096 (default 512)"},
 	{"zero_reads", XU_PARAM_BOOL, offsetof(struct null_opts, zero_reads),
 		.help = "reads give zeroes (default true); false leaves buffers untouched, for "
 			"benchmarks only"},
-	{"uuid", XU_PARAM_UUID, offsetof(struct null_opts, uuid),
+	{"uuid", XU_PARAM_UUID, offsetof(struct null_opts, sized.uuid),
 		.help = "identity (default: a new one)"},
 	{0},
 };
 
-static const struct null_opts null_defaults = {.block_size = 512, .zero_reads = true};
+static const struct null_opts null_defaults = {.sized.block_size = 512, .zero_reads = true};
 
 const struct xbdev_driver xbdev__driver_null = {
 	.name = "null",
