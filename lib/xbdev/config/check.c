@@ -112,7 +112,8 @@ static uint64_t size_of(const json_t *value)
 static int check_sizes(json_t *entry, char path[XU_PARAM_PATH_SIZE], struct xu_error *err)
 {
 	json_t *block = json_object_get(entry, "block_size"),
-	       *size = json_object_get(entry, "size");
+	       *size = json_object_get(entry, "size"),
+	       *count = json_object_get(entry, "num_blocks");
 	uint64_t block_size = block != NULL ? size_of(block) : 512;
 
 	if (block_size != 512 && block_size != 4096) {
@@ -127,6 +128,15 @@ static int check_sizes(json_t *entry, char path[XU_PARAM_PATH_SIZE], struct xu_e
 			"size: %llu bytes is not accepted; it takes a multiple of the block size "
 			"%llu",
 			(unsigned long long)size_of(size), (unsigned long long)block_size);
+	}
+	if (size != NULL && count != NULL && size_of(size) != size_of(count) * block_size) {
+		snprintf(path, XU_PARAM_PATH_SIZE, "num_blocks");
+		return xu_error_set(err, -EINVAL,
+			"num_blocks: %llu blocks of %llu bytes are %llu bytes, but size is %llu; "
+			"give one of the two",
+			(unsigned long long)size_of(count), (unsigned long long)block_size,
+			(unsigned long long)(size_of(count) * block_size),
+			(unsigned long long)size_of(size));
 	}
 	return 0;
 }

@@ -127,15 +127,17 @@ static const struct xbdev_device_ops malloc_ops = {
 static int malloc_init(
 	struct malloc_device *mem, const struct xbdev__sized_opts *opts, struct xu_error *err)
 {
+	int rc;
+
 	mem->dev.driver = "malloc";
 	mem->dev.product = "memory device";
 	mem->dev.ops = &malloc_ops;
 	mem->dev.limits.max_transfer = 1u << 20;
 	mem->dev.limits.max_zeroes = ZERO_PIECE_BYTES;
-	xbdev__sized_init(&mem->dev, opts);
-	mem->size_bytes = xbdev_device_size_bytes(&mem->dev);
+	rc = xbdev__sized_init(&mem->dev, opts, err);
+	mem->size_bytes = rc == 0 ? xbdev_device_size_bytes(&mem->dev) : 0;
 	if (mem->size_bytes == 0) {
-		return 0; /* registration says why not */
+		return rc; /* 0: registration says why not */
 	}
 	mem->memory = xu_buf_alloc(mem->size_bytes);
 	if (mem->memory == NULL) {

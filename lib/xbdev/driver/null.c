@@ -86,8 +86,8 @@ static void null_create(
 	null->dev.limits.max_transfer = 4u << 20;
 	null->dev.limits.max_zeroes = 1ull << 40;
 	null->dev.is_multi_reactor = true;
-	xbdev__sized_init(&null->dev, &opts->sized);
-	if (xbdev_device_register(ctx, &null->dev, &err) != 0) {
+	if (xbdev__sized_init(&null->dev, &opts->sized, &err) != 0 ||
+		xbdev_device_register(ctx, &null->dev, &err) != 0) {
 		free(null);
 		null = NULL;
 	}

@@ -19,9 +19,12 @@ struct xbdev__sized_opts {
 /*
  * Fills in a device of zeroes: identity, size, limits, and that it does everything but COMPARE by
  * itself, durable at once. What is the driver's own (driver, product, ops, max_transfer,
- * max_zeroes, is_multi_reactor) is set already.
+ * max_zeroes, is_multi_reactor) is set already. -EINVAL for a size that is no whole number of
+ * blocks, and for two sizes that differ; other values that no device can have are the core's to
+ * refuse.
  */
-void xbdev__sized_init(struct xbdev_device *dev, const struct xbdev__sized_opts *opts);
+int xbdev__sized_init(
+	struct xbdev_device *dev, const struct xbdev__sized_opts *opts, struct xu_error *err);
 
 /* For the table of operations, or as the beginning of what the driver tells. */
 json_t *xbdev__sized_config(const struct xbdev_device *dev);

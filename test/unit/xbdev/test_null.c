@@ -78,6 +78,7 @@ static void test_null_size_is_given_in_bytes_or_blocks(void **state)
 		{"'size': '3TiB', 'block_size': 4096", 3ull << 40, 4096},
 		{"'num_blocks': 7", 7 * 512, 512},
 		{"'num_blocks': 7, 'block_size': 4096", 7 * 4096, 4096},
+		{"'size': 28672, 'num_blocks': 7, 'block_size': 4096", 7 * 4096, 4096},
 		{"'num_blocks': 1125899906842624, 'block_size': 4096", 1ull << 62, 4096},
 	};
 
@@ -99,17 +100,38 @@ static void test_null_size_is_given_in_bytes_or_blocks(void **state)
 
 static void test_null_refuses_bad_sizes(void **state)
 {
-	static const char *const bad[] = {"'size': 0", "'size': 511", "'block_size': 4096",
-		"'size': 4096, 'block_size': 513", "'size': 4096, 'block_size': 511",
-		"'size': 4096, 'block_size': 8192", "'num_blocks': 1125899906842625"};
+	static const struct {
+		const char *params;
+		const char *text;
+	} bad[] = {
+		{"'size': 0", "smaller than one block"},
+		{"'block_size': 4096", "smaller than one block"},
+		{"'size': 4096, 'block_size': 513", "block size 513"},
+		{"'size': 4096, 'block_size': 511", "block_size: 511"},
+		{"'size': 4096, 'block_size': 8192", "block_size: 8192"},
+		{"'num_blocks': 1125899906842625", "num_blocks: 1125899906842625"},
+		{"'size': 511",
+			"size 511 is not a multiple of the block size 512; the next is 512"},
+		{"'size': 1000", "size 1000 is not a multiple of the block size 512; the next is"},
+		{"'size': '6KiB', 'block_size': 4096", "the next is 8192"},
+		{"'size': '1MiB', 'num_blocks': 2047",
+			"size 1048576 and num_blocks 2047 disagree, so many blocks of 512 bytes "
+			"are 1048064 bytes; give one of the two"},
+		{"'size': 512, 'num_blocks': 1125899906842624, 'block_size': 4096",
+			"4611686018427387904 bytes"},
+	};
 	struct xu_error err;
 	struct harness h;
 
 	(void)state;
 	harness_start(&h, 1, 1);
 	for (uint32_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		assert_null(harness_try_create(&h, "null", &err, "{'name': 'n', %s}", bad[i]));
+		assert_null(
+			harness_try_create(&h, "null", &err, "{'name': 'n', %s}", bad[i].params));
 		assert_int_equal(err.code, -EINVAL);
+		if (strstr(err.text, bad[i].text) == NULL) {
+			fail_msg("'%s' is not in '%s'", bad[i].text, err.text);
+		}
 	}
 	harness_stop(&h);
 }

@@ -160,6 +160,10 @@ static void test_config_parse_refuses_wrong_devices(void **state)
 		 " \"block_size\": 4096}]}",
 			"x.json:1:54: devices[0].size: 6144 bytes is not accepted; it takes a "
 			"multiple of the block size 4096"},
+		{"{\"devices\": [{\"driver\": \"null\", \"name\": \"a\", \"size\": \"4KiB\","
+		 " \"num_blocks\": 7}]}",
+			"x.json:1:76: devices[0].num_blocks: 7 blocks of 512 bytes are 3584 bytes, "
+			"but size is 4096; give one of the two"},
 		{"{\"devices\": [{\"driver\": \"null\", \"name\": \"a\", \"bytes\": 1024}]}",
 			"x.json:1:55: devices[0].bytes: 'bytes' is not known here; accepted: name, "
 			"size, num_blocks, block_size, zero_reads, uuid"},
@@ -404,7 +408,8 @@ static void test_config_model_has_one_form(void **state)
 		"{\"devices\": [{\"driver\": \"aio\", \"name\": \"d\", \"filename\": \"/f\", "
 		"\"size\": \"1GiB\", \"direct\": true, \"_why\": 1, \"uuid\": "
 		"\"6BA7B810-9DAD-11D1-80B4-00C04FD430C8\"}, {\"driver\": \"null\", \"name\": "
-		"\"n\", \"num_blocks\": 16}], \"nvmf\": {\"transport\": {\"max_io_size\": "
+		"\"n\", \"num_blocks\": 16, \"size\": 8192}], \"nvmf\": {\"transport\": "
+		"{\"max_io_size\": "
 		"1048576, \"max_queue_depth\": 64}, \"subsystems\": [{\"nqn\": "
 		"\"nqn.2026-11.x:a\", \"max_namespaces\": 32, \"hosts\": [\"nqn.2026-11.x:h\"], "
 		"\"namespaces\": [{\"nsid\": 1, \"device\": \"d\", \"read_only\": false}], "
