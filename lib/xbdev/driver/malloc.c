@@ -5,12 +5,20 @@
  * on its way while this one is copied; between the copies nothing else runs. The owner reactor does
  * all copying, so that two I/Os which overlap never mix within a block, without a lock. Its content
  * ends with the process.
+ *
+ * Pages come when they are written first, so a device costs what is in it. But it promises all of
+ * its size, and a promise that cannot be kept ends the process one day: what is larger than all
+ * memory, together with the other memory devices of this node, is refused. Less than that may be
+ * more than is free at the moment, which is said in the log.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/util/buf.h"
+#include "lib/util/log.h"
+#include "lib/util/memory.h"
 #include "lib/xbdev/driver/sized.h"
 
 /* One piece of a large discard, so that it does not hold up the reactor (about 20 us). */
@@ -21,6 +29,7 @@ struct malloc_device {
 	struct xbdev_device dev;
 	char *memory;
 	uint64_t size_bytes;
+	bool has_huge_pages; /* set aside for it: they count neither here nor in a group's limit */
 };
 
 /* What was submitted in this round, in order. */
@@ -124,8 +133,72 @@ static const struct xbdev_device_ops malloc_ops = {
 	.config = xbdev__sized_config,
 };
 
-static int malloc_init(
-	struct malloc_device *mem, const struct xbdev__sized_opts *opts, struct xu_error *err)
+/* What the memory devices of this node have been promised of ordinary memory. */
+static uint64_t promised_bytes(struct xbdev_ctx *ctx)
+{
+	struct xbdev_device *dev = NULL;
+	uint64_t total = 0;
+
+	while ((dev = xbdev_device_next(ctx, dev)) != NULL) {
+		if (dev->ops == &malloc_ops) {
+			const struct malloc_device *mem =
+				xu_container_of(dev, struct malloc_device, dev);
+
+			total += mem->has_huge_pages ? 0 : mem->size_bytes;
+		}
+	}
+	return total;
+}
+
+static int refuse(const struct malloc_device *mem, const struct xu_memory *memory,
+	uint64_t others_bytes, struct xu_error *err)
+{
+	char who[XU_MEMORY_GROUP_SIZE + 32] = "this machine", others[64] = "";
+
+	if (memory->group[0] != '\0') {
+		snprintf(who, sizeof(who), "control group %s", memory->group);
+	}
+	if (others_bytes != 0) {
+		snprintf(others, sizeof(others), ", other memory devices have %llu of them",
+			(unsigned long long)others_bytes);
+	}
+	return xu_error_set(err, -ENOMEM,
+		"device '%.64s' of %llu bytes is larger than memory: %s has %llu bytes%s (%llu are "
+		"free now); make it smaller or use a file",
+		mem->dev.name, (unsigned long long)mem->size_bytes, who,
+		(unsigned long long)memory->limit_bytes, others,
+		(unsigned long long)memory->free_bytes);
+}
+
+static int check_memory(struct malloc_device *mem, struct xbdev_ctx *ctx, struct xu_error *err)
+{
+	struct xu_memory memory;
+	uint64_t others_bytes;
+
+	if (xu_memory_read("", &memory) != 0) {
+		return 0; /* not known here; what there is not, the kernel refuses */
+	}
+	mem->has_huge_pages = mem->size_bytes <= memory.huge_free_bytes;
+	if (mem->has_huge_pages) {
+		return 0;
+	}
+	others_bytes = promised_bytes(ctx);
+	if (mem->size_bytes > memory.limit_bytes ||
+		others_bytes > memory.limit_bytes - mem->size_bytes) {
+		return refuse(mem, &memory, others_bytes, err);
+	}
+	if (mem->size_bytes > memory.free_bytes) {
+		xu_warn(xbdev_ctx_log(ctx),
+			"device %s: of its %llu bytes only %llu are free memory now; if it is "
+			"filled, other programs or this one run out of memory",
+			mem->dev.name, (unsigned long long)mem->size_bytes,
+			(unsigned long long)memory.free_bytes);
+	}
+	return 0;
+}
+
+static int malloc_init(struct malloc_device *mem, struct xbdev_ctx *ctx,
+	const struct xbdev__sized_opts *opts, struct xu_error *err)
 {
 	int rc;
 
@@ -138,6 +211,10 @@ static int malloc_init(
 	mem->size_bytes = rc == 0 ? xbdev_device_size_bytes(&mem->dev) : 0;
 	if (mem->size_bytes == 0) {
 		return rc; /* 0: registration says why not */
+	}
+	rc = check_memory(mem, ctx, err);
+	if (rc != 0) {
+		return rc;
 	}
 	mem->memory = xu_buf_alloc(mem->size_bytes);
 	if (mem->memory == NULL) {
@@ -160,7 +237,8 @@ static void malloc_create(
 		done(arg, NULL, &err);
 		return;
 	}
-	if (malloc_init(mem, opts, &err) != 0 || xbdev_device_register(ctx, &mem->dev, &err) != 0) {
+	if (malloc_init(mem, ctx, opts, &err) != 0 ||
+		xbdev_device_register(ctx, &mem->dev, &err) != 0) {
 		malloc_destroy(&mem->dev);
 		mem = NULL;
 	}

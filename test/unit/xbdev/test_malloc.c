@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* lib/xbdev/driver/malloc.c. */
+#include "lib/util/memory.h"
 #include "test/unit/xbdev/model.h"
 
 #define KIB 1024u
@@ -191,6 +192,85 @@ static void test_malloc_refuses_what_it_cannot_be(void **state)
 	harness_stop(&h);
 }
 
+static void assert_too_large(struct harness *h, uint64_t size, const char *text)
+{
+	struct xu_error err;
+
+	assert_null(harness_try_create(
+		h, "malloc", &err, "{'name': 'big', 'size': %llu}", (unsigned long long)size));
+	assert_int_equal(err.code, -ENOMEM);
+	if (strstr(err.text, text) == NULL) {
+		fail_msg("'%s' is not in '%s'", text, err.text);
+	}
+}
+
+/* No more than the machine has, or the control group of this test allows. */
+static void test_malloc_larger_than_memory_is_refused(void **state)
+{
+	struct xu_memory memory;
+	char text[512];
+	struct harness h;
+
+	(void)state;
+	harness_start(&h, 1, 1);
+	assert_int_equal(xu_memory_read("", &memory), 0);
+	snprintf(text, sizeof(text), "%s%s has %llu bytes (",
+		memory.group[0] != '\0' ? "control group " : "this machine", memory.group,
+		(unsigned long long)memory.limit_bytes);
+	assert_too_large(&h, memory.limit_bytes / MIB * MIB + MIB, text);
+	assert_too_large(&h, 64ull << 40, text);
+	assert_too_large(&h, 64ull << 40, "make it smaller or use a file");
+	snprintf(text, sizeof(text), "device 'big' of %llu bytes is larger than memory",
+		64ull << 40);
+	assert_too_large(&h, 64ull << 40, text);
+	harness_stop(&h);
+}
+
+static bool is_overcommit_off(void)
+{
+	FILE *file = fopen("/proc/sys/vm/overcommit_memory", "r");
+	int mode = 0;
+
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%d", &mode), 1);
+	fclose(file);
+	return mode == 2;
+}
+
+/* Two that fit alone may not fit together; what has gone makes room. */
+static void test_malloc_devices_share_memory(void **state)
+{
+	struct xbdev_device *first;
+	struct xu_memory memory;
+	uint64_t size;
+	char text[256];
+	struct harness h;
+
+	(void)state;
+	if (is_overcommit_off()) {
+		print_message("skipped: this machine gives no address space beyond its memory\n");
+		skip();
+	}
+	harness_start(&h, 1, 1);
+	assert_int_equal(xu_memory_read("", &memory), 0);
+	size = memory.limit_bytes / 5 * 3 / MIB * MIB;
+	if (size <= memory.huge_free_bytes) {
+		print_message("skipped: most of this machine's memory is free huge pages\n");
+		harness_stop(&h);
+		skip();
+	}
+	first = harness_create(
+		&h, "malloc", "{'name': 'first', 'size': %llu}", (unsigned long long)size);
+	harness_create(&h, "null", "{'name': 'other', 'size': '1PiB'}");
+	snprintf(text, sizeof(text), "bytes, other memory devices have %llu of them (",
+		(unsigned long long)size);
+	assert_too_large(&h, size, text);
+	harness_create(&h, "malloc", "{'name': 'small', 'size': '64KiB'}");
+	harness_remove(&h, first);
+	harness_create(&h, "malloc", "{'name': 'big', 'size': %llu}", (unsigned long long)size);
+	harness_stop(&h);
+}
+
 static void test_malloc_tells_its_parameters(void **state)
 {
 	json_t *config, *wanted;
@@ -217,6 +297,8 @@ int main(void)
 		cmocka_unit_test(test_malloc_on_threads_keeps_what_is_written),
 		cmocka_unit_test(test_malloc_ends_what_is_in_flight_when_it_goes),
 		cmocka_unit_test(test_malloc_refuses_what_it_cannot_be),
+		cmocka_unit_test(test_malloc_larger_than_memory_is_refused),
+		cmocka_unit_test(test_malloc_devices_share_memory),
 		cmocka_unit_test(test_malloc_tells_its_parameters),
 	};
 
