@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -28,6 +29,7 @@
 #include "lib/util/filelock.h"
 
 #define MAX_WORKERS 4u
+#define MAX_OPENS   3u
 
 /* ---- entropy ---- */
 
@@ -192,6 +194,41 @@ static int linux_file_info(
 	return 0;
 }
 
+/* Whether the path leads to this file now. */
+static bool is_at(const char *path, int fd)
+{
+	struct stat there, here;
+
+	return stat(path, &there) == 0 && fstat(fd, &here) == 0 && there.st_dev == here.st_dev &&
+	       there.st_ino == here.st_ino;
+}
+
+/* Makes a file that is missing; the descriptor, or -1 when there is one or it cannot be made.
+ * Nobody else has made it then, so it may be taken back. */
+static int make_file(const char *path, const struct xr_file_opts *opts)
+{
+	return opts->create && !opts->is_read_only
+		       ? open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600)
+		       : -1;
+}
+
+static void linux_file_unmake(const struct xr_platform *platform, const char *path, int fd)
+{
+	struct stat st;
+
+	(void)platform;
+	if (flock(fd, LOCK_EX | LOCK_NB) != 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+		return;
+	}
+	/* What file_can() has tried beyond the end takes up space on some file systems. */
+	if (st.st_blocks != 0 && (ftruncate(fd, st.st_size) != 0 || fstat(fd, &st) != 0)) {
+		return;
+	}
+	if (st.st_nlink == 1 && st.st_blocks == 0 && is_at(path, fd)) {
+		unlink(path);
+	}
+}
+
 /* Opens with O_DIRECT when asked and possible, else without. */
 static int open_file(const char *path, const struct xr_file_opts *opts)
 {
@@ -212,6 +249,33 @@ static int open_file(const char *path, const struct xr_file_opts *opts)
 		fd = open(path, flags, 0600);
 	}
 	return fd < 0 ? -errno : fd;
+}
+
+/* Opens and locks. Who waits for a lock may get that of a file which has been removed meanwhile,
+ * and what is written there is lost with the last close: then the path is opened anew. */
+static int open_and_lock(const char *path, const struct xr_file_opts *opts, struct xu_error *err)
+{
+	for (uint32_t i = 0; i < MAX_OPENS; i++) {
+		int fd = open_file(path, opts);
+
+		if (fd < 0) {
+			return xu_error_set_errno(err, fd, "opening %s%s", path,
+				fd == -EBUSY ? " (mounted, or used by another program)" : "");
+		}
+		if (!opts->exclusive) {
+			return fd;
+		}
+		if (xu_file_lock(fd, opts->is_read_only) != 0) {
+			close(fd);
+			break;
+		}
+		if (is_at(path, fd)) {
+			return fd;
+		}
+		close(fd);
+	}
+	return xu_error_set(
+		err, -EBUSY, "%s is locked: another process or another device here uses it", path);
 }
 
 /* A new file is found again after a power failure only when its directory has been written. */
@@ -235,43 +299,51 @@ static int sync_directory_of(const char *path)
 	return rc;
 }
 
-static int linux_file_open(const struct xr_platform *platform, const char *path,
-	const struct xr_file_opts *opts, struct xr_file_info *ret_info, struct xu_error *err)
+/* What is to be done with a file once it is open: its size, its directory, what is known of it. */
+static int prepare_file(const char *path, int fd, const struct xr_file_opts *opts, bool is_missing,
+	struct xr_file_info *ret_info, struct xu_error *err)
 {
-	bool is_new = opts->create && access(path, F_OK) != 0;
-	int fd = open_file(path, opts);
 	struct stat st;
 	int rc;
 
-	if (fd < 0) {
-		return xu_error_set_errno(err, fd, "opening %s%s", path,
-			fd == -EBUSY ? " (mounted, or used by another program)" : "");
-	}
-	if (opts->exclusive && xu_file_lock(fd, opts->is_read_only) != 0) {
-		rc = xu_error_set(err, -EBUSY,
-			"%s is locked: another process or another device here uses it", path);
-		goto fail;
-	}
 	if (opts->create && opts->size_bytes != 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
 		(uint64_t)st.st_size < opts->size_bytes &&
 		ftruncate(fd, (off_t)opts->size_bytes) != 0) {
-		rc = xu_error_set_errno(err, -errno, "growing %s to %llu bytes", path,
+		return xu_error_set_errno(err, -errno, "growing %s to %llu bytes", path,
 			(unsigned long long)opts->size_bytes);
-		goto fail;
 	}
-	rc = is_new ? sync_directory_of(path) : 0;
+	rc = is_missing ? sync_directory_of(path) : 0;
 	if (rc != 0) {
-		xu_error_set_errno(err, rc, "writing the directory of %s", path);
-		goto fail;
+		return xu_error_set_errno(err, rc, "writing the directory of %s", path);
 	}
-	rc = linux_file_info(platform, fd, ret_info);
+	rc = linux_file_info(NULL, fd, ret_info);
 	if (rc != 0) {
 		xu_error_set(err, rc, "%s is neither a regular file nor a block device", path);
-		goto fail;
 	}
-	return fd;
-fail:
-	close(fd);
+	return rc;
+}
+
+static int linux_file_open(const struct xr_platform *platform, const char *path,
+	const struct xr_file_opts *opts, struct xr_file_info *ret_info, struct xu_error *err)
+{
+	bool is_missing = opts->create && access(path, F_OK) != 0;
+	int made = make_file(path, opts), fd = open_and_lock(path, opts, err), rc = fd;
+
+	if (fd >= 0) {
+		rc = prepare_file(path, fd, opts, is_missing, ret_info, err);
+	}
+	if (rc >= 0) {
+		ret_info->is_new = made >= 0 && is_at(path, made);
+		rc = fd;
+	} else if (fd >= 0) {
+		close(fd);
+	}
+	if (made >= 0) {
+		if (rc < 0) {
+			linux_file_unmake(platform, path, made);
+		}
+		close(made);
+	}
 	return rc;
 }
 
@@ -488,6 +560,7 @@ static struct xr_platform linux_platform = {
 	.ring_new = xr__uring_new,
 	.file_open = linux_file_open,
 	.file_info = linux_file_info,
+	.file_unmake = linux_file_unmake,
 	.file_resize = linux_file_resize,
 	.file_sync = linux_file_sync,
 	.file_can = linux_file_can,

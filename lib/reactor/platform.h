@@ -37,6 +37,7 @@ struct xr_file_info {
 	bool is_block_device;
 	bool is_rotational;
 	bool has_write_cache; /* a flush is needed for what is written without DSYNC */
+	bool is_new;          /* file_open() has made this file */
 };
 
 struct xr_listen_opts {
@@ -82,6 +83,10 @@ struct xr_platform {
 		const struct xr_file_opts *opts, struct xr_file_info *ret_info,
 		struct xu_error *err);
 	int (*file_info)(const struct xr_platform *platform, int fd, struct xr_file_info *ret_info);
+	/* Takes back what file_open() has made (is_new) when it turns out that it is not needed:
+	 * removes the file from its directory, unless somebody has written it, has it locked, or
+	 * has put another one in its place. The descriptor stays open. NULL: files stay. */
+	void (*file_unmake)(const struct xr_platform *platform, const char *path, int fd);
 	int (*file_resize)(const struct xr_platform *platform, int fd, uint64_t size_bytes);
 	/* Makes content and size durable (a new file's name is when file_open returns). */
 	int (*file_sync)(const struct xr_platform *platform, int fd);

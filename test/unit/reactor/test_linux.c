@@ -5,7 +5,10 @@
 
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <pthread.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "lib/util/error.h"
 
@@ -63,6 +66,7 @@ static void test_file_open_creates_and_grows(void **state)
 	fd = do_open(folder->file, &opts, &info, &err);
 	assert_true(fd >= 0);
 	assert_int_equal(info.size_bytes, 1 << 20);
+	assert_true(info.is_new);
 	assert_false(info.is_block_device || info.is_direct);
 	assert_true(info.has_write_cache);
 	assert_true(info.block_size >= 512);
@@ -76,6 +80,7 @@ static void test_file_open_creates_and_grows(void **state)
 	opts.size_bytes = 512; /* never smaller */
 	fd = do_open(folder->file, &opts, &info, &err);
 	assert_int_equal(info.size_bytes, 1 << 20);
+	assert_false(info.is_new);
 	assert_int_equal(platform->file_resize(platform, fd, 3 << 20), 0);
 	assert_int_equal(platform->file_info(platform, fd, &info), 0);
 	assert_int_equal(info.size_bytes, 3 << 20);
@@ -188,6 +193,113 @@ static void test_file_can_leaves_the_file_alone(void **state)
 	close(pipes[1]);
 }
 
+/* A file that was made for nothing goes again; one that was there before stays. */
+static void test_file_open_that_fails_leaves_no_file(void **state)
+{
+	struct folder *folder = *state;
+	struct xr_file_opts opts = {.create = true, .exclusive = true, .size_bytes = 1ull << 62};
+	struct xr_file_info info;
+	struct xu_error err;
+
+	assert_true(do_open(folder->file, &opts, &info, &err) < 0);
+	assert_non_null(strstr(err.text, "growing"));
+	assert_int_equal(access(folder->file, F_OK), -1);
+	close(open(folder->file, O_CREAT | O_WRONLY, 0600));
+	assert_true(do_open(folder->file, &opts, &info, &err) < 0);
+	assert_int_equal(access(folder->file, F_OK), 0);
+}
+
+static void test_file_unmake_spares_what_is_not_ours(void **state)
+{
+	const struct xr_platform *platform = xr_platform_linux();
+	struct xr_file_opts opts = {.create = true, .exclusive = true, .size_bytes = 65536};
+	struct folder *folder = *state;
+	struct xr_file_info info;
+	struct xu_error err;
+	char other[160];
+	int fd, reader;
+
+	snprintf(other, sizeof(other), "%s/other", folder->path);
+	fd = do_open(folder->file, &opts, &info, &err);
+	assert_true(fd >= 0);
+	/* In its place there is another one, or it has a second name. */
+	assert_int_equal(rename(folder->file, other), 0);
+	close(open(folder->file, O_CREAT | O_WRONLY, 0600));
+	platform->file_unmake(platform, folder->file, fd);
+	assert_int_equal(access(folder->file, F_OK), 0);
+	assert_int_equal(unlink(folder->file), 0);
+	assert_int_equal(link(other, folder->file), 0);
+	platform->file_unmake(platform, folder->file, fd);
+	assert_int_equal(access(folder->file, F_OK), 0);
+	assert_int_equal(unlink(other), 0);
+	/* Written by somebody who does not ask for locks. */
+	assert_int_equal(pwrite(fd, "x", 1, 30000), 1);
+	platform->file_unmake(platform, folder->file, fd);
+	assert_int_equal(access(folder->file, F_OK), 0);
+	assert_int_equal(fallocate(fd, PUNCH_MODE, 0, 65536), 0);
+	/* What was only tried is not written. */
+	platform->file_can(platform, fd, PUNCH_MODE);
+	platform->file_can(platform, fd, ZERO_MODE);
+	platform->file_unmake(platform, folder->file, fd);
+	assert_int_equal(access(folder->file, F_OK), -1);
+	platform->close(platform, fd);
+	/* Locked by somebody else since. */
+	fd = do_open(folder->file, &opts, &info, &err);
+	assert_true(fd >= 0);
+	assert_int_equal(flock(fd, LOCK_UN), 0);
+	reader = open(folder->file, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(flock(reader, LOCK_SH | LOCK_NB), 0);
+	platform->file_unmake(platform, folder->file, fd);
+	assert_int_equal(access(folder->file, F_OK), 0);
+	platform->close(platform, fd);
+	close(reader);
+}
+
+struct holder {
+	const char *path;
+	int fd; /* has the lock */
+};
+
+static void *unlink_and_unlock(void *arg)
+{
+	const struct timespec pause = {.tv_nsec = 200000000};
+	struct holder *holder = arg;
+
+	nanosleep(&pause, NULL);
+	unlink(holder->path);
+	close(holder->fd);
+	return NULL;
+}
+
+/* Who waits for the lock of a file that goes meanwhile gets no file without a name: what is
+ * written there would be lost. */
+static void test_file_open_gets_the_file_that_is_there(void **state)
+{
+	const struct xr_platform *platform = xr_platform_linux();
+	struct xr_file_opts opts = {.create = true, .exclusive = true, .size_bytes = 4096};
+	struct folder *folder = *state;
+	struct xr_file_info info;
+	struct stat here, there;
+	struct xu_error err;
+	struct holder holder;
+	pthread_t thread;
+	int fd;
+
+	holder.path = folder->file;
+	holder.fd = open(folder->file, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+	assert_true(holder.fd >= 0);
+	assert_int_equal(flock(holder.fd, LOCK_EX | LOCK_NB), 0);
+	assert_int_equal(pthread_create(&thread, NULL, unlink_and_unlock, &holder), 0);
+	fd = do_open(folder->file, &opts, &info, &err);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_true(fd >= 0);
+	assert_int_equal(fstat(fd, &here), 0);
+	assert_int_equal(stat(folder->file, &there), 0);
+	assert_int_equal(here.st_ino, there.st_ino);
+	assert_int_equal(here.st_nlink, 1);
+	platform->close(platform, fd);
+}
+
 static void test_listen_says_why_not(void **state)
 {
 	const struct xr_platform *platform = xr_platform_linux();
@@ -236,6 +348,9 @@ int main(void)
 		file_test(test_file_open_exclusive),
 		file_test(test_file_open_refuses_what_is_no_disk),
 		file_test(test_file_can_leaves_the_file_alone),
+		file_test(test_file_open_that_fails_leaves_no_file),
+		file_test(test_file_unmake_spares_what_is_not_ours),
+		file_test(test_file_open_gets_the_file_that_is_there),
 		cmocka_unit_test(test_listen_says_why_not),
 		cmocka_unit_test(test_platform_entropy_clock_and_cpus),
 	};
