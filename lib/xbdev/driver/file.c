@@ -18,7 +18,8 @@
  * that cannot deallocate with zeroes is told to discard and then zeroed, because a discarded block
  * reads as zeroes here.
  *
- * The file is locked, so that no second node and no second device writes it.
+ * The file is locked, so that no second node and no second device writes it. A file that was made
+ * for a device which could not be made is removed again.
  */
 #include <errno.h>
 #include <linux/falloc.h>
@@ -348,6 +349,20 @@ static int open_file(struct file_device *file, const struct xr_platform *platfor
 	return file->fd < 0 ? file->fd : 0;
 }
 
+/* Gives up the file, and takes it back if it has been made for this device: a device that cannot be
+ * made leaves nothing behind. */
+static void drop_file(struct file_device *file, const struct xr_platform *platform)
+{
+	if (file->fd < 0) {
+		return;
+	}
+	if (file->info.is_new && platform->file_unmake != NULL) {
+		platform->file_unmake(platform, file->path, file->fd);
+	}
+	platform->close(platform, file->fd);
+	file->fd = -1;
+}
+
 /* Opens the file; without O_DIRECT when that asks for larger blocks than the device is to have. */
 static void create_work(struct xr_work *work)
 {
@@ -359,7 +374,7 @@ static void create_work(struct xr_work *work)
 		return;
 	}
 	if (file->info.is_direct && block_size != 0 && file->info.io_align > block_size) {
-		platform->close(platform, file->fd);
+		drop_file(file, platform);
 		if (open_file(file, platform, false) != 0) {
 			return;
 		}
@@ -436,6 +451,7 @@ static void create_done(struct xr_work *work)
 	}
 	err = file->err;
 	if (err.code != 0) {
+		drop_file(file, xbdev_ctx_platform(file->ctx));
 		file_free(file);
 		file = NULL;
 	}

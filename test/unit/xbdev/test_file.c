@@ -263,6 +263,73 @@ static void test_file_that_is_missing_is_not_made_up(void **state)
 	finish(&f);
 }
 
+/* Where direct I/O wants larger blocks than the device is to have, the page cache is used. */
+static int open_coarse(const struct xr_platform *platform, const char *path,
+	const struct xr_file_opts *opts, struct xr_file_info *ret_info, struct xu_error *err)
+{
+	int fd = xr_platform_linux()->file_open(platform, path, opts, ret_info, err);
+
+	if (fd >= 0 && opts->direct) {
+		ret_info->is_direct = true;
+		ret_info->io_align = 4096;
+		ret_info->mem_align = 4096;
+	}
+	return fd;
+}
+
+static int fail_sync(const struct xr_platform *platform, int fd)
+{
+	(void)platform;
+	(void)fd;
+	return -EIO;
+}
+
+static int fail_second_open(const struct xr_platform *platform, const char *path,
+	const struct xr_file_opts *opts, struct xr_file_info *ret_info, struct xu_error *err)
+{
+	int fd = opts->direct ? open_coarse(platform, path, opts, ret_info, err) : -1;
+
+	return fd >= 0 ? fd : xu_error_set_errno(err, -EMFILE, "opening %s", path);
+}
+
+/* Whatever a device fails for, the file that was made for it goes; one that was there stays. */
+static void test_file_of_a_device_that_fails_goes(void **state)
+{
+	struct xr_platform no_sync = *xr_platform_linux(), one_open = *xr_platform_linux();
+	const struct {
+		const struct xr_platform *platform;
+		int code;
+		const char *text, *params;
+	} cases[] = {
+		{NULL, -EINVAL, "block size 1024", ", 'size': '1MiB', 'block_size': 1024"},
+		{NULL, -EINVAL, "block size 1024",
+			", 'size': '1MiB', 'block_size': 1024, 'direct': false"},
+		{NULL, -EINVAL, "smaller than one block", ", 'size': 512, 'block_size': 4096"},
+		{NULL, -EFBIG, "growing", ", 'size': '4096PiB'"},
+		{NULL, -EEXIST, "a device named 'f'", ", 'size': '1MiB'"},
+		{&no_sync, -EIO, "writing the size", ", 'size': '1MiB'"},
+		{&one_open, -EMFILE, "opening", ", 'size': '1MiB', 'block_size': 512"},
+	};
+
+	(void)state;
+	no_sync.file_sync = fail_sync;
+	one_open.file_open = fail_second_open;
+	for (uint32_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct fixture f;
+
+		prepare(&f, cases[i].platform);
+		if (cases[i].code == -EEXIST) {
+			harness_create(&f.h, "null", "{'name': 'f', 'size': 512}");
+		}
+		assert_not_made(&f, cases[i].code, cases[i].text, cases[i].params);
+		assert_int_equal(access(f.path, F_OK), -1);
+		close(open(f.path, O_CREAT | O_WRONLY, 0600));
+		assert_not_made(&f, cases[i].code, cases[i].text, cases[i].params);
+		assert_int_equal(access(f.path, F_OK), 0);
+		finish(&f);
+	}
+}
+
 static void test_file_that_is_no_file_is_refused(void **state)
 {
 	struct fixture f;
@@ -329,25 +396,12 @@ static void test_file_block_sizes(void **state)
 	prepare(&f, NULL);
 	assert_not_made(&f, -EINVAL, "block size 1024", ", 'size': '1MiB', 'block_size': 1024");
 	assert_not_made(&f, -EINVAL, "block_size: 256", ", 'size': '1MiB', 'block_size': 256");
+	close(open(f.path, O_CREAT | O_RDWR, 0600));
 	assert_int_equal(truncate(f.path, 511), 0);
 	assert_not_made(&f, -EINVAL, "smaller than one block", ", 'direct': false");
 	assert_int_equal(truncate(f.path, 4095), 0);
 	assert_not_made(&f, -EINVAL, "smaller than one block", ", 'block_size': 4096");
 	finish(&f);
-}
-
-/* Where direct I/O wants larger blocks than the device is to have, the page cache is used. */
-static int open_coarse(const struct xr_platform *platform, const char *path,
-	const struct xr_file_opts *opts, struct xr_file_info *ret_info, struct xu_error *err)
-{
-	int fd = xr_platform_linux()->file_open(platform, path, opts, ret_info, err);
-
-	if (fd >= 0 && opts->direct) {
-		ret_info->is_direct = true;
-		ret_info->io_align = 4096;
-		ret_info->mem_align = 4096;
-	}
-	return fd;
 }
 
 static void test_file_without_small_direct_io_uses_the_page_cache(void **state)
@@ -1028,6 +1082,7 @@ int main(void)
 		cmocka_unit_test(test_file_bounces_what_direct_io_cannot_take),
 		cmocka_unit_test(test_file_is_shared_by_reactors),
 		cmocka_unit_test(test_file_that_is_missing_is_not_made_up),
+		cmocka_unit_test(test_file_of_a_device_that_fails_goes),
 		cmocka_unit_test(test_file_that_is_no_file_is_refused),
 		cmocka_unit_test(test_file_is_made_sparse_and_grown_but_never_cut),
 		cmocka_unit_test(test_file_block_sizes),
