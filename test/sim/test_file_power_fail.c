@@ -19,6 +19,8 @@
  */
 #include "test/sim/test_op.h"
 
+#include <errno.h>
+
 #include "lib/util/error.h"
 #include "test/sim/sim_bdev.h"
 
@@ -304,8 +306,9 @@ static void judge_image(const struct run *run, uint64_t point, const struct sim_
 struct kind {
 	const char *name;
 	uint32_t block_size;
-	bool is_created; /* the driver makes the file, so that its size is volatile too */
-	bool is_short;   /* some transfers are cut short */
+	bool is_created;  /* the driver makes the file, so that its size is volatile too */
+	bool is_short;    /* some transfers are cut short */
+	bool is_refusing; /* fallocate() works a few times only */
 	struct sim_disk_opts opts;
 };
 
@@ -325,6 +328,10 @@ static const struct kind kinds[] = {
 			.no_punch = true,
 			.no_zero_range = true}},
 	{"write-through", 512, .opts = {.no_write_cache = true}},
+	{"fallocate that stops working", 512, .is_refusing = true,
+		.opts = {.block_size = 512, .no_punch = true}},
+	{"block device that stops punching", 4096, .is_refusing = true,
+		.opts = {.block_size = 4096, .is_block_device = true}},
 };
 
 static void open_devices(struct run *run, const struct kind *kind)
@@ -354,6 +361,10 @@ static void run_init(
 		.ops = 1u << XR_OP_WRITE | 1u << XR_OP_READ,
 		.skip = 3,
 		.count = 3}; /* the driver tries a transfer four times */
+	const struct sim_fault refuse = {.kind = SIM_FAULT_ERROR,
+		.ops = 1u << XR_OP_FALLOCATE,
+		.skip = 3,
+		.error = -EOPNOTSUPP};
 
 	memset(run, 0, sizeof(*run));
 	run->sim = sim_new(seed);
@@ -366,6 +377,9 @@ static void run_init(
 	}
 	if (kind->is_short) {
 		sim_disk_fault_add(run->disk, &cut);
+	}
+	if (kind->is_refusing) {
+		sim_disk_fault_add(run->disk, &refuse);
 	}
 	open_devices(run, kind);
 }
@@ -448,6 +462,9 @@ static struct verdict do_round(const struct kind *kind, uint64_t seed)
 
 	run_init(&run, kind, seed, NULL);
 	run_client(&run);
+	if (kind->is_refusing) {
+		assert_true(sim_disk_nr_faults(run.disk) > 0);
+	}
 	sweep(&run, kind, &verdict);
 	run_fini(&run);
 	return verdict;

@@ -13,10 +13,12 @@
  * The kernel tells once of writes that it has lost, to one fdatasync, and forgets them: the next
  * one succeeds. So when one has failed every later FLUSH does, until the device is made again.
  *
- * DISCARD punches holes; WRITE ZEROES converts to unwritten extents; what the file system cannot do
- * (found out once, when the device is made) is done by the core with zero writes. A block device
- * that cannot deallocate with zeroes is told to discard and then zeroed, because a discarded block
- * reads as zeroes here.
+ * A discarded block reads as zeroes here. DISCARD punches holes, which do; a block device that
+ * cannot is told to discard and then zeroed, because a discard alone is a hint; a file that cannot
+ * has no DISCARD. WRITE ZEROES converts to unwritten extents, and where there are none zeroes are
+ * written. What can be done is found out when the device is made, and the core does not even ask
+ * for the rest; what turns out later not to work (-EOPNOTSUPP from a file system over a network, or
+ * from the disk below) is remembered, told once, and done in the next best way.
  *
  * The file is locked, so that no second node and no second device writes it. A file that was made
  * for a device which could not be made is removed again.
@@ -36,6 +38,7 @@
 #define MAX_IOV           256u
 #define MAX_ZEROES        (1ull << 30)
 #define MAX_SHORT_RETRIES 3u
+#define ZEROES_BYTES      (1u << 20)
 
 struct file_opts {
 	const char *name;
@@ -52,9 +55,9 @@ struct file_device {
 	char *path;
 	int fd;
 	bool wants_direct;
-	bool can_punch;
-	bool can_zero;
 	bool is_cached; /* writes go through the page cache */
+	_Atomic bool can_punch, can_zero;
+	_Atomic uint64_t nr_zeroed; /* I/Os for which zeroes were written here */
 	_Atomic bool has_lost_writes;
 	struct xr_file_info info;
 
@@ -71,9 +74,16 @@ struct file_device {
 
 struct file_io {
 	struct xr_op op;
-	struct xr_work work;
+	union {
+		struct xr_work work;
+		struct iovec zeroes;
+	};
+	uint64_t zeroed_bytes;
 	uint32_t nr_retries;
 };
+
+/* Source of zeroes; never written, so it costs no memory. */
+static _Alignas(4096) char zeroes[ZEROES_BYTES];
 
 static struct file_device *file_of(const struct xbdev_device *dev)
 {
@@ -93,6 +103,16 @@ static void lose_writes(struct file_device *file, int error)
 	}
 }
 
+/* A short transfer is done again as a whole, which is harmless; one that stays short means that the
+ * file has been cut off behind our back. */
+static bool is_to_repeat(struct file_io *fio, int32_t result, uint64_t len)
+{
+	bool is_short = result >= 0 && (uint64_t)result != len;
+
+	return (is_short || result == -EINTR || result == -EAGAIN) &&
+	       fio->nr_retries++ < MAX_SHORT_RETRIES;
+}
+
 static void on_transferred(struct xr_op *op, int32_t result)
 {
 	struct file_io *fio = xu_container_of(op, struct file_io, op);
@@ -102,10 +122,7 @@ static void on_transferred(struct xr_op *op, int32_t result)
 		xbdev_io_complete(io, 0);
 		return;
 	}
-	/* A short transfer is done again as a whole, which is harmless; one that stays short means
-	 * that the file has been cut off behind our back. */
-	if ((result >= 0 || result == -EINTR || result == -EAGAIN) &&
-		fio->nr_retries++ < MAX_SHORT_RETRIES) {
+	if (is_to_repeat(fio, result, io->len)) {
 		xr_op_submit(xr_reactor_current(), op);
 		return;
 	}
@@ -113,12 +130,6 @@ static void on_transferred(struct xr_op *op, int32_t result)
 		lose_writes(file_of(io->ch->dev), result);
 	}
 	xbdev_io_complete(io, result < 0 ? result : -EIO);
-}
-
-static void on_called(struct xr_op *op, int32_t result)
-{
-	xbdev_io_complete(xbdev_io_of_driver(xu_container_of(op, struct file_io, op)),
-		result < 0 ? result : 0);
 }
 
 static void on_flushed(struct xr_op *op, int32_t result)
@@ -132,6 +143,57 @@ static void on_flushed(struct xr_op *op, int32_t result)
 		lose_writes(file, result);
 	}
 	xbdev_io_complete(io, result);
+}
+
+/* ---- discard and zeroes ---- */
+
+static void start_range(struct xbdev_io *io);
+
+static void write_zeroes(struct xbdev_io *io)
+{
+	struct file_io *fio = xbdev_io_driver(io, struct file_io);
+	uint64_t left = io->len - fio->zeroed_bytes;
+
+	fio->zeroes.iov_base = zeroes;
+	fio->zeroes.iov_len = left < ZEROES_BYTES ? left : ZEROES_BYTES;
+	fio->op.opcode = XR_OP_WRITE;
+	fio->op.iov = &fio->zeroes;
+	fio->op.nr_iov = 1;
+	fio->op.offset = io->offset + fio->zeroed_bytes;
+	xr_op_submit(io->ch->reactor, &fio->op);
+}
+
+static void on_zeroes_written(struct xr_op *op, int32_t result)
+{
+	struct file_io *fio = xu_container_of(op, struct file_io, op);
+	struct xbdev_io *io = xbdev_io_of_driver(fio);
+
+	if (is_to_repeat(fio, result, fio->zeroes.iov_len)) {
+		xr_op_submit(io->ch->reactor, op);
+		return;
+	}
+	if (result < 0 || (size_t)result != fio->zeroes.iov_len) {
+		xbdev_io_complete(io, result < 0 ? result : -EIO);
+		return;
+	}
+	fio->zeroed_bytes += fio->zeroes.iov_len;
+	fio->nr_retries = 0;
+	if (fio->zeroed_bytes == io->len || io->ch->is_removed) {
+		xbdev_io_complete(io, fio->zeroed_bytes == io->len ? 0 : -ENODEV);
+		return;
+	}
+	write_zeroes(io);
+}
+
+/* One piece after the other; the range may be large, but this is the last resort. */
+static void start_zeroes(struct xbdev_io *io)
+{
+	struct file_io *fio = xbdev_io_driver(io, struct file_io);
+
+	atomic_fetch_add_explicit(&file_of(io->ch->dev)->nr_zeroed, 1, memory_order_relaxed);
+	fio->zeroed_bytes = 0;
+	fio->op.cb = on_zeroes_written;
+	write_zeroes(io);
 }
 
 static void discard_and_zero(struct xr_work *work)
@@ -151,7 +213,79 @@ static void on_discarded(struct xr_work *work)
 {
 	struct xbdev_io *io = xbdev_io_of_driver(xu_container_of(work, struct file_io, work));
 
-	xbdev_io_complete(io, io->status);
+	if (io->status == -EOPNOTSUPP) {
+		start_zeroes(io);
+	} else {
+		xbdev_io_complete(io, io->status);
+	}
+}
+
+static void start_discard_work(struct xbdev_io *io)
+{
+	struct file_io *fio = xbdev_io_driver(io, struct file_io);
+
+	fio->work.work = discard_and_zero;
+	fio->work.done = on_discarded;
+	xr_work_submit(io->ch->reactor, &fio->work);
+}
+
+/* What the file was said to be able to do it cannot, and will not be asked for again. */
+static void give_up_mode(struct file_device *file, int mode)
+{
+	_Atomic bool *ability = mode == PUNCH_MODE ? &file->can_punch : &file->can_zero;
+
+	if (atomic_exchange(ability, false)) {
+		xu_warn(xbdev_ctx_log(file->ctx), "device %s: %s does not %s after all; %s",
+			file->dev.name, file->path,
+			mode == PUNCH_MODE ? "punch holes" : "convert ranges to zeroes",
+			mode == ZERO_MODE            ? "zeroes are written from now on"
+			: file->info.is_block_device ? "what is discarded is zeroed from now on"
+						     : "discards are refused from now on");
+	}
+}
+
+static void on_fallocated(struct xr_op *op, int32_t result)
+{
+	struct xbdev_io *io = xbdev_io_of_driver(xu_container_of(op, struct file_io, op));
+
+	if (result == -EOPNOTSUPP) {
+		give_up_mode(file_of(io->ch->dev), op->mode);
+		start_range(io);
+		return;
+	}
+	xbdev_io_complete(io, result < 0 ? result : 0);
+}
+
+static void start_fallocate(struct xbdev_io *io, int mode)
+{
+	struct file_io *fio = xbdev_io_driver(io, struct file_io);
+
+	fio->op.opcode = XR_OP_FALLOCATE;
+	fio->op.cb = on_fallocated;
+	fio->op.offset = io->offset;
+	fio->op.len = io->len;
+	fio->op.mode = mode;
+	xr_op_submit(io->ch->reactor, &fio->op);
+}
+
+/* DISCARD and WRITE ZEROES, in the best way that is left; again when that fails, with one way less
+ * each time. */
+static void start_range(struct xbdev_io *io)
+{
+	struct file_device *file = file_of(io->ch->dev);
+	bool may_punch = io->op == XBDEV_OP_DISCARD || (io->flags & XBDEV_IO_MAY_UNMAP);
+
+	if (may_punch && atomic_load(&file->can_punch)) {
+		start_fallocate(io, PUNCH_MODE);
+	} else if (io->op == XBDEV_OP_WRITE_ZEROES && atomic_load(&file->can_zero)) {
+		start_fallocate(io, ZERO_MODE);
+	} else if (io->op == XBDEV_OP_WRITE_ZEROES) {
+		start_zeroes(io);
+	} else if (file->info.is_block_device) {
+		start_discard_work(io);
+	} else {
+		xbdev_io_complete_later(io, -EOPNOTSUPP);
+	}
 }
 
 static void file_submit(struct xbdev_channel *ch, struct xbdev_io *io)
@@ -164,7 +298,6 @@ static void file_submit(struct xbdev_channel *ch, struct xbdev_io *io)
 	op->flags = 0;
 	op->fd = file->fd;
 	op->offset = io->offset;
-	op->cb = on_called;
 	fio->nr_retries = 0;
 	switch ((enum xbdev_op)io->op) {
 	case XBDEV_OP_READ:
@@ -182,19 +315,8 @@ static void file_submit(struct xbdev_channel *ch, struct xbdev_io *io)
 		break;
 	case XBDEV_OP_DISCARD:
 	case XBDEV_OP_WRITE_ZEROES:
-		if (!file->can_punch && io->op == XBDEV_OP_DISCARD) {
-			fio->work.work = discard_and_zero;
-			fio->work.done = on_discarded;
-			xr_work_submit(ch->reactor, &fio->work);
-			return;
-		}
-		op->opcode = XR_OP_FALLOCATE;
-		op->len = io->len;
-		op->mode = io->op == XBDEV_OP_DISCARD ||
-					   ((io->flags & XBDEV_IO_MAY_UNMAP) && file->can_punch)
-				   ? PUNCH_MODE
-				   : ZERO_MODE;
-		break;
+		start_range(io);
+		return;
 	default:
 		xbdev_io_complete_later(io, -EOPNOTSUPP);
 		return;
@@ -246,9 +368,10 @@ static json_t *file_info(const struct xbdev_device *dev)
 {
 	const struct file_device *file = file_of(dev);
 
-	return json_pack("{s:s, s:b, s:b, s:b}", "filename", file->path, "direct",
+	return json_pack("{s:s, s:b, s:b, s:b, s:b, s:I}", "filename", file->path, "direct",
 		file->info.is_direct, "block_device", file->info.is_block_device, "punch_hole",
-		file->can_punch);
+		atomic_load(&file->can_punch), "zero_range", atomic_load(&file->can_zero),
+		"zeroes_written", (json_int_t)atomic_load(&file->nr_zeroed));
 }
 
 static void resize_work(struct xr_work *work)

@@ -4,6 +4,7 @@
  * may make one, and, for what a good disk never does, over a ring that answers wrongly.
  */
 #include <fcntl.h>
+#include <linux/falloc.h>
 #include <linux/magic.h>
 #include <signal.h>
 #include <sys/file.h>
@@ -16,9 +17,12 @@
 #include "lib/reactor/platform.h"
 #include "test/unit/xbdev/model.h"
 
-#define KIB      1024u
-#define MIB      (1024u * KIB)
-#define MASK(op) (1u << XBDEV_OP_##op)
+#define KIB        1024u
+#define MIB        (1024u * KIB)
+#define MASK(op)   (1u << XBDEV_OP_##op)
+#define PUNCH_MODE (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
+/* A bit of fallocate() that no kernel knows: -EOPNOTSUPP. */
+#define NO_SUCH_MODE 0x4000
 /* What the file system may need to remember where the holes are. */
 #define MAP_BYTES (16u * KIB)
 
@@ -785,12 +789,13 @@ static void test_file_that_was_cut_off_fails_reads(void **state)
 	stop(&f);
 }
 
-/* A ring that gives the next `nr_wrong` operations on files another result, and remembers the last.
- */
+/* A ring that gives the next `nr_wrong` operations on files another result, and remembers the last;
+ * and that asks the kernel for an impossible fallocate() instead of those that are refused. */
 static struct {
 	struct xr_ring_ops ops;
 	const struct xr_ring_ops *real;
-	uint32_t nr_wrong, nr_ops;
+	bool refuses_punch, refuses_zero;
+	uint32_t nr_wrong, nr_ops, nr_fallocates;
 	int32_t result;
 	struct xr_op *op;
 	void (*cb)(struct xr_op *op, int32_t result);
@@ -808,6 +813,10 @@ static void on_wrong(struct xr_op *op, int32_t result)
 
 static void wrong_submit(void *ring, struct xr_op *op)
 {
+	bool is_refused = op->opcode == XR_OP_FALLOCATE &&
+			  (op->mode == PUNCH_MODE ? wrong.refuses_punch : wrong.refuses_zero);
+
+	wrong.nr_fallocates += op->opcode == XR_OP_FALLOCATE;
 	if (op->opcode <= XR_OP_FALLOCATE) {
 		wrong.nr_ops++;
 		wrong.last = *op;
@@ -819,7 +828,13 @@ static void wrong_submit(void *ring, struct xr_op *op)
 			op->cb = on_wrong;
 		}
 	}
+	if (is_refused) {
+		op->mode |= NO_SUCH_MODE;
+	}
 	wrong.real->submit(ring, op);
+	if (is_refused) {
+		op->mode &= ~NO_SUCH_MODE;
+	}
 }
 
 static int wrong_ring_new(const struct xr_platform *platform, struct xr_reactor *reactor,
@@ -892,6 +907,189 @@ static void test_file_reports_what_the_kernel_says(void **state)
 		}
 	}
 	stop(&f);
+}
+
+/* ---- what stops working ---- */
+
+/* A device whose kernel or disk refuses, from now on, what it said it could. */
+static void start_refusing(
+	struct fixture *f, const struct xr_platform *platform, const char *params)
+{
+	wrong.refuses_punch = wrong.refuses_zero = false;
+	start_on(f, platform, params);
+	wrong.nr_fallocates = 0;
+}
+
+static int teardown_refusing(void **state)
+{
+	(void)state;
+	wrong.refuses_punch = wrong.refuses_zero = false;
+	return 0;
+}
+
+/* Four MiB of something, so that a range of them takes several writes. */
+static void fill_all(struct fixture *f)
+{
+	harness_fill(f->buf, MIB, 1);
+	for (uint32_t i = 0; i < 4; i++) {
+		assert_int_equal(
+			harness_io(&f->h, f->ch, XBDEV_OP_WRITE, i * MIB, f->buf, MIB, 0), 0);
+	}
+}
+
+/* Whether what fill_all() has made is zeroes now in this range, and nowhere else. */
+static void assert_zeroed(struct fixture *f, uint64_t offset, uint64_t len)
+{
+	for (uint64_t at = 0; at < 4 * MIB; at += 512) {
+		bool is_in = at >= offset && at < offset + len;
+
+		if (at % MIB == 0) {
+			assert_int_equal(
+				harness_io(&f->h, f->ch, XBDEV_OP_READ, at, f->other, MIB, 0), 0);
+		}
+		if (is_in ? !harness_is_zero(f->other + at % MIB, 512)
+			  : memcmp(f->other + at % MIB, f->buf + at % MIB, 512) != 0) {
+			fail_msg("the block at %llu is wrong", (unsigned long long)at);
+		}
+	}
+}
+
+static json_int_t info_of(const struct fixture *f, const char *key)
+{
+	json_t *info = f->dev->ops->info(f->dev), *value = json_object_get(info, key);
+	json_int_t number =
+		json_is_boolean(value) ? json_is_true(value) : json_integer_value(value);
+
+	assert_non_null(value);
+	json_decref(info);
+	return number;
+}
+
+static void skip_without(struct fixture *f, uint32_t ops)
+{
+	if ((f->dev->ops_mask & ops) != ops) {
+		print_message("skipped: this file system has no such fallocate\n");
+		stop(f);
+		skip();
+	}
+}
+
+static void test_file_writes_zeroes_when_it_must(void **state)
+{
+	struct xr_platform platform = *xr_platform_linux();
+	const uint64_t offset = 512 * KIB + 512, len = 5 * MIB / 2;
+	struct fixture f;
+	uint64_t full;
+
+	(void)state;
+	platform.ring_new = wrong_ring_new;
+	start_refusing(&f, &platform, ", 'size': '4MiB', 'block_size': 512");
+	skip_without(&f, MASK(WRITE_ZEROES));
+	fill_all(&f);
+	full = allocated(&f);
+	assert_int_equal(info_of(&f, "zero_range"), 1);
+	wrong.refuses_zero = true;
+	assert_int_equal(
+		harness_io(&f.h, f.ch, XBDEV_OP_WRITE_ZEROES, offset, NULL, len, XBDEV_IO_FUA), 0);
+	assert_zeroed(&f, offset, len);
+	assert_true(allocated(&f) >= full);
+	assert_int_equal(wrong.nr_fallocates, 1);
+	assert_int_equal(info_of(&f, "zero_range"), 0);
+	assert_int_equal(info_of(&f, "zeroes_written"), 1);
+	/* It is not asked again. */
+	fill_all(&f);
+	assert_int_equal(harness_io(&f.h, f.ch, XBDEV_OP_WRITE_ZEROES, 512, NULL, 512, 0), 0);
+	assert_zeroed(&f, 512, 512);
+	assert_int_equal(wrong.nr_fallocates, 1);
+	assert_int_equal(info_of(&f, "zeroes_written"), 2);
+	/* A write of zeroes is as good as any other, and as bad. */
+	assert_int_equal(io_with_results(&f, XBDEV_OP_WRITE_ZEROES, 3, 4096), 0);
+	assert_int_equal(wrong.nr_ops, 4);
+	assert_int_equal(io_with_results(&f, XBDEV_OP_WRITE_ZEROES, 4, 4096), -EIO);
+	assert_int_equal(io_with_results(&f, XBDEV_OP_WRITE_ZEROES, 1, -ENOSPC), -ENOSPC);
+	stop(&f);
+}
+
+static void test_file_zeroes_without_holes_when_it_must(void **state)
+{
+	struct xr_platform platform = *xr_platform_linux();
+	struct fixture f;
+
+	(void)state;
+	platform.ring_new = wrong_ring_new;
+	start_refusing(&f, &platform, ", 'size': '4MiB'");
+	skip_without(&f, MASK(WRITE_ZEROES) | MASK(DISCARD));
+	fill_all(&f);
+	wrong.refuses_punch = true;
+	assert_int_equal(
+		harness_io(&f.h, f.ch, XBDEV_OP_WRITE_ZEROES, 4096, NULL, MIB, XBDEV_IO_MAY_UNMAP),
+		0);
+	assert_zeroed(&f, 4096, MIB);
+	assert_int_equal(wrong.nr_fallocates, 2);
+	assert_int_equal(info_of(&f, "punch_hole"), 0);
+	assert_int_equal(info_of(&f, "zeroes_written"), 0);
+	fill_all(&f);
+	wrong.refuses_zero = true;
+	assert_int_equal(harness_io(&f.h, f.ch, XBDEV_OP_WRITE_ZEROES, 4096, NULL, 2 * MIB,
+				 XBDEV_IO_MAY_UNMAP),
+		0);
+	assert_zeroed(&f, 4096, 2 * MIB);
+	assert_int_equal(wrong.nr_fallocates, 3);
+	assert_int_equal(info_of(&f, "zeroes_written"), 1);
+	stop(&f);
+}
+
+/* Nothing says that old data is gone which is still there. */
+static void test_file_refuses_discards_that_do_nothing(void **state)
+{
+	struct xr_platform platform = *xr_platform_linux();
+	struct fixture f;
+
+	(void)state;
+	platform.ring_new = wrong_ring_new;
+	start_refusing(&f, &platform, ", 'size': '4MiB'");
+	skip_without(&f, MASK(DISCARD));
+	fill_all(&f);
+	wrong.refuses_punch = true;
+	for (uint32_t i = 0; i < 2; i++) {
+		assert_int_equal(
+			harness_io(&f.h, f.ch, XBDEV_OP_DISCARD, 0, NULL, 2 * MIB, 0), -EOPNOTSUPP);
+		assert_int_equal(wrong.nr_fallocates, 1);
+	}
+	assert_zeroed(&f, 0, 0);
+	/* It takes no more than "not supported" to give up; other errors pass. */
+	stop(&f);
+	start_refusing(&f, &platform, ", 'size': '4MiB'");
+	assert_int_equal(io_with_results(&f, XBDEV_OP_DISCARD, 1, -EIO), -EIO);
+	assert_int_equal(info_of(&f, "punch_hole"), 1);
+	assert_int_equal(harness_io(&f.h, f.ch, XBDEV_OP_DISCARD, 0, NULL, 4096, 0), 0);
+	stop(&f);
+}
+
+/* A long range does not keep a device that is going. */
+static void test_file_stops_writing_zeroes_when_it_goes(void **state)
+{
+	struct xr_platform platform = *xr_platform_linux();
+	struct harness_io hio;
+	struct fixture f;
+
+	(void)state;
+	platform.ring_new = wrong_ring_new;
+	start_refusing(&f, &platform, ", 'size': '512MiB'");
+	skip_without(&f, MASK(WRITE_ZEROES));
+	wrong.refuses_zero = true;
+	wrong.nr_ops = 0;
+	harness_io_set(&hio, f.ch, XBDEV_OP_WRITE_ZEROES, 0, NULL, 512 * MIB);
+	assert_int_equal(xbdev_io_submit(&hio.io), 0);
+	harness_wait(&f.h, wrong.nr_ops >= 4);
+	assert_int_equal(xbdev_device_remove(f.dev, NULL, NULL), 0);
+	harness_wait(&f.h, hio.nr_done == 1);
+	assert_int_equal(hio.status, -ENODEV);
+	assert_true(wrong.nr_ops < 100);
+	xbdev_channel_put(f.ch);
+	xbdev_desc_close(f.desc);
+	harness_wait(&f.h, xbdev_device_next(f.h.ctx, NULL) == NULL);
+	finish(&f);
 }
 
 static void test_file_asks_the_kernel_for_durability(void **state)
@@ -967,7 +1165,7 @@ static bool make_loop(uint32_t sector_size)
 
 static int teardown_loop(void **state)
 {
-	(void)state;
+	teardown_refusing(state);
 	if (loop_fd >= 0) {
 		free_loop();
 	}
@@ -1050,6 +1248,62 @@ static void test_file_zeroes_what_a_block_device_discards(void **state)
 	free_loop();
 }
 
+/* The disk knows no zeroing, but only says so when it is asked to. */
+static int refuse_zeroing(
+	const struct xr_platform *platform, int fd, uint64_t offset, uint64_t len, bool is_zero)
+{
+	(void)platform;
+	(void)fd;
+	(void)offset;
+	(void)len;
+	(void)is_zero;
+	return -EOPNOTSUPP;
+}
+
+/* In each next best way: zeroed by a worker; and where the kernel does not even do that, written.
+ */
+static void test_file_zeroes_what_a_block_device_stops_discarding(void **state)
+{
+	struct xr_platform platform = *xr_platform_linux();
+
+	(void)state;
+	if (!make_loop(512)) {
+		skip();
+	}
+	platform.ring_new = wrong_ring_new;
+	for (uint32_t i = 0; i < 3; i++) {
+		struct fixture f;
+
+		if (i > 0) {
+			platform.file_discard = i == 1 ? ignore_discard : refuse_zeroing;
+		}
+		wrong.refuses_punch = wrong.refuses_zero = false;
+		prepare(&f, &platform);
+		snprintf(f.path, sizeof(f.path), "%s", loop_path);
+		create(&f, "");
+		open_device(&f, true);
+		if (info_of(&f, "punch_hole") == 0) {
+			print_message("skipped: this loop device does not deallocate\n");
+			stop(&f);
+			skip();
+		}
+		fill_all(&f);
+		wrong.nr_fallocates = 0;
+		wrong.refuses_punch = wrong.refuses_zero = true;
+		for (uint32_t n = 1; n < 3; n++) {
+			assert_int_equal(
+				harness_io(&f.h, f.ch, XBDEV_OP_DISCARD, 4096, NULL, n * MIB, 0),
+				0);
+			assert_zeroed(&f, 4096, n * MIB);
+		}
+		assert_int_equal(wrong.nr_fallocates, 1);
+		assert_int_equal(info_of(&f, "punch_hole"), 0);
+		assert_int_equal(info_of(&f, "zeroes_written"), i == 2 ? 2 : 0);
+		stop(&f);
+	}
+	free_loop();
+}
+
 static void test_file_leaves_a_block_device_in_use_alone(void **state)
 {
 	struct xu_error err;
@@ -1103,10 +1357,19 @@ int main(void)
 		cmocka_unit_test(test_file_that_was_cut_off_fails_reads),
 		cmocka_unit_test(test_file_repeats_short_and_interrupted_transfers),
 		cmocka_unit_test(test_file_reports_what_the_kernel_says),
+		cmocka_unit_test_teardown(test_file_writes_zeroes_when_it_must, teardown_refusing),
+		cmocka_unit_test_teardown(
+			test_file_zeroes_without_holes_when_it_must, teardown_refusing),
+		cmocka_unit_test_teardown(
+			test_file_refuses_discards_that_do_nothing, teardown_refusing),
+		cmocka_unit_test_teardown(
+			test_file_stops_writing_zeroes_when_it_goes, teardown_refusing),
 		cmocka_unit_test(test_file_asks_the_kernel_for_durability),
 		cmocka_unit_test_teardown(test_file_drives_a_block_device, teardown_loop),
 		cmocka_unit_test_teardown(
 			test_file_zeroes_what_a_block_device_discards, teardown_loop),
+		cmocka_unit_test_teardown(
+			test_file_zeroes_what_a_block_device_stops_discarding, teardown_loop),
 		cmocka_unit_test_teardown(
 			test_file_leaves_a_block_device_in_use_alone, teardown_loop),
 	};
