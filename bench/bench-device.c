@@ -16,6 +16,7 @@
 #include "lib/util/clock.h"
 #include "lib/util/size.h"
 #include "lib/xbdev/driver/driver.h"
+#include "lib/xnvmf/host/host.h"
 
 #define MAX_DEPTH 4096u
 
@@ -95,6 +96,7 @@ static void on_created(void *arg, struct xbdev_device *dev, const struct xu_erro
 static void open_device(struct bench *b, const char *text)
 {
 	const struct xbdev_driver *driver;
+	const char *name;
 	char path[XU_PARAM_PATH_SIZE];
 	struct xbdev_device *dev = NULL;
 	struct xu_error err = {0};
@@ -105,7 +107,10 @@ static void open_device(struct bench *b, const char *text)
 		fprintf(stderr, "bench-device: %s\n", json_err.text);
 		exit(1);
 	}
-	driver = xbdev_driver_find(json_string_value(json_object_get(params, "driver")));
+	name = json_string_value(json_object_get(params, "driver"));
+	name = name != NULL ? name : "";
+	driver = strcmp(name, xnvmf_host_driver.name) == 0 ? &xnvmf_host_driver
+							   : xbdev_driver_find(name);
 	if (driver == NULL) {
 		fprintf(stderr, "bench-device: unknown driver\n");
 		exit(1);

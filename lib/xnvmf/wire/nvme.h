@@ -96,6 +96,9 @@ struct nvme_dsm_range {
 
 #define NVME_STATUS(sct, sc) ((uint16_t)(((sct) << 9) | ((sc) << 1)))
 #define NVME_DNR             0x8000u
+#define NVME_STATUS_SCT(s)   (((s) >> 9) & 0x7u)
+#define NVME_STATUS_SC(s)    (((s) >> 1) & 0xffu)
+#define NVME_STATUS_CRD(s)   (((s) >> 12) & 0x3u) /* which of CRDT1 … 3, 0: none */
 
 #define NVME_SC_SUCCESS              NVME_STATUS(0u, 0x00u)
 #define NVME_SC_INVALID_OPCODE       (NVME_STATUS(0u, 0x01u) | NVME_DNR)
@@ -180,7 +183,17 @@ enum nvme_property {
 	NVME_PROP_CSTS = 0x1c,
 };
 
+#define NVME_CAP_MQES(cap)   ((uint32_t)((cap)&0xffffu))       /* 0-based */
+#define NVME_CAP_TO(cap)     ((uint32_t)((cap) >> 24 & 0xffu)) /* of 500 ms */
+#define NVME_CAP_CSS(cap)    ((uint32_t)((cap) >> 37 & 0xffu))
+#define NVME_CAP_MPSMIN(cap) ((uint32_t)((cap) >> 48 & 0xfu))
+#define NVME_CAP_CSS_NVM     0x01u
+#define NVME_CAP_CSS_IOCS    0x40u
+
 #define NVME_CC_EN          0x00000001u
+#define NVME_CC_CSS_IOCS    0x00000060u
+#define NVME_CC_SHN_NORMAL  0x00004000u
+#define NVME_CC_ENTRY_SIZES 0x00460000u /* 64 and 16 bytes */
 #define NVME_CC_CSS(cc)     (((cc) >> 4) & 0x7u)
 #define NVME_CC_MPS(cc)     (((cc) >> 7) & 0xfu)
 #define NVME_CC_AMS(cc)     (((cc) >> 11) & 0x7u)
@@ -190,6 +203,7 @@ enum nvme_property {
 #define NVME_CSTS_RDY       0x1u
 #define NVME_CSTS_CFS       0x2u
 #define NVME_CSTS_SHST_DONE 0x8u
+#define NVME_CSTS_SHST_MASK 0xcu
 
 /* ---- Identify (Base 5.1.13) ---- */
 
@@ -225,7 +239,8 @@ struct nvme_id_ctrl {
 	uint8_t rsvd100[11];
 	uint8_t cntrltype;
 	uint8_t fguid[16];
-	uint8_t rsvd128[128];
+	uint16_t crdt[3]; /* command retry delay times, 100 ms */
+	uint8_t rsvd134[122];
 	uint16_t oacs;
 	uint8_t acl;
 	uint8_t aerl;
@@ -273,6 +288,7 @@ struct nvme_id_ctrl {
 	uint8_t vs[1024];
 } __attribute__((packed));
 _Static_assert(sizeof(struct nvme_id_ctrl) == 4096, "Identify Controller");
+_Static_assert(offsetof(struct nvme_id_ctrl, crdt) == 128, "CRDT1");
 _Static_assert(offsetof(struct nvme_id_ctrl, oacs) == 256, "OACS");
 _Static_assert(offsetof(struct nvme_id_ctrl, kas) == 320, "KAS");
 _Static_assert(offsetof(struct nvme_id_ctrl, cqt) == 386, "CQT");
@@ -335,6 +351,36 @@ _Static_assert(offsetof(struct nvme_id_ns, anagrpid) == 92, "ANAGRPID");
 _Static_assert(offsetof(struct nvme_id_ns, nguid) == 104, "NGUID");
 _Static_assert(offsetof(struct nvme_id_ns, lbaf) == 128, "LBAF0");
 
+#define NVME_ONCS_COMPARE        (1u << 0)
+#define NVME_ONCS_DSM            (1u << 2)
+#define NVME_ONCS_WRITE_ZEROES   (1u << 3)
+#define NVME_VWC_PRESENT         0x01u
+#define NVME_CTRATT_TBKAS        (1u << 6)
+#define NVME_CNTRLTYPE_IO        1u
+#define NVME_CNTRLTYPE_DISCOVERY 2u
+#define NVME_NSATTR_PROTECTED    0x01u
+#define NVME_DLFEAT_READS(d)     ((d)&0x7u)
+#define NVME_DLFEAT_ZEROES       1u    /* deallocated blocks read as zeroes */
+#define NVME_DLFEAT_DEAC         0x08u /* Write Zeroes takes DEAC */
+
+/* Identify, I/O command set specific controller (CNS 06h, NVM): powers of two of the smallest page,
+ * 0: no limit told. */
+struct nvme_id_ctrl_nvm {
+	uint8_t vsl;
+	uint8_t wzsl;
+	uint8_t wusl;
+	uint8_t dmrl;
+	uint32_t dmrsl;
+	uint64_t dmsl;
+	uint8_t rsvd16[4080];
+} __attribute__((packed));
+_Static_assert(sizeof(struct nvme_id_ctrl_nvm) == 4096, "Identify NVM controller");
+
+/* Namespace identification descriptors (CNS 03h): type, length, two reserved bytes, the value. */
+#define NVME_NIDT_EUI64 1u
+#define NVME_NIDT_NGUID 2u
+#define NVME_NIDT_UUID  3u
+
 #define NVME_OAES_NS_ATTR   (1u << 8)
 #define NVME_OAES_DISCOVERY (1u << 31)
 
@@ -390,10 +436,16 @@ struct nvme_smart_log {
 _Static_assert(sizeof(struct nvme_smart_log) == 512, "SMART log");
 _Static_assert(offsetof(struct nvme_smart_log, data_units_read) == 32, "data units read");
 
+#define NVME_LOG_RAE (1u << 15) /* cdw10: leave the event masked */
+
 /* ---- asynchronous events: completion DW0 ---- */
 
 #define NVME_AEN(type, info, lid)                                                                  \
 	((uint32_t)(type) | ((uint32_t)(info) << 8) | ((uint32_t)(lid) << 16))
+#define NVME_AEN_TYPE(dw0) ((dw0)&0x7u)
+#define NVME_AEN_INFO(dw0) ((uint8_t)((dw0) >> 8))
+#define NVME_AEN_LID(dw0)  ((uint8_t)((dw0) >> 16))
+#define NVME_AEN_NOTICE    2u
 #define NVME_AEN_NS_ATTR   NVME_AEN(2u, 0x00u, NVME_LOG_CHANGED_NS)
 #define NVME_AEN_DISCOVERY NVME_AEN(2u, 0xf0u, NVME_LOG_DISCOVERY)
 
