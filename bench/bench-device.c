@@ -96,7 +96,6 @@ static void on_created(void *arg, struct xbdev_device *dev, const struct xu_erro
 static void open_device(struct bench *b, const char *text)
 {
 	const struct xbdev_driver *driver;
-	const char *name;
 	char path[XU_PARAM_PATH_SIZE];
 	struct xbdev_device *dev = NULL;
 	struct xu_error err = {0};
@@ -107,10 +106,8 @@ static void open_device(struct bench *b, const char *text)
 		fprintf(stderr, "bench-device: %s\n", json_err.text);
 		exit(1);
 	}
-	name = json_string_value(json_object_get(params, "driver"));
-	name = name != NULL ? name : "";
-	driver = strcmp(name, xnvmf_host_driver.name) == 0 ? &xnvmf_host_driver
-							   : xbdev_driver_find(name);
+	xbdev_driver_add(&xnvmf_host_driver);
+	driver = xbdev_driver_find(json_string_value(json_object_get(params, "driver")));
 	if (driver == NULL) {
 		fprintf(stderr, "bench-device: unknown driver\n");
 		exit(1);

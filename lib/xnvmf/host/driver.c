@@ -136,6 +136,7 @@ static const struct xbdev_device_ops host_ops = {
 	.channel_bytes = sizeof(struct host_slot *),
 	.channel_open = host_channel_open,
 	.channel_abort = host_io_abort,
+	.cancel = host_io_cancel,
 	.submit = host_io_submit,
 	.destroy = host_destroy,
 	.config = host_config,

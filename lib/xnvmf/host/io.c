@@ -37,7 +37,8 @@ struct host_io {
 	int status;
 	uint8_t nr_losses;
 	uint8_t nr_retries;
-	bool is_submitting; /* within submit() or channel_abort(): it must not end now */
+	bool is_submitting; /* within submit(), abort or cancel: it must not end now */
+	bool is_away;       /* the home's: forwarded and not come back */
 };
 
 static struct xbdev_io *xio_of(struct host_io *hio)
@@ -334,6 +335,7 @@ static void on_arrive(struct xr_msg *msg);
 static void forward(struct host_slot *slot, struct host_io *hio)
 {
 	atomic_fetch_add(&slot->stats.nr_forwards, 1);
+	hio->is_away |= slot == hio->home;
 	hio->slot = slot->via;
 	hio->msg.fn = on_arrive;
 	xr_msg_send(slot->via->reactor, &hio->msg);
@@ -417,6 +419,7 @@ void host_io_submit(struct xbdev_channel *ch, struct xbdev_io *io)
 		.id = (uint64_t)(slot->index + 1) << 32 | slot->next_id++,
 		.is_submitting = true,
 	};
+	xu_list_init(&hio->link);
 	if (slot->state == HOST_SLOT_FORWARD) {
 		hio->is_submitting = false;
 		forward(slot, hio); /* it is another reactor's now */
@@ -433,4 +436,18 @@ void host_io_abort(struct xbdev_channel *ch)
 	end_list(&slot->line, ch, -ENODEV);
 	end_list(&slot->retry, ch, -ENODEV);
 	arm_retry_timer(slot);
+}
+
+/* What waits here ends; what the target has, or another reactor, ends by itself. */
+void host_io_cancel(struct xbdev_channel *ch, struct xbdev_io *io)
+{
+	struct host_io *hio = xbdev_io_driver(io, struct host_io);
+
+	(void)ch;
+	if (hio->is_away || !xu_list_is_linked(&hio->link)) {
+		return;
+	}
+	xu_list_del(&hio->link);
+	hio->is_submitting = true;
+	end_io(hio, -ECANCELED);
 }

@@ -343,6 +343,7 @@ void host_slot_add_doubt(struct host_slot *slot, uint64_t id, uint64_t start, ui
 struct host_io;
 void host_io_submit(struct xbdev_channel *ch, struct xbdev_io *io);
 void host_io_abort(struct xbdev_channel *ch);
+void host_io_cancel(struct xbdev_channel *ch, struct xbdev_io *io);
 /* Starts what waits in line, as far as there is room. */
 void host_io_pump(struct host_slot *slot);
 /* The slot has no queue now, or another policy: ends or keeps what waits. */
