@@ -283,7 +283,7 @@ static void fail_or_retry(
 	end_io(hio, error);
 }
 
-static void lose(struct host_slot *slot, struct host_io *hio)
+static void lose(struct host_slot *slot, struct host_io *hio, bool is_overdue)
 {
 	struct xbdev_io *io = xio_of(hio);
 
@@ -291,11 +291,11 @@ static void lose(struct host_slot *slot, struct host_io *hio)
 	if (is_writing(io)) {
 		host_slot_add_doubt(slot, hio->id, io->offset, io->offset + io->len);
 	}
-	hio->nr_losses++;
+	hio->nr_losses += is_overdue ? HOST_OVERDUE_LOSS : 1;
 	if (slot->fail_errno != 0) {
 		end_io(hio, slot->fail_errno);
 	} else if (hio->nr_losses > HOST_MAX_LOSSES) {
-		end_io(hio, -EIO);
+		end_io(hio, is_overdue ? -ETIMEDOUT : -EIO);
 	} else {
 		put_in_line(slot, hio);
 	}
@@ -308,7 +308,7 @@ static void on_done(struct host_req *req, uint16_t status)
 	struct xbdev_io *io = xio_of(hio);
 
 	if (status == HOST_LOST) {
-		lose(slot, hio);
+		lose(slot, hio, req->is_overdue);
 		return;
 	}
 	if (status != NVME_SC_SUCCESS) {

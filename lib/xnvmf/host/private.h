@@ -21,8 +21,9 @@
 #define HOST_ADMIN_NS      (15 * XU_NS_PER_S) /* for an admin command */
 #define HOST_MAX_TRANSFER  (1u << 20)
 #define HOST_MAX_RANGE     (1ull << 30) /* of DISCARD and WRITE_ZEROES, carried out in pieces */
-#define HOST_MAX_LOSSES    5u           /* times that an I/O may be out when its connection ends */
-#define HOST_MAX_CRDT      600u         /* 100 ms: longer advice to wait is not followed */
+#define HOST_MAX_LOSSES    16u          /* times that an I/O may be out when its connection ends */
+#define HOST_OVERDUE_LOSS  5u   /* one that took too long counts as so many: it may be why */
+#define HOST_MAX_CRDT      600u /* 100 ms: longer advice to wait is not followed */
 
 struct host_ctrl;
 struct host_slot;
