@@ -55,7 +55,8 @@ struct host_call {
 	uint32_t dw0, dw1;
 };
 
-enum host_next { HOST_NEXT = 0, HOST_AGAIN = 1 }; /* or -errno, with the error set */
+/* Or -errno, with the error set. AGAIN is after a moment. */
+enum host_next { HOST_NEXT = 0, HOST_AGAIN = 1, HOST_REPEAT = 2 };
 
 struct host_step {
 	const char *what; /* "reading CAP", for the error */

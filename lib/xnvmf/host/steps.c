@@ -62,7 +62,7 @@ static void on_call_done(struct host_req *req, uint16_t status)
 		xr_timer_start(steps->queue->reactor, &steps->again_timer, AGAIN_NS);
 		return;
 	}
-	steps->index++;
+	steps->index += rc != HOST_REPEAT;
 	run(steps);
 }
 

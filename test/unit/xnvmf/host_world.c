@@ -277,6 +277,62 @@ void world_remove(struct host_world *w, struct xbdev_device *dev)
 	sim_call(w->sim, xbdev_ctx_control(w->ctx), do_remove, dev);
 }
 
+/* ---- discovery ---- */
+
+struct discovering {
+	struct host_world *w;
+	const struct xnvmf_host_discover_opts *opts;
+	struct world_discovery *discovery;
+};
+
+static void on_discovered(void *arg, const struct xnvmf_host_entry *entries, size_t nr_entries,
+	uint64_t genctr, const struct xu_error *err)
+{
+	struct world_discovery *discovery = arg;
+
+	MUST(!discovery->is_done && (err->code == 0 || nr_entries == 0));
+	*discovery = (struct world_discovery){
+		.entries = calloc(nr_entries + 1, sizeof(*entries)),
+		.nr_entries = nr_entries,
+		.genctr = genctr,
+		.err = *err,
+		.is_done = true,
+	};
+	MUST(discovery->entries != NULL);
+	if (nr_entries != 0) {
+		memcpy(discovery->entries, entries, nr_entries * sizeof(*entries));
+	}
+}
+
+static void do_discover(void *arg)
+{
+	struct discovering *discovering = arg;
+
+	xnvmf_host_discover(
+		discovering->w->ctx, discovering->opts, on_discovered, discovering->discovery);
+}
+
+static bool is_discovered(void *arg)
+{
+	return ((struct world_discovery *)arg)->is_done;
+}
+
+void world_discover(struct host_world *w, const struct xnvmf_host_discover_opts *opts,
+	struct world_discovery *ret_discovery)
+{
+	struct discovering discovering = {w, opts, ret_discovery};
+
+	*ret_discovery = (struct world_discovery){0};
+	sim_call(w->sim, xbdev_ctx_control(w->ctx), do_discover, &discovering);
+	assert_int_equal(sim_run(w->sim, is_discovered, ret_discovery, PATIENCE_NS), 0);
+	assert_int_equal(sim_host_nr_open(w->machine), 0);
+}
+
+void world_discovery_free(struct world_discovery *discovery)
+{
+	free(discovery->entries);
+}
+
 /* ---- single I/Os ---- */
 
 static void on_io(struct xbdev_io *io, int status)

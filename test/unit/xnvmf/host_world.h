@@ -59,6 +59,20 @@ bool world_state_is(struct host_world *w, const char *state);
  */
 bool world_wait_state(struct host_world *w, const char *state, bool is_wanted, uint32_t seconds);
 
+/* Reads the discovery log from the node; returns what there was, which world_discovery_free()
+ * frees.
+ */
+struct world_discovery {
+	struct xnvmf_host_entry *entries;
+	size_t nr_entries;
+	uint64_t genctr;
+	struct xu_error err;
+	bool is_done;
+};
+void world_discover(struct host_world *w, const struct xnvmf_host_discover_opts *opts,
+	struct world_discovery *ret_discovery);
+void world_discovery_free(struct world_discovery *discovery);
+
 /* Asks for the removal of a device; its end comes later. */
 void world_remove(struct host_world *w, struct xbdev_device *dev);
 

@@ -8,6 +8,7 @@
 #include "test/unit/xnvmf/host_world.h"
 
 #include "lib/xbdev/driver/error.h"
+#include "lib/xnvmf/wire/nvme.h"
 #include "test/sim/sim_disk.h"
 
 /* ---- data ---- */
@@ -588,6 +589,104 @@ static void test_host_config_comes_back(void **state)
 	world_stop(&w);
 }
 
+/* ---- discovery ---- */
+
+static const struct xnvmf_host_entry *find_entry(
+	const struct world_discovery *discovery, const char *nqn)
+{
+	for (size_t i = 0; i < discovery->nr_entries; i++) {
+		if (strcmp(discovery->entries[i].subnqn, nqn) == 0) {
+			return &discovery->entries[i];
+		}
+	}
+	return NULL;
+}
+
+static void add_subsystems(struct host_world *w)
+{
+	const struct xnvmf_listener_opts listener = {
+		.trtype = "tcp", .traddr = "0.0.0.0", .trsvcid = "4420"};
+
+	for (uint32_t i = 0; i < 20; i++) {
+		struct xnvmf_subsystem *subsystem;
+		char nqn[64];
+		const struct xnvmf_subsystem_opts opts = {.nqn = nqn, .allow_any_host = true};
+
+		snprintf(nqn, sizeof(nqn), "nqn.2026-11.io.xsan:more-%u", i);
+		MUST(xnvmf_subsystem_add(w->target, &opts, &subsystem, NULL) == 0);
+		MUST(xnvmf_listener_add(subsystem, &listener, NULL) == 0);
+	}
+}
+
+static void test_host_reads_the_discovery_log(void **state)
+{
+	struct host_world w;
+	struct xnvmf_host_discover_opts opts = {.port = 4420, .hostnqn = WORLD_HOSTNQN};
+	struct world_discovery discovery;
+	const struct xnvmf_host_entry *entry;
+	uint64_t genctr;
+
+	world_start(&w, 60, 1);
+	world_start_node(&w);
+	opts.traddr = sim_host_address(w.node);
+	world_discover(&w, &opts, &discovery);
+	assert_int_equal(discovery.err.code, 0);
+	entry = find_entry(&discovery, WORLD_NQN);
+	assert_non_null(entry);
+	assert_string_equal(entry->traddr, sim_host_address(w.node));
+	assert_string_equal(entry->trsvcid, "4420");
+	assert_int_equal(entry->subtype, NVME_SUBTYPE_NVM);
+	genctr = discovery.genctr;
+	world_discovery_free(&discovery);
+
+	world_on_node(&w, add_subsystems);
+	world_run_for(&w, XU_NS_PER_S);
+	opts.hdr_digest = opts.data_digest = true;
+	world_discover(&w, &opts, &discovery);
+	assert_int_equal(discovery.err.code, 0);
+	assert_non_null(find_entry(&discovery, "nqn.2026-11.io.xsan:more-19"));
+	assert_true(discovery.nr_entries >= 21);
+	assert_true(discovery.genctr != genctr);
+	world_discovery_free(&discovery);
+	world_stop(&w);
+}
+
+static void check_no_discovery(
+	struct host_world *w, const struct xnvmf_host_discover_opts *opts, int code)
+{
+	struct world_discovery discovery;
+
+	world_discover(w, opts, &discovery);
+	assert_int_equal(discovery.err.code, code);
+	assert_int_not_equal(strlen(discovery.err.text), 0);
+	world_discovery_free(&discovery);
+}
+
+static void test_host_says_why_it_cannot_discover(void **state)
+{
+	struct host_world w;
+	struct xnvmf_host_discover_opts opts = {.traddr = "here"};
+
+	world_start(&w, 61, 1);
+	world_start_node(&w);
+	check_no_discovery(&w, &opts, -EINVAL);
+	opts.traddr = sim_host_address(w.node);
+	check_no_discovery(&w, &opts, -ECONNREFUSED); /* nothing on port 8009 */
+	opts.port = 4420;
+	opts.subnqn = "nqn.2026-11.io.xsan:none";
+	check_no_discovery(&w, &opts, -ECONNREFUSED);
+	opts.subnqn = WORLD_NQN;
+	check_no_discovery(&w, &opts, -EIO); /* no such log there */
+	opts.subnqn = NULL;
+	opts.hostnqn = "a b";
+	check_no_discovery(&w, &opts, -EINVAL);
+	opts.hostnqn = NULL;
+	opts.timeout_ms = 2000;
+	sim_net_partition(w.sim, w.node, w.machine, true);
+	check_no_discovery(&w, &opts, -ETIMEDOUT);
+	world_stop(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -614,6 +713,8 @@ int main(void)
 		cmocka_unit_test(test_host_create_says_why_not),
 		cmocka_unit_test(test_host_create_under_a_name_that_is_taken),
 		cmocka_unit_test(test_host_config_comes_back),
+		cmocka_unit_test(test_host_reads_the_discovery_log),
+		cmocka_unit_test(test_host_says_why_it_cannot_discover),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
