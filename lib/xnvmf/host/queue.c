@@ -216,8 +216,8 @@ static void end_now(struct host_queue *queue)
 void host_queue_close(struct host_queue *queue)
 {
 	queue->is_close_asked = true;
-	if (queue->state == HOST_QUEUE_LOST && (queue->own_len != 0 || queue->is_own_sending)) {
-		return; /* the termination request goes out first, or its time is over */
+	if (queue->state == HOST_QUEUE_LOST && queue->is_terminating) {
+		return; /* the target closes first, or its time is over */
 	}
 	if (queue->state != HOST_QUEUE_CLOSED && queue->state != HOST_QUEUE_CLOSING) {
 		end_now(queue);
@@ -226,8 +226,7 @@ void host_queue_close(struct host_queue *queue)
 
 void host_queue_settle(struct host_queue *queue)
 {
-	if (queue->state == HOST_QUEUE_LOST && queue->is_close_asked && queue->own_len == 0 &&
-		!queue->is_own_sending) {
+	if (queue->state == HOST_QUEUE_LOST && queue->is_close_asked && !queue->is_terminating) {
 		end_now(queue);
 		return;
 	}
@@ -319,7 +318,7 @@ void host_queue_fatal(
 		hlen = sizeof(struct nvme_tcp_hdr);
 	}
 	len = len < hlen ? len : hlen;
-	if (queue->own_len == 0 && !queue->is_own_sending) {
+	if (queue->own_len == 0 && !queue->is_own_sending) { /* else ICReq is not even out */
 		memset(term, 0, sizeof(*term));
 		term->hdr.type = NVME_TCP_H2C_TERM;
 		term->hdr.hlen = sizeof(*term);
@@ -328,6 +327,7 @@ void host_queue_fatal(
 		term->fei = fei;
 		memcpy(queue->own_pdu + sizeof(*term), culprit, len);
 		queue->own_len = term->hdr.plen;
+		queue->is_terminating = true;
 	}
 	xu_error_set(&queue->err, -EPROTO, "the target broke the protocol: %s", why);
 	xr_timer_start(queue->reactor, &queue->phase_timer, TERM_WAIT_NS);
@@ -347,8 +347,7 @@ static void on_phase_timer(struct xr_timer *timer)
 	struct host_queue *queue = xu_container_of(timer, struct host_queue, phase_timer);
 
 	if (queue->state == HOST_QUEUE_LOST) {
-		queue->own_len = 0; /* the target does not take the termination request */
-		queue->is_own_sending = false;
+		queue->is_terminating = false; /* the target does not close */
 		host_queue_settle(queue);
 		return;
 	}
@@ -473,6 +472,7 @@ int host_queue_open(struct host_queue *queue, const struct host_queue_opts *opts
 	queue->connect_dw0 = 0;
 	queue->is_lost_told = false;
 	queue->is_close_asked = false;
+	queue->is_terminating = false;
 	queue->has_hdgst = false;
 	queue->has_ddgst = false;
 	queue->nr_out = 0;

@@ -143,12 +143,13 @@ struct host_queue {
 	struct host_queue_opts opts;
 	enum host_queue_state state;
 	bool is_lost_told, is_close_asked;
+	bool is_terminating; /* a termination request is out: input is thrown away until the end */
 	int fd;
 	struct xu_error err;
 	uint16_t connect_status;
 	uint32_t connect_dw0;
 	struct xr_op connect_op;
-	struct xr_timer phase_timer; /* until LIVE, and while a termination request goes out */
+	struct xr_timer phase_timer; /* until LIVE, and while terminating */
 	struct xr_timer scan_timer;  /* looks for commands that take too long */
 	struct xr_msg gone_msg;
 	bool is_gone_asked;

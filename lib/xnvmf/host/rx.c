@@ -62,6 +62,13 @@ static bool is_receiving(const struct host_queue *queue)
 	return queue->state >= HOST_QUEUE_IC && queue->state <= HOST_QUEUE_LIVE;
 }
 
+/* We have told the target of its fault. What it still sends must be read, or our end would be a
+ * reset, which takes what we told with it. */
+static bool is_draining(const struct host_queue *queue)
+{
+	return queue->state == HOST_QUEUE_LOST && queue->is_terminating;
+}
+
 /* ---- set-up ---- */
 
 static void handle_icresp(struct host_queue *queue, const struct nvme_tcp_icresp *resp)
@@ -472,8 +479,12 @@ void host_rx_arm(struct host_queue *queue)
 {
 	uint32_t nr_iov = 0, room;
 
-	if (queue->recv_op.is_pending || !is_receiving(queue)) {
+	if (queue->recv_op.is_pending || (!is_receiving(queue) && !is_draining(queue))) {
 		return;
+	}
+	if (is_draining(queue)) {
+		queue->rx_start = queue->rx_end = 0;
+		queue->rx_state = HOST_RX_HEADER;
 	}
 	if (queue->rx_start != 0) {
 		memmove(queue->rx, queue->rx + queue->rx_start, avail(queue));
@@ -497,6 +508,8 @@ static void on_received(struct xr_op *op, int32_t result)
 	uint32_t len = result > 0 ? (uint32_t)result : 0;
 
 	if (!is_receiving(queue)) {
+		queue->is_terminating &= result > 0;
+		host_rx_arm(queue);
 		host_queue_settle(queue);
 		return;
 	}

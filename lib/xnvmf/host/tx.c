@@ -235,6 +235,7 @@ static void on_sent(struct xr_op *op, int32_t result)
 		return;
 	}
 	if (result < 0 || (uint64_t)result != queue->send_bytes) {
+		queue->is_terminating = false;
 		host_queue_fail(queue, result < 0 ? result : -ECONNRESET, "sending failed: %s",
 			strerror(result < 0 ? -result : ECONNRESET));
 		host_queue_settle(queue);
