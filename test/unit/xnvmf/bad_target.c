@@ -512,7 +512,7 @@ static void take_pdu(struct bad_conn *conn, const uint8_t *at, const struct nvme
 		conn->target->nr_terms++;
 		conn->target->fes = term->fes;
 		conn->target->fei = term->fei;
-		end_conn(conn);
+		conn->is_terminated = true;
 		return;
 	}
 	if (hdr->type == NVME_TCP_ICREQ) {
@@ -556,7 +556,7 @@ static void on_received(struct xr_op *op, int32_t result)
 		return;
 	}
 	conn->rx_len += (uint32_t)result;
-	while (conn->rx_len - at >= sizeof(struct nvme_tcp_hdr) && !conn->is_ending) {
+	while (conn->rx_len - at >= sizeof(struct nvme_tcp_hdr) && !conn->is_terminated) {
 		const struct nvme_tcp_hdr *hdr = (const struct nvme_tcp_hdr *)(conn->rx + at);
 
 		MUST(hdr->plen >= sizeof(*hdr) && hdr->plen <= BAD_RX_BYTES);
@@ -566,8 +566,8 @@ static void on_received(struct xr_op *op, int32_t result)
 		take_pdu(conn, conn->rx + at, hdr);
 		at += hdr->plen;
 	}
-	if (conn->is_ending) {
-		settle(conn);
+	if (conn->is_terminated) {
+		end_conn(conn);
 		return;
 	}
 	memmove(conn->rx, conn->rx + at, conn->rx_len - at);

@@ -71,7 +71,8 @@ struct bad_conn {
 	struct bad_target *target;
 	uint32_t number; /* of all that there were, from 0 */
 	int fd;
-	bool is_open, is_initialized, has_hdgst, has_ddgst, is_sqflow_off, is_silent, is_ending;
+	bool is_open, is_initialized, has_hdgst, has_ddgst, is_sqflow_off, is_silent, is_ending,
+		is_terminated;
 	uint16_t qid;
 	struct xr_op recv_op, send_op;
 	struct iovec recv_iov, send_iov;
