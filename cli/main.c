@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "lib/xbdev/driver/driver.h"
+#include "lib/xnvmf/host/host.h"
 
 static enum cli_exit run(struct cli *cli)
 {
@@ -35,8 +37,10 @@ static enum cli_exit run(struct cli *cli)
 int main(int argc, char **argv)
 {
 	struct cli cli = {0};
-	enum cli_exit rc = cli_args_read(&cli, argc, (const char *const *)argv);
+	enum cli_exit rc;
 
+	xbdev_driver_add(&xnvmf_host_driver);
+	rc = cli_args_read(&cli, argc, (const char *const *)argv);
 	if (rc == CLI_OK) {
 		rc = run(&cli);
 	}

@@ -8,6 +8,8 @@
 #include "daemon/xsand/model.h"
 #include "daemon/xsand/node.h"
 #include "lib/util/log.h"
+#include "lib/xbdev/driver/driver.h"
+#include "lib/xnvmf/host/host.h"
 
 static const char usage[] =
 	"usage: xsand --config FILE [--strict] [--log-level LEVEL]\n"
@@ -89,6 +91,7 @@ int main(int argc, char **argv)
 	bool is_check = false;
 	int option;
 
+	xbdev_driver_add(&xnvmf_host_driver);
 	while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
 		switch (option) {
 		case 'c':

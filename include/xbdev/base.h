@@ -85,6 +85,13 @@ const char *xbdev_last_error(void);
  * -EEXIST, -ENOENT, -EINVAL and what opening gives.
  */
 int xbdev_config_aio(const char *filename, const char *name);
+/*
+ * A device of the first namespace of an NVMe/TCP subsystem: `addr` is a numeric IPv4 or IPv6
+ * address, `nqn` the subsystem's name. Connects before it returns; afterwards a lost connection is
+ * made again and I/O waits, for 600 s (xbdev_config_device() with driver "nvmf" can set all of
+ * that). -ETIMEDOUT, -ECONNREFUSED, -EACCES: this host is not allowed.
+ */
+int xbdev_config_nvmf(const char *addr, int port, const char *nqn, const char *name);
 /* A device in memory of `size_mb` MiB; `block_size` 512 or 4096. */
 int xbdev_config_malloc(uint64_t size_mb, uint32_t block_size, const char *name);
 /* A device of `size_mb` MiB that forgets what is written and reads zeroes. */

@@ -75,6 +75,15 @@ int xbdev_config_aio(const char *filename, const char *name)
 		json_pack("{s:s, s:s, s:s}", "driver", "file", "name", name, "filename", filename));
 }
 
+int xbdev_config_nvmf(const char *addr, int port, const char *nqn, const char *name)
+{
+	if (addr == NULL || nqn == NULL || name == NULL) {
+		return api_fail(-EINVAL, "xbdev_config_nvmf: addr, nqn or name is NULL");
+	}
+	return create(json_pack("{s:s, s:s, s:s, s:i, s:s}", "driver", "nvmf", "name", name,
+		"traddr", addr, "port", port, "subnqn", nqn));
+}
+
 static int create_sized(const char *driver, uint64_t size_mb, uint32_t block_size, const char *name)
 {
 	if (name == NULL || size_mb == 0 || size_mb > INT64_MAX >> 20) {

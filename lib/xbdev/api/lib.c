@@ -10,6 +10,7 @@
  * ends or cancels what is in flight and so lets waiting threads out; then devices are removed, and
  * last the reactors let go of the queues and stop.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,8 @@
 #include "lib/util/clock.h"
 #include "lib/util/log.h"
 #include "lib/xbdev/api/private.h"
+#include "lib/xbdev/driver/driver.h"
+#include "lib/xnvmf/host/host.h"
 
 struct api_lib api_lib = {
 	.mutex = PTHREAD_MUTEX_INITIALIZER,
@@ -94,7 +97,10 @@ static int make_context(const xbdev_init_options_t *options, struct xu_error *er
 							   : XR_SPIN_MAX_NS_DEFAULT,
 		.buf_limit_bytes = options->buffer_bytes,
 	};
-	int rc = xbdev_ctx_new(&opts, &api_lib.ctx, err);
+	int rc = xbdev_driver_add(&xnvmf_host_driver);
+
+	assert(rc == 0);
+	rc = xbdev_ctx_new(&opts, &api_lib.ctx, err);
 
 	api_lib.spin_max_ns = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? opts.spin_max_ns : 0;
 	xu_ticks_hz(); /* measured here rather than in somebody's first I/O */

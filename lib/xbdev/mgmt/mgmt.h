@@ -35,11 +35,12 @@ struct xbdev_mgmt {
 		xbdev_mgmt_done_fn done, void *arg);
 };
 
-/* Making, changing and listing; statistics; faults made on purpose. Their `arg` is the
- * struct xbdev_mgmt. */
+/* Making, changing and listing; statistics; faults made on purpose; SPDK's names for NVMe. Their
+ * `arg` is the struct xbdev_mgmt. */
 extern const struct xrpc_method xbdev_mgmt_methods[];
 extern const struct xrpc_method xbdev_mgmt_stats_methods[];
 extern const struct xrpc_method xbdev_mgmt_fault_methods[];
+extern const struct xrpc_method xbdev_mgmt_nvme_methods[];
 
 /* For those tables. */
 
