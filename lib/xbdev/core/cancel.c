@@ -29,12 +29,19 @@ static bool take_out_of_line(struct xbdev_channel *ch, struct xbdev_io *io)
 	return true;
 }
 
-/* On the channel whose driver has the I/O, or will have it. */
+/*
+ * On the channel whose driver has the I/O, or will have it. What is not in line any more and was
+ * not started either has been ended there (by a request before this one, or a removal) and only
+ * waits for its callback; the driver has never heard of it.
+ */
 static void cancel_at(struct xbdev_channel *ch, struct xbdev_io *io)
 {
-	if (take_out_of_line(ch, io)) {
-		ch->nr_inflight++;
-		xbdev_io_complete_later(io, -ECANCELED);
+	io->is_cancelled = true;
+	if (!io->is_started) {
+		if (take_out_of_line(ch, io)) {
+			ch->nr_inflight++;
+			xbdev_io_complete_later(io, -ECANCELED);
+		}
 	} else if (io->relay != NULL) {
 		xbdev__relay_cancel(io->relay);
 	} else if (ch->dev->ops->cancel != NULL) {
@@ -65,20 +72,11 @@ static void on_owner(struct xr_msg *msg)
 
 void xbdev_io_cancel(struct xbdev_io *io)
 {
-	struct xbdev_channel *ch = io->ch;
-
-	if (!ch->is_forwarding || take_out_of_line(ch, io)) {
-		if (ch->is_forwarding) {
-			ch->nr_inflight++;
-			xbdev_io_complete_later(io, -ECANCELED);
-		} else {
-			cancel_at(ch, io);
-		}
-		return;
-	}
-	if (!io->is_cancel_sent) {
+	if (!io->is_away) {
+		cancel_at(io->ch, io);
+	} else if (!io->is_cancel_sent) {
 		io->is_cancel_sent = true;
 		io->cancel_msg.fn = on_owner;
-		xr_msg_send(ch->dev->owner, &io->cancel_msg);
+		xr_msg_send(io->ch->dev->owner, &io->cancel_msg);
 	}
 }

@@ -71,7 +71,8 @@ struct xbdev_device_ops {
 	void (*channel_abort)(struct xbdev_channel *ch);
 	/* Tries to end early an I/O that submit() was given and that has not been completed or is
 	 * only waiting to be (xbdev_io_complete_later(): then it is left alone). It ends as
-	 * always, with -ECANCELED if that is why; never from within this call. */
+	 * always, with -ECANCELED if that is why; never from within this call. May be called more
+	 * than once; io->is_cancelled tells later that it was. */
 	void (*cancel)(struct xbdev_channel *ch, struct xbdev_io *io);
 	/* Changes the size (device->nr_blocks through xbdev_device_set_size()), then calls done
 	 * on the control reactor. */

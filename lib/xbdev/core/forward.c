@@ -30,6 +30,7 @@ static void on_return(struct xr_msg *msg)
 void xbdev__forward_finish(struct xbdev_io *io)
 {
 	io->origin = XBDEV__FROM_CALLER;
+	io->is_away = false;
 	xbdev__io_finish(io->ch, io, io->status, xu_ticks());
 }
 
@@ -99,6 +100,7 @@ void xbdev__forward_complete(struct xbdev_io *io, int status)
 
 void xbdev__forward_submit(struct xbdev_channel *ch, struct xbdev_io *io)
 {
+	io->is_away = true;
 	io->is_at_owner = false;
 	io->is_cancel_sent = false;
 	io->has_come_home = false;

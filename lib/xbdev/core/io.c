@@ -92,6 +92,7 @@ static bool needs_relay(const struct xbdev_channel *ch, const struct xbdev_io *i
 
 static void wait_in_line(struct xbdev_channel *ch, struct xbdev_io *io)
 {
+	io->is_started = false;
 	io->next_io = NULL;
 	*ch->waiting_end = io;
 	ch->waiting_end = &io->next_io;
@@ -109,8 +110,10 @@ static void put_back_in_line(struct xbdev_channel *ch, struct xbdev_io *io)
 
 static void dispatch(struct xbdev_channel *ch, struct xbdev_io *io)
 {
+	io->is_started = true;
 	if (!ch->is_forwarding && needs_relay(ch, io)) {
 		if (!xbdev__relay_start(ch, io)) {
+			io->is_started = false;
 			ch->nr_inflight--;
 			put_back_in_line(ch, io);
 		}
@@ -139,6 +142,8 @@ int xbdev_io_submit(struct xbdev_io *io)
 	}
 	io->origin = XBDEV__FROM_CALLER;
 	io->relay = NULL;
+	io->is_cancelled = false;
+	io->is_away = false;
 	io->ticks = xu_ticks();
 	xbdev__io_enter(ch, io);
 	return 0;

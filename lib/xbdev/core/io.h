@@ -46,6 +46,9 @@ struct xbdev_io {
 	struct xbdev_io *next_io;
 	struct xr_msg msg;
 	struct xr_msg cancel_msg;
+	bool is_started;     /* left the line: the driver or a relay has it */
+	bool is_cancelled;   /* its end has been asked for: drivers hold it back no more */
+	bool is_away;        /* its channel's: forwarded, and not given back */
 	bool is_at_owner;    /* the owner's: a forwarded I/O has arrived and not left */
 	bool is_cancel_sent; /* cancel_msg is under way to the owner or back */
 	bool has_come_home;  /* and waits for cancel_msg */

@@ -307,6 +307,7 @@ static void launch(struct xbdev_relay *relay, struct child *child)
 	child->io.ch = relay->ch;
 	child->io.cb = child_done;
 	child->io.origin = XBDEV__FROM_RELAY;
+	child->io.is_cancelled = false;
 	child->io.iov = child->iov;
 	relay->ch->dev->ops->submit(relay->ch, &child->io);
 }
@@ -440,6 +441,7 @@ void xbdev__relay_cancel(struct xbdev_relay *relay)
 	}
 	for (uint32_t i = 0; i < NR_CHILDREN && ch->dev->ops->cancel != NULL; i++) {
 		if ((relay->free_children & (1u << i)) == 0) {
+			relay->children[i].io.is_cancelled = true;
 			ch->dev->ops->cancel(ch, &relay->children[i].io);
 		}
 	}

@@ -62,7 +62,7 @@ static void on_base_done(struct xbdev_io *io, int status)
 	struct xbdev__filter_io *fio = xbdev_io_driver(io, struct xbdev__filter_io);
 	uint64_t delay_us = choose_delay_us(fio->ch, io);
 
-	if (delay_us == 0 || fio->ch->is_removed) {
+	if (delay_us == 0 || fio->ch->is_removed || io->is_cancelled) {
 		xbdev_io_complete(io, status);
 		return;
 	}

@@ -4,6 +4,7 @@
 
 #define SHUFFLE_KEEP 6u
 #define SHUFFLE_NS   (5 * XU_NS_PER_US)
+#define GIVEN        0x67697665u
 
 struct probe_channel {
 	uint32_t nr_inflight;
@@ -13,6 +14,7 @@ struct probe_channel {
 struct probe_io {
 	struct xbdev_channel *ch;
 	struct xu_list link;
+	uint64_t given; /* GIVEN while the driver has it */
 };
 
 static struct probe *probe_of(const struct xbdev_device *dev)
@@ -133,6 +135,7 @@ bool probe_end_one(struct probe *probe, uint32_t index, int status)
 			struct probe_io *pio = xu_list_entry(node, struct probe_io, link);
 			struct xbdev_io *io = take(probe, pio);
 
+			pio->given = 0;
 			xbdev_io_complete(io, status != 0 ? status : carry_out(probe, io));
 			return true;
 		}
@@ -189,11 +192,13 @@ static void probe_submit(struct xbdev_channel *ch, struct xbdev_io *io)
 		/* What has been completed before the flush came is what it is for. */
 		memcpy(probe->durable, probe->memory, probe->size_bytes);
 	}
+	pio->ch = ch;
+	pio->given = GIVEN;
+	xu_list_init(&pio->link);
 	if (probe->mode == PROBE_AT_ONCE) {
 		xbdev_io_complete_later(io, carry_out(probe, io));
 		return;
 	}
-	pio->ch = ch;
 	probe->nr_inflight++;
 	pch->nr_inflight++;
 	if (pch->nr_inflight > probe->nr_inflight_max) {
@@ -248,6 +253,19 @@ static void probe_channel_abort(struct xbdev_channel *ch)
 	}
 }
 
+/* Only of what it was given and has not taken into the hand to complete it. */
+static void probe_cancel(struct xbdev_channel *ch, struct xbdev_io *io)
+{
+	struct probe *probe = probe_of(ch->dev);
+	struct probe_io *pio = xbdev_io_driver(io, struct probe_io);
+
+	probe->nr_cancels++;
+	MUST(pio->given == GIVEN && pio->ch == ch);
+	if (probe->gives_up && xu_list_is_linked(&pio->link)) {
+		xbdev_io_complete_later(take(probe, pio), -ECANCELED);
+	}
+}
+
 static void probe_free(struct probe *probe)
 {
 	free(probe->memory);
@@ -272,6 +290,7 @@ static const struct xbdev_device_ops probe_ops = {
 	.channel_open = probe_channel_open,
 	.channel_close = probe_channel_close,
 	.channel_abort = probe_channel_abort,
+	.cancel = probe_cancel,
 	.submit = probe_submit,
 	.destroy = probe_destroy,
 };
@@ -297,6 +316,7 @@ struct probe *probe_try_new(
 	set_limits(&probe->dev.limits, &opts->limits);
 	probe->mode = opts->mode;
 	probe->holds_aborted = opts->holds_aborted;
+	probe->gives_up = opts->gives_up;
 	probe->size_bytes = opts->nr_blocks * probe->dev.limits.block_size;
 	probe->memory = calloc(1, probe->size_bytes + 1);
 	probe->durable = calloc(1, probe->size_bytes + 1);

@@ -30,6 +30,7 @@ struct probe_opts {
 	struct xr_reactor *owner;
 	enum probe_mode mode;
 	bool holds_aborted; /* channel_abort does nothing, like a kernel that keeps an I/O */
+	bool gives_up;      /* an I/O that is held ends with -ECANCELED when that is asked for */
 };
 
 struct probe_entry {
@@ -47,6 +48,8 @@ struct probe {
 	char *durable;
 	uint64_t size_bytes;
 	bool holds_aborted;
+	bool gives_up;
+	uint32_t nr_cancels;                    /* asked for */
 	int open_error;                         /* what channel_open fails with */
 	int status[XBDEV_NR_OPS];               /* what I/Os end with */
 	uint32_t nr_open, nr_aborts;            /* channels */
