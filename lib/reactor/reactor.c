@@ -196,13 +196,13 @@ static uint32_t run_deferred(struct xr_reactor *r)
 	return run_messages(first);
 }
 
-static void run_flushes(struct xr_reactor *r)
+static uint32_t run_flushes(struct xr_reactor *r)
 {
 	struct xr_msg *first = r->flush_first;
 
 	r->flush_first = NULL;
 	r->flush_end = &r->flush_first;
-	run_messages(first);
+	return run_messages(first);
 }
 
 /* ---- operations ---- */
@@ -435,7 +435,7 @@ static uint32_t run_round(struct xr_reactor *r, uint64_t timeout_ns, bool may_sl
 	count += run_timers(r);
 	nr_busy_pollers = run_pollers(r, &deadline_ns);
 	count += nr_busy_pollers;
-	run_flushes(r);
+	count += run_flushes(r);
 
 	if (timeout_ns != 0 && nr_busy_pollers == 0 && (count == 0 || may_sleep_busy) &&
 		!r->must_stop && r->deferred_first == NULL && r->flush_first == NULL &&

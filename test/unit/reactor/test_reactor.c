@@ -128,6 +128,22 @@ static void test_deferred_runs_in_the_next_round(void **state)
 	xr_reactor_free(reactor);
 }
 
+/* What is handed over before a submission may be what an application's thread waits for. */
+static void test_round_that_hands_something_over_does_not_sleep(void **state)
+{
+	struct xr_reactor *reactor = test_reactor();
+	struct note_msg flush = {.msg.fn = on_note, .what = 'f'};
+
+	ran[0] = '\0';
+	assert_int_equal(xr_reactor_poll(reactor, 0), 0);
+	xr_msg_before_submit(reactor, &flush.msg);
+	alarm(60);
+	assert_int_equal(xr_reactor_poll(reactor, XR_IDLE), 1);
+	alarm(0);
+	assert_string_equal(ran, "f");
+	xr_reactor_free(reactor);
+}
+
 static void test_deferred_again_and_again_keeps_no_round(void **state)
 {
 	struct xr_reactor *reactor = test_reactor();
@@ -579,6 +595,7 @@ int main(void)
 		cmocka_unit_test(test_reactor_refuses_an_impossible_ring),
 		cmocka_unit_test(test_round_order),
 		cmocka_unit_test(test_deferred_runs_in_the_next_round),
+		cmocka_unit_test(test_round_that_hands_something_over_does_not_sleep),
 		cmocka_unit_test(test_deferred_again_and_again_keeps_no_round),
 		cmocka_unit_test(test_poll_waits_as_long_as_told),
 		cmocka_unit_test(test_timer_never_early),
