@@ -144,7 +144,6 @@ static int start(const xbdev_init_options_t *options, struct api_thread *thread)
 	api_lib.is_embedded = options->is_embedded;
 	thread->is_owner = options->is_embedded;
 	api_lib.nr_inits = 1;
-	atomic_fetch_add(&api_lib.epoch, 1);
 	atomic_store(&api_lib.is_up, true);
 	return 0;
 }
@@ -324,6 +323,7 @@ static int end(struct api_thread *thread)
 	free_all();
 	thread->is_owner = false;
 	api_lib.nr_inits = 0;
+	atomic_fetch_add(&api_lib.epoch, 1);
 	return 0;
 }
 

@@ -87,7 +87,7 @@ int api_fail(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)
 int api_fail_with(const struct xu_error *err);
 
 /*
- * Every call that reaches a reactor is between these two. -ENOTCONN: the library does not run;
+ * Every call that reaches a reactor is between these two. -ESHUTDOWN: the library does not run;
  * -EDEADLK: `may_wait` and this is a callback, or a reactor's thread.
  */
 int api_enter(struct api_thread **ret_thread, bool may_wait);
@@ -123,7 +123,7 @@ struct api_lib {
 	_Atomic uint32_t nr_queues;
 
 	_Atomic bool is_up;
-	_Atomic uint32_t epoch; /* changes with every start */
+	_Atomic uint32_t epoch; /* changes with every end */
 	bool is_embedded;
 	struct xbdev_ctx *ctx;
 	struct xu_logger *log;
@@ -270,9 +270,10 @@ struct api_link {
 	struct api_queue *queue;
 	struct api_shard *shard;
 	uint32_t epoch;
-	bool is_direct;       /* this thread drives the reactor: no ring on the way there */
-	uint32_t nr_staged;   /* the client's: reserved and filled, not committed */
-	_Atomic bool is_rung; /* the reactor will look at the ring */
+	struct api_link *next_old; /* the client's */
+	bool is_direct;            /* this thread drives the reactor: no ring on the way there */
+	uint32_t nr_staged;        /* the client's: reserved and filled, not committed */
+	_Atomic bool is_rung;      /* the reactor will look at the ring */
 	struct xr_msg bell;
 
 	/* The reactor's. */
@@ -289,12 +290,14 @@ struct api_link {
 
 struct api_queue {
 	uint32_t depth;
-	uint32_t nr_out;    /* staged or submitted, and not reaped */
-	uint32_t nr_staged; /* of them */
-	uint32_t nr_aio_staged;
+	uint32_t nr_out;    /* kept, staged or submitted, and not reaped */
+	uint32_t nr_staged; /* of them: in a ring, not committed; only within a call */
+	uint32_t nr_kept;   /* of them: not in a ring yet */
 	uint32_t flags;
 	uint32_t service_us; /* of what was reaped last */
 	struct api_link *links[XBDEV_MAX_REACTORS];
+	struct api_link *old_first;     /* of ended rounds of the library */
+	struct api_sqe *kept;           /* depth entries, made when needed */
 	uint32_t next_link;             /* where reaping begins, for fairness */
 	struct xbdev_aio_event *events; /* ring of depth: completed, not taken */
 	uint32_t first_event, nr_events;
@@ -320,8 +323,13 @@ void api_thread_queue_free(struct api_thread *thread);
  * api_queue_ring() starts what is filled. -EAGAIN, -EBADF, -EINVAL, -ENOMEM. Inside api_enter(). */
 int api_queue_stage(struct api_queue *queue, struct api_thread *thread, struct api_sqe *sqe,
 	struct api_link **ret_link);
-/* Returns how many it started. */
-uint32_t api_queue_ring(struct api_queue *queue);
+/* Starts what is staged. */
+void api_queue_ring(struct api_queue *queue);
+/* Keeps an entry of API_KIND_AIO back and counts it. -EAGAIN, -EBADF, -ENOMEM. Inside api_enter().
+ */
+int api_queue_keep(struct api_queue *queue, struct api_thread *thread, struct api_sqe *sqe);
+/* Starts what is kept; what cannot start becomes an event with the reason. Returns how many. */
+uint32_t api_queue_start_kept(struct api_queue *queue, struct api_thread *thread);
 /* Completes up to `max`, waiting until `deadline_ns` for the first. */
 uint32_t api_queue_poll(
 	struct api_queue *queue, struct api_thread *thread, uint32_t max, uint64_t deadline_ns);
@@ -344,6 +352,8 @@ void api_link_start(struct api_link *link, const struct api_sqe *sqe);
 /* The client lets go of a link: any thread, inside api_enter() or holding the library's mutex. */
 void api_link_drop(struct api_link *link);
 void api_link_free(struct api_link *link);
+/* Whether its round of the library lasts. Inside api_enter() or holding the library's mutex. */
+bool api_link_is_current(const struct api_link *link);
 /* On the shard's reactor, when the library ends: no I/O is left. */
 void api_links_detach(struct api_shard *shard);
 /* Ends the I/O of `cookie` early; on the link's reactor. */

@@ -7,8 +7,11 @@
  * Waiting: spin while that pays, then announce the sleep, look once more, and sleep on a futex.
  * With an eventfd the queue is armed at the end of a poll that found nothing, in the same order.
  *
- * Links of a library that has ended in between keep their completions; an empty one is replaced at
- * the next submission.
+ * A link lives in one round of the library (its epoch). Its completions outlive that: the next
+ * submission puts it on the list of old ones, from which it is reaped and then freed.
+ *
+ * I/O in libaio's manner is kept back in an array until it is to start: a request that is submitted
+ * meanwhile starts only itself.
  */
 #include <assert.h>
 #include <errno.h>
@@ -61,17 +64,29 @@ void api_queue_unref(struct api_queue *queue)
 	if (event_fd >= 0) {
 		close(event_fd);
 	}
+	free(queue->kept);
 	free(queue->events);
 	free(queue);
 }
 
-static bool is_current(const struct api_link *link)
+bool api_link_is_current(const struct api_link *link)
 {
-	return atomic_load(&api_lib.is_up) && link->epoch == atomic_load(&api_lib.epoch);
+	return link->epoch == atomic_load(&api_lib.epoch);
+}
+
+static void free_first_old(struct api_queue *queue)
+{
+	struct api_link *link = queue->old_first;
+
+	queue->old_first = link->next_old;
+	api_link_free(link);
 }
 
 void api_queue_free(struct api_queue *queue)
 {
+	while (queue->old_first != NULL) {
+		free_first_old(queue);
+	}
 	for (uint32_t i = 0; i < XBDEV_MAX_REACTORS; i++) {
 		struct api_link *link = queue->links[i];
 
@@ -79,7 +94,7 @@ void api_queue_free(struct api_queue *queue)
 			continue;
 		}
 		queue->links[i] = NULL;
-		if (is_current(link)) {
+		if (api_link_is_current(link)) {
 			api_link_drop(link);
 		} else {
 			api_link_free(link);
@@ -90,18 +105,27 @@ void api_queue_free(struct api_queue *queue)
 
 /* ---- submitting ---- */
 
+static void make_old(struct api_queue *queue, uint32_t shard)
+{
+	struct api_link **end = &queue->old_first, *link = queue->links[shard];
+
+	while (*end != NULL) {
+		end = &(*end)->next_old;
+	}
+	link->next_old = NULL;
+	*end = link;
+	queue->links[shard] = NULL;
+}
+
 static int get_link(struct api_queue *queue, struct api_thread *thread, uint32_t shard,
 	struct api_link **ret_link)
 {
 	struct api_link *link = queue->links[shard];
 	int rc;
 
-	if (link != NULL && link->epoch != atomic_load(&api_lib.epoch)) {
-		if (xu_spsc_peek(&link->cq, 1) != 0) {
-			return -EAGAIN; /* completions of the library's last round come first */
-		}
-		queue->links[shard] = NULL;
-		api_link_free(link);
+	if (link != NULL && !api_link_is_current(link)) {
+		/* Not freed here: a callback of its last completion may be what submits. */
+		make_old(queue, shard);
 		link = NULL;
 	}
 	if (link == NULL) {
@@ -116,20 +140,14 @@ static int get_link(struct api_queue *queue, struct api_thread *thread, uint32_t
 	return 0;
 }
 
-int api_queue_stage(struct api_queue *queue, struct api_thread *thread, struct api_sqe *sqe,
-	struct api_link **ret_link)
+/* Fills the next entry of a link to the shard. */
+static int fill(struct api_queue *queue, struct api_thread *thread, uint32_t shard,
+	const struct api_sqe *sqe, struct api_link **ret_link)
 {
 	struct api_link *link;
-	uint32_t shard, room;
-	int rc;
+	uint32_t room;
+	int rc = get_link(queue, thread, shard, &link);
 
-	if (queue->nr_out >= queue->depth) {
-		return -EAGAIN;
-	}
-	rc = api_fd_find(sqe->fd, thread, &sqe->generation, &shard);
-	if (rc == 0) {
-		rc = get_link(queue, thread, shard, &link);
-	}
 	if (rc != 0) {
 		return rc;
 	}
@@ -137,10 +155,28 @@ int api_queue_stage(struct api_queue *queue, struct api_thread *thread, struct a
 	assert(room > link->nr_staged);
 	(void)room;
 	*(struct api_sqe *)xu_spsc_slot(&link->sq, link->nr_staged++) = *sqe;
-	queue->nr_out++;
 	queue->nr_staged++;
 	*ret_link = link;
 	return 0;
+}
+
+int api_queue_stage(struct api_queue *queue, struct api_thread *thread, struct api_sqe *sqe,
+	struct api_link **ret_link)
+{
+	uint32_t shard;
+	int rc;
+
+	if (queue->nr_out >= queue->depth) {
+		return -EAGAIN;
+	}
+	rc = api_fd_find(sqe->fd, thread, &sqe->generation, &shard);
+	if (rc == 0) {
+		rc = fill(queue, thread, shard, sqe, ret_link);
+	}
+	if (rc == 0) {
+		queue->nr_out++;
+	}
+	return rc;
 }
 
 /* The thread that drives the reactor starts its I/O itself. */
@@ -154,18 +190,16 @@ static void start_directly(struct api_link *link)
 	xu_spsc_release(&link->sq, count);
 }
 
-uint32_t api_queue_ring(struct api_queue *queue)
+void api_queue_ring(struct api_queue *queue)
 {
-	uint32_t count = 0;
-
-	for (uint32_t i = 0; i < api_lib.nr_reactors; i++) {
+	for (uint32_t i = 0; i < api_lib.nr_reactors && queue->nr_staged != 0; i++) {
 		struct api_link *link = queue->links[i];
 
 		if (link == NULL || link->nr_staged == 0) {
 			continue;
 		}
-		count += link->nr_staged;
 		xu_spsc_commit(&link->sq, link->nr_staged);
+		queue->nr_staged -= link->nr_staged;
 		link->nr_staged = 0;
 		if (link->is_direct) {
 			start_directly(link);
@@ -173,11 +207,9 @@ uint32_t api_queue_ring(struct api_queue *queue)
 			api_link_ring(link);
 		}
 	}
-	queue->nr_staged -= count;
-	return count;
 }
 
-/* ---- completing ---- */
+/* ---- I/O that is kept back ---- */
 
 static void add_event(struct api_queue *queue, void *cb_arg, int result)
 {
@@ -188,6 +220,53 @@ static void add_event(struct api_queue *queue, void *cb_arg, int result)
 	event->cb_arg = cb_arg;
 	event->result = result;
 }
+
+int api_queue_keep(struct api_queue *queue, struct api_thread *thread, struct api_sqe *sqe)
+{
+	uint32_t shard;
+	int rc;
+
+	if (queue->nr_out >= queue->depth) {
+		return -EAGAIN;
+	}
+	rc = api_fd_find(sqe->fd, thread, &sqe->generation, &shard);
+	if (rc != 0) {
+		return rc;
+	}
+	if (queue->kept == NULL) {
+		queue->kept = aligned_alloc(XU_CACHE_LINE, queue->depth * sizeof(*queue->kept));
+		if (queue->kept == NULL) {
+			return -ENOMEM;
+		}
+	}
+	queue->kept[queue->nr_kept++] = *sqe;
+	queue->nr_out++;
+	return 0;
+}
+
+uint32_t api_queue_start_kept(struct api_queue *queue, struct api_thread *thread)
+{
+	uint32_t count = queue->nr_kept, generation, shard;
+	struct api_link *link;
+
+	for (uint32_t i = 0; i < count; i++) {
+		const struct api_sqe *sqe = &queue->kept[i];
+		int rc = api_fd_find(sqe->fd, thread, &generation, &shard);
+
+		if (rc == 0) {
+			rc = generation == sqe->generation ? fill(queue, thread, shard, sqe, &link)
+							   : -EBADF; /* closed meanwhile */
+		}
+		if (rc != 0) {
+			add_event(queue, sqe->cookie, rc);
+		}
+	}
+	queue->nr_kept = 0;
+	api_queue_ring(queue);
+	return count;
+}
+
+/* ---- completing ---- */
 
 static void deliver(struct api_queue *queue, const struct api_cqe *cqe)
 {
@@ -227,7 +306,7 @@ static uint32_t reap_link(struct api_queue *queue, struct api_link *link, uint32
 		for (uint32_t i = 0; i < count; i++) {
 			deliver(queue, &cqes[i]);
 		}
-		if (queue->nr_staged > queue->nr_aio_staged) {
+		if (queue->nr_staged != 0) {
 			api_queue_ring(queue);
 		}
 		total += count;
@@ -241,6 +320,12 @@ static uint32_t reap(struct api_queue *queue, struct api_thread *thread, uint32_
 
 	thread->is_in_callback = true;
 	queue->is_reaping = true;
+	while (queue->old_first != NULL && total < max) {
+		total += reap_link(queue, queue->old_first, max - total);
+		if (xu_spsc_peek(&queue->old_first->cq, 1) == 0) {
+			free_first_old(queue);
+		}
+	}
 	for (uint32_t i = 0; i < XBDEV_MAX_REACTORS && total < max; i++) {
 		struct api_link *link = queue->links[(queue->next_link + i) % XBDEV_MAX_REACTORS];
 
@@ -256,6 +341,11 @@ static uint32_t reap(struct api_queue *queue, struct api_thread *thread, uint32_
 
 static bool has_completions(struct api_queue *queue)
 {
+	for (struct api_link *link = queue->old_first; link != NULL; link = link->next_old) {
+		if (xu_spsc_peek(&link->cq, 1) != 0) {
+			return true;
+		}
+	}
 	for (uint32_t i = 0; i < XBDEV_MAX_REACTORS; i++) {
 		if (queue->links[i] != NULL && xu_spsc_peek(&queue->links[i]->cq, 1) != 0) {
 			return true;
@@ -329,7 +419,7 @@ static bool arm(struct api_queue *queue)
 
 static uint32_t nr_in_flight(const struct api_queue *queue)
 {
-	return queue->nr_out - queue->nr_events - queue->nr_staged;
+	return queue->nr_out - queue->nr_events - queue->nr_kept;
 }
 
 uint32_t api_queue_poll(

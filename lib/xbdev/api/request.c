@@ -310,10 +310,21 @@ static void on_cancel(struct xr_msg *msg)
 	api_event_set(&cancel->event);
 }
 
+static void ask_to_cancel(struct api_request *req, struct api_thread *thread)
+{
+	struct cancel_call cancel = {.msg.fn = on_cancel, .link = req->link, .cookie = req};
+
+	/* What is left of an ended round of the library has completed, and its reactor is gone. */
+	if (api_link_is_current(req->link)) {
+		api_event_init(&cancel.event);
+		xr_msg_send(req->link->shard->reactor, &cancel.msg);
+		api_event_wait(&cancel.event, thread, 0);
+	}
+}
+
 int xbdev_request_cancel(xbdev_request_t *pub)
 {
 	struct api_request *req = request_of(pub);
-	struct cancel_call cancel = {.link = req->link, .cookie = req};
 	struct api_thread *thread;
 	struct api_queue *queue;
 	int rc = enter_queue(&thread, &queue, true);
@@ -327,10 +338,7 @@ int xbdev_request_cancel(xbdev_request_t *pub)
 			     : api_fail(-EINVAL,
 				       "the request is not in flight on this thread's queue");
 	} else {
-		cancel.msg.fn = on_cancel;
-		api_event_init(&cancel.event);
-		xr_msg_send(req->link->shard->reactor, &cancel.msg);
-		api_event_wait(&cancel.event, thread, 0);
+		ask_to_cancel(req, thread);
 		rc = wait_for(req, queue, thread, api_deadline_ns(CANCEL_WAIT_US));
 		if (rc == -ETIMEDOUT) {
 			rc = api_fail(-EBUSY, "the device does not give the request up; it is "
@@ -388,7 +396,6 @@ static int stage(int fd, enum xbdev_op op, void *buf, size_t count, uint64_t off
 	};
 	struct api_thread *thread;
 	struct api_queue *queue;
-	struct api_link *link;
 	int rc;
 
 	if (count > API_MAX_COUNT) {
@@ -399,8 +406,7 @@ static int stage(int fd, enum xbdev_op op, void *buf, size_t count, uint64_t off
 	if (rc != 0) {
 		return rc;
 	}
-	rc = api_queue_stage(queue, thread, &sqe, &link);
-	queue->nr_aio_staged += rc == 0;
+	rc = api_queue_keep(queue, thread, &sqe);
 	api_leave(thread);
 	return rc == 0 ? 0 : explain(rc, fd);
 }
@@ -424,10 +430,7 @@ int xbdev_aio_submit(void)
 	if (rc != 0) {
 		return rc;
 	}
-	/* A request that was submitted in between has started them already. */
-	rc = (int)queue->nr_aio_staged;
-	queue->nr_aio_staged = 0;
-	api_queue_ring(queue);
+	rc = (int)api_queue_start_kept(queue, thread);
 	api_leave(thread);
 	return rc;
 }
