@@ -114,6 +114,7 @@ static int make_context(const xbdev_init_options_t *options, struct xu_error *er
 
 		shard->reactor = xbdev_ctx_reactor(api_lib.ctx, i);
 		xu_list_init(&shard->links);
+		atomic_store(&shard->is_nudging, false);
 		rc = api_ports_init(shard);
 		if (rc != 0) {
 			return xu_error_set_errno(err, rc, "starting the library");

@@ -107,8 +107,10 @@ struct api_port {
 
 struct api_shard {
 	struct xr_reactor *reactor;
-	struct api_port *ports;                          /* API_MAX_FILES */
-	struct xu_list links;                            /* struct api_link::node */
+	struct api_port *ports; /* API_MAX_FILES */
+	struct xu_list links;   /* struct api_link::node */
+	struct xr_msg nudge;    /* wakes the thread that drives the first reactor */
+	_Atomic bool is_nudging;
 	struct xu_pool sync_ios;                         /* struct api_io, of synchronous calls */
 	struct xr_msg *sync_waiting, *sync_waiting_last; /* calls that found it empty */
 };
@@ -288,6 +290,13 @@ struct api_link {
 	struct xr_msg detach;
 };
 
+/* How a client waits for completions. */
+enum api_sleep {
+	API_AWAKE,
+	API_SLEEPS, /* on the queue's futex */
+	API_DRIVES, /* in the first reactor, which it drives */
+};
+
 struct api_queue {
 	uint32_t depth;
 	uint32_t nr_out;    /* kept, staged or submitted, and not reaped */
@@ -303,7 +312,7 @@ struct api_queue {
 	uint32_t first_event, nr_events;
 	int first_error; /* of batches, since the last wait */
 	bool is_reaping; /* what callbacks submit is started together afterwards */
-	_Alignas(XU_CACHE_LINE) _Atomic uint32_t is_sleeping; /* futex; set by the client */
+	_Alignas(XU_CACHE_LINE) _Atomic uint32_t is_sleeping; /* enum api_sleep; futex */
 	_Atomic int event_fd;                                 /* -1: none */
 	_Atomic bool is_armed;                                /* event_fd wants to be written */
 	_Atomic uint32_t nr_refs; /* the client's and each link's: a reactor may just wake it */

@@ -4,8 +4,9 @@
  * rings and runs callbacks. A queue has one link to each reactor that it has used. Who uses it is
  * the caller's affair: a thread's own queue needs no lock, a named one has its mutex.
  *
- * Waiting: spin while that pays, then announce the sleep, look once more, and sleep on a futex.
- * With an eventfd the queue is armed at the end of a poll that found nothing, in the same order.
+ * Waiting: spin while that pays, then announce the sleep, look once more, and sleep on a futex. The
+ * thread that drives the first reactor sleeps in it and is woken by a message. With an eventfd the
+ * queue is armed at the end of a poll that found nothing, in the same order.
  *
  * A link lives in one round of the library (its epoch). Its completions outlive that: the next
  * submission puts it on the list of old ones, from which it is reaped and then freed.
@@ -367,14 +368,32 @@ static bool spin(struct api_queue *queue, uint64_t end_ns)
 	return false;
 }
 
+/* Says how the client sleeps; false: there is something already. */
+static bool announce_sleep(struct api_queue *queue, enum api_sleep how)
+{
+	atomic_store_explicit(&queue->is_sleeping, how, memory_order_seq_cst);
+	atomic_thread_fence(memory_order_seq_cst);
+	return !has_completions(queue);
+}
+
 static void sleep_until(struct api_queue *queue, uint64_t deadline_ns)
 {
-	atomic_store_explicit(&queue->is_sleeping, 1, memory_order_seq_cst);
-	atomic_thread_fence(memory_order_seq_cst);
-	if (!has_completions(queue)) {
-		api_futex_wait(&queue->is_sleeping, 1, deadline_ns);
+	if (announce_sleep(queue, API_SLEEPS)) {
+		api_futex_wait(&queue->is_sleeping, API_SLEEPS, deadline_ns);
 	}
-	atomic_store_explicit(&queue->is_sleeping, 0, memory_order_relaxed);
+	atomic_store_explicit(&queue->is_sleeping, API_AWAKE, memory_order_relaxed);
+}
+
+/* The thread that drives the first reactor does that meanwhile. */
+static void drive_until(struct api_queue *queue, uint64_t now_ns, uint64_t deadline_ns)
+{
+	if (announce_sleep(queue, API_DRIVES)) {
+		xr_reactor_poll(api_lib.shards[0].reactor, deadline_ns == UINT64_MAX ? XR_IDLE
+							   : deadline_ns > now_ns
+								   ? deadline_ns - now_ns
+								   : 0);
+	}
+	atomic_store_explicit(&queue->is_sleeping, API_AWAKE, memory_order_relaxed);
 }
 
 /* Waits until there is a completion or the deadline has passed. */
@@ -383,10 +402,7 @@ static void wait(struct api_queue *queue, struct api_thread *thread, uint64_t de
 	uint64_t start_ns = api_now_ns(), spin_end_ns;
 
 	if (thread->is_owner) {
-		xr_reactor_poll(api_lib.shards[0].reactor, deadline_ns == UINT64_MAX ? XR_IDLE
-							   : deadline_ns > start_ns
-								   ? deadline_ns - start_ns
-								   : 0);
+		drive_until(queue, start_ns, deadline_ns);
 		return;
 	}
 	spin_end_ns = queue->flags & XBDEV_QUEUE_POLLING

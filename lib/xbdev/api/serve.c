@@ -66,16 +66,38 @@ static void free_orphan(struct api_link *link)
 	}
 }
 
-static void wake_client(struct api_queue *queue)
+static void on_nudge(struct xr_msg *msg)
 {
+	struct api_shard *shard = xu_container_of(msg, struct api_shard, nudge);
+
+	atomic_exchange(&shard->is_nudging, false);
+}
+
+/* The client sleeps in the first reactor. One message is enough: when it is under way already, it
+ * has not been looked at, so the client will look at its rings after it. */
+static void nudge(struct api_shard *shard)
+{
+	if (shard != &api_lib.shards[0] && !atomic_exchange(&shard->is_nudging, true)) {
+		shard->nudge.fn = on_nudge;
+		xr_msg_send(api_lib.shards[0].reactor, &shard->nudge);
+	}
+}
+
+static void wake_client(struct api_shard *shard, struct api_queue *queue)
+{
+	uint32_t how = API_AWAKE;
 	int event_fd;
 
 	/* The completions are in the ring before the sleeper's words are read; the sleeper writes
 	 * its words before it looks at the ring. */
 	atomic_thread_fence(memory_order_seq_cst);
-	if (atomic_load_explicit(&queue->is_sleeping, memory_order_relaxed) != 0 &&
-		atomic_exchange(&queue->is_sleeping, 0) != 0) {
+	if (atomic_load_explicit(&queue->is_sleeping, memory_order_relaxed) != API_AWAKE) {
+		how = atomic_exchange(&queue->is_sleeping, API_AWAKE);
+	}
+	if (how == API_SLEEPS) {
 		api_futex_wake(&queue->is_sleeping);
+	} else if (how == API_DRIVES) {
+		nudge(shard);
 	}
 	if (atomic_load_explicit(&queue->is_armed, memory_order_relaxed) &&
 		atomic_exchange(&queue->is_armed, false)) {
@@ -98,7 +120,7 @@ static void on_flush(struct xr_msg *msg)
 	if (link->is_orphan) {
 		free_orphan(link);
 	} else {
-		wake_client(link->queue);
+		wake_client(link->shard, link->queue);
 	}
 }
 
