@@ -343,6 +343,8 @@ uint32_t api_queue_start_kept(struct api_queue *queue, struct api_thread *thread
 uint32_t api_queue_poll(
 	struct api_queue *queue, struct api_thread *thread, uint32_t max, uint64_t deadline_ns);
 int api_queue_eventfd(struct api_queue *queue);
+/* To the idle queue's successor. */
+void api_queue_move_eventfd(struct api_queue *from, struct api_queue *to);
 /* The end of `timeout_us` from now; UINT64_MAX never. */
 uint64_t api_deadline_ns(uint64_t timeout_us);
 

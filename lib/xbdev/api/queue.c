@@ -458,6 +458,16 @@ uint32_t api_queue_poll(
 	return count;
 }
 
+void api_queue_move_eventfd(struct api_queue *from, struct api_queue *to)
+{
+	int event_fd = atomic_exchange(&from->event_fd, -1);
+
+	/* Nothing is in flight at the old one. Whoever polls the descriptor may be asleep, and
+	 * will not poll the new queue before it is readable. */
+	atomic_store(&to->event_fd, event_fd);
+	atomic_store(&to->is_armed, event_fd >= 0);
+}
+
 int api_queue_eventfd(struct api_queue *queue)
 {
 	int event_fd = atomic_load(&queue->event_fd);

@@ -32,17 +32,33 @@ static struct api_request *request_of(xbdev_request_t *req)
 
 /* ---- threads' queues ---- */
 
-int api_thread_queue(struct api_thread *thread, struct api_queue **ret_queue)
+/* The thread's queue is as it was asked for, or is in use: by I/O, or by the call that runs this
+ * callback. */
+static bool may_keep_queue(const struct api_thread *thread, uint32_t setting)
 {
-	uint32_t setting = atomic_load_explicit(&api_lib.queue_setting, memory_order_relaxed);
+	const struct api_queue *queue = thread->queue;
+
+	return queue != NULL &&
+	       (thread->queue_setting == setting || queue->nr_out != 0 || thread->is_in_callback);
+}
+
+static int replace_queue(struct api_thread *thread)
+{
+	struct api_queue *queue;
+	int rc = api_queue_new(atomic_load(&api_lib.queue_depth), 0, &queue);
+
+	if (rc == 0) {
+		api_queue_move_eventfd(thread->queue, queue);
+		api_queue_free(thread->queue);
+		thread->queue = queue;
+	}
+	return rc;
+}
+
+static int make_queue(struct api_thread *thread)
+{
 	int rc;
 
-	if (thread->queue != NULL &&
-		(thread->queue_setting == setting || thread->queue->nr_out != 0)) {
-		*ret_queue = thread->queue;
-		return 0;
-	}
-	api_thread_queue_free(thread);
 	if (atomic_fetch_add(&api_lib.nr_queues, 1) >= atomic_load(&api_lib.nr_queues_max)) {
 		atomic_fetch_sub(&api_lib.nr_queues, 1);
 		return api_fail(-ENOSPC,
@@ -53,11 +69,24 @@ int api_thread_queue(struct api_thread *thread, struct api_queue **ret_queue)
 	rc = api_queue_new(atomic_load(&api_lib.queue_depth), 0, &thread->queue);
 	if (rc != 0) {
 		atomic_fetch_sub(&api_lib.nr_queues, 1);
-		return rc;
 	}
-	thread->queue_setting = setting;
+	return rc;
+}
+
+int api_thread_queue(struct api_thread *thread, struct api_queue **ret_queue)
+{
+	uint32_t setting = atomic_load_explicit(&api_lib.queue_setting, memory_order_relaxed);
+	int rc = 0;
+
+	if (!may_keep_queue(thread, setting)) {
+		rc = thread->queue != NULL ? replace_queue(thread) : make_queue(thread);
+		if (rc == -ENOMEM) {
+			api_fail(rc, "making this thread's queue: out of memory");
+		}
+		thread->queue_setting = rc == 0 ? setting : thread->queue_setting;
+	}
 	*ret_queue = thread->queue;
-	return 0;
+	return rc;
 }
 
 void api_thread_queue_free(struct api_thread *thread)
