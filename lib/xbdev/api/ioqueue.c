@@ -159,12 +159,11 @@ int xbdev_io_queue_create(const char *name, int depth, int flags)
 /* Polls until nothing is in flight; false: the deadline has passed. */
 static bool drain(struct api_queue *queue, struct api_thread *thread, uint64_t deadline_ns)
 {
-	while (queue->nr_out != 0) {
-		if (api_queue_poll(queue, thread, UINT32_MAX, deadline_ns) == 0) {
-			return false;
-		}
+	while (queue->nr_out != 0 && api_queue_poll(queue, thread, UINT32_MAX, deadline_ns) != 0 &&
+		!api_is_past(deadline_ns)) {
+		/* Some have come back. */
 	}
-	return true;
+	return queue->nr_out == 0;
 }
 
 int xbdev_io_queue_destroy(int queue_id)

@@ -339,7 +339,8 @@ void api_queue_ring(struct api_queue *queue);
 int api_queue_keep(struct api_queue *queue, struct api_thread *thread, struct api_sqe *sqe);
 /* Starts what is kept; what cannot start becomes an event with the reason. Returns how many. */
 uint32_t api_queue_start_kept(struct api_queue *queue, struct api_thread *thread);
-/* Completes up to `max`, waiting until `deadline_ns` for the first. */
+/* Completes up to `max` of what is there, waiting until `deadline_ns` for the first. Callbacks that
+ * submit anew may have more there at once, so who calls it again and again looks at the time. */
 uint32_t api_queue_poll(
 	struct api_queue *queue, struct api_thread *thread, uint32_t max, uint64_t deadline_ns);
 int api_queue_eventfd(struct api_queue *queue);
@@ -347,6 +348,7 @@ int api_queue_eventfd(struct api_queue *queue);
 void api_queue_move_eventfd(struct api_queue *from, struct api_queue *to);
 /* The end of `timeout_us` from now; UINT64_MAX never. */
 uint64_t api_deadline_ns(uint64_t timeout_us);
+bool api_is_past(uint64_t deadline_ns);
 
 /* What a completion of each kind does; in the client's thread. */
 void api_request_complete(void *cookie, int result);

@@ -286,19 +286,16 @@ static void deliver(struct api_queue *queue, const struct api_cqe *cqe)
 	}
 }
 
-/* Takes completions of one link out of its ring before any callback runs: a callback may submit. */
+/* Takes completions of one link out of its ring before any callback runs: a callback may submit.
+ * No more than there are now, so that callbacks which submit cannot keep the loop. */
 static uint32_t reap_link(struct api_queue *queue, struct api_link *link, uint32_t max)
 {
 	struct api_cqe cqes[REAP_BATCH];
-	uint32_t total = 0;
+	uint32_t left = xu_spsc_peek(&link->cq, max), total = left;
 
-	while (total < max) {
-		uint32_t want = max - total < REAP_BATCH ? max - total : REAP_BATCH;
-		uint32_t count = xu_spsc_peek(&link->cq, want);
+	while (left != 0) {
+		uint32_t count = left < REAP_BATCH ? left : REAP_BATCH;
 
-		if (count == 0) {
-			break;
-		}
 		for (uint32_t i = 0; i < count; i++) {
 			cqes[i] = *(struct api_cqe *)xu_spsc_entry(&link->cq, i);
 		}
@@ -310,7 +307,7 @@ static uint32_t reap_link(struct api_queue *queue, struct api_link *link, uint32
 		if (queue->nr_staged != 0) {
 			api_queue_ring(queue);
 		}
-		total += count;
+		left -= count;
 	}
 	return total;
 }

@@ -290,11 +290,13 @@ static int wait_for(struct api_request *req, struct api_queue *queue, struct api
 	bool has_completed = false;
 
 	req->watched = &has_completed;
-	while (!has_completed) {
-		if (api_queue_poll(queue, thread, 1, deadline_ns) == 0 && !has_completed) {
-			req->watched = NULL;
-			return -ETIMEDOUT;
-		}
+	while (api_queue_poll(queue, thread, 1, deadline_ns) != 0 && !has_completed &&
+		!api_is_past(deadline_ns)) {
+		/* Others have completed: not what was asked for. */
+	}
+	if (!has_completed) {
+		req->watched = NULL;
+		return -ETIMEDOUT;
 	}
 	return 0;
 }
@@ -475,7 +477,9 @@ int xbdev_aio_get_events(xbdev_aio_event_t *ret_events, uint32_t max, uint64_t t
 	if (rc != 0) {
 		return rc;
 	}
-	while (queue->nr_events == 0 && api_queue_poll(queue, thread, max, deadline_ns) != 0) {
+	while (queue->nr_events == 0 && max != 0 &&
+		api_queue_poll(queue, thread, UINT32_MAX, deadline_ns) != 0 &&
+		!api_is_past(deadline_ns)) {
 		/* Requests have completed: not what was asked for. */
 	}
 	while (count < max && queue->nr_events != 0) {

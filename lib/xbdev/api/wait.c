@@ -37,6 +37,11 @@ uint64_t api_deadline_ns(uint64_t timeout_us)
 		       : now_ns + timeout_us * XU_NS_PER_US;
 }
 
+bool api_is_past(uint64_t deadline_ns)
+{
+	return deadline_ns != UINT64_MAX && api_now_ns() >= deadline_ns;
+}
+
 bool api_futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t deadline_ns)
 {
 	struct timespec ts, *timeout = NULL;
