@@ -5,26 +5,36 @@
  * told -EBADF and never another's queue.
  *
  * A callback runs with its queue's mutex held and may submit to it. To another queue it may submit
- * only when that is free just then, else two threads could wait for each other.
+ * only when that is free just then, else two threads could wait for each other. The thread that
+ * drives the first reactor goes on doing so while it waits for a queue, whose user may wait for
+ * that reactor.
+ *
+ * What a flush of a queue owes is kept for each descriptor with its opening, until it has succeeded
+ * or the descriptor has been closed: then the next flush says -EBADF, once.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "lib/util/clock.h"
 #include "lib/xbdev/api/private.h"
 
 #define SLOT_BITS       10
 #define NR_SLOTS        (1u << SLOT_BITS)
 #define NAME_SIZE       64u
 #define DESTROY_WAIT_US 5000000u
+#define LOOK_AGAIN_NS   (200 * XU_NS_PER_US)
 
 struct slot {
 	pthread_mutex_t mutex; /* recursive; made when the slot is first used */
-	bool has_mutex;
-	char name[NAME_SIZE];
-	uint32_t round;                       /* of its use; the table's mutex to change it */
-	struct api_queue *queue;              /* NULL: free */
-	uint64_t written[API_MAX_FILES / 64]; /* descriptors since the last flush */
+	_Atomic bool has_mutex;
+	char name[NAME_SIZE];                 /* the table's mutex; "": free */
+	uint32_t round;                       /* of its use */
+	struct api_queue *queue;              /* NULL: none */
+	uint64_t written[API_MAX_FILES / 64]; /* descriptors that are to be flushed */
+	uint32_t *generations;                /* of them, API_MAX_FILES; NULL: none yet */
+	bool has_lost_writes;                 /* to descriptors that have been closed since */
 };
 
 struct batch_io {
@@ -51,34 +61,62 @@ static int id_of(const struct slot *slot)
 		     (uint32_t)(slot - slots));
 }
 
-/* Enters and locks the queue. -EBADF, -EAGAIN. */
-static int hold(int id, bool may_wait, struct api_thread **ret_thread, struct slot **ret_slot)
+static int lock_driving(struct slot *slot, uint64_t deadline_ns)
+{
+	while (pthread_mutex_trylock(&slot->mutex) != 0) {
+		if (api_is_past(deadline_ns)) {
+			return -ETIMEDOUT;
+		}
+		xr_reactor_poll(api_lib.shards[0].reactor, LOOK_AGAIN_NS);
+	}
+	return 0;
+}
+
+/* -EAGAIN: a callback must not wait for it; -ETIMEDOUT. */
+static int lock(struct slot *slot, const struct api_thread *thread, uint64_t deadline_ns)
+{
+	struct timespec ts = {.tv_sec = (time_t)(deadline_ns / XU_NS_PER_S),
+		.tv_nsec = (long)(deadline_ns % XU_NS_PER_S)};
+
+	if (thread->is_in_callback) {
+		return pthread_mutex_trylock(&slot->mutex) == 0 ? 0 : -EAGAIN;
+	}
+	if (thread->is_owner) {
+		return lock_driving(slot, deadline_ns);
+	}
+	return deadline_ns == UINT64_MAX
+		       ? -pthread_mutex_lock(&slot->mutex)
+		       : -pthread_mutex_clocklock(&slot->mutex, CLOCK_MONOTONIC, &ts);
+}
+
+/* Enters and locks the queue. -EBADF, -EAGAIN, -ETIMEDOUT: another thread has it for longer. */
+static int hold_until(int id, bool may_wait, uint64_t deadline_ns, struct api_thread **ret_thread,
+	struct slot **ret_slot)
 {
 	struct slot *slot = &slots[(uint32_t)id & (NR_SLOTS - 1)];
-	bool is_used;
 	int rc = api_enter(ret_thread, may_wait);
 
 	if (rc != 0) {
 		return rc;
 	}
-	pthread_mutex_lock(&table_mutex);
-	is_used = id >= 0 && slot->has_mutex;
-	pthread_mutex_unlock(&table_mutex);
-	if (is_used) {
-		if (!(*ret_thread)->is_in_callback) {
-			pthread_mutex_lock(&slot->mutex);
-		} else if (pthread_mutex_trylock(&slot->mutex) != 0) {
-			api_leave(*ret_thread);
-			return api_fail(-EAGAIN, "another thread uses queue %d just now", id);
-		}
-		if (slot->queue != NULL && id_of(slot) == id) {
-			*ret_slot = slot;
-			return 0;
-		}
+	rc = id >= 0 && atomic_load(&slot->has_mutex) ? lock(slot, *ret_thread, deadline_ns)
+						      : -EBADF;
+	if (rc == 0 && (slot->queue == NULL || id_of(slot) != id)) {
 		pthread_mutex_unlock(&slot->mutex);
+		rc = -EBADF;
+	}
+	if (rc == 0) {
+		*ret_slot = slot;
+		return 0;
 	}
 	api_leave(*ret_thread);
-	return api_fail(-EBADF, "there is no queue %d", id);
+	return rc == -EBADF ? api_fail(rc, "there is no queue %d", id)
+			    : api_fail(rc, "another thread uses queue %d just now", id);
+}
+
+static int hold(int id, bool may_wait, struct api_thread **ret_thread, struct slot **ret_slot)
+{
+	return hold_until(id, may_wait, UINT64_MAX, ret_thread, ret_slot);
 }
 
 static void let_go(struct api_thread *thread, struct slot *slot)
@@ -113,7 +151,7 @@ static void make_mutex(struct slot *slot)
 	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
 	pthread_mutex_init(&slot->mutex, &attr);
 	pthread_mutexattr_destroy(&attr);
-	slot->has_mutex = true;
+	atomic_store(&slot->has_mutex, true);
 }
 
 int xbdev_io_queue_create(const char *name, int depth, int flags)
@@ -147,10 +185,12 @@ int xbdev_io_queue_create(const char *name, int depth, int flags)
 		api_queue_free(queue);
 		return rc;
 	}
+	/* Whoever has it for an old number's sake is about to find that out. */
 	pthread_mutex_lock(&slot->mutex);
 	slot->round++;
 	slot->queue = queue;
 	memset(slot->written, 0, sizeof(slot->written));
+	slot->has_lost_writes = false;
 	rc = id_of(slot);
 	pthread_mutex_unlock(&slot->mutex);
 	return rc;
@@ -168,16 +208,20 @@ static bool drain(struct api_queue *queue, struct api_thread *thread, uint64_t d
 
 int xbdev_io_queue_destroy(int queue_id)
 {
+	uint64_t deadline_ns = api_deadline_ns(DESTROY_WAIT_US);
 	struct api_thread *thread;
 	struct slot *slot = NULL;
-	int rc = hold(queue_id, true, &thread, &slot);
+	int rc = hold_until(queue_id, true, deadline_ns, &thread, &slot);
 
 	if (rc != 0) {
-		return rc;
+		return rc == -ETIMEDOUT ? api_fail(-EBUSY, "another thread uses queue %d", queue_id)
+					: rc;
 	}
-	if (drain(slot->queue, thread, api_deadline_ns(DESTROY_WAIT_US))) {
+	if (drain(slot->queue, thread, deadline_ns)) {
 		api_queue_free(slot->queue);
 		slot->queue = NULL;
+		free(slot->generations);
+		slot->generations = NULL;
 		pthread_mutex_lock(&table_mutex);
 		slot->name[0] = '\0';
 		pthread_mutex_unlock(&table_mutex);
@@ -193,10 +237,29 @@ int xbdev_io_queue_destroy(int queue_id)
 
 /* ---- requests ---- */
 
-static void note_write(struct slot *slot, int fd, int op)
+static bool is_write(int op)
 {
-	if (op == XBDEV_OP_WRITE || op == XBDEV_OP_WRITE_ZEROES || op == XBDEV_OP_DISCARD) {
-		slot->written[(uint32_t)fd / 64] |= 1ull << ((uint32_t)fd % 64);
+	return op == XBDEV_OP_WRITE || op == XBDEV_OP_WRITE_ZEROES || op == XBDEV_OP_DISCARD;
+}
+
+/* Before a write: a place to note it. */
+static int prepare_note(struct slot *slot, int op)
+{
+	if (is_write(op) && slot->generations == NULL) {
+		slot->generations = calloc(API_MAX_FILES, sizeof(*slot->generations));
+	}
+	return is_write(op) && slot->generations == NULL ? -ENOMEM : 0;
+}
+
+static void note_write(struct slot *slot, int fd, uint32_t generation, int op)
+{
+	uint64_t bit = 1ull << ((uint32_t)fd % 64);
+	uint64_t *word = &slot->written[(uint32_t)fd / 64];
+
+	if (is_write(op)) {
+		slot->has_lost_writes |= (*word & bit) && slot->generations[fd] != generation;
+		slot->generations[fd] = generation;
+		*word |= bit;
 	}
 }
 
@@ -204,14 +267,18 @@ int xbdev_io_queue_submit_request(int queue_id, xbdev_request_t *req)
 {
 	struct api_thread *thread;
 	struct slot *slot = NULL;
+	uint32_t generation;
 	int rc = hold(queue_id, false, &thread, &slot);
 
 	if (rc != 0) {
 		return rc;
 	}
-	rc = api_request_submit_to(slot->queue, thread, req);
+	rc = prepare_note(slot, req->op_type);
 	if (rc == 0) {
-		note_write(slot, req->fd, req->op_type);
+		rc = api_request_submit_to(slot->queue, thread, req, &generation);
+	}
+	if (rc == 0) {
+		note_write(slot, req->fd, generation, req->op_type);
 	}
 	let_go(thread, slot);
 	return rc;
@@ -220,15 +287,15 @@ int xbdev_io_queue_submit_request(int queue_id, xbdev_request_t *req)
 int xbdev_io_queue_poll(int queue_id, uint32_t max_completions, uint64_t timeout_us)
 {
 	uint32_t max = max_completions < INT32_MAX ? max_completions : INT32_MAX;
+	uint64_t deadline_ns = api_deadline_ns(timeout_us);
 	struct api_thread *thread;
 	struct slot *slot = NULL;
-	int rc = hold(queue_id, true, &thread, &slot);
+	int rc = hold_until(queue_id, true, deadline_ns, &thread, &slot);
 
 	if (rc != 0) {
-		return rc;
+		return rc == -ETIMEDOUT ? 0 : rc;
 	}
-	rc = (int)api_queue_poll(
-		slot->queue, thread, max, timeout_us == 0 ? 0 : api_deadline_ns(timeout_us));
+	rc = (int)api_queue_poll(slot->queue, thread, max, deadline_ns);
 	let_go(thread, slot);
 	return rc;
 }
@@ -265,30 +332,101 @@ int xbdev_io_queue_wait(int queue_id)
 	return rc;
 }
 
-int xbdev_io_queue_flush(int queue_id)
+/* Takes the next descriptor from `fd` on that is owed a flush, and its opening; API_MAX_FILES:
+ * there is none. Or -errno. */
+static int take_owed(int queue_id, uint32_t fd, uint32_t *ret_generation)
 {
-	uint64_t written[API_MAX_FILES / 64];
 	struct api_thread *thread;
 	struct slot *slot = NULL;
-	int rc = xbdev_io_queue_wait(queue_id);
+	int rc = hold(queue_id, true, &thread, &slot);
 
-	if (rc == 0) {
-		rc = hold(queue_id, true, &thread, &slot);
-	}
 	if (rc != 0) {
 		return rc;
 	}
-	memcpy(written, slot->written, sizeof(written));
-	memset(slot->written, 0, sizeof(written));
-	let_go(thread, slot);
-	for (uint32_t i = 0; i < API_MAX_FILES / 64; i++) {
-		for (; written[i] != 0; written[i] &= written[i] - 1) {
-			int flushed = xbdev_flush((int)(i * 64) + __builtin_ctzll(written[i]));
+	for (; fd < API_MAX_FILES; fd++) {
+		uint64_t bit = 1ull << (fd % 64);
 
-			rc = rc == 0 ? flushed : rc;
+		if (slot->written[fd / 64] & bit) {
+			slot->written[fd / 64] &= ~bit;
+			*ret_generation = slot->generations[fd];
+			break;
 		}
 	}
+	let_go(thread, slot);
+	return (int)fd;
+}
+
+/* -EBADF, once, when writes have gone to descriptors that cannot be flushed any more. */
+static int tell_lost(int queue_id)
+{
+	struct api_thread *thread;
+	struct slot *slot = NULL;
+	int rc = hold(queue_id, true, &thread, &slot);
+
+	if (rc == 0 && slot->has_lost_writes) {
+		slot->has_lost_writes = false;
+		rc = api_fail(-EBADF,
+			"a descriptor was closed and its number opened anew after writes through "
+			"queue '%s', which cannot be flushed there any more",
+			slot->name);
+	}
+	if (slot != NULL) {
+		let_go(thread, slot);
+	}
 	return rc;
+}
+
+/* What could not be flushed is owed on. */
+static void give_back(int queue_id, int fd, uint32_t generation)
+{
+	struct api_thread *thread;
+	struct slot *slot = NULL;
+
+	if (hold(queue_id, true, &thread, &slot) == 0) {
+		if (prepare_note(slot, XBDEV_OP_WRITE) == 0) {
+			note_write(slot, fd, generation, XBDEV_OP_WRITE);
+		}
+		let_go(thread, slot);
+	}
+}
+
+static int flush_opening(int queue_id, int fd, uint32_t generation)
+{
+	uint64_t word = atomic_load(&api_lib.fds[fd]);
+	int rc;
+
+	if (word == 0 || API_FD_GENERATION(word) != generation) {
+		return api_fail(-EBADF,
+			"descriptor %d was closed after writes through queue %d, which cannot be "
+			"flushed there any more",
+			fd, queue_id);
+	}
+	rc = xbdev_flush(fd);
+	if (rc != 0 && rc != -EBADF) {
+		give_back(queue_id, fd, generation);
+	}
+	return rc;
+}
+
+int xbdev_io_queue_flush(int queue_id)
+{
+	int rc = xbdev_io_queue_wait(queue_id), fd = 0;
+	uint32_t generation = 0;
+
+	if (rc != 0) {
+		return rc;
+	}
+	rc = tell_lost(queue_id);
+	for (;; fd++) {
+		int flushed;
+
+		fd = take_owed(queue_id, (uint32_t)fd, &generation);
+		if (fd < 0 || fd == (int)API_MAX_FILES) {
+			return fd < 0 ? fd : rc;
+		}
+		flushed = flush_opening(queue_id, fd, generation);
+		rc = rc == 0 ? flushed : rc;
+	}
 }
 
 /* ---- batches ---- */
@@ -378,13 +516,9 @@ void api_batch_complete(struct api_queue *queue, void *cookie, int result)
 	atomic_fetch_sub_explicit(&bio->batch->nr_in_flight, 1, memory_order_release);
 }
 
-/* All of it is staged, or, when one cannot be, what is has its error as its result: nothing is
- * taken back. */
-static int submit(struct slot *slot, struct api_thread *thread, struct xbdev_io_batch *batch)
+static int check_room(
+	const struct slot *slot, const struct api_queue *queue, const struct xbdev_io_batch *batch)
 {
-	struct api_queue *queue = slot->queue;
-	struct api_link *link;
-
 	if (batch->count > queue->depth) {
 		return api_fail(-EINVAL, "a batch of %u I/Os, but queue '%s' takes %u",
 			batch->count, slot->name, queue->depth);
@@ -393,15 +527,32 @@ static int submit(struct slot *slot, struct api_thread *thread, struct xbdev_io_
 		return api_fail(-EAGAIN, "queue '%s' has %u places left, the batch needs %u",
 			slot->name, queue->depth - queue->nr_out, batch->count);
 	}
+	return 0;
+}
+
+/* All of it is staged, or, when one cannot be, what is has its error as its result: nothing is
+ * taken back. */
+static int submit(struct slot *slot, struct api_thread *thread, struct xbdev_io_batch *batch)
+{
+	struct api_queue *queue = slot->queue;
+	struct api_link *link;
+	int rc = check_room(slot, queue, batch);
+
+	for (uint32_t i = 0; i < batch->count && rc == 0; i++) {
+		rc = prepare_note(slot, batch->ios[i].sqe.op);
+	}
+	if (rc != 0) {
+		return rc;
+	}
 	atomic_store(&batch->nr_in_flight, batch->count);
 	for (uint32_t i = 0; i < batch->count; i++) {
 		struct batch_io *bio = &batch->ios[i];
-		int rc = api_queue_stage(queue, thread, &bio->sqe, &link);
 
+		rc = api_queue_stage(queue, thread, &bio->sqe, &link);
 		if (rc != 0) {
 			api_batch_complete(queue, bio, rc);
 		} else {
-			note_write(slot, bio->sqe.fd, bio->sqe.op);
+			note_write(slot, bio->sqe.fd, bio->sqe.generation, bio->sqe.op);
 		}
 	}
 	api_queue_ring(queue);

@@ -356,7 +356,9 @@ void api_batch_complete(struct api_queue *queue, void *cookie, int result);
 /* Checks op_type, flags and range of a request and writes range and buffers to the entry. -EINVAL.
  */
 int api_request_fill(const xbdev_request_t *req, struct api_sqe *sqe);
-int api_request_submit_to(struct api_queue *queue, struct api_thread *thread, xbdev_request_t *req);
+/* Submits; the generation is that of its descriptor. */
+int api_request_submit_to(struct api_queue *queue, struct api_thread *thread, xbdev_request_t *req,
+	uint32_t *ret_generation);
 
 /* The reactor's side: serve.c. */
 int api_link_new(struct api_queue *queue, uint32_t shard, struct api_link **ret_link);

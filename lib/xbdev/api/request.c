@@ -216,7 +216,8 @@ static int explain(int rc, int fd)
 	}
 }
 
-int api_request_submit_to(struct api_queue *queue, struct api_thread *thread, xbdev_request_t *pub)
+int api_request_submit_to(struct api_queue *queue, struct api_thread *thread, xbdev_request_t *pub,
+	uint32_t *ret_generation)
 {
 	struct api_request *req = request_of(pub);
 	struct api_sqe sqe = {
@@ -240,6 +241,7 @@ int api_request_submit_to(struct api_queue *queue, struct api_thread *thread, xb
 	if (rc != 0) {
 		return explain(rc, pub->fd);
 	}
+	*ret_generation = sqe.generation;
 	req->queue = queue;
 	req->has_completed = false;
 	pub->result = -EINPROGRESS;
@@ -253,12 +255,13 @@ int xbdev_request_submit(xbdev_request_t *req)
 {
 	struct api_thread *thread;
 	struct api_queue *queue;
+	uint32_t generation;
 	int rc = enter_queue(&thread, &queue, false);
 
 	if (rc != 0) {
 		return rc;
 	}
-	rc = api_request_submit_to(queue, thread, req);
+	rc = api_request_submit_to(queue, thread, req, &generation);
 	api_leave(thread);
 	return rc;
 }
