@@ -30,6 +30,7 @@ struct api_file {
 	uint32_t generation;
 	struct xbdev_desc *desc; /* NULL once drained */
 	bool is_gone;            /* its device has been removed */
+	int refusal;             /* of new I/O, while it drains */
 	bool is_closing;         /* somebody has asked for its end */
 	int open_error;
 	struct api_call *call; /* the opener's or the closer's */
@@ -109,7 +110,7 @@ static void drain_port(struct xbdev_hop *hop, struct xr_reactor *reactor)
 	if (port->file != file) {
 		return; /* its channel could not be made */
 	}
-	port->refusal = file->is_gone ? -ENODEV : -EBADF;
+	port->refusal = file->refusal;
 	put_when_idle(port);
 }
 
@@ -138,6 +139,22 @@ static void on_cancel_home(struct xbdev_hop *hop)
 
 	file->is_cancelling = false;
 	unbusy(file);
+}
+
+/* Not when the last one has gone already and only its message is under way: that ends the file. */
+static void start_cancelling(struct api_file *file)
+{
+	uint32_t nr_busy = atomic_load(&file->nr_busy);
+
+	do {
+		if (nr_busy == 0) {
+			return;
+		}
+	} while (!atomic_compare_exchange_weak(&file->nr_busy, &nr_busy, nr_busy + 1));
+	file->is_cancelling = true;
+	file->cancel_hop.fn = cancel_port;
+	file->cancel_hop.done = on_cancel_home;
+	xbdev_hop_start(&file->cancel_hop, api_lib.ctx);
 }
 
 /* ---- draining ---- */
@@ -180,6 +197,7 @@ static void on_drained(struct xr_msg *msg)
 static void start_draining(struct api_file *file)
 {
 	file->state = FILE_DRAINING;
+	file->refusal = file->is_gone ? -ENODEV : -EBADF;
 	atomic_fetch_add(&file->nr_busy, 1); /* the hop */
 	file->drained_msg.fn = on_drained;
 	file->hop.fn = drain_port;
@@ -224,12 +242,14 @@ static void on_opened(struct xbdev_hop *hop)
 	const struct xbdev_device *dev = file->desc->dev;
 	uint32_t home = dev->is_multi_reactor ? API_ANY_REACTOR : xr_reactor_index(dev->owner);
 
-	if (file->open_error == 0 && file->is_gone) {
-		file->open_error = -ENODEV;
+	if (file->open_error == 0 && (file->is_gone || file->is_closing)) {
+		file->open_error = file->is_gone ? -ENODEV : -ESHUTDOWN;
 	}
 	if (file->open_error != 0) {
-		xu_error_set_errno(
-			&file->call->err, file->open_error, "opening device '%s'", dev->name);
+		if (file->call != NULL) {
+			xu_error_set_errno(&file->call->err, file->open_error,
+				"opening device '%s'", dev->name);
+		}
 		file->is_closing = true;
 		start_draining(file);
 		return;
@@ -303,7 +323,8 @@ static void on_open(struct api_call *call)
 		return;
 	}
 	file->fd = fd;
-	rc = open_desc(open, file);
+	/* The door was open when the caller came in, and may be closed by now. */
+	rc = atomic_load(&api_lib.is_up) ? open_desc(open, file) : -ESHUTDOWN;
 	if (rc != 0) {
 		free(file);
 		api_call_done(call, rc);
@@ -359,11 +380,7 @@ static void on_close_timer(struct xr_timer *timer)
 	if (!file->is_grace_over) {
 		file->is_grace_over = true;
 		if (!file->is_cancelling) {
-			file->is_cancelling = true;
-			atomic_fetch_add(&file->nr_busy, 1);
-			file->cancel_hop.fn = cancel_port;
-			file->cancel_hop.done = on_cancel_home;
-			xbdev_hop_start(&file->cancel_hop, api_lib.ctx);
+			start_cancelling(file);
 		}
 		xr_timer_start(xbdev_ctx_control(api_lib.ctx), timer, API_CLOSE_WAIT_NS - GRACE_NS);
 		return;
