@@ -187,7 +187,7 @@ int xbdev_init_with(const xbdev_init_options_t *options)
 
 /* ---- ending ---- */
 
-/* Runs a call that ends api_lib.ending, at the latest after API_FINI_WAIT_NS. */
+/* Runs a call that ends api_lib.ending, at the latest at the end's deadline. */
 static void on_ending_timer(struct xr_timer *timer)
 {
 	struct api_call *call = api_lib.ending;
@@ -200,9 +200,12 @@ static void on_ending_timer(struct xr_timer *timer)
 
 static void begin_ending(struct api_call *call)
 {
+	uint64_t now_ns = api_now_ns(), deadline_ns = api_lib.ending_deadline_ns;
+
 	api_lib.ending = call;
 	api_lib.ending_timer.fn = on_ending_timer;
-	xr_timer_start(xbdev_ctx_control(api_lib.ctx), &api_lib.ending_timer, API_FINI_WAIT_NS);
+	xr_timer_start(xbdev_ctx_control(api_lib.ctx), &api_lib.ending_timer,
+		deadline_ns > now_ns ? deadline_ns - now_ns : 0);
 }
 
 void api_ending_done(void)
@@ -290,30 +293,41 @@ static int wait_for_threads(const struct api_thread *self, uint64_t deadline_ns)
 			nanosleep(&pause, NULL);
 		}
 	} while (is_inside && api_now_ns() < deadline_ns);
-	return is_inside ? api_fail(-EBUSY, "another thread does not come out of a call") : 0;
+	return is_inside ? api_fail(-EBUSY, "the library cannot end: another thread does not come "
+					    "out of a call; let it, and call xbdev_fini() again")
+			 : 0;
+}
+
+/* Has all descriptors closed or all devices removed. */
+static int ask_all(struct api_thread *thread, void (*fn)(struct api_call *call))
+{
+	struct api_call call;
+
+	return api_call_run(thread, &call, fn) == 0
+		       ? 0
+		       : api_fail(-EBUSY,
+				 "the library cannot end: a device does not give back I/O "
+				 "that it has; keep the buffers and call xbdev_fini() again");
 }
 
 /* With the mutex held. */
 static int end(struct api_thread *thread)
 {
-	uint64_t deadline_ns = api_now_ns() + API_FINI_WAIT_NS;
 	struct detach detach;
-	struct api_call call;
 	int rc;
 
+	api_lib.ending_deadline_ns = api_now_ns() + API_FINI_WAIT_NS;
 	atomic_store_explicit(&api_lib.is_up, false, memory_order_seq_cst);
-	rc = api_call_run(thread, &call, on_close_all);
+	rc = ask_all(thread, on_close_all);
 	if (rc == 0) {
-		rc = wait_for_threads(thread, deadline_ns);
+		rc = wait_for_threads(thread, api_lib.ending_deadline_ns);
 	}
 	if (rc == 0) {
-		rc = api_call_run(thread, &call, on_remove_all);
+		rc = ask_all(thread, on_remove_all);
 	}
 	if (rc != 0) {
 		atomic_store(&api_lib.is_up, true);
-		return api_fail(-EBUSY,
-			"the library cannot end: a device does not give back I/O "
-			"that it has; keep the buffers and call xbdev_fini() again");
+		return rc;
 	}
 	api_call_run(thread, &detach.call, on_detach_all);
 	if (thread->is_owner) {

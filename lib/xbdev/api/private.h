@@ -141,6 +141,7 @@ struct api_lib {
 	uint32_t next_generation;
 	struct api_call *ending; /* xbdev_fini()'s, while it waits for files or devices */
 	struct xr_timer ending_timer;
+	uint64_t ending_deadline_ns;
 	_Atomic uint32_t next_home;
 };
 
