@@ -252,8 +252,8 @@ static void subsystem_remove(struct job *job)
 {
 	struct xnvmf_subsystem *subsystem = subsystem_to_clean(job);
 
-	if (subsystem != NULL) {
-		xnvmf_subsystem_remove(subsystem, on_job_done, job);
+	if (subsystem != NULL && xnvmf_subsystem_remove(subsystem, on_job_done, job) != 0) {
+		job_fail(job, -EBUSY, "it is being removed already");
 	}
 }
 
@@ -481,7 +481,9 @@ static void on_target_stopped(void *arg)
 /* The options of a target are fixed, so one without subsystems is replaced. */
 static void transport(struct job *job)
 {
-	xnvmf_target_stop(job->node->target, on_target_stopped, job);
+	if (xnvmf_target_stop(job->node->target, on_target_stopped, job) != 0) {
+		job_fail(job, -EBUSY, "it is being replaced already");
+	}
 }
 
 static void made_transport(struct job *job)

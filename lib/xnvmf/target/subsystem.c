@@ -240,12 +240,12 @@ static void on_check(struct xr_msg *msg)
 	xnvmf__subsystem_check(subsystem);
 }
 
-void xnvmf_subsystem_remove(struct xnvmf_subsystem *subsystem, void (*cb)(void *arg), void *arg)
+int xnvmf_subsystem_remove(struct xnvmf_subsystem *subsystem, void (*cb)(void *arg), void *arg)
 {
 	struct xu_list *node, *next;
 
 	if (subsystem->is_removing) {
-		return;
+		return -EBUSY;
 	}
 	subsystem->removed_cb = cb;
 	subsystem->removed_arg = arg;
@@ -266,6 +266,7 @@ void xnvmf_subsystem_remove(struct xnvmf_subsystem *subsystem, void (*cb)(void *
 	subsystem->check_msg.fn = on_check;
 	xr_msg_send(xnvmf__control(subsystem->target), &subsystem->check_msg);
 	xnvmf__discovery_changed(subsystem->target);
+	return 0;
 }
 
 /* ---- hosts ---- */

@@ -138,10 +138,13 @@ void xnvmf__target_check(struct xnvmf_target *target)
 	}
 }
 
-void xnvmf_target_stop(struct xnvmf_target *target, void (*cb)(void *arg), void *arg)
+int xnvmf_target_stop(struct xnvmf_target *target, void (*cb)(void *arg), void *arg)
 {
 	struct xu_list *node, *next;
 
+	if (target->is_stopping) {
+		return -EBUSY;
+	}
 	target->is_stopping = true;
 	target->stopped_cb = cb;
 	target->stopped_arg = arg;
@@ -154,6 +157,7 @@ void xnvmf_target_stop(struct xnvmf_target *target, void (*cb)(void *arg), void 
 	xu_list_for_each_safe (node, next, &target->qpairs) {
 		xnvmf__qpair_disconnect(xu_list_entry(node, struct xnvmf_qpair, control_link));
 	}
+	return 0;
 }
 
 void xnvmf_target_free(struct xnvmf_target *target)

@@ -45,8 +45,9 @@ int xnvmf_target_new(struct xbdev_ctx *ctx, const struct xnvmf_target_opts *opts
 	struct xnvmf_target **ret_target, struct xu_error *err);
 
 /* Stops listening, ends every connection, removes every subsystem; then `cb`. Bounded: commands
- * that the kernel still owns are waited for, everything else ends at once. */
-void xnvmf_target_stop(struct xnvmf_target *target, void (*cb)(void *arg), void *arg);
+ * that the kernel still owns are waited for, everything else ends at once. -EBUSY: it has been
+ * stopped already, or is being; the `cb` of that call alone comes. */
+int xnvmf_target_stop(struct xnvmf_target *target, void (*cb)(void *arg), void *arg);
 /* Frees a stopped target (or one that never had a subsystem). NULL is fine. */
 void xnvmf_target_free(struct xnvmf_target *target);
 
@@ -67,8 +68,9 @@ struct xnvmf_subsystem_opts {
 int xnvmf_subsystem_add(struct xnvmf_target *target, const struct xnvmf_subsystem_opts *opts,
 	struct xnvmf_subsystem **ret_subsystem, struct xu_error *err);
 
-/* Ends its connections, takes its namespaces and listeners away; then `cb` with its memory gone. */
-void xnvmf_subsystem_remove(struct xnvmf_subsystem *subsystem, void (*cb)(void *arg), void *arg);
+/* Ends its connections, takes its namespaces and listeners away; then `cb` with its memory gone.
+ * -EBUSY: a removal is under way; the `cb` of that one alone comes. */
+int xnvmf_subsystem_remove(struct xnvmf_subsystem *subsystem, void (*cb)(void *arg), void *arg);
 
 struct xnvmf_subsystem *xnvmf_subsystem_find(struct xnvmf_target *target, const char *nqn);
 /* The next in order of creation; NULL starts and ends. */
