@@ -296,10 +296,16 @@ class Context:
             self.rpc('nvmf_subsystem_add_listener', nqn=nqn, listen_address=self.listen_address())
         return nqn
 
-    def listen_address(self):
-        host, port = self.target.address
+    def listen_address(self, port=None):
+        host = self.target.address[0]
         return {'trtype': 'TCP', 'adrfam': 'IPv6' if ':' in host else 'IPv4', 'traddr': host,
-                'trsvcid': str(port)}
+                'trsvcid': str(port or self.target.address[1])}
+
+    def add_port(self, nqn):
+        """Lets a subsystem of the case's own listen on another port too; returns its address."""
+        port = free_port()
+        self.rpc('nvmf_subsystem_add_listener', nqn=nqn, listen_address=self.listen_address(port))
+        return self.target.address[0], port
 
     def add_namespace(self, nsid, device, nqn=None):
         self.rpc('nvmf_subsystem_add_ns', nqn=nqn or self.target.nqn,

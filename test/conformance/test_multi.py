@@ -445,6 +445,52 @@ def subsystem_is_deleted_under_a_host(t):
 
 
 @case(rpc=True)
+def listener_is_removed_under_queues(t):
+    """1.9: a listener's removal ends the I/O queues that came by it, though their admin queue came
+    by another one: with single queue deletion those queues alone, else the whole association."""
+    nqn = t.temporary_subsystem()
+    t.add_namespace(1, t.temporary_device(), nqn)
+    for cattr in (8, 0):
+        other = t.add_port(nqn)
+        host, bystander = t.host(nqn=nqn, cattr=cattr), t.host(nqn=nqn)
+        near, far = host.try_io_queue(1, cattr=cattr)[0], bystander.io_queue(1)
+        host.address = other
+        queue, answer = host.try_io_queue(2, cattr=cattr)
+        ok(answer)
+        ok(queue.flush(1))
+        t.rpc('nvmf_subsystem_remove_listener', nqn=nqn,
+              listen_address=t.listen_address(other[1]))
+        queue.connection.wait_closed(5)
+        if cattr:
+            ok(near.flush(1))
+            host.keep_alive()
+        else:
+            near.connection.wait_closed(5)
+            host.admin.connection.wait_closed(5)
+        ok(far.flush(1))
+        bystander.keep_alive()
+        host.close()
+        bystander.close()
+
+
+@case(rpc=True)
+def admin_listener_is_removed(t):
+    """1.9: the removal of the listener that an admin queue came by ends the association, its I/O
+    queues by other listeners too."""
+    nqn = t.temporary_subsystem()
+    t.add_namespace(1, t.temporary_device(), nqn)
+    other = t.add_port(nqn)
+    host = Controller(other, nqn, cattr=8).enable()
+    t.undo.append(host.close)
+    host.address = t.target.address
+    queue, answer = host.try_io_queue(1, cattr=8)
+    ok(answer)
+    t.rpc('nvmf_subsystem_remove_listener', nqn=nqn, listen_address=t.listen_address(other[1]))
+    host.admin.connection.wait_closed(5)
+    queue.connection.wait_closed(5)
+
+
+@case(rpc=True)
 def subsystem_without_namespaces(t):
     """2.7: a subsystem without namespaces serves its controller: empty lists, no I/O."""
     nqn = t.temporary_subsystem()

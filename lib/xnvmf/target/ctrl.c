@@ -339,6 +339,28 @@ void xnvmf__ctrl_kill(struct xnvmf_ctrl *ctrl, const char *why)
 	}
 }
 
+void xnvmf__ctrl_leave_port(struct xnvmf_ctrl *ctrl, const struct xnvmf_port *port)
+{
+	struct xu_list *node, *next;
+
+	if (ctrl->admin != NULL && ctrl->admin->port == port) {
+		xnvmf__ctrl_kill(ctrl, "its listener is being removed");
+		return;
+	}
+	xu_list_for_each_safe (node, next, &ctrl->io_qpairs) {
+		struct xnvmf_qpair *qpair = xu_list_entry(node, struct xnvmf_qpair, control_link);
+
+		if (qpair->port != port) {
+			continue;
+		}
+		if (!ctrl->has_queue_deletion) {
+			xnvmf__ctrl_kill(ctrl, "the listener of an I/O queue is being removed");
+			return;
+		}
+		xnvmf__qpair_disconnect(qpair);
+	}
+}
+
 void xnvmf__ctrl_qpair_gone(struct xnvmf_ctrl *ctrl, struct xnvmf_qpair *qpair)
 {
 	struct xnvmf_subsystem *subsystem = ctrl->subsystem;

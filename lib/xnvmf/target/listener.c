@@ -215,11 +215,7 @@ int xnvmf_listener_remove(struct xnvmf_subsystem *subsystem, const char *traddr,
 			subsystem->nqn, traddr, trsvcid);
 	}
 	xu_list_for_each_safe (node, next, &subsystem->ctrls) {
-		struct xnvmf_ctrl *ctrl = xu_list_entry(node, struct xnvmf_ctrl, link);
-
-		if (ctrl->admin != NULL && ctrl->admin->port == port) {
-			xnvmf__ctrl_kill(ctrl, "its listener is being removed");
-		}
+		xnvmf__ctrl_leave_port(xu_list_entry(node, struct xnvmf_ctrl, link), port);
 	}
 	xnvmf__listener_free(listener);
 	xnvmf__discovery_changed(subsystem->target);

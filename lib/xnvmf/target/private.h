@@ -390,6 +390,9 @@ struct xnvmf_ctrl *xnvmf__ctrl_new(struct xnvmf_subsystem *subsystem,
 struct xnvmf_ctrl *xnvmf__ctrl_find(struct xnvmf_subsystem *subsystem, uint16_t cntlid);
 /* No more commands: ends all of its queues; it is freed when they have gone. */
 void xnvmf__ctrl_kill(struct xnvmf_ctrl *ctrl, const char *why);
+/* The way by `port` is closed to the controller: ends its queues that came by it, and with them the
+ * association when it cannot do without one of them. */
+void xnvmf__ctrl_leave_port(struct xnvmf_ctrl *ctrl, const struct xnvmf_port *port);
 /* Gives the event requests that are held back to the transport, without an answer. */
 void xnvmf__ctrl_drop_aers(struct xnvmf_ctrl *ctrl);
 void xnvmf__ctrl_qpair_gone(struct xnvmf_ctrl *ctrl, struct xnvmf_qpair *qpair);

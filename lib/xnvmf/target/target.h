@@ -121,7 +121,8 @@ struct xnvmf_listener_opts {
 /* Several subsystems may share one address and port. -EEXIST, -EADDRINUSE, -EINVAL. */
 int xnvmf_listener_add(struct xnvmf_subsystem *subsystem, const struct xnvmf_listener_opts *opts,
 	struct xu_error *err);
-/* Ends the connections of this subsystem that came this way. -ENOENT. */
+/* Ends the connections of this subsystem that came this way, of I/O queues too; a host that cannot
+ * lose a single queue loses the association with it. -ENOENT. */
 int xnvmf_listener_remove(struct xnvmf_subsystem *subsystem, const char *traddr,
 	const char *trsvcid, struct xu_error *err);
 
