@@ -323,7 +323,9 @@ static void get_subsystems(struct xrpc_request *req, void *arg, const void *opts
 static void get_of_subsystem(struct xrpc_request *req, struct node *node, const char *nqn,
 	json_t *(*fn)(struct xnvmf_subsystem *subsystem))
 {
-	struct xnvmf_subsystem *subsystem = xnvmf_subsystem_find(node->target, nqn);
+	struct xnvmf_subsystem *subsystem = strcmp(nqn, XNVMF_DISCOVERY_NQN) == 0
+						    ? xnvmf_target_discovery(node->target)
+						    : xnvmf_subsystem_find(node->target, nqn);
 
 	if (subsystem == NULL) {
 		xrpc_error(req, -ENOENT,

@@ -350,3 +350,32 @@ def log_is_consistent_while_it_changes(t):
     check(b''.join(pieces) == before or le(last, 0, 8) != le(pieces[0], 0, 8),
           'a mixture of two logs with one GENCTR')
     check(le(last, 0, 8) > le(before, 0, 8), 'GENCTR after the change')
+
+
+@case(rpc=True)
+def controllers_are_listed(t):
+    """5.1: the operator sees who is connected to the discovery service: its controllers, their queues
+    and where it listens are listed under its NQN, while they are there."""
+    def listed(host):
+        return [entry for entry in t.rpc('nvmf_subsystem_get_controllers', nqn=DISCOVERY_NQN)
+                if entry['hostnqn'] == host.hostnqn]
+    one = new_host()
+    host = t.discovery(kato=60000, **one)
+    entry, = listed(host)
+    equal((entry['cntlid'], entry['kato_ms'], entry['num_io_qpairs'], entry['ready']),
+          (host.cntlid, 60000, 0, True), 'the controller')
+    queue, = [queue for queue in t.rpc('nvmf_subsystem_get_qpairs', nqn=DISCOVERY_NQN)
+              if queue['cntlid'] == host.cntlid]
+    own = host.admin.connection.sock.getsockname()
+    equal((queue['qid'], queue['state'], queue['peer_address']['traddr'],
+           queue['peer_address']['trsvcid']), (0, 'enabled', own[0], str(own[1])), 'its queue')
+    addresses = [listener['address'] for listener in
+                 t.rpc('nvmf_subsystem_get_listeners', nqn=DISCOVERY_NQN)]
+    check(t.listen_address() in addresses, f'{t.listen_address()} is not in {addresses}')
+    subsystem, = t.rpc('nvmf_get_subsystems', nqn=DISCOVERY_NQN)
+    equal(subsystem['listen_addresses'], addresses, 'addresses of the subsystem')
+    host.close()
+    deadline = time.monotonic() + 5
+    while listed(host):
+        check(time.monotonic() < deadline, 'a controller that is gone is still listed')
+        time.sleep(0.02)

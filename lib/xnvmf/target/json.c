@@ -114,11 +114,31 @@ static json_t *hosts(const struct xnvmf_subsystem *subsystem, bool as_objects)
 	return list;
 }
 
-static json_t *listen_addresses(const struct xnvmf_subsystem *subsystem)
+/* The discovery subsystem listens wherever another one does. */
+static json_t *discovery_addresses(const struct xnvmf_target *target)
 {
 	json_t *list = json_array();
 	const struct xu_list *node;
 
+	xu_list_for_each (node, &target->ports) {
+		const struct xnvmf_port *port = xu_list_entry(node, struct xnvmf_port, link);
+
+		if (port->listener != NULL) {
+			json_array_append_new(list, listen_address(port));
+		}
+	}
+	return list;
+}
+
+static json_t *listen_addresses(const struct xnvmf_subsystem *subsystem)
+{
+	json_t *list;
+	const struct xu_list *node;
+
+	if (subsystem->is_discovery) {
+		return discovery_addresses(subsystem->target);
+	}
+	list = json_array();
 	xu_list_for_each (node, &subsystem->listeners) {
 		json_array_append_new(list,
 			listen_address(xu_list_entry(node, struct xnvmf_listener, link)->port));
@@ -259,9 +279,18 @@ json_t *xnvmf_subsystem_qpairs_json(struct xnvmf_subsystem *subsystem)
 
 json_t *xnvmf_subsystem_listeners_json(struct xnvmf_subsystem *subsystem)
 {
-	json_t *list = json_array();
+	json_t *list = json_array(), *address;
 	struct xu_list *node;
+	size_t i;
 
+	if (subsystem->is_discovery) {
+		json_t *addresses = discovery_addresses(subsystem->target);
+
+		json_array_foreach (addresses, i, address) {
+			json_array_append_new(list, json_pack("{s:O}", "address", address));
+		}
+		json_decref(addresses);
+	}
 	xu_list_for_each (node, &subsystem->listeners) {
 		const struct xnvmf_listener *listener =
 			xu_list_entry(node, struct xnvmf_listener, link);

@@ -119,6 +119,11 @@ int xnvmf_target_new(struct xbdev_ctx *ctx, const struct xnvmf_target_opts *opts
 	return 0;
 }
 
+struct xnvmf_subsystem *xnvmf_target_discovery(struct xnvmf_target *target)
+{
+	return target->discovery;
+}
+
 const struct xnvmf_target_opts *xnvmf_target_get_opts(const struct xnvmf_target *target)
 {
 	return &target->opts;

@@ -76,6 +76,9 @@ struct xnvmf_subsystem *xnvmf_subsystem_find(struct xnvmf_target *target, const 
 /* The next in order of creation; NULL starts and ends. */
 struct xnvmf_subsystem *xnvmf_subsystem_next(
 	struct xnvmf_target *target, struct xnvmf_subsystem *subsystem);
+/* The discovery subsystem, which is in neither of these; NULL once the target has been stopped. It
+ * is there to be looked at: the calls that change a subsystem are not for it. */
+struct xnvmf_subsystem *xnvmf_target_discovery(struct xnvmf_target *target);
 const char *xnvmf_subsystem_nqn(const struct xnvmf_subsystem *subsystem);
 
 /* Who may connect. Taking the right away ends that host's connections. -EEXIST, -ENOENT. */
