@@ -343,7 +343,7 @@ static void ns_add(struct job *job)
 			.read_only = ns.read_only};
 		parse_hex(ns.nguid, opts.nguid, sizeof(opts.nguid));
 		parse_hex(ns.eui64, opts.eui64, sizeof(opts.eui64));
-		xnvmf_ns_add(subsystem, &opts, &nsid, on_job_done, job, &err);
+		xnvmf_ns_add(subsystem, &opts, &nsid, on_job_result, job, &err);
 	}
 	if (err.code != 0) {
 		job_done(job, &err);

@@ -3,6 +3,7 @@
  * Namespaces.
  *
  *   ADDING --every reactor has a channel--> ACTIVE --remove, or the device goes--> REMOVING ->
+ * freed ADDING --a reactor cannot have one-------------------------------------------> REMOVING ->
  * freed
  *
  * A namespace is in Identify and in the lists only while ACTIVE. Removal hides it at once, then
@@ -32,17 +33,41 @@ static struct xnvmf_group_ns *group_ns_of(struct xnvmf_ns *ns, struct xr_reactor
 
 /* ---- removing ---- */
 
+/* What became of the addition: nothing, when a reactor could not have a channel. */
+static void get_add_error(const struct xnvmf_ns *ns, struct xu_error *err)
+{
+	*err = (struct xu_error){0};
+	if (ns->add_error != 0) {
+		xu_error_set_errno(err, ns->add_error,
+			"%s: namespace %u was not added, because reactor %u could not open device "
+			"%s",
+			ns->subsystem->nqn, ns->nsid, ns->add_error_reactor, ns->desc->dev->name);
+	}
+}
+
 static void on_closed(struct xr_msg *msg)
 {
 	struct xnvmf_ns *ns = xu_container_of(msg, struct xnvmf_ns, closed_msg);
 	struct xnvmf_subsystem *subsystem = ns->subsystem;
 	void (*cb)(void *arg) = ns->removed_cb;
 	void *arg = ns->removed_arg;
+	void (*failed)(void *arg, const struct xu_error *err) = ns->cb;
+	void *failed_arg = ns->arg;
+	struct xu_error err;
 
-	xu_info(subsystem->target->log, "%s: namespace %u removed", subsystem->nqn, ns->nsid);
+	get_add_error(ns, &err);
+	if (err.code != 0) {
+		xu_err(subsystem->target->log, "%s", err.text);
+	} else {
+		xu_info(subsystem->target->log, "%s: namespace %u removed", subsystem->nqn,
+			ns->nsid);
+	}
 	subsystem->ns[ns->nsid - 1] = NULL;
 	xbdev_desc_close(ns->desc);
 	free(ns);
+	if (err.code != 0 && failed != NULL) {
+		failed(failed_arg, &err);
+	}
 	if (cb != NULL) {
 		cb(arg);
 	}
@@ -92,7 +117,6 @@ static void start_removing(struct xnvmf_ns *ns)
 	ns->hop.fn = remove_on_reactor;
 	ns->hop.done = removed_everywhere;
 	xbdev_hop_start(&ns->hop, ns->subsystem->target->ctx);
-	tell_hosts(ns->subsystem, ns->nsid);
 }
 
 int xnvmf_ns_remove(struct xnvmf_subsystem *subsystem, uint32_t nsid, void (*cb)(void *arg),
@@ -109,6 +133,7 @@ int xnvmf_ns_remove(struct xnvmf_subsystem *subsystem, uint32_t nsid, void (*cb)
 		ns->must_remove = true;
 	} else {
 		start_removing(ns);
+		tell_hosts(subsystem, nsid);
 	}
 	return 0;
 }
@@ -120,16 +145,14 @@ static void add_on_reactor(struct xbdev_hop *hop, struct xr_reactor *reactor)
 	struct xnvmf_ns *ns = xu_container_of(hop, struct xnvmf_ns, hop);
 	struct xnvmf_group_ns *group_ns = group_ns_of(ns, reactor);
 	struct xbdev_channel *ch;
-	int rc = xbdev_channel_get(ns->desc, reactor, &ch);
+	int rc = ns->add_error == 0 ? xbdev_channel_get(ns->desc, reactor, &ch) : 0;
 
 	if (rc != 0) {
-		xu_err(ns->subsystem->target->log,
-			"%s: namespace %u has no channel to %s on reactor %u: %s; its commands "
-			"fail "
-			"there",
-			ns->subsystem->nqn, ns->nsid, ns->desc->dev->name,
-			xr_reactor_index(reactor), strerror(-rc));
-		return;
+		ns->add_error = rc;
+		ns->add_error_reactor = xr_reactor_index(reactor);
+	}
+	if (ns->add_error != 0) {
+		return; /* the visits of the removal take back what others have */
 	}
 	*group_ns = (struct xnvmf_group_ns){
 		.ch = ch,
@@ -144,17 +167,18 @@ static void add_on_reactor(struct xbdev_hop *hop, struct xr_reactor *reactor)
 static void added_everywhere(struct xbdev_hop *hop)
 {
 	struct xnvmf_ns *ns = xu_container_of(hop, struct xnvmf_ns, hop);
-	void (*cb)(void *arg) = ns->cb;
-	void *arg = ns->arg;
+	const struct xu_error none = {0};
 
-	ns->state = XNVMF_NS_ACTIVE;
-	if (ns->must_remove) {
-		start_removing(ns);
+	if (ns->add_error != 0 || ns->must_remove) {
+		start_removing(ns); /* no host has seen it */
 	} else {
+		ns->state = XNVMF_NS_ACTIVE;
+		xu_info(ns->subsystem->target->log, "%s: namespace %u is %s", ns->subsystem->nqn,
+			ns->nsid, ns->desc->dev->name);
 		tell_hosts(ns->subsystem, ns->nsid);
 	}
-	if (cb != NULL) {
-		cb(arg);
+	if (ns->add_error == 0 && ns->cb != NULL) {
+		ns->cb(ns->arg, &none);
 	}
 }
 
@@ -207,7 +231,8 @@ static int choose_nsid(const struct xnvmf_subsystem *subsystem, uint32_t nsid, u
 }
 
 int xnvmf_ns_add(struct xnvmf_subsystem *subsystem, const struct xnvmf_ns_opts *opts,
-	uint32_t *ret_nsid, void (*cb)(void *arg), void *arg, struct xu_error *err)
+	uint32_t *ret_nsid, void (*cb)(void *arg, const struct xu_error *err), void *arg,
+	struct xu_error *err)
 {
 	struct xbdev_ctx *ctx = subsystem->target->ctx;
 	struct xbdev_device *dev = xbdev_device_find(ctx, opts->device);
@@ -250,8 +275,6 @@ int xnvmf_ns_add(struct xnvmf_subsystem *subsystem, const struct xnvmf_ns_opts *
 	ns->hop.fn = add_on_reactor;
 	ns->hop.done = added_everywhere;
 	xbdev_hop_start(&ns->hop, ctx);
-	xu_info(subsystem->target->log, "%s: namespace %u is %s", subsystem->nqn, nsid,
-		ns->desc->dev->name);
 	if (ret_nsid != NULL) {
 		*ret_nsid = nsid;
 	}

@@ -117,10 +117,12 @@ struct xnvmf_ns {
 	uint8_t eui64[8];
 	bool is_read_only;
 	bool must_remove; /* asked for while it was being added */
+	int add_error;    /* of the first reactor that could not have a channel */
+	uint32_t add_error_reactor;
 	struct xbdev_hop hop;
 	_Atomic uint32_t nr_open; /* groups that have a channel, and the hop itself */
 	struct xr_msg closed_msg;
-	void (*cb)(void *arg);
+	void (*cb)(void *arg, const struct xu_error *err); /* of the addition */
 	void *arg;
 	void (*removed_cb)(void *arg);
 	void *removed_arg;

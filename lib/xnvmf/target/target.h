@@ -100,11 +100,14 @@ struct xnvmf_ns_opts {
 };
 
 /*
- * Opens and claims the device and shows it to every host; `cb` (may be NULL) when every reactor
- * has it. 0: on its way, *ret_nsid tells which; -errno with a sentence: nothing happened.
+ * Opens and claims the device; when every reactor has a channel to it, shows it to the hosts and
+ * calls `cb` (may be NULL) with an error of code 0. When one reactor cannot have a channel nothing
+ * is shown, the device is closed again, and `cb` is told why. 0: on its way, *ret_nsid tells which;
+ * -errno with a sentence: nothing happened.
  */
 int xnvmf_ns_add(struct xnvmf_subsystem *subsystem, const struct xnvmf_ns_opts *opts,
-	uint32_t *ret_nsid, void (*cb)(void *arg), void *arg, struct xu_error *err);
+	uint32_t *ret_nsid, void (*cb)(void *arg, const struct xu_error *err), void *arg,
+	struct xu_error *err);
 
 /* Takes it away from every host, waits for its commands, closes the device; then `cb`. -ENOENT. */
 int xnvmf_ns_remove(struct xnvmf_subsystem *subsystem, uint32_t nsid, void (*cb)(void *arg),

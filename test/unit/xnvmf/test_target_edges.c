@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The target's calls where two of them meet or one fails half-way: removals and stops that are
- * asked for twice. Everything runs on one simulated machine with two reactors.
+ * asked for twice, a namespace that one reactor cannot open. Everything runs on one simulated
+ * machine with two reactors.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -164,11 +165,156 @@ static void test_edges_target_stopped_twice(void **state)
 	world_free(&w);
 }
 
+/* ---- half a namespace ---- */
+
+/* A device whose channels can be opened on some reactors only. */
+struct picky_device {
+	struct xbdev_device dev;
+	uint32_t bad_reactor;
+	int error;
+	uint32_t nr_open; /* channels */
+};
+
+static int picky_open(struct xbdev_channel *ch)
+{
+	struct picky_device *picky = xu_container_of(ch->dev, struct picky_device, dev);
+
+	if (picky->error != 0 && xr_reactor_index(ch->reactor) == picky->bad_reactor) {
+		return picky->error;
+	}
+	picky->nr_open++;
+	return 0;
+}
+
+static void picky_close(struct xbdev_channel *ch)
+{
+	xu_container_of(ch->dev, struct picky_device, dev)->nr_open--;
+}
+
+static void picky_submit(struct xbdev_channel *ch, struct xbdev_io *io)
+{
+	(void)ch;
+	xbdev_io_complete_later(io, 0);
+}
+
+static void picky_destroy(struct xbdev_device *dev)
+{
+	(void)dev; /* it is on the test's stack */
+}
+
+static const struct xbdev_device_ops picky_ops = {
+	.channel_open = picky_open,
+	.channel_close = picky_close,
+	.submit = picky_submit,
+	.destroy = picky_destroy,
+};
+
+struct picky_world {
+	struct world w;
+	struct picky_device picky;
+	struct xu_error added;
+	bool must_remove; /* while it is being added */
+	bool is_removed;
+};
+
+static void register_picky(void *arg)
+{
+	struct picky_world *p = arg;
+
+	p->picky.dev = (struct xbdev_device){
+		.name = "picky",
+		.driver = "picky",
+		.product = "picky",
+		.ops = &picky_ops,
+		.limits = {.block_size = 512,
+			.buf_align = 1,
+			.max_transfer = 1u << 20,
+			.max_iov = 1,
+			.max_zeroes = 1u << 20,
+			.queue_depth = 8},
+		.nr_blocks = 8,
+		.ops_mask = 1u << XBDEV_OP_READ | 1u << XBDEV_OP_WRITE | 1u << XBDEV_OP_FLUSH,
+		.is_multi_reactor = true,
+		.numa_node = -1,
+	};
+	assert_int_equal(xbdev_device_register(p->w.ctx, &p->picky.dev, &p->w.err), 0);
+}
+
+static void on_added(void *arg, const struct xu_error *err)
+{
+	struct picky_world *p = arg;
+
+	p->added = *err;
+	/* Told when all is undone, not before. */
+	assert_int_equal(p->picky.nr_open, err->code != 0 ? 0 : NR_REACTORS);
+	on_called(&p->w);
+}
+
+static void on_removed(void *arg)
+{
+	((struct picky_world *)arg)->is_removed = true;
+}
+
+static void add_picky(void *arg)
+{
+	const struct xnvmf_ns_opts opts = {.nsid = 2, .device = "picky"};
+	struct picky_world *p = arg;
+	int rc = xnvmf_ns_add(p->w.subsystem, &opts, NULL, on_added, p, &p->w.err);
+
+	assert_int_equal(rc, 0);
+	if (p->must_remove) {
+		rc = xnvmf_ns_remove(p->w.subsystem, 2, on_removed, p, &p->w.err);
+		assert_int_equal(rc, 0);
+	}
+}
+
+static void check_not_there(void *arg)
+{
+	struct picky_world *p = arg;
+	json_t *config = xnvmf_target_config_json(p->w.target);
+	json_t *namespaces = json_object_get(json_array_get(config, 0), "namespaces");
+
+	assert_int_equal(json_array_size(namespaces), 1);
+	json_decref(config);
+	assert_null(p->picky.dev.claim);
+	assert_true(xu_list_is_empty(&p->picky.dev.descs));
+}
+
+/* Whichever reactor it is, the addition fails as a whole, with the reason, and can be done again;
+ * also when the namespace is to go before it is there. */
+static void test_edges_ns_without_a_channel(void **state)
+{
+	for (uint32_t i = 0; i < 2 * NR_REACTORS; i++) {
+		struct picky_world p = {.must_remove = i >= NR_REACTORS};
+
+		world_start(&p.w);
+		p.picky.bad_reactor = i % NR_REACTORS;
+		sim_call(p.w.sim, xbdev_ctx_control(p.w.ctx), register_picky, &p);
+		p.picky.error = -ENOMEM;
+		sim_call(p.w.sim, xbdev_ctx_control(p.w.ctx), add_picky, &p);
+		wait_called(&p.w);
+		assert_int_equal(p.added.code, -ENOMEM);
+		assert_non_null(strstr(p.added.text, "namespace 2 was not added"));
+		assert_non_null(strstr(p.added.text, "picky"));
+		assert_int_equal(sim_run_for(p.w.sim, XU_NS_PER_S), 0);
+		assert_int_equal(p.is_removed, p.must_remove);
+		sim_call(p.w.sim, xbdev_ctx_control(p.w.ctx), check_not_there, &p);
+		p.picky.error = 0;
+		p.must_remove = false;
+		sim_call(p.w.sim, xbdev_ctx_control(p.w.ctx), add_picky, &p);
+		wait_called(&p.w);
+		assert_int_equal(p.added.code, 0);
+		world_stop(&p.w);
+		assert_int_equal(p.picky.nr_open, 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_edges_subsystem_removed_twice),
 		cmocka_unit_test(test_edges_target_stopped_twice),
+		cmocka_unit_test(test_edges_ns_without_a_channel),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,6 +53,12 @@ static void on_event(void *arg)
 	((struct fixture *)arg)->nr_events++;
 }
 
+static void on_added(void *arg, const struct xu_error *err)
+{
+	assert_int_equal(err->code, 0);
+	on_event(arg);
+}
+
 static void wait_event(struct fixture *f, uint32_t nr_events)
 {
 	for (uint32_t i = 0; i < 20000 && f->nr_events < nr_events; i++) {
@@ -84,7 +90,7 @@ static void add_ns(struct fixture *f, uint32_t nsid, const char *device)
 	const struct xnvmf_ns_opts opts = {.nsid = nsid, .device = device};
 	struct xu_error err = {0};
 
-	assert_int_equal(xnvmf_ns_add(f->subsystem, &opts, NULL, on_event, f, &err), 0);
+	assert_int_equal(xnvmf_ns_add(f->subsystem, &opts, NULL, on_added, f, &err), 0);
 	wait_event(f, f->nr_events + 1);
 }
 
