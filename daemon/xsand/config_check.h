@@ -87,6 +87,9 @@ int check_listener(struct check *c, const char *path, json_t *object, struct con
 int check_nqn(struct check *c, const char *path, const char *nqn);
 int check_subsystem(struct check *c, const char *path, json_t *object);
 
+/* What checked namespaces use together: every device and every identifier has one user. */
+int check_uses(struct check *c, json_t *subsystems, json_t *devices);
+
 /* The whole of "nvmf"; `devices` is the list its namespaces name, or NULL. */
 int check_nvmf(struct check *c, json_t *nvmf, json_t *devices);
 

@@ -2,7 +2,7 @@
 /*
  * Checking the "nvmf" part: the transport, and subsystems with their namespaces, hosts and
  * listeners. First each object by its table, then what the objects mean together: nothing twice,
- * and every namespace on a device of its own that exists. Nothing is opened or listened on.
+ * and what namespaces use by themselves (config_uses.c). Nothing is opened or listened on.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -12,7 +12,6 @@
 
 #include "daemon/xsand/config_check.h"
 #include "lib/reactor/address.h"
-#include "lib/xbdev/config/devices.h"
 
 static const char *const trtypes[] = {"tcp", NULL};
 
@@ -450,104 +449,6 @@ int check_subsystem(struct check *c, const char *path, json_t *object)
 }
 
 /* ---- all together ---- */
-
-/* The devices by name and UUID, and who uses each: "devices[1]" or "namespace 2 of nqn…". */
-struct users {
-	json_t *devices;
-	json_t *names;
-	json_t *text; /* by index as a text */
-};
-
-static ssize_t find_device(const struct users *users, const char *name_or_uuid)
-{
-	json_t *index = xbdev_config_lookup(users->names, name_or_uuid);
-
-	return index != NULL ? (ssize_t)json_integer_value(index) : -1;
-}
-
-static const char *user_of(const struct users *users, ssize_t index)
-{
-	char key[24];
-
-	snprintf(key, sizeof(key), "%zd", index);
-	return json_string_value(json_object_get(users->text, key));
-}
-
-static void note_user(struct users *users, ssize_t index, json_t *text)
-{
-	char key[24];
-
-	snprintf(key, sizeof(key), "%zd", index);
-	json_object_set_new(users->text, key, text);
-}
-
-static int check_device_of(
-	struct check *c, const char *path, struct users *users, json_t *ns, const char *nqn)
-{
-	const char *name = json_string_value(json_object_get(ns, "device"));
-	ssize_t index = find_device(users, name);
-	char inner[CONFIG_PATH_SIZE];
-
-	check_path(inner, "%s.device", path);
-	if (index < 0) {
-		return check_fail(c, inner,
-			"there is no device '%.64s'; name one of the list \"devices\"", name);
-	}
-	if (user_of(users, index) != NULL) {
-		return check_fail(c, inner,
-			"'%.64s' is used by %.200s already; a device has one user", name,
-			user_of(users, index));
-	}
-	note_user(users, index,
-		json_sprintf("namespace %d of %s",
-			(int)json_integer_value(json_object_get(ns, "nsid")), nqn));
-	return 0;
-}
-
-/* Notes which devices are bases of others. */
-static void note_bases(struct users *users)
-{
-	json_t *entry;
-	size_t i;
-
-	json_array_foreach (users->devices, i, entry) {
-		const char *base = xbdev_config_base(entry);
-		ssize_t below = base != NULL ? find_device(users, base) : -1;
-
-		if (below >= 0) {
-			note_user(users, below, json_sprintf("devices[%zu]", i));
-		}
-	}
-}
-
-static int check_uses(struct check *c, json_t *subsystems, json_t *devices)
-{
-	struct users users = {.devices = devices};
-	json_t *subsystem, *ns;
-	char path[CONFIG_PATH_SIZE];
-	size_t i, k;
-	int rc = 0;
-
-	users.names = xbdev_config_names(devices);
-	users.text = json_object();
-	if (users.names == NULL || users.text == NULL) {
-		rc = xu_error_set_errno(c->err, -ENOMEM, "checking namespaces");
-	}
-	note_bases(&users);
-	json_array_foreach (subsystems, i, subsystem) {
-		const char *nqn = json_string_value(json_object_get(subsystem, "nqn"));
-
-		json_array_foreach (json_object_get(subsystem, "namespaces"), k, ns) {
-			check_path(path, "nvmf.subsystems[%zu].namespaces[%zu]", i, k);
-			if (rc == 0) {
-				rc = check_device_of(c, path, &users, ns, nqn);
-			}
-		}
-	}
-	json_decref(users.names);
-	json_decref(users.text);
-	return rc;
-}
 
 static int check_subsystems(struct check *c, json_t *subsystems)
 {

@@ -2,10 +2,11 @@
 """Identify in every form (facts 2.5, 2.6, 2.7)."""
 
 import struct
+import uuid
 
 from harness import Skip, case, check, equal, ok, want
 from host import IDENTIFY, VS
-from nvmetcp import NSID_ALL, SGL_TRANSPORT, le, sgl, text
+from nvmetcp import NSID_ALL, SGL_TRANSPORT, Failure, le, sgl, text
 
 
 @case(every=True)
@@ -276,3 +277,34 @@ def descriptor_address_is_ignored(t):
     host = t.host()
     ok(host.admin.run(IDENTIFY, cdw10=1, read_bytes=4096,
                       descriptor=sgl(SGL_TRANSPORT, 4096, 0xdeadbeefcafe)))
+
+
+@case(rpc=True)
+def identity_of_another_namespace(t):
+    """2.5, pitfall 16: a UUID, NGUID or EUI64 names one namespace: it is refused for a second one, in
+    the same subsystem and in another; free again, it is taken, and hosts see it."""
+    uuid_text, eui64 = str(uuid.UUID(bytes=t.random.randbytes(16))), t.random.randbytes(8).hex()
+    first, second = t.temporary_subsystem(), t.temporary_subsystem()
+    device, other = t.temporary_device(), t.temporary_device()
+
+    def add(nqn, nsid, name, **identity):
+        t.rpc('nvmf_subsystem_add_ns', nqn=nqn,
+              namespace={'nsid': nsid, 'bdev_name': name, **identity})
+    add(first, 1, device, uuid=uuid_text, eui64=eui64)
+    for nqn, nsid in ((first, 2), (second, 1)):
+        for identity in ({'uuid': uuid_text}, {'nguid': uuid_text.replace('-', '').upper()},
+                         {'eui64': eui64.upper()}):
+            try:
+                add(nqn, nsid, other, **identity)
+            except Failure as error:
+                kind, = identity
+                check(f'namespace 1 of {first}' in str(error) and kind.upper() in str(error),
+                      f'{identity}: {error}')
+            else:
+                raise Failure(f'{identity} names two namespaces now')
+    host = t.host(nqn=first)
+    equal(host.active_nsids(), [1], 'active namespaces')
+    t.rpc('nvmf_subsystem_remove_ns', nqn=first, nsid=1)
+    add(second, 1, other, uuid=uuid_text, eui64=eui64)
+    data = t.host(nqn=second).identify(0, 1)
+    equal(data[104:128].hex(), uuid_text.replace('-', '') + eui64, 'NGUID and EUI64')

@@ -207,6 +207,53 @@ static void set_identity(struct xnvmf_ns *ns, const struct xnvmf_ns_opts *opts)
 		sizeof(ns->nguid));
 }
 
+static bool has_id(const uint8_t *a, const uint8_t *b, size_t len)
+{
+	static const uint8_t none[16];
+
+	return memcmp(a, b, len) == 0 && memcmp(a, none, len) != 0;
+}
+
+/* An identifier that two namespaces share: its name, NULL when there is none. */
+static const char *shared_id(const struct xnvmf_ns *a, const struct xnvmf_ns *b)
+{
+	if (has_id(a->uuid.bytes, b->uuid.bytes, sizeof(a->uuid.bytes))) {
+		return "UUID";
+	}
+	if (has_id(a->nguid, b->nguid, sizeof(a->nguid))) {
+		return "NGUID";
+	}
+	return has_id(a->eui64, b->eui64, sizeof(a->eui64)) ? "EUI64" : NULL;
+}
+
+/*
+ * An identifier names one namespace in the world, so none is given twice, in
+ * whatever subsystems: Linux ignores the second namespace, or takes the two for one. A device is
+ * claimed, and so cannot be exported twice, which would be the one case for it. A namespace that is
+ * being removed counts, because its last commands may still run.
+ */
+static int check_identity(const struct xnvmf_ns *ns, struct xu_error *err)
+{
+	struct xnvmf_subsystem *subsystem = NULL;
+
+	while ((subsystem = xnvmf_subsystem_next(ns->subsystem->target, subsystem)) != NULL) {
+		for (uint32_t i = 0; i < subsystem->max_namespaces; i++) {
+			const struct xnvmf_ns *other = subsystem->ns[i];
+			const char *kind = other != NULL ? shared_id(ns, other) : NULL;
+
+			if (kind != NULL) {
+				return xu_error_set(err, -EEXIST,
+					"namespace %u of %s, on device %s, would have the %s of "
+					"namespace %u of %s; an identifier names one namespace, "
+					"give each its own",
+					ns->nsid, ns->subsystem->nqn, ns->desc->dev->name, kind,
+					other->nsid, subsystem->nqn);
+			}
+		}
+	}
+	return 0;
+}
+
 static int choose_nsid(const struct xnvmf_subsystem *subsystem, uint32_t nsid, uint32_t *ret_nsid,
 	struct xu_error *err)
 {
@@ -230,13 +277,26 @@ static int choose_nsid(const struct xnvmf_subsystem *subsystem, uint32_t nsid, u
 	return 0;
 }
 
+static int open_device(struct xnvmf_ns *ns, const char *device, struct xu_error *err)
+{
+	int rc = xbdev_desc_open(ns->subsystem->target->ctx, device, !ns->is_read_only,
+		on_device_event, ns, &ns->desc, err);
+
+	if (rc == 0) {
+		rc = xbdev_desc_claim(ns->desc, "an NVMe-oF namespace", err);
+		if (rc != 0) {
+			xbdev_desc_close(ns->desc);
+		}
+	}
+	return rc;
+}
+
 int xnvmf_ns_add(struct xnvmf_subsystem *subsystem, const struct xnvmf_ns_opts *opts,
 	uint32_t *ret_nsid, void (*cb)(void *arg, const struct xu_error *err), void *arg,
 	struct xu_error *err)
 {
 	struct xbdev_ctx *ctx = subsystem->target->ctx;
 	struct xbdev_device *dev = xbdev_device_find(ctx, opts->device);
-	bool is_read_only = opts->read_only || (dev != NULL && dev->is_read_only);
 	struct xnvmf_ns *ns;
 	uint32_t nsid = 0;
 	int rc;
@@ -252,9 +312,16 @@ int xnvmf_ns_add(struct xnvmf_subsystem *subsystem, const struct xnvmf_ns_opts *
 	if (ns == NULL) {
 		return xu_error_set_errno(err, -ENOMEM, "adding namespace %u", nsid);
 	}
-	rc = xbdev_desc_open(ctx, opts->device, !is_read_only, on_device_event, ns, &ns->desc, err);
+	ns->subsystem = subsystem;
+	ns->nsid = nsid;
+	ns->state = XNVMF_NS_ADDING;
+	ns->is_read_only = opts->read_only || (dev != NULL && dev->is_read_only);
+	ns->cb = cb;
+	ns->arg = arg;
+	rc = open_device(ns, opts->device, err);
 	if (rc == 0) {
-		rc = xbdev_desc_claim(ns->desc, "an NVMe-oF namespace", err);
+		set_identity(ns, opts);
+		rc = check_identity(ns, err);
 		if (rc != 0) {
 			xbdev_desc_close(ns->desc);
 		}
@@ -263,14 +330,7 @@ int xnvmf_ns_add(struct xnvmf_subsystem *subsystem, const struct xnvmf_ns_opts *
 		free(ns);
 		return rc;
 	}
-	ns->subsystem = subsystem;
-	ns->nsid = nsid;
 	ns->id = ++subsystem->target->next_ns_id;
-	ns->state = XNVMF_NS_ADDING;
-	ns->is_read_only = is_read_only;
-	ns->cb = cb;
-	ns->arg = arg;
-	set_identity(ns, opts);
 	subsystem->ns[nsid - 1] = ns;
 	ns->hop.fn = add_on_reactor;
 	ns->hop.done = added_everywhere;

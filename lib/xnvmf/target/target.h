@@ -90,6 +90,7 @@ void xnvmf_subsystem_allow_any_host(struct xnvmf_subsystem *subsystem, bool allo
 
 /* ---- namespaces ---- */
 
+/* No identifier may be that of another namespace of the target, in whatever subsystem: -EEXIST. */
 struct xnvmf_ns_opts {
 	uint32_t nsid; /* 0: the lowest free one */
 	const char *device;

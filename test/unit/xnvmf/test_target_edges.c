@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The target's calls where two of them meet or one fails half-way: removals and stops that are
- * asked for twice, a namespace that one reactor cannot open. Everything runs on one simulated
- * machine with two reactors.
+ * asked for twice, a namespace that one reactor cannot open, identities that are taken. Everything
+ * runs on one simulated machine with two reactors.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -309,12 +309,109 @@ static void test_edges_ns_without_a_channel(void **state)
 	}
 }
 
+/* ---- identities ---- */
+
+#define UUID_A                                                                                     \
+	{                                                                                          \
+		{                                                                                  \
+			0x6b, 0xa7, 0xb8, 0x10, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12              \
+		}                                                                                  \
+	}
+#define UUID_B                                                                                     \
+	{                                                                                          \
+		{                                                                                  \
+			0x6b, 0xa7, 0xb8, 0x10, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13              \
+		}                                                                                  \
+	}
+#define EUI64                                                                                      \
+	{                                                                                          \
+		0, 1, 2, 3, 4, 5, 6, 7                                                             \
+	}
+
+/* Asks for a namespace 1 on "m2" with that identity; the sentence when it is refused. */
+static int try_identity(struct world *w, struct xnvmf_subsystem *subsystem,
+	const struct xnvmf_ns_opts *identity, const char **ret_text)
+{
+	struct xnvmf_ns_opts opts = *identity;
+	int rc;
+
+	opts.nsid = 1;
+	opts.device = "m2";
+	rc = xnvmf_ns_add(subsystem, &opts, NULL, NULL, NULL, &w->err);
+	*ret_text = w->err.text;
+	return rc;
+}
+
+/* No identifier of one namespace is taken for another, not even its device's own. */
+static void add_same_identities(void *arg)
+{
+	const struct xnvmf_subsystem_opts other = {.nqn = NQN ":2"};
+	const struct xnvmf_ns_opts first = {
+		.nsid = 2, .device = "m1", .uuid = UUID_A, .eui64 = EUI64};
+	struct xnvmf_ns_opts same_nguid = {.uuid = UUID_B};
+	const struct xnvmf_ns_opts same_uuid = {.uuid = UUID_A, .nguid = {1}};
+	const struct xnvmf_ns_opts same_eui64 = {.uuid = UUID_B, .eui64 = EUI64};
+	const struct xnvmf_ns_opts unlike = {.uuid = UUID_B, .eui64 = {1}};
+	struct xnvmf_ns_opts of_device = {.nguid = {1}};
+	struct xnvmf_subsystem *subsystem;
+	struct world *w = arg;
+	const char *text;
+
+	assert_int_equal(xnvmf_subsystem_add(w->target, &other, &subsystem, &w->err), 0);
+	assert_int_equal(xnvmf_ns_add(w->subsystem, &first, NULL, NULL, NULL, &w->err), 0);
+	assert_int_equal(try_identity(w, subsystem, &same_uuid, &text), -EEXIST);
+	assert_non_null(strstr(text, "the UUID of namespace 2 of " NQN));
+	memcpy(same_nguid.nguid, first.uuid.bytes, sizeof(same_nguid.nguid));
+	assert_int_equal(try_identity(w, subsystem, &same_nguid, &text), -EEXIST);
+	assert_non_null(strstr(text, "the NGUID of namespace 2 of " NQN));
+	assert_int_equal(try_identity(w, subsystem, &same_eui64, &text), -EEXIST);
+	assert_non_null(strstr(text, "the EUI64 of namespace 2 of " NQN));
+	of_device.uuid = xbdev_device_find(w->ctx, "m0")->uuid; /* namespace 1 has it by default */
+	assert_int_equal(try_identity(w, subsystem, &of_device, &text), -EEXIST);
+	assert_non_null(strstr(text, "the UUID of namespace 1 of " NQN));
+	/* The device was let go each time. */
+	assert_int_equal(try_identity(w, subsystem, &unlike, &text), 0);
+}
+
+static void remove_first(void *arg)
+{
+	struct world *w = arg;
+
+	assert_int_equal(xnvmf_ns_remove(w->subsystem, 2, on_called, w, &w->err), 0);
+}
+
+static void add_after_removal(void *arg)
+{
+	const struct xnvmf_ns_opts opts = {
+		.nsid = 3, .device = "m1", .uuid = UUID_A, .eui64 = EUI64};
+	struct world *w = arg;
+
+	assert_int_equal(xnvmf_ns_add(w->subsystem, &opts, NULL, NULL, NULL, &w->err), 0);
+}
+
+static void test_edges_identity_names_one_namespace(void **state)
+{
+	struct world w;
+
+	world_start(&w);
+	assert_non_null(
+		sim_bdev_create(w.sim, w.ctx, "malloc", "{'name': 'm1', 'size': '1MiB'}", &w.err));
+	assert_non_null(
+		sim_bdev_create(w.sim, w.ctx, "malloc", "{'name': 'm2', 'size': '1MiB'}", &w.err));
+	call(&w, add_same_identities);
+	call(&w, remove_first);
+	wait_called(&w);
+	call(&w, add_after_removal); /* it may move, with its identity */
+	world_stop(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_edges_subsystem_removed_twice),
 		cmocka_unit_test(test_edges_target_stopped_twice),
 		cmocka_unit_test(test_edges_ns_without_a_channel),
+		cmocka_unit_test(test_edges_identity_names_one_namespace),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

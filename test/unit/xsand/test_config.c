@@ -309,6 +309,36 @@ static void test_config_parse_refuses_wrong_exports(void **state)
 			   "{\"nsid\": 2, \"device\": \"n0\"}]"),
 			"x.json:4:23: nvmf.subsystems[0].namespaces[1].device: 'n0' is used by "
 			"namespace 1 of nqn.2026-11.io.xsan:a already; a device has one user"},
+		{SUBSYSTEM("\"namespaces\": [{\"nsid\": 1, \"device\": \"n0\", \"uuid\":"
+			   " \"6ba7b810-9dad-11d1-80b4-00c04fd430c8\"},\n{\"nsid\": 2, \"device\":"
+			   " \"n1\", \"uuid\": \"6BA7B810-9DAD-11D1-80B4-00C04FD430C8\"}]"),
+			"x.json:4:37: nvmf.subsystems[0].namespaces[1].uuid: the UUID "
+			"6ba7b810-9dad-11d1-80b4-00c04fd430c8 is that of namespace 1 of "
+			"nqn.2026-11.io.xsan:a already; an identifier names one namespace"},
+		/* The NGUID of a namespace that has none of its own is its UUID. */
+		{SUBSYSTEM("\"namespaces\": [{\"nsid\": 1, \"device\": \"n0\", \"uuid\":"
+			   " \"6ba7b810-9dad-11d1-80b4-00c04fd430c8\"},\n{\"nsid\": 2, \"device\":"
+			   " \"n1\", \"nguid\": \"6ba7b8109dad11d180B400C04FD430C8\"}]"),
+			"x.json:4:38: nvmf.subsystems[0].namespaces[1].nguid: the NGUID "
+			"6ba7b8109dad11d180b400c04fd430c8 is that of namespace 1 of "
+			"nqn.2026-11.io.xsan:a already; an identifier names one namespace"},
+		{SUBSYSTEM("\"namespaces\": [{\"nsid\": 1, \"device\": \"n0\", \"eui64\":"
+			   " \"0011223344556677\"}]},\n{\"nqn\": \"nqn.2026-11.x:b\","
+			   "\"namespaces\": [{\"nsid\": 1, \"device\": \"n1\", \"eui64\":"
+			   " \"0011223344556677\"}]"),
+			"x.json:4:79: nvmf.subsystems[1].namespaces[0].eui64: the EUI64 "
+			"0011223344556677 is that of namespace 1 of nqn.2026-11.io.xsan:a "
+			"already; an identifier names one namespace"},
+		/* The UUID of a namespace that has none of its own is its device's. */
+		{"{\"devices\": [{\"driver\": \"null\", \"name\": \"n0\"}, {\"driver\": \"null\","
+		 " \"name\": \"n1\", \"uuid\": \"6ba7b810-9dad-11d1-80b4-00c04fd430c8\"}],\n"
+		 "\"nvmf\": {\"subsystems\": [{\"nqn\": \"nqn.2026-11.x:a\", \"namespaces\": ["
+		 "{\"nsid\": 1, \"device\": \"n0\", \"uuid\": "
+		 "\"6ba7b810-9dad-11d1-80b4-00c04fd430c8\"},\n"
+		 "{\"nsid\": 2, \"device\": \"n1\"}]}]}}",
+			"x.json:3:23: nvmf.subsystems[0].namespaces[1].device: the UUID "
+			"6ba7b810-9dad-11d1-80b4-00c04fd430c8 is that of namespace 1 of "
+			"nqn.2026-11.x:a already; an identifier names one namespace"},
 		{SUBSYSTEM("\"listeners\": [{}]"),
 			"x.json:3:15: nvmf.subsystems[0].listeners[0]: 'traddr' is missing: "
 			"numeric IPv4 or IPv6 address to listen on"},
