@@ -286,6 +286,21 @@ class Context:
         self.undo.append(lambda: self.rpc('bdev_null_delete', name=name))
         return name
 
+    def temporary_slow_device(self, write_us=0):
+        """A device that delays everything but reads."""
+        base, name = self.temporary_device(), f'slow{self.random.getrandbits(40):010x}'
+        self.rpc('bdev_delay_create', base_bdev_name=base, name=name, avg_read_latency=0,
+                 p99_read_latency=0, avg_write_latency=write_us, p99_write_latency=0)
+        self.undo.append(lambda: self.rpc('bdev_delay_delete', name=name))
+        return name
+
+    def temporary_error_device(self):
+        """A device into which errors can be injected."""
+        base, name = self.temporary_device(), f'bad{self.random.getrandbits(40):010x}'
+        self.rpc('bdev_error_create', base_name=base, name=name)
+        self.undo.append(lambda: self.rpc('bdev_error_delete', name=name))
+        return name
+
     def temporary_subsystem(self, allow_any_host=True, listen=True):
         """A subsystem of the case's own behind the same listener; returns its NQN."""
         nqn = f'nqn.2026-11.io.xsan:t{self.random.getrandbits(40):010x}'

@@ -211,6 +211,87 @@ def shutdown(t):
     t.alive()
 
 
+def flushes(t, device):
+    stats, = t.rpc('bdev_get_iostat', name=device)['bdevs']
+    return stats['latency']['flush']['count']
+
+
+@case(rpc=True)
+def shutdown_flushes(t):
+    """2.3: SHN: flush, then SHST 2: it is "processing" while the caches of the controller's namespaces
+    are written, each of them once, and complete when that is done."""
+    nqn = t.temporary_subsystem()
+    devices = [t.temporary_slow_device(), t.temporary_slow_device(400000)]
+    for nsid, device in enumerate(devices, 1):
+        t.add_namespace(nsid, device, nqn)
+    for has_queue in (False, True):
+        host = t.host(nqn=nqn)
+        if has_queue:
+            ok(host.io_queue(1).write(host.namespace(1), 0, t.random.randbytes(512)))
+        before = [flushes(t, device) for device in devices]
+        start = time.monotonic()
+        host.property_set(CC, CC_ENABLE | 1 << 14)
+        equal(host.property_get(CSTS) >> 2 & 3, 1, 'SHST while the slow device flushes')
+        host.poll_csts(3 << 2, 2 << 2)
+        check(time.monotonic() - start > 0.35, 'complete before the slow device has flushed')
+        equal([flushes(t, device) for device in devices], [count + 1 for count in before],
+              'flushes')
+        equal(host.property_get(CSTS) & CSTS_CFS, 0, 'CFS')
+        host.close()
+
+
+@case(rpc=True)
+def shutdown_that_cannot_flush(t):
+    """2.3: a shutdown whose flush fails is never reported as complete: CFS is set."""
+    nqn, device = t.temporary_subsystem(), t.temporary_error_device()
+    t.add_namespace(1, device, nqn)
+    host = t.host(nqn=nqn)
+    t.rpc('bdev_error_inject_error', name=device, io_type='flush', error_type='failure', num=1)
+    host.property_set(CC, CC_ENABLE | 1 << 14)
+    host.poll_csts(CSTS_CFS, CSTS_CFS)
+    time.sleep(0.2)
+    equal(host.property_get(CSTS) >> 2 & 3, 1, 'SHST after the flush failed')
+    host.close()
+    host = t.host(nqn=nqn)
+    host.property_set(CC, CC_ENABLE | 1 << 14)
+    host.poll_csts(3 << 2 | CSTS_CFS, 2 << 2)
+
+
+@case(rpc=True)
+def shutdown_meets_other_ends(t):
+    """2.3, 1.9: a reset, the loss of the connection, the removal of the namespace or of the subsystem
+    in the middle of a shutdown's flushes: each is served, and none hangs."""
+    def begin(nqn):
+        host = t.host(nqn=nqn)
+        ok(host.io_queue(1).write(host.namespace(1), 0, t.random.randbytes(512)))
+        host.property_set(CC, CC_ENABLE | 1 << 14)
+        return host
+    nqn, device = t.temporary_subsystem(), t.temporary_slow_device(300000)
+    t.add_namespace(1, device, nqn)
+    host = begin(nqn)
+    host.property_set(CC, 0)
+    host.poll_csts(0xd, 0)
+    time.sleep(0.5)
+    equal(host.property_get(CSTS), 0, 'CSTS after a reset in the middle')
+    host.enable()
+    ok(host.io_queue(1).flush(1))
+    host.property_set(CC, CC_ENABLE | 1 << 14)
+    host.property_set(CC, 0)
+    host.property_set(CC, CC_ENABLE)
+    host.property_set(CC, CC_ENABLE | 1 << 14)
+    host.poll_csts(3 << 2, 2 << 2)
+    host.close()
+    begin(nqn).admin.connection.reset()
+    host = begin(nqn)
+    t.remove_namespace(1, nqn)
+    host.poll_csts(3 << 2, 2 << 2)
+    t.add_namespace(1, device, nqn)
+    host = begin(nqn)
+    t.rpc('nvmf_delete_subsystem', nqn=nqn)
+    host.admin.connection.wait_closed(5)
+    t.alive()
+
+
 @case
 def shutdown_then_reset(t):
     """2.3: after a shutdown a reset makes the controller usable again."""

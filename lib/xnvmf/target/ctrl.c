@@ -132,16 +132,14 @@ void xnvmf__ctrl_set_cc(struct xnvmf_ctrl *ctrl, uint32_t cc)
 	} else if ((old & NVME_CC_EN) && !(cc & NVME_CC_EN)) {
 		/* Controller reset: the admin queue stays for the next enable. */
 		ctrl->csts = 0;
+		ctrl->shutdown.is_asked = false;
 		xnvmf__ctrl_drop_aers(ctrl); /* forgotten in silence (Base 5.1.2) */
 		ctrl->nr_queues = ctrl->subsystem->target->opts.max_queues;
 		end_io_queues(ctrl);
 	}
 	if (NVME_CC_SHN(cc) != 0 && NVME_CC_SHN(old) == 0) {
-		/* Every write that was acknowledged is with its device; what a flush has not
-		 * covered is the device's to keep, as with any controller whose cache is not ours.
-		 */
 		end_io_queues(ctrl);
-		ctrl->csts = (ctrl->csts & ~0xcu) | NVME_CSTS_SHST_DONE;
+		xnvmf__shutdown_start(ctrl);
 	}
 	arm_timers(ctrl);
 }
@@ -361,21 +359,12 @@ void xnvmf__ctrl_leave_port(struct xnvmf_ctrl *ctrl, const struct xnvmf_port *po
 	}
 }
 
-void xnvmf__ctrl_qpair_gone(struct xnvmf_ctrl *ctrl, struct xnvmf_qpair *qpair)
+void xnvmf__ctrl_free_if_done(struct xnvmf_ctrl *ctrl)
 {
 	struct xnvmf_subsystem *subsystem = ctrl->subsystem;
 	struct xr_reactor *reactor = xnvmf__control(subsystem->target);
 
-	if (qpair == ctrl->admin) {
-		ctrl->admin = NULL;
-		xnvmf__ctrl_kill(ctrl, "its admin connection is gone");
-	} else {
-		ctrl->nr_io_qpairs--;
-		if (qpair->is_lost && !ctrl->has_queue_deletion) {
-			xnvmf__ctrl_kill(ctrl, "an I/O connection broke");
-		}
-	}
-	if (ctrl->admin != NULL || ctrl->nr_io_qpairs != 0) {
+	if (ctrl->admin != NULL || ctrl->nr_io_qpairs != 0 || ctrl->shutdown.is_flushing) {
 		return;
 	}
 	xr_timer_stop(reactor, &ctrl->keep_alive);
@@ -385,4 +374,22 @@ void xnvmf__ctrl_qpair_gone(struct xnvmf_ctrl *ctrl, struct xnvmf_qpair *qpair)
 	free(ctrl);
 	xnvmf__connect_held(subsystem->target);
 	xnvmf__subsystem_check(subsystem);
+}
+
+void xnvmf__ctrl_qpair_gone(struct xnvmf_ctrl *ctrl, struct xnvmf_qpair *qpair)
+{
+	if (qpair == ctrl->admin) {
+		ctrl->admin = NULL;
+		xnvmf__ctrl_kill(ctrl, "its admin connection is gone");
+	} else {
+		ctrl->nr_io_qpairs--;
+		if (qpair->is_lost && !ctrl->has_queue_deletion) {
+			xnvmf__ctrl_kill(ctrl, "an I/O connection broke");
+		}
+	}
+	if (ctrl->shutdown.is_asked && ctrl->nr_io_qpairs == 0) {
+		xnvmf__shutdown_continue(ctrl);
+	} else {
+		xnvmf__ctrl_free_if_done(ctrl);
+	}
 }

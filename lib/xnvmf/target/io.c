@@ -138,10 +138,7 @@ static void leave_ns(struct xnvmf_req *req)
 	struct xnvmf_group_ns *ns = req->group_ns;
 
 	req->group_ns = NULL;
-	ns->nr_inflight--;
-	if (ns->is_removing && ns->nr_inflight == 0) {
-		xnvmf__group_ns_close(ns);
-	}
+	xnvmf__group_ns_leave(ns);
 }
 
 static void finish(struct xnvmf_req *req, int error)

@@ -82,13 +82,21 @@ static void put_open(struct xnvmf_ns *ns)
 	}
 }
 
-void xnvmf__group_ns_close(struct xnvmf_group_ns *group_ns)
+static void close_in_group(struct xnvmf_group_ns *group_ns)
 {
 	struct xnvmf_ns *ns = group_ns->ns;
 
 	xbdev_channel_put(group_ns->ch);
 	*group_ns = (struct xnvmf_group_ns){0};
 	put_open(ns);
+}
+
+void xnvmf__group_ns_leave(struct xnvmf_group_ns *group_ns)
+{
+	group_ns->nr_inflight--;
+	if (group_ns->is_removing && group_ns->nr_inflight == 0) {
+		close_in_group(group_ns);
+	}
 }
 
 static void remove_on_reactor(struct xbdev_hop *hop, struct xr_reactor *reactor)
@@ -101,7 +109,7 @@ static void remove_on_reactor(struct xbdev_hop *hop, struct xr_reactor *reactor)
 	}
 	group_ns->is_removing = true;
 	if (group_ns->nr_inflight == 0) {
-		xnvmf__group_ns_close(group_ns);
+		close_in_group(group_ns);
 	}
 }
 

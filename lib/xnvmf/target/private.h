@@ -177,6 +177,16 @@ struct xnvmf_subsystem {
 
 /* ---- controllers ---- */
 
+/* The flushes of a shutdown, see shutdown.c. */
+struct xnvmf_shutdown {
+	bool is_asked;    /* to be begun when the I/O queues have gone */
+	bool is_flushing; /* `io` is out */
+	bool has_failed;
+	uint32_t nsid; /* that is being flushed */
+	struct xnvmf_group_ns *ns;
+	struct xbdev_io io;
+};
+
 struct xnvmf_ctrl {
 	struct xnvmf_subsystem *subsystem;
 	uint16_t cntlid;
@@ -195,6 +205,7 @@ struct xnvmf_ctrl {
 	uint32_t nr_queues; /* granted by feature 07h */
 	bool is_dead;       /* no new queues; goes when its queues have gone */
 
+	struct xnvmf_shutdown shutdown;
 	struct xnvmf_req *aers[XNVMF_AERL];
 	uint32_t nr_aers;
 	uint32_t aec;            /* feature 0Bh */
@@ -397,11 +408,16 @@ void xnvmf__ctrl_kill(struct xnvmf_ctrl *ctrl, const char *why);
 void xnvmf__ctrl_leave_port(struct xnvmf_ctrl *ctrl, const struct xnvmf_port *port);
 /* Gives the event requests that are held back to the transport, without an answer. */
 void xnvmf__ctrl_drop_aers(struct xnvmf_ctrl *ctrl);
+/* Frees a controller of which nothing is left. */
+void xnvmf__ctrl_free_if_done(struct xnvmf_ctrl *ctrl);
 void xnvmf__ctrl_qpair_gone(struct xnvmf_ctrl *ctrl, struct xnvmf_qpair *qpair);
 void xnvmf__ctrl_keep_alive(struct xnvmf_ctrl *ctrl);
 void xnvmf__ctrl_set_kato(struct xnvmf_ctrl *ctrl, uint32_t kato_ms);
 uint64_t xnvmf__ctrl_cap(const struct xnvmf_ctrl *ctrl);
 void xnvmf__ctrl_set_cc(struct xnvmf_ctrl *ctrl, uint32_t cc);
+/* shutdown.c: the host has told the controller to shut down; and its last I/O queue has gone. */
+void xnvmf__shutdown_start(struct xnvmf_ctrl *ctrl);
+void xnvmf__shutdown_continue(struct xnvmf_ctrl *ctrl);
 /* Any reactor: enters a command that failed in the error log, or in time. */
 void xnvmf__log_error(struct xnvmf_req *req);
 void xnvmf__ctrl_ns_changed(struct xnvmf_ctrl *ctrl, uint32_t nsid);
@@ -427,8 +443,9 @@ struct xnvmf_listener *xnvmf__subsystem_listener(
 /* Frees the subsystem, and calls back, when it is being removed and nothing of it is left. */
 void xnvmf__subsystem_check(struct xnvmf_subsystem *subsystem);
 void xnvmf__target_check(struct xnvmf_target *target);
-/* Stops using a namespace in a group: called when its last command has ended. */
-void xnvmf__group_ns_close(struct xnvmf_group_ns *group_ns);
+/* An I/O of a namespace has ended that was counted in nr_inflight; the last one of a namespace that
+ * is being removed closes it. */
+void xnvmf__group_ns_leave(struct xnvmf_group_ns *group_ns);
 static inline struct xnvmf_ns *xnvmf__ns_active(
 	const struct xnvmf_subsystem *subsystem, uint32_t nsid)
 {

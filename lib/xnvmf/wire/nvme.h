@@ -190,20 +190,21 @@ enum nvme_property {
 #define NVME_CAP_CSS_NVM     0x01u
 #define NVME_CAP_CSS_IOCS    0x40u
 
-#define NVME_CC_EN          0x00000001u
-#define NVME_CC_CSS_IOCS    0x00000060u
-#define NVME_CC_SHN_NORMAL  0x00004000u
-#define NVME_CC_ENTRY_SIZES 0x00460000u /* 64 and 16 bytes */
-#define NVME_CC_CSS(cc)     (((cc) >> 4) & 0x7u)
-#define NVME_CC_MPS(cc)     (((cc) >> 7) & 0xfu)
-#define NVME_CC_AMS(cc)     (((cc) >> 11) & 0x7u)
-#define NVME_CC_SHN(cc)     (((cc) >> 14) & 0x3u)
-#define NVME_CC_IOSQES(cc)  (((cc) >> 16) & 0xfu)
-#define NVME_CC_IOCQES(cc)  (((cc) >> 20) & 0xfu)
-#define NVME_CSTS_RDY       0x1u
-#define NVME_CSTS_CFS       0x2u
-#define NVME_CSTS_SHST_DONE 0x8u
-#define NVME_CSTS_SHST_MASK 0xcu
+#define NVME_CC_EN                0x00000001u
+#define NVME_CC_CSS_IOCS          0x00000060u
+#define NVME_CC_SHN_NORMAL        0x00004000u
+#define NVME_CC_ENTRY_SIZES       0x00460000u /* 64 and 16 bytes */
+#define NVME_CC_CSS(cc)           (((cc) >> 4) & 0x7u)
+#define NVME_CC_MPS(cc)           (((cc) >> 7) & 0xfu)
+#define NVME_CC_AMS(cc)           (((cc) >> 11) & 0x7u)
+#define NVME_CC_SHN(cc)           (((cc) >> 14) & 0x3u)
+#define NVME_CC_IOSQES(cc)        (((cc) >> 16) & 0xfu)
+#define NVME_CC_IOCQES(cc)        (((cc) >> 20) & 0xfu)
+#define NVME_CSTS_RDY             0x1u
+#define NVME_CSTS_CFS             0x2u
+#define NVME_CSTS_SHST_MASK       0xcu
+#define NVME_CSTS_SHST_PROCESSING 0x4u
+#define NVME_CSTS_SHST_DONE       0x8u
 
 /* ---- Identify (Base 5.1.13) ---- */
 
