@@ -50,6 +50,7 @@ void xnvmf__admin_execute(struct xnvmf_req *req)
 	if (ctrl->subsystem->is_discovery) {
 		xnvmf__ctrl_keep_alive(ctrl); /* "idle" counts any command there */
 	}
+	xnvmf__room_touch(ctrl);
 	if (NVME_CMD_FUSE(&req->cmd) != 0) {
 		xnvmf__req_complete(req, NVME_SC_INVALID_FIELD);
 	} else if ((ctrl->csts & NVME_CSTS_RDY) == 0) {

@@ -80,6 +80,7 @@ static void succeed(struct xnvmf_req *req, struct xnvmf_ctrl *ctrl)
 		req->cpl.sqhd = UINT16_MAX;
 	}
 	xr_timer_stop(qpair->reactor, &qpair->connect_timer);
+	xu_list_del(&qpair->unconnected_link);
 }
 
 /* Whether an association of this host is ending: a write of it may still be with the device, and
@@ -219,6 +220,7 @@ void xnvmf__connect(struct xnvmf_req *req)
 	struct xnvmf_qpair *qpair = req->qpair;
 	struct xnvmf_target *target = qpair->target;
 	struct xnvmf_subsystem *subsystem;
+	uint64_t nr_silent;
 
 	if (req->data_len != sizeof(*data)) {
 		reject(req, NVME_SC_SGL_LENGTH, 0);
@@ -251,8 +253,12 @@ void xnvmf__connect(struct xnvmf_req *req)
 		return;
 	}
 	if (!xnvmf__subsystem_allows(subsystem, data->hostnqn)) {
-		xu_warn(target->log, "%s: host %s is not allowed and was refused", subsystem->nqn,
-			data->hostnqn);
+		if (xnvmf__log_allowed(target, &target->host_limit, &nr_silent)) {
+			xu_warn(target->log,
+				"%s: host %s is not allowed and was refused (%llu more refusals "
+				"since the last such line)",
+				subsystem->nqn, data->hostnqn, (unsigned long long)nr_silent);
+		}
 		reject(req, NVME_SC_CONNECT_HOST, NVME_IPO_DATA(hostnqn));
 		return;
 	}
@@ -356,6 +362,9 @@ void xnvmf__fabrics_execute(struct xnvmf_req *req)
 			xnvmf__req_complete(req, NVME_SC_SEQUENCE);
 		}
 		return;
+	}
+	if (qpair->qid == 0 && qpair->ctrl != NULL) {
+		xnvmf__room_touch(qpair->ctrl);
 	}
 	switch ((enum nvme_fctype)fctype) {
 	case NVME_FCTYPE_CONNECT:

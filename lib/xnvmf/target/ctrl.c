@@ -55,6 +55,7 @@ static void arm_timers(struct xnvmf_ctrl *ctrl)
 	struct xr_reactor *reactor = xnvmf__control(ctrl->subsystem->target);
 	bool is_ready = (ctrl->csts & NVME_CSTS_RDY) != 0 && NVME_CC_SHN(ctrl->cc) == 0;
 
+	xnvmf__room_touch(ctrl);
 	xnvmf__ctrl_keep_alive(ctrl);
 	ctrl->is_overdue = false;
 	xr_timer_stop(reactor, &ctrl->keep_alive);
@@ -309,6 +310,7 @@ struct xnvmf_ctrl *xnvmf__ctrl_new(struct xnvmf_subsystem *subsystem,
 	/* A persistent discovery connection wants events from the start (Base 5.1.2). */
 	ctrl->aec = subsystem->is_discovery && kato_ms != 0 ? NVME_OAES_DISCOVERY : 0;
 	xu_list_init(&ctrl->io_qpairs);
+	xu_list_init(&ctrl->idle_link);
 	xu_list_add_tail(&subsystem->ctrls, &ctrl->link);
 	xnvmf__ctrl_set_kato(ctrl, kato_ms);
 	return ctrl;
@@ -329,6 +331,7 @@ void xnvmf__ctrl_kill(struct xnvmf_ctrl *ctrl, const char *why)
 		return;
 	}
 	ctrl->is_dead = true;
+	xu_list_del(&ctrl->idle_link);
 	xu_info(ctrl->subsystem->target->log, "%s: controller %u of %s ends: %s",
 		ctrl->subsystem->nqn, ctrl->cntlid, ctrl->hostnqn, why);
 	end_io_queues(ctrl);

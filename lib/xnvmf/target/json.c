@@ -317,7 +317,8 @@ json_t *xnvmf_target_stats_json(struct xnvmf_target *target)
 					(json_int_t)atomic_load_explicit(
 						&group->nr_commands, memory_order_relaxed)));
 	}
-	return json_pack("{s:i, s:I, s:I, s:o}", "connections", (int)target->nr_qpairs,
+	return json_pack("{s:i, s:I, s:I, s:I, s:o}", "connections", (int)target->nr_qpairs,
 		"connections_total", (json_int_t)target->nr_connections, "refused_total",
-		(json_int_t)target->nr_refused, "poll_groups", groups);
+		(json_int_t)target->nr_refused, "dropped_total",
+		(json_int_t)target->nr_dropped_total, "poll_groups", groups);
 }

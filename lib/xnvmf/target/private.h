@@ -197,8 +197,10 @@ struct xnvmf_ctrl {
 	uint32_t kato_ms;
 	struct xr_timer keep_alive;
 	uint64_t last_alive_ns;
-	bool is_overdue;           /* nothing for KATO: it has until the slack is over */
-	struct xr_timer idle;      /* EN never set, or a discovery controller without keep-alive */
+	bool is_overdue;        /* nothing for KATO: it has until the slack is over */
+	struct xr_timer idle;   /* EN never set, or a discovery controller without keep-alive */
+	uint64_t idle_since_ns; /* its last admin command, while it is in target->idle_ctrls */
+	struct xu_list idle_link;
 	struct xnvmf_qpair *admin; /* NULL: gone */
 	struct xu_list io_qpairs;  /* by control_link */
 	uint32_t nr_io_qpairs;
@@ -270,7 +272,10 @@ struct xnvmf_qpair {
 	bool is_disconnect_asked;
 	bool is_disconnect_acked;
 	bool is_gone;
+	bool is_dropped; /* to make room for another one */
 	struct xr_timer connect_timer;
+	uint64_t accepted_ns;
+	struct xu_list unconnected_link; /* target->unconnected, until its Connect or its end */
 	struct xr_msg move_msg;
 	struct xr_msg disconnect_msg;
 	struct xr_msg gone_msg;
@@ -313,6 +318,12 @@ struct xnvmf_group {
 
 struct xnvmf_view;
 
+/* Lets a line into the log now and then, and counts those in between. */
+struct xnvmf_log_limit {
+	uint64_t next_ns;
+	uint64_t nr_silent;
+};
+
 struct xnvmf_target {
 	struct xbdev_ctx *ctx;
 	struct xu_logger *log;
@@ -322,13 +333,18 @@ struct xnvmf_target {
 	struct xu_list ports;
 	struct xu_list qpairs;        /* without Connect, and admin queues; the control reactor's */
 	struct xu_list held_connects; /* of hosts whose last association has not ended yet */
+	struct xu_list
+		unconnected; /* queues without Connect by unconnected_link, the oldest first */
+	struct xu_list idle_ctrls; /* that may be dropped, the one quiet for longest first */
 	struct xnvmf_subsystem *discovery;
 	uint16_t next_port_id;
 	uint32_t nr_listening; /* sockets that accept, or are being closed */
 	uint32_t nr_qpairs;    /* connections, all of them */
+	uint32_t nr_dropped;   /* of them are being ended to make room */
 	uint64_t next_qpair_id;
 	uint64_t next_ns_id;
-	uint64_t nr_connections, nr_refused;
+	uint64_t nr_connections, nr_refused, nr_dropped_total;
+	struct xnvmf_log_limit full_limit, silent_limit, host_limit;
 	bool is_stopping;
 	void (*stopped_cb)(void *arg);
 	void *stopped_arg;
@@ -350,9 +366,23 @@ static inline struct xnvmf_group *xnvmf__group_of(const struct xnvmf_qpair *qpai
 	return &qpair->target->groups[xr_reactor_index(qpair->reactor)];
 }
 
+/* ---- room.c ---- */
+
+/* Whether one more connection may come. When the table is full, the one that is missed least is
+ * ended for it. */
+bool xnvmf__room_for_one(struct xnvmf_target *target);
+/* Ends the connection that is missed least; false: all are in use. */
+bool xnvmf__room_drop_one(struct xnvmf_target *target);
+/* A controller has given a sign of life, or has become one that may be dropped when it is quiet. */
+void xnvmf__room_touch(struct xnvmf_ctrl *ctrl);
+/* True when a line may be written now; *ret_silent is how many were left out since the last. */
+bool xnvmf__log_allowed(
+	struct xnvmf_target *target, struct xnvmf_log_limit *limit, uint64_t *ret_silent);
+
 /* ---- qpair.c ---- */
 
-/* A connection has come in: on the control reactor, target->nr_qpairs checked by the transport. */
+/* A connection has come in: on the control reactor, xnvmf__room_for_one() asked by the transport.
+ */
 void xnvmf__qpair_init(struct xnvmf_qpair *qpair, struct xnvmf_port *port);
 /* The connection has begun to end: called by the transport on the qpair's reactor, once. Gives the
  * event requests that are held back to the transport. */

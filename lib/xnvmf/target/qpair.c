@@ -16,8 +16,16 @@ static void on_connect_timeout(struct xr_timer *timer)
 {
 	struct xnvmf_qpair *qpair = xu_container_of(timer, struct xnvmf_qpair, connect_timer);
 
-	xu_info(qpair->target->log, "connection %llu: no Connect in %u ms, closed",
-		(unsigned long long)qpair->id, qpair->target->opts.connect_timeout_ms);
+	struct xnvmf_target *target = qpair->target;
+	uint64_t nr_silent;
+
+	if (xnvmf__log_allowed(target, &target->silent_limit, &nr_silent)) {
+		xu_info(target->log,
+			"connection %llu: no Connect in %u ms, closed (%llu more since the last "
+			"such line)",
+			(unsigned long long)qpair->id, target->opts.connect_timeout_ms,
+			(unsigned long long)nr_silent);
+	}
 	xnvmf__qpair_disconnect(qpair);
 }
 
@@ -38,6 +46,9 @@ void xnvmf__qpair_init(struct xnvmf_qpair *qpair, struct xnvmf_port *port)
 	target->nr_qpairs++;
 	target->nr_connections++;
 	xu_list_add_tail(&target->qpairs, &qpair->control_link);
+	qpair->accepted_ns = xr_now_ns(qpair->reactor);
+	xu_list_init(&qpair->unconnected_link);
+	xu_list_add_tail(&target->unconnected, &qpair->unconnected_link);
 	xr_timer_start(qpair->reactor, &qpair->connect_timer,
 		target->opts.connect_timeout_ms * XU_NS_PER_MS);
 }
@@ -129,6 +140,8 @@ static void free_if_done(struct xnvmf_qpair *qpair)
 	}
 	xr_timer_stop(xnvmf__control(target), &qpair->connect_timer);
 	xu_list_del(&qpair->control_link);
+	xu_list_del(&qpair->unconnected_link);
+	target->nr_dropped -= qpair->is_dropped;
 	target->groups[xr_reactor_index(qpair->home)].nr_qpairs -= qpair->qid != 0;
 	if (qpair->ctrl != NULL) {
 		xnvmf__ctrl_qpair_gone(qpair->ctrl, qpair);
@@ -182,6 +195,7 @@ void xnvmf__qpair_disconnect(struct xnvmf_qpair *qpair)
 		return;
 	}
 	qpair->is_disconnect_asked = true;
+	xu_list_del(&qpair->unconnected_link);
 	if (!qpair->is_moving) {
 		send_disconnect(qpair);
 	}

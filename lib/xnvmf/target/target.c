@@ -103,6 +103,8 @@ int xnvmf_target_new(struct xbdev_ctx *ctx, const struct xnvmf_target_opts *opts
 	xu_list_init(&target->ports);
 	xu_list_init(&target->qpairs);
 	xu_list_init(&target->held_connects);
+	xu_list_init(&target->unconnected);
+	xu_list_init(&target->idle_ctrls);
 	xu_list_init(&target->views);
 	for (uint32_t i = 0; i < xbdev_ctx_nr_reactors(ctx); i++) {
 		target->groups[i].reactor = xbdev_ctx_reactor(ctx, i);

@@ -403,17 +403,17 @@ static void on_accepted(struct xr_op *op, int32_t result)
 	struct xnvmf_target *target = listener->target;
 	const struct xr_platform *platform = xbdev_ctx_platform(target->ctx);
 
-	if (result >= 0 && (listener->port == NULL || target->is_stopping ||
-				   target->nr_qpairs >= target->opts.max_connections ||
-				   tcp_conn_new(listener->port, result) == NULL)) {
-		xu_warn(target->log, "a connection was refused: %u of at most %u are open",
-			target->nr_qpairs, target->opts.max_connections);
-		target->nr_refused++;
+	if (result >= 0 &&
+		(listener->port == NULL || target->is_stopping || !xnvmf__room_for_one(target) ||
+			tcp_conn_new(listener->port, result) == NULL)) {
 		platform->close(platform, result);
 	}
 	if (listener->port == NULL) {
 		listener_free(listener);
 	} else if (result < 0 && result != -ECONNABORTED && result != -EINTR) {
+		if (result == -EMFILE || result == -ENFILE) {
+			xnvmf__room_drop_one(target); /* one descriptor for the retry */
+		}
 		xr_timer_start(xnvmf__control(target), &listener->retry_timer, ACCEPT_RETRY_NS);
 	} else {
 		xr_op_submit(xnvmf__control(target), op);
