@@ -30,8 +30,9 @@ class Skip(Exception):
 
 
 class Case:
-    def __init__(self, function, every, waits, rpc):
+    def __init__(self, function, every, waits, rpc, config):
         self.function, self.every, self.waits, self.rpc = function, every, waits, rpc
+        self.config = config
         topic = function.__module__.removeprefix('test_')
         self.name = f'{topic}.{function.__name__}'
         self.rule = ' '.join((function.__doc__ or '').split())
@@ -42,11 +43,12 @@ class Case:
 CASES = []
 
 
-def case(function=None, *, every=False, waits=False, rpc=False):
+def case(function=None, *, every=False, waits=False, rpc=False, config=None):
     """Registers a case. every: in each configuration, not only the first. waits: spends its time
-    sleeping, so it runs beside the others. rpc: needs the management socket."""
+    sleeping, so it runs beside the others. rpc: needs the management socket. config: in that
+    configuration only."""
     def register(wrapped):
-        CASES.append(Case(wrapped, every, waits, rpc))
+        CASES.append(Case(wrapped, every, waits, rpc, config))
         return wrapped
     return register(function) if function else register
 

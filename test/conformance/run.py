@@ -36,12 +36,14 @@ NQN = 'nqn.2026-11.io.xsan:conf'
 CONNECT_TIMEOUT_MS = 2000
 WAITING_THREADS = 32
 
-# What differs from base_config(): the transport's options and the number of reactors.
+# What differs from base_config(): the transport's options and the reactors.
 CONFIGS = {
-    'default': ({}, 1),
-    'no-capsule': ({'in_capsule_data_size': 0, 'max_io_size': '128KiB', 'max_h2c_data': 8192}, 2),
+    'default': ({}, {}),
+    'no-capsule': ({'in_capsule_data_size': 0, 'max_io_size': '128KiB', 'max_h2c_data': 8192},
+                   {'count': 2}),
     'capsule-4k': ({'in_capsule_data_size': 4096, 'max_io_size': '256KiB', 'max_h2c_data': 65536,
-                    'max_queue_depth': 32, 'max_queues': 4}, 2),
+                    'max_queue_depth': 32, 'max_queues': 4}, {'count': 2}),
+    'few-buffers': ({}, {'buffer_size': '4MiB'}),
 }
 
 
@@ -157,7 +159,7 @@ def run_configuration(name, program, cases, report, options):
     directory = tempfile.mkdtemp(prefix='xsan-conf-')
     config = copy.deepcopy(base_config(directory, free_port()))
     config['nvmf']['transport'].update(changes)
-    config['reactors']['count'] = reactors
+    config['reactors'].update(reactors)
     label = f'{name}/'
     daemon = None
     is_good = False
@@ -231,13 +233,14 @@ def main():
     if options.xsand:
         for name in CONFIGS:
             if not options.config or name in options.config:
-                chosen = [case for case in cases if case.every or name == 'default'
-                          or options.config]
+                chosen = [case for case in cases if case.config == name or not case.config and
+                          (case.every or name == 'default' or options.config)]
                 if chosen:
                     run_configuration(name, os.path.abspath(options.xsand), chosen, report, options)
     elif options.port:
         target = Target((options.address, options.port), options.nqn,
                         Rpc(options.rpc) if options.rpc else None, None, options.connect_timeout)
+        cases = [case for case in cases if not case.config]
         Run('', cases, report, options.seed).run(target, lambda: True, lambda: None)
     elif cases and not own:
         print('run.py: neither --xsand nor --port is given', file=sys.stderr)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Limits that the target states, reached: depth, queues, identifiers, connections."""
 
-from harness import case, equal, ok, reads_as
+from harness import case, check, equal, ok, reads_as
 from host import KEEP_ALIVE, READ, WRITE, read_fields, write_fields
 from nvmetcp import Closed, Terminated
 
@@ -53,6 +53,94 @@ def full_queue_of_long_transfers(t):
                   for index in range(depth - 1)]
         for command in queue.wait_all(flight, 30):
             equal(bytes(ok(command).data), data, 'a long read')
+
+
+def withhold(t, count, **options):
+    """A host that asks to write `count` times the largest transfer, over all the queues it is granted,
+    and sends no data. Returns it with the commands."""
+    host = t.host(**options)
+    queues = [host.io_queue(qid) for qid in range(1, host.ask_queues(16) + 1)]
+    ns, size = t.namespace(host), host.max_transfer()
+    data, blocks = t.random.randbytes(1 << 16) * (size >> 16), size // t.namespace(host).block_size
+    held = []
+    for index in range(count):
+        queue = queues[index % len(queues)]
+        held.append((queue, queue.submit(WRITE, how='r2t', hold=True, **write_fields(
+            ns, index % 16 * blocks, data))))
+    # The target takes commands in the order of each queue, so this comes behind them.
+    for queue in queues:
+        ok(queue.flush(ns.nsid))
+    return host, held
+
+
+def release(held):
+    """Sends what the target asks for, until all is written."""
+    for queue, command in held:
+        command.hold = False
+        for r2t in command.r2ts:
+            queue.answer_r2t(command, r2t)
+    for queue, command in held:
+        ok(queue.wait(command, 30))
+
+
+def asked_for(held):
+    return sum(bool(command.r2ts) for _, command in held)
+
+
+def works(t, host, rounds=3):
+    """A host writes and reads the largest transfers, and does not wait for the others."""
+    queue, size = host.io_queue(1), host.max_transfer()
+    for ns in t.namespaces(host):
+        data = t.random.randbytes(1 << 16) * (size >> 16)
+        for index in range(rounds):
+            slba = (20 + index) * size // ns.block_size
+            ok(queue.write(ns, slba, data, how='r2t', timeout=5))
+            reads_as(queue, ns, slba, data)
+
+
+@case(config='default')
+def host_that_withholds_its_data(t):
+    """1.4, 1.6: data buffers are bounded, and a host that never sends what it wants written does not
+    keep the others from working, however many queues it has; nor do several such hosts."""
+    hosts = [withhold(t, 80) for _ in range(3)]
+    got = [asked_for(held) for _, held in hosts]
+    check(min(got) > 0, f'R2Ts for the three hosts: {got}')
+    check(got[0] <= 40, f'one host alone holds {got[0]} of 64 MiB')
+    works(t, t.host())
+    for host, held in hosts[1:]:
+        host.close()
+    release(hosts[0][1])
+
+
+@case(config='few-buffers')
+def small_commands_do_not_starve_a_large_one(t):
+    """1.6: a host that holds no buffer gets one, however large: what others give back meanwhile is kept
+    for it and not given to those who want more small ones; these go on with what was free."""
+    slow, held = withhold(t, 3)
+    ns, half = t.namespace(slow), bytes(slow.max_transfer() // 2)
+
+    def hold(count):
+        host = t.host()
+        queues = [host.io_queue(qid + 1) for qid in range(count)]
+        commands = [(queue, queue.submit(WRITE, how='r2t', hold=True, **write_fields(ns, 0, half)))
+                    for queue in queues]
+        for queue in queues:
+            ok(queue.flush(ns.nsid))
+        return commands
+    first = hold(2)
+    equal((asked_for(held), asked_for(first)), (2, 2), 'R2Ts of 1 MiB and of half of it')
+    large, small = t.host(), t.host()
+    queue = large.io_queue(1)
+    wanted = queue.submit(READ, **read_fields(ns, 0, large.max_transfer() // ns.block_size))
+    check(queue.is_quiet(0.3), 'there is no room for another MiB')
+    greedy = hold(1) + hold(1) + hold(1)
+    equal(asked_for(greedy), 1, 'R2Ts for three hosts that want less')
+    ok(small.io_queue(1).read(ns, 0, 1))
+    release(first)
+    ok(queue.wait(wanted, 5))
+    release(greedy)
+    release(held)
+    works(t, t.host())
 
 
 @case

@@ -68,7 +68,11 @@ static void succeed(struct xnvmf_req *req, struct xnvmf_ctrl *ctrl)
 	const struct nvme_connect_cmd *cmd = (const struct nvme_connect_cmd *)&req->cmd;
 	struct xnvmf_qpair *qpair = req->qpair;
 
+	/* It belongs to those without Connect, and to this reactor. */
+	xnvmf__buffer_put(req);
 	qpair->qid = cmd->qid;
+	qpair->share = qpair->qid == 0 ? &ctrl->initiator->admin
+				       : &ctrl->initiator->shares[xr_reactor_index(qpair->reactor)];
 	qpair->sq_size = (uint16_t)(cmd->sqsize + 1u);
 	qpair->sq_head = 1u % qpair->sq_size;
 	qpair->is_sqflow_off = (cmd->cattr & NVME_CATTR_DISABLE_SQFLOW) != 0;
@@ -208,7 +212,6 @@ static void connect_io(struct xnvmf_req *req, struct xnvmf_subsystem *subsystem)
 		xnvmf__req_complete(req, NVME_SC_SUCCESS);
 		return;
 	}
-	xnvmf__req_release_buffer(req); /* it belongs to this reactor's pool */
 	qpair->connect_req = req;
 	xnvmf__qpair_move(qpair, home);
 }

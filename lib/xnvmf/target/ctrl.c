@@ -290,12 +290,54 @@ static uint16_t new_cntlid(struct xnvmf_subsystem *subsystem)
 	return subsystem->next_cntlid;
 }
 
+/* The host's entry, with one more controller. NULL: out of memory. */
+static struct xnvmf_initiator *get_initiator(struct xnvmf_target *target, const char *nqn)
+{
+	uint32_t nr_reactors = xbdev_ctx_nr_reactors(target->ctx);
+	struct xnvmf_initiator *initiator;
+	struct xu_list *node;
+
+	xu_list_for_each (node, &target->initiators) {
+		initiator = xu_list_entry(node, struct xnvmf_initiator, link);
+		if (strcmp(initiator->nqn, nqn) == 0) {
+			initiator->nr_ctrls++;
+			return initiator;
+		}
+	}
+	initiator = aligned_alloc(
+		XU_CACHE_LINE, sizeof(*initiator) + nr_reactors * sizeof(struct xnvmf_share));
+	if (initiator == NULL) {
+		return NULL;
+	}
+	strcpy(initiator->nqn, nqn);
+	initiator->nr_ctrls = 1;
+	xnvmf__share_init(&initiator->admin);
+	for (uint32_t i = 0; i < nr_reactors; i++) {
+		xnvmf__share_init(&initiator->shares[i]);
+	}
+	xu_list_add_tail(&target->initiators, &initiator->link);
+	return initiator;
+}
+
+static void put_initiator(struct xnvmf_initiator *initiator)
+{
+	if (--initiator->nr_ctrls == 0) {
+		xu_list_del(&initiator->link);
+		free(initiator);
+	}
+}
+
 struct xnvmf_ctrl *xnvmf__ctrl_new(struct xnvmf_subsystem *subsystem,
 	const struct nvme_connect_data *data, uint32_t kato_ms, struct xnvmf_qpair *admin)
 {
 	struct xnvmf_ctrl *ctrl = calloc(1, sizeof(*ctrl));
 
 	if (ctrl == NULL) {
+		return NULL;
+	}
+	ctrl->initiator = get_initiator(subsystem->target, data->hostnqn);
+	if (ctrl->initiator == NULL) {
+		free(ctrl);
 		return NULL;
 	}
 	ctrl->subsystem = subsystem;
@@ -373,6 +415,7 @@ void xnvmf__ctrl_free_if_done(struct xnvmf_ctrl *ctrl)
 	xr_timer_stop(reactor, &ctrl->keep_alive);
 	xr_timer_stop(reactor, &ctrl->idle);
 	xu_list_del(&ctrl->link);
+	put_initiator(ctrl->initiator);
 	free(ctrl->log);
 	free(ctrl);
 	xnvmf__connect_held(subsystem->target);

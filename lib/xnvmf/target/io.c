@@ -110,6 +110,7 @@ uint16_t xnvmf__io_check(struct xnvmf_req *req)
 	const struct nvme_cmd *cmd = &req->cmd;
 	struct xnvmf_qpair *qpair = req->qpair;
 	struct xnvmf_group_ns *ns;
+	uint16_t status;
 
 	if (NVME_CMD_FUSE(cmd) != 0) {
 		return NVME_SC_INVALID_FIELD;
@@ -122,7 +123,12 @@ uint16_t xnvmf__io_check(struct xnvmf_req *req)
 		return NVME_SC_INVALID_NS;
 	}
 	req->ns_id = ns->id;
-	return check_command(req, ns);
+	status = check_command(req, ns);
+	if (status == 0 && cmd->opc == NVME_IO_VERIFY) {
+		/* It reads and sends nothing, into a buffer like any other's. */
+		req->data_len = (uint32_t)(nr_blocks_of(cmd) << ns->block_shift);
+	}
+	return status;
 }
 
 /* ---- running ---- */
@@ -273,21 +279,6 @@ static void flush_next(struct xnvmf_req *req)
 	xnvmf__req_complete(req, req->status);
 }
 
-/* Verify reads and sends nothing; its buffer comes from the pool like any other. */
-static void execute_verify(struct xnvmf_req *req, uint64_t offset, uint64_t len)
-{
-	req->buf = xu_bufpool_get(xr_reactor_buffers(req->qpair->reactor), len);
-	if (req->buf == NULL) {
-		leave_ns(req);
-		xnvmf__req_complete(req, NVME_SC_INTERNAL); /* without DNR: try again */
-		return;
-	}
-	req->is_pool_buf = true;
-	req->data_len = (uint32_t)len;
-	req->qpair->buf_bytes += len;
-	submit(req, XBDEV_OP_READ, offset, len, 0, on_io_done);
-}
-
 void xnvmf__io_execute(struct xnvmf_req *req)
 {
 	const struct nvme_cmd *cmd = &req->cmd;
@@ -328,7 +319,7 @@ void xnvmf__io_execute(struct xnvmf_req *req)
 		execute_dsm(req);
 		break;
 	case NVME_IO_VERIFY:
-		execute_verify(req, offset, len);
+		submit(req, XBDEV_OP_READ, offset, len, 0, on_io_done);
 		break;
 	}
 }

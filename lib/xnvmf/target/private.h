@@ -31,9 +31,11 @@
 
 struct xnvmf_ctrl;
 struct xnvmf_group;
+struct xnvmf_initiator;
 struct xnvmf_port;
 struct xnvmf_qpair;
 struct xnvmf_req;
+struct xnvmf_share;
 
 /* ---- transports ---- */
 
@@ -189,6 +191,7 @@ struct xnvmf_shutdown {
 
 struct xnvmf_ctrl {
 	struct xnvmf_subsystem *subsystem;
+	struct xnvmf_initiator *initiator;
 	uint16_t cntlid;
 	uint8_t hostid[16];
 	char hostnqn[XNVMF_NQN_MAX + 1];
@@ -252,8 +255,10 @@ struct xnvmf_qpair {
 	uint16_t sq_head;
 	bool is_sqflow_off;
 	uint32_t nr_requests;          /* out */
-	uint64_t buf_bytes;            /* of the reactor's pool that its requests hold */
-	struct xu_list buffer_waiters; /* requests over its share of the pool */
+	struct xnvmf_share *share;     /* of its host, on its reactor */
+	uint64_t buf_bytes;            /* of the pool that its requests hold, or want in the host's
+					  line */
+	struct xu_list buffer_waiters; /* requests over its own share of the pool */
 	uint64_t id;                   /* for people */
 	bool is_lost; /* the connection broke; set by the transport before it is gone */
 	struct xnvmf_req *disconnect_req; /* waits for the queue's other commands */
@@ -290,12 +295,15 @@ struct xnvmf_req {
 	struct nvme_cmd cmd;
 	struct nvme_cpl cpl;
 	enum xnvmf_data_dir dir;
-	uint32_t data_len; /* bytes of the host's data buffer, by the SGL */
+	uint32_t data_len; /* bytes of buf: of the host's data, by the SGL, or of what Verify reads
+			    */
 	uint32_t icd_len;  /* bytes that came with the capsule */
 	bool has_bad_data; /* the capsule's data failed its digest */
 	void *buf;         /* data_len bytes */
 	bool is_pool_buf;  /* from the reactor's pool, else the transport's */
 	bool is_waiting;   /* for a buffer */
+	bool is_in_host_line;
+	uint32_t buf_epoch; /* group->epoch when the buffer was taken */
 	struct iovec iov;
 	struct xbdev_io io;
 	struct xnvmf_group_ns *group_ns; /* counted in nr_inflight */
@@ -307,12 +315,39 @@ struct xnvmf_req {
 
 /* ---- groups ---- */
 
+/* What one host has of one reactor's data buffers, and its requests that wait for some. It is that
+ * reactor's. */
+struct xnvmf_share {
+	_Alignas(XU_CACHE_LINE) uint64_t bytes; /* held */
+	bool is_hungry;                         /* in group->hungry, not group->waiting */
+	struct xu_list line;                    /* requests */
+	struct xu_list link;
+};
+
+/* A host, by its NQN, that has controllers here. */
+struct xnvmf_initiator {
+	char nqn[XNVMF_NQN_MAX + 1];
+	uint32_t nr_ctrls;
+	struct xu_list link;
+	struct xnvmf_share admin;    /* of its admin queues: they do not wait for its I/O */
+	struct xnvmf_share shares[]; /* of its I/O queues, by reactor */
+};
+
 struct xnvmf_group {
 	struct xr_reactor *reactor;
-	struct xu_list buffer_waiters; /* requests that found the pool empty, in order */
-	uint64_t buf_limit;            /* bytes of the pool that commands may hold */
-	uint64_t qpair_share;          /* bytes of it that one queue may hold */
-	uint32_t nr_qpairs;            /* the control reactor's count */
+	/* Data buffers, see buffer.c. */
+	struct xu_list hungry;            /* shares that wait and hold nothing, in order */
+	struct xu_list waiting;           /* shares that wait for more, in turn */
+	uint64_t min_need;                /* none of them needs less to be free */
+	struct xnvmf_share *first_hungry; /* for which buffers are put by; NULL: nobody is hungry */
+	uint64_t reserved;                /* bytes that are put by */
+	uint32_t epoch;                   /* counts who was first */
+	uint64_t buf_limit;               /* bytes of the pool that commands may hold */
+	uint64_t qpair_share;             /* bytes of it that one queue may hold */
+	bool is_serving;
+	bool must_serve;              /* again, something has changed meanwhile */
+	struct xnvmf_share strangers; /* of connections without Connect, all together */
+	uint32_t nr_qpairs;           /* the control reactor's count */
 	_Atomic uint64_t nr_commands;
 };
 
@@ -335,6 +370,7 @@ struct xnvmf_target {
 	struct xu_list held_connects; /* of hosts whose last association has not ended yet */
 	struct xu_list
 		unconnected; /* queues without Connect by unconnected_link, the oldest first */
+	struct xu_list initiators; /* hosts that have controllers */
 	struct xu_list idle_ctrls; /* that may be dropped, the one quiet for longest first */
 	struct xnvmf_subsystem *discovery;
 	uint16_t next_port_id;
@@ -408,12 +444,23 @@ void xnvmf__req_complete(struct xnvmf_req *req, uint16_t status);
 void xnvmf__req_free(struct xnvmf_req *req);
 /* The transport has put a request back: a Disconnect may have waited for that. */
 void xnvmf__qpair_request_done(struct xnvmf_qpair *qpair);
-/* Gives a pool buffer back early. */
-void xnvmf__req_release_buffer(struct xnvmf_req *req);
-/* The connection ends: a request that waits for a buffer is taken out of the line. */
-void xnvmf__req_cancel_wait(struct xnvmf_req *req);
+/* req->buf has data_len bytes: goes on with the host's data, or with the command. */
+void xnvmf__req_have_buffer(struct xnvmf_req *req);
 /* -errno of an I/O as a status. */
 uint16_t xnvmf__status_of_errno(int error, bool is_write);
+
+/* ---- buffer.c: the request's reactor ---- */
+
+void xnvmf__share_init(struct xnvmf_share *share);
+/* Finds data_len bytes for the request, which goes on by xnvmf__req_have_buffer(), now or when it
+ * is its turn. */
+void xnvmf__buffer_get(struct xnvmf_req *req);
+/* Gives the buffer back, when it is the pool's, and goes on with those that waited for it. */
+void xnvmf__buffer_put(struct xnvmf_req *req);
+/* Takes a request that waits out of its line. After the last of several: xnvmf__buffers_serve(). */
+void xnvmf__buffer_cancel(struct xnvmf_req *req);
+/* Looks who can go on, because the queue's lines or the pool have changed. */
+void xnvmf__buffers_serve(struct xnvmf_qpair *qpair);
 
 /* ---- connect.c, ctrl.c, admin.c and friends: the control reactor ---- */
 

@@ -42,6 +42,7 @@ void xnvmf__qpair_init(struct xnvmf_qpair *qpair, struct xnvmf_port *port)
 	qpair->id = ++target->next_qpair_id;
 	qpair->connect_timer.fn = on_connect_timeout;
 	xu_list_init(&qpair->buffer_waiters);
+	qpair->share = &target->groups[xr_reactor_index(qpair->reactor)].strangers;
 	port->nr_users++;
 	target->nr_qpairs++;
 	target->nr_connections++;
@@ -63,6 +64,7 @@ static void on_moved(struct xr_msg *msg)
 	qpair->connect_req = NULL;
 	qpair->reactor = qpair->target->groups[qpair->move_to].reactor;
 	qpair->group = &qpair->subsystem->groups[qpair->move_to];
+	qpair->share = &qpair->ctrl->initiator->shares[qpair->move_to];
 	qpair->transport->resume(qpair);
 	xnvmf__req_complete(req, NVME_SC_SUCCESS);
 }

@@ -3,7 +3,8 @@
  * The way of a command:
  *
  *   capsule -> xnvmf__req_start: direction and length from opcode and SGL; early errors
- *           -> buffer (maybe waiting in line for one) -> transport fetches the host's data
+ *           -> buffer (buffer.c; maybe waiting in line for one) -> transport fetches the host's
+ * data
  *           -> xnvmf__req_execute: fabrics, admin or I/O
  *           -> xnvmf__req_complete -> transport sends data and completion -> xnvmf__req_free
  *
@@ -118,66 +119,13 @@ static uint16_t check(struct xnvmf_req *req)
 	return status;
 }
 
-static void have_buffer(struct xnvmf_req *req)
+void xnvmf__req_have_buffer(struct xnvmf_req *req)
 {
 	if (req->dir == XNVMF_DATA_FROM_HOST) {
 		req->qpair->transport->fetch(req);
 	} else {
 		xnvmf__req_execute(req);
 	}
-}
-
-/* Leaves a part of the pool to the devices: commands that hold all of it would wait for ever for
- * the bounce buffers that their own I/O needs. */
-static bool take_buffer(struct xnvmf_req *req)
-{
-	struct xu_bufpool *pool = xr_reactor_buffers(req->qpair->reactor);
-
-	if (pool->used_bytes + req->data_len > xnvmf__group_of(req->qpair)->buf_limit) {
-		return false;
-	}
-	req->buf = xu_bufpool_get(pool, req->data_len);
-	req->is_pool_buf = req->buf != NULL;
-	if (req->is_pool_buf) {
-		req->qpair->buf_bytes += req->data_len;
-	}
-	return req->is_pool_buf;
-}
-
-static bool has_share(const struct xnvmf_req *req)
-{
-	const struct xnvmf_qpair *qpair = req->qpair;
-
-	return qpair->buf_bytes == 0 ||
-	       qpair->buf_bytes + req->data_len <= xnvmf__group_of(qpair)->qpair_share;
-}
-
-static void wait_for_buffer(struct xnvmf_req *req, struct xu_list *line)
-{
-	req->is_waiting = true;
-	xu_list_add_tail(line, &req->link);
-}
-
-/* Goes on with a buffer, now or when one is free: a queue that holds its share waits for itself,
- * so a host that does not read what it asked for cannot starve the others. */
-static void get_buffer(struct xnvmf_req *req)
-{
-	struct xnvmf_group *group = xnvmf__group_of(req->qpair);
-
-	if (!xu_list_is_empty(&req->qpair->buffer_waiters) || !has_share(req)) {
-		wait_for_buffer(req, &req->qpair->buffer_waiters);
-	} else if (!xu_list_is_empty(&group->buffer_waiters) || !take_buffer(req)) {
-		wait_for_buffer(req, &group->buffer_waiters);
-	} else {
-		have_buffer(req);
-	}
-}
-
-/* Takes a request out of the line that it waits in. */
-static void leave_line(struct xnvmf_req *req)
-{
-	xu_list_del(&req->link);
-	req->is_waiting = false;
 }
 
 void xnvmf__req_start(struct xnvmf_req *req)
@@ -203,11 +151,11 @@ void xnvmf__req_start(struct xnvmf_req *req)
 		xnvmf__req_complete(req, status);
 		return;
 	}
-	if (req->data_len == 0 || req->icd_len != 0) {
+	if (req->data_len == 0 || (req->icd_len != 0 && req->dir == XNVMF_DATA_FROM_HOST)) {
 		xnvmf__req_execute(req);
-		return;
+	} else {
+		xnvmf__buffer_get(req);
 	}
-	get_buffer(req);
 }
 
 void xnvmf__req_execute(struct xnvmf_req *req)
@@ -238,69 +186,11 @@ void xnvmf__req_complete(struct xnvmf_req *req, uint16_t status)
 	qpair->transport->respond(req);
 }
 
-/* Gives buffers to requests that wait, in their order. */
-static void serve_group(struct xnvmf_group *group)
-{
-	struct xu_list *node;
-
-	while ((node = xu_list_first(&group->buffer_waiters)) != NULL) {
-		struct xnvmf_req *req = xu_list_entry(node, struct xnvmf_req, link);
-
-		if (!take_buffer(req)) {
-			return;
-		}
-		leave_line(req);
-		have_buffer(req);
-	}
-}
-
-static void serve_qpair(struct xnvmf_qpair *qpair)
-{
-	struct xnvmf_group *group = xnvmf__group_of(qpair);
-	struct xu_list *node;
-
-	while ((node = xu_list_first(&qpair->buffer_waiters)) != NULL) {
-		struct xnvmf_req *req = xu_list_entry(node, struct xnvmf_req, link);
-
-		if (!has_share(req)) {
-			return;
-		}
-		leave_line(req);
-		if (!xu_list_is_empty(&group->buffer_waiters) || !take_buffer(req)) {
-			wait_for_buffer(req, &group->buffer_waiters);
-			return;
-		}
-		have_buffer(req);
-	}
-}
-
-void xnvmf__req_release_buffer(struct xnvmf_req *req)
-{
-	struct xnvmf_qpair *qpair = req->qpair;
-
-	if (!req->is_pool_buf) {
-		return;
-	}
-	xu_bufpool_put(xr_reactor_buffers(qpair->reactor), req->buf, req->data_len);
-	qpair->buf_bytes -= req->data_len;
-	req->is_pool_buf = false;
-	req->buf = NULL;
-	serve_group(xnvmf__group_of(qpair));
-	serve_qpair(qpair);
-}
-
 void xnvmf__req_free(struct xnvmf_req *req)
 {
 	assert(!req->is_waiting && req->group_ns == NULL);
-	xnvmf__req_release_buffer(req);
+	xnvmf__buffer_put(req);
 	if (req->qpair->state != XNVMF_QPAIR_ENDING) {
-		serve_group(xnvmf__group_of(req->qpair)); /* its I/O may have put some back */
-	}
-}
-
-void xnvmf__req_cancel_wait(struct xnvmf_req *req)
-{
-	if (req->is_waiting) {
-		leave_line(req);
+		xnvmf__buffers_serve(req->qpair); /* its I/O may have put some back */
 	}
 }

@@ -88,10 +88,11 @@ int xnvmf_target_new(struct xbdev_ctx *ctx, const struct xnvmf_target_opts *opts
 			"reactor has; lower it, or give the reactors more",
 			opts->max_io_size, (unsigned long long)pool_bytes);
 	}
-	target = calloc(1, sizeof(*target));
+	target = aligned_alloc(XU_CACHE_LINE, sizeof(*target));
 	if (target == NULL) {
 		return xu_error_set_errno(err, -ENOMEM, "making a target");
 	}
+	memset(target, 0, sizeof(*target));
 	target->ctx = ctx;
 	target->log = xbdev_ctx_log(ctx);
 	target->opts = *opts;
@@ -104,11 +105,15 @@ int xnvmf_target_new(struct xbdev_ctx *ctx, const struct xnvmf_target_opts *opts
 	xu_list_init(&target->qpairs);
 	xu_list_init(&target->held_connects);
 	xu_list_init(&target->unconnected);
+	xu_list_init(&target->initiators);
 	xu_list_init(&target->idle_ctrls);
 	xu_list_init(&target->views);
 	for (uint32_t i = 0; i < xbdev_ctx_nr_reactors(ctx); i++) {
 		target->groups[i].reactor = xbdev_ctx_reactor(ctx, i);
-		xu_list_init(&target->groups[i].buffer_waiters);
+		xu_list_init(&target->groups[i].hungry);
+		xu_list_init(&target->groups[i].waiting);
+		xnvmf__share_init(&target->groups[i].strangers);
+		target->groups[i].min_need = UINT64_MAX;
 		target->groups[i].buf_limit = pool_bytes - pool_bytes / RESERVE_DIVISOR;
 		target->groups[i].qpair_share = pool_bytes / QPAIR_SHARE_DIVISOR;
 	}

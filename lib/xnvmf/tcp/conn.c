@@ -105,17 +105,20 @@ struct tcp_req *tcp_req_find(struct tcp_conn *conn, uint16_t ttag)
 
 /* ---- the end ---- */
 
-/* Puts back the requests that wait for a buffer. */
-static void drop_waiting(struct tcp_slab *slab)
+/* Puts back the requests that wait for a buffer; then others may go on. */
+static void drop_waiting(struct tcp_conn *conn)
 {
-	for (uint32_t i = 0; i < slab->count; i++) {
-		struct tcp_req *treq = &slab->reqs[i];
+	for (uint32_t i = 0; i < 2; i++) {
+		for (uint32_t k = 0; k < conn->slabs[i].count; k++) {
+			struct tcp_req *treq = &conn->slabs[i].reqs[k];
 
-		if (treq->req.is_waiting) {
-			xnvmf__req_cancel_wait(&treq->req);
-			tcp_req_put(treq);
+			if (treq->req.is_waiting) {
+				xnvmf__buffer_cancel(&treq->req);
+				tcp_req_put(treq);
+			}
 		}
 	}
+	xnvmf__buffers_serve(&conn->qpair);
 }
 
 /* Puts back the requests whose data was still to come. */
@@ -134,8 +137,7 @@ static void drop_receiving(struct tcp_slab *slab)
  * buffer goes first, or it would be given one that another puts back, and ask the host for data. */
 static void drop_requests(struct tcp_conn *conn)
 {
-	drop_waiting(&conn->slabs[0]);
-	drop_waiting(&conn->slabs[1]);
+	drop_waiting(conn);
 	tcp_tx_drop(conn);
 	drop_receiving(&conn->slabs[0]);
 	drop_receiving(&conn->slabs[1]);
@@ -238,8 +240,7 @@ void tcp_conn_fatal(struct tcp_conn *conn, enum nvme_tcp_fes fes, uint32_t fei, 
 	conn->own_tx.nr_iov = 1;
 	conn->own_tx.sent = on_term_sent;
 	xnvmf__qpair_ending(&conn->qpair);
-	drop_waiting(&conn->slabs[0]);
-	drop_waiting(&conn->slabs[1]);
+	drop_waiting(conn);
 	tcp_tx_queue(conn, &conn->own_tx);
 	conn->term_timer.fn = on_term_timer;
 	xr_timer_start(conn->qpair.reactor, &conn->term_timer, TERM_WAIT_NS);
