@@ -7,7 +7,7 @@ import uuid
 import nvmetcp
 from harness import case, check, equal, ok, want, want_status_or_terminated
 from host import CC, CC_ENABLE, CONNECT, CSTS, FABRICS, IDENTIFY, KEEP_ALIVE, PROPERTY_GET, Queue
-from nvmetcp import DISCOVERY_NQN, SGL_IN_CAPSULE, Closed, Terminated, sgl
+from nvmetcp import DISCOVERY_NQN, SGL_IN_CAPSULE, SGL_TRANSPORT, Closed, Terminated, sgl
 
 FROM_DATA = 1 << 16
 HOSTNQN = 'nqn.2026-11.io.xsan:conformance-host'
@@ -287,6 +287,19 @@ def wrong_data_length(t):
     queue = Queue(t.connection(), 0, -1)
     answer = queue.fabrics(CONNECT, how='capsule', cdw11=31, descriptor=sgl(SGL_IN_CAPSULE, 0))
     want(answer, '0/0F DNR', '1/82 DNR?')
+
+
+@case(every=True)
+def too_much_data(t):
+    """2.2, 1.6: a stranger that has more than 1024 bytes of Connect data to send is refused before a
+    byte of it is asked for, so that strangers cannot fill the buffers; and others connect."""
+    for size in (1028, 65536, 1 << 20, 0xfffffffc):
+        queue = Queue(t.connection(), 0, -1)
+        answer = queue.submit(FABRICS, nsid=CONNECT, data_out=bytes(4), how='r2t', cdw11=31,
+                              descriptor=sgl(SGL_TRANSPORT, size), hold=True)
+        queue.wait(answer)
+        want(answer, '0/0F DNR', '0/02 DNR', '1/82 DNR')
+    t.alive()
 
 
 @case

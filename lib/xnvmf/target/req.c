@@ -61,8 +61,10 @@ static uint16_t parse_sgl(struct xnvmf_req *req)
 {
 	const struct nvme_sgl *sgl = &req->cmd.sgl;
 	enum xnvmf_data_dir dir = direction_of(&req->cmd);
-	bool is_admin = req->qpair->qid == 0;
-	uint32_t max = is_admin ? 1u << 20 : req->qpair->target->opts.max_io_size;
+	/* Strangers have Connect to send, and no more of our memory than that takes. */
+	bool is_new = req->qpair->state == XNVMF_QPAIR_NEW;
+	uint32_t max = is_new ? (uint32_t)sizeof(struct nvme_connect_data)
+			      : req->qpair->target->opts.max_io_size;
 
 	if ((req->cmd.flags & NVME_PSDT_MASK) != NVME_PSDT_SGL && req->cmd.opc != NVME_FABRICS) {
 		return NVME_SC_INVALID_FIELD; /* there are no PRPs over fabrics */
@@ -85,7 +87,7 @@ static uint16_t parse_sgl(struct xnvmf_req *req)
 		return 0; /* a length on a command without data means nothing */
 	}
 	if (sgl->len > max) {
-		return NVME_SC_INVALID_FIELD;
+		return is_new ? NVME_SC_SGL_LENGTH : NVME_SC_INVALID_FIELD;
 	}
 	if ((sgl->len & 3u) != 0) {
 		return NVME_SC_SGL_LENGTH;
