@@ -119,9 +119,20 @@ void tcp_conn_close(struct tcp_conn *conn, const char *why);
 void tcp_conn_fatal(struct tcp_conn *conn, enum nvme_tcp_fes fes, uint32_t fei, const char *why);
 /* After anything that may have been the last: goes on to pausing or to being gone. */
 void tcp_conn_settle(struct tcp_conn *conn);
+
+/* req.c */
+/* Makes `count` commands, with room for capsule data each. -ENOMEM. */
+int tcp_slab_init(struct tcp_conn *conn, uint32_t index, uint32_t count, uint32_t icd_bytes);
+void tcp_slab_fini(struct tcp_slab *slab);
 struct tcp_req *tcp_req_get(struct tcp_conn *conn);
 void tcp_req_put(struct tcp_req *treq);
 struct tcp_req *tcp_req_find(struct tcp_conn *conn, uint16_t ttag);
+/* Puts back what waits for a buffer; all that waits for the host; the transport's fetch and drop.
+ */
+void tcp_reqs_drop_waiting(struct tcp_conn *conn);
+void tcp_reqs_drop(struct tcp_conn *conn);
+void tcp_fetch(struct xnvmf_req *req);
+void tcp_drop(struct xnvmf_req *req);
 
 /* rx.c */
 void tcp_rx_start(struct tcp_conn *conn);
