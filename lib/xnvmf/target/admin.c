@@ -10,16 +10,6 @@ static void keep_alive(struct xnvmf_req *req)
 	xnvmf__req_complete(req, NVME_SC_SUCCESS);
 }
 
-/* What a device or the network has of a command is not taken back: only event requests are held
- * here long enough to be aborted. Bit 0 of DW0 says that the command was not aborted. */
-static void abort_command(struct xnvmf_req *req)
-{
-	uint16_t sqid = (uint16_t)req->cmd.cdw10, cid = (uint16_t)(req->cmd.cdw10 >> 16);
-
-	req->cpl.dw0 = sqid == 0 && xnvmf__aer_abort(req->qpair->ctrl, cid) ? 0 : 1;
-	xnvmf__req_complete(req, NVME_SC_SUCCESS);
-}
-
 struct admin_command {
 	void (*execute)(struct xnvmf_req *req);
 	bool is_io;        /* on I/O controllers */
@@ -29,7 +19,7 @@ struct admin_command {
 static const struct admin_command commands[256] = {
 	[NVME_ADMIN_GET_LOG_PAGE] = {xnvmf__get_log_page, true, true},
 	[NVME_ADMIN_IDENTIFY] = {xnvmf__identify, true, true},
-	[NVME_ADMIN_ABORT] = {abort_command, true, true},
+	[NVME_ADMIN_ABORT] = {xnvmf__abort, true, true},
 	[NVME_ADMIN_SET_FEATURES] = {xnvmf__set_features, true, true},
 	[NVME_ADMIN_GET_FEATURES] = {xnvmf__get_features, true, true},
 	[NVME_ADMIN_ASYNC_EVENT] = {xnvmf__aer, true, true},

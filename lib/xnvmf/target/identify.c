@@ -38,7 +38,7 @@ static void fill_common(struct nvme_id_ctrl *id, const struct xnvmf_ctrl *ctrl)
 	id->cntlid = ctrl->cntlid;
 	id->ver = XNVMF_VERSION;
 	id->ctratt = 1; /* 128-bit host identifiers */
-	id->acl = 3;
+	id->acl = XNVMF_ABORTS - 1;
 	id->aerl = XNVMF_AERL - 1;
 	id->frmw = 3;  /* slot 1, read-only */
 	id->lpa = 0x6; /* effects log, offsets */

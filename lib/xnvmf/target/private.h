@@ -24,6 +24,7 @@
 #include "lib/xnvmf/wire/nvme.h"
 
 #define XNVMF_AERL          4u   /* asynchronous event requests held */
+#define XNVMF_ABORTS        4u   /* Abort commands of a controller that are under way */
 #define XNVMF_ERROR_ENTRIES 64u  /* of the error log */
 #define XNVMF_ADMIN_DEPTH   128u /* largest admin queue taken */
 #define XNVMF_VERSION       0x00010400u
@@ -64,6 +65,9 @@ struct xnvmf_transport_ops {
 	void (*respond)(struct xnvmf_req *req);
 	/* Takes a request back without an answer. */
 	void (*drop)(struct xnvmf_req *req);
+	/* Ends the command `cid` of the queue with Command Abort Requested, on its reactor, when it
+	 * waits for a buffer or for the host; false: it does not. */
+	bool (*abort)(struct xnvmf_qpair *qpair, uint16_t cid);
 	/* Ends the connection. When no request is left: xnvmf__qpair_gone(). May be called again.
 	 */
 	void (*disconnect)(struct xnvmf_qpair *qpair);
@@ -189,6 +193,15 @@ struct xnvmf_shutdown {
 	struct xbdev_io io;
 };
 
+/* An Abort on its way to the queue's reactor and back. */
+struct xnvmf_abort {
+	struct xr_msg msg;
+	struct xnvmf_req *req; /* the Abort; NULL: not in use */
+	struct xnvmf_qpair *qpair;
+	uint16_t cid;
+	bool is_done;
+};
+
 struct xnvmf_ctrl {
 	struct xnvmf_subsystem *subsystem;
 	struct xnvmf_initiator *initiator;
@@ -211,6 +224,7 @@ struct xnvmf_ctrl {
 	bool is_dead;       /* no new queues; goes when its queues have gone */
 
 	struct xnvmf_shutdown shutdown;
+	struct xnvmf_abort aborts[XNVMF_ABORTS];
 	struct xnvmf_req *aers[XNVMF_AERL];
 	uint32_t nr_aers;
 	uint32_t aec;            /* feature 0Bh */
@@ -277,7 +291,8 @@ struct xnvmf_qpair {
 	bool is_disconnect_asked;
 	bool is_disconnect_acked;
 	bool is_gone;
-	bool is_dropped; /* to make room for another one */
+	uint32_t nr_aborts; /* messages about commands to abort that are under way */
+	bool is_dropped;    /* to make room for another one */
 	struct xr_timer connect_timer;
 	uint64_t accepted_ns;
 	struct xu_list unconnected_link; /* target->unconnected, until its Connect or its end */
@@ -431,6 +446,8 @@ void xnvmf__qpair_gone(struct xnvmf_qpair *qpair);
 void xnvmf__qpair_move(struct xnvmf_qpair *qpair, struct xr_reactor *home);
 /* Ends a connection from the control reactor, wherever it lives. */
 void xnvmf__qpair_disconnect(struct xnvmf_qpair *qpair);
+/* Frees a qpair that has gone, when no message to it is under way. */
+void xnvmf__qpair_free_if_done(struct xnvmf_qpair *qpair);
 
 /* ---- req.c ---- */
 
@@ -470,6 +487,7 @@ void xnvmf__connect(struct xnvmf_req *req);
 void xnvmf__connect_held(struct xnvmf_target *target);
 bool xnvmf__admin_exists(const struct xnvmf_req *req);
 void xnvmf__admin_execute(struct xnvmf_req *req);
+void xnvmf__abort(struct xnvmf_req *req);
 void xnvmf__identify(struct xnvmf_req *req);
 void xnvmf__get_log_page(struct xnvmf_req *req);
 void xnvmf__get_features(struct xnvmf_req *req);

@@ -132,12 +132,13 @@ void xnvmf__qpair_ending(struct xnvmf_qpair *qpair)
 	}
 }
 
-static void free_if_done(struct xnvmf_qpair *qpair)
+void xnvmf__qpair_free_if_done(struct xnvmf_qpair *qpair)
 {
 	struct xnvmf_target *target = qpair->target;
 	struct xnvmf_port *port = qpair->port;
 
-	if (!qpair->is_gone || (qpair->is_disconnect_asked && !qpair->is_disconnect_acked)) {
+	if (!qpair->is_gone || qpair->nr_aborts != 0 ||
+		(qpair->is_disconnect_asked && !qpair->is_disconnect_acked)) {
 		return;
 	}
 	xr_timer_stop(xnvmf__control(target), &qpair->connect_timer);
@@ -159,7 +160,7 @@ static void on_gone(struct xr_msg *msg)
 	struct xnvmf_qpair *qpair = xu_container_of(msg, struct xnvmf_qpair, gone_msg);
 
 	qpair->is_gone = true;
-	free_if_done(qpair);
+	xnvmf__qpair_free_if_done(qpair);
 }
 
 void xnvmf__qpair_gone(struct xnvmf_qpair *qpair)
@@ -173,7 +174,7 @@ static void on_disconnect_acked(struct xr_msg *msg)
 	struct xnvmf_qpair *qpair = xu_container_of(msg, struct xnvmf_qpair, disconnect_msg);
 
 	qpair->is_disconnect_acked = true;
-	free_if_done(qpair);
+	xnvmf__qpair_free_if_done(qpair);
 }
 
 static void on_disconnect(struct xr_msg *msg)

@@ -166,7 +166,7 @@ static int tcp_set_depth(struct xnvmf_qpair *qpair, uint32_t depth, bool is_admi
 	uint32_t icd_bytes =
 		is_admin ? NVME_TCP_ADMIN_ICD : qpair->target->opts.in_capsule_data_size;
 
-	return tcp_slab_init(conn, 1, depth + EXTRA_REQS, icd_bytes);
+	return tcp_slab_init(conn, 1, depth + EXTRA_REQS + TCP_DRAINING_MAX, icd_bytes);
 }
 
 static void tcp_pause(struct xnvmf_qpair *qpair, void (*paused)(struct xnvmf_qpair *qpair))
@@ -320,6 +320,7 @@ const struct xnvmf_transport_ops xnvmf__transport_tcp = {
 	.fetch = tcp_fetch,
 	.respond = tcp_respond,
 	.drop = tcp_drop,
+	.abort = tcp_abort,
 	.disconnect = tcp_disconnect,
 	.free = tcp_free,
 	.address = tcp_address,

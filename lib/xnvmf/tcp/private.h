@@ -9,10 +9,11 @@
 #include "lib/xnvmf/target/private.h"
 #include "lib/xnvmf/wire/tcp.h"
 
-#define TCP_RX_BYTES   (32u << 10)
-#define TCP_SEND_IOV   96u
-#define TCP_HEAD_BYTES 128u /* a header with digest and padding (HPDA at most 31) */
-#define TCP_TAIL_BYTES (NVME_TCP_DIGEST_BYTES + 24u + NVME_TCP_DIGEST_BYTES)
+#define TCP_RX_BYTES     (32u << 10)
+#define TCP_DRAINING_MAX 8u /* aborted commands whose data may still come, of a connection */
+#define TCP_SEND_IOV     96u
+#define TCP_HEAD_BYTES   128u /* a header with digest and padding (HPDA at most 31) */
+#define TCP_TAIL_BYTES   (NVME_TCP_DIGEST_BYTES + 24u + NVME_TCP_DIGEST_BYTES)
 
 struct tcp_conn;
 
@@ -30,6 +31,7 @@ enum tcp_req_state {
 	TCP_REQ_RUNNING,  /* the target's */
 	TCP_REQ_FETCHING, /* an R2T is out */
 	TCP_REQ_SENDING,  /* its completion is on its way */
+	TCP_REQ_DRAINING, /* it was aborted and has ended, but its TTAG is taken */
 };
 
 struct tcp_req {
@@ -40,6 +42,7 @@ struct tcp_req {
 	bool is_tx_busy; /* its tx is in a queue or with the kernel */
 	bool is_r2t_due;
 	bool is_response_due;
+	bool is_draining;            /* aborted, with data of the host on its way */
 	uint64_t fetch_ns;           /* when the host's data was first asked for */
 	uint32_t nr_fetched;         /* bytes of the host's data that are here */
 	uint32_t r2t_start, r2t_end; /* the current R2T */
@@ -86,7 +89,7 @@ struct tcp_conn {
 	uint8_t *rx;
 	uint32_t rx_start, rx_end;
 	struct tcp_req *rx_req; /* whose data comes in */
-	uint8_t *rx_to;
+	uint8_t *rx_to;         /* NULL: it is thrown away */
 	uint32_t rx_left;
 	uint32_t rx_direct; /* bytes of rx_left that the pending receive may fill directly */
 	uint32_t rx_crc;
@@ -108,6 +111,7 @@ struct tcp_conn {
 
 	struct tcp_slab slabs[2];
 	struct xu_list free_reqs;
+	uint32_t nr_draining;
 };
 _Static_assert(sizeof(struct nvme_tcp_icresp) <= sizeof(((struct tcp_conn *)0)->own_pdu), "ICResp");
 
@@ -133,6 +137,10 @@ void tcp_reqs_drop_waiting(struct tcp_conn *conn);
 void tcp_reqs_drop(struct tcp_conn *conn);
 void tcp_fetch(struct xnvmf_req *req);
 void tcp_drop(struct xnvmf_req *req);
+/* The transport's abort. */
+bool tcp_abort(struct xnvmf_qpair *qpair, uint16_t cid);
+/* All data of an aborted command has come that an R2T has asked for. */
+void tcp_req_drained(struct tcp_req *treq);
 
 /* rx.c */
 void tcp_rx_start(struct tcp_conn *conn);

@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The commands of a connection: their memory, the wait for the host's data, and what becomes of
- * them when the connection ends. There is one before Connect and as many as the queue has entries,
- * and some, after it; a TTAG is the index of one.
+ * them when they are aborted or the connection ends. There is one before Connect and as many as the
+ * queue has entries, and some, after it; a TTAG is the index of one.
+ *
+ * A command that is aborted while an R2T of it is out is completed, and its buffer is free at once;
+ * but the host may have sent the data before it heard of that. So its TTAG stays taken until all
+ * that the R2T asked for has come and was thrown away. Hosts may do without sending it, and what
+ * they send late must not land in another command; so a TTAG is never given up by time, and when
+ * TCP_DRAINING_MAX of them are taken in this way, no more commands that wait for data are aborted.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -69,23 +75,45 @@ struct tcp_req *tcp_req_get(struct tcp_conn *conn)
 	treq = xu_list_entry(node, struct tcp_req, link);
 	treq->is_r2t_due = false;
 	treq->is_response_due = false;
+	treq->is_draining = false;
 	treq->nr_fetched = 0;
+	treq->r2t_end = 0;
 	conn->qpair.nr_requests++;
 	return treq;
+}
+
+static void make_free(struct tcp_req *treq)
+{
+	struct tcp_conn *conn = treq->conn;
+
+	treq->state = TCP_REQ_FREE;
+	/* The last used is used first. The one from before Connect is not used again. */
+	if (conn->slabs[1].reqs == NULL || (treq->ttag & SLAB_TTAG)) {
+		xu_list_add_head(&conn->free_reqs, &treq->link);
+	}
 }
 
 void tcp_req_put(struct tcp_req *treq)
 {
 	struct tcp_conn *conn = treq->conn;
 
-	treq->state = TCP_REQ_FREE;
 	xnvmf__req_free(&treq->req);
 	conn->qpair.nr_requests--;
-	/* The last used is used first. The one from before Connect is not used again. */
-	if (conn->slabs[1].reqs == NULL || (treq->ttag & SLAB_TTAG)) {
-		xu_list_add_head(&conn->free_reqs, &treq->link);
+	if (treq->is_draining) {
+		treq->state = TCP_REQ_DRAINING;
+	} else {
+		make_free(treq);
 	}
 	xnvmf__qpair_request_done(&conn->qpair);
+}
+
+void tcp_req_drained(struct tcp_req *treq)
+{
+	treq->is_draining = false;
+	treq->conn->nr_draining--;
+	if (treq->state == TCP_REQ_DRAINING) { /* else its completion is still on its way */
+		make_free(treq);
+	}
 }
 
 struct tcp_req *tcp_req_find(struct tcp_conn *conn, uint16_t ttag)
@@ -184,4 +212,55 @@ void tcp_fetch(struct xnvmf_req *req)
 void tcp_drop(struct xnvmf_req *req)
 {
 	tcp_req_put(xu_container_of(req, struct tcp_req, req));
+}
+
+/* ---- abort ---- */
+
+/* Ends a command that waits for its data, unless some of it is just coming in. */
+static bool abort_fetching(struct tcp_req *treq)
+{
+	struct tcp_conn *conn = treq->conn;
+
+	if (conn->rx_req == treq || conn->nr_draining == TCP_DRAINING_MAX) {
+		return false;
+	}
+	treq->is_r2t_due = false;
+	treq->is_draining = treq->nr_fetched < treq->r2t_end;
+	conn->nr_draining += treq->is_draining;
+	treq->state = TCP_REQ_RUNNING;
+	xnvmf__buffer_put(&treq->req);
+	xnvmf__req_complete(&treq->req, NVME_SC_ABORTED);
+	return true;
+}
+
+static bool abort_waiting(struct tcp_req *treq)
+{
+	xnvmf__buffer_cancel(&treq->req);
+	xnvmf__req_complete(&treq->req, NVME_SC_ABORTED);
+	xnvmf__buffers_serve(&treq->conn->qpair);
+	return true;
+}
+
+bool tcp_abort(struct xnvmf_qpair *qpair, uint16_t cid)
+{
+	struct tcp_conn *conn = xu_container_of(qpair, struct tcp_conn, qpair);
+	struct tcp_slab *slab = &conn->slabs[1];
+
+	if (conn->state != TCP_CONN_OPEN) {
+		return false;
+	}
+	for (uint32_t i = 0; i < slab->count; i++) {
+		struct tcp_req *treq = &slab->reqs[i];
+
+		if (treq->req.cmd.cid != cid) {
+			continue;
+		}
+		if (treq->state == TCP_REQ_RUNNING && treq->req.is_waiting) {
+			return abort_waiting(treq);
+		}
+		if (treq->state == TCP_REQ_FETCHING) {
+			return abort_fetching(treq);
+		}
+	}
+	return false;
 }

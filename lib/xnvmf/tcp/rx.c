@@ -115,6 +115,12 @@ static void payload_end(struct tcp_conn *conn)
 		xnvmf__req_start(&treq->req);
 		return;
 	}
+	if (treq->is_draining) {
+		if (treq->nr_fetched == treq->r2t_end) {
+			tcp_req_drained(treq);
+		}
+		return;
+	}
 	if (treq->nr_fetched < treq->r2t_end) {
 		return; /* more of this R2T comes */
 	}
@@ -133,13 +139,15 @@ static void payload_end(struct tcp_conn *conn)
 /* Bytes that have come in are at rx_to already. */
 static void payload_advance(struct tcp_conn *conn, uint32_t len)
 {
-	if (conn->rx_has_digest) {
-		conn->rx_crc = xu_crc32c_update(conn->rx_crc, conn->rx_to, len);
+	if (conn->rx_to != NULL) {
+		if (conn->rx_has_digest) {
+			conn->rx_crc = xu_crc32c_update(conn->rx_crc, conn->rx_to, len);
+		}
+		conn->rx_to += len;
 	}
-	if (conn->rx_req->state == TCP_REQ_FETCHING) {
+	if (conn->rx_req->state != TCP_REQ_CAPSULE) {
 		conn->rx_req->nr_fetched += len;
 	}
-	conn->rx_to += len;
 	conn->rx_left -= len;
 	if (conn->rx_left != 0) {
 		return;
@@ -158,7 +166,9 @@ static bool step_payload(struct tcp_conn *conn)
 	if (len == 0) {
 		return false;
 	}
-	memcpy(conn->rx_to, conn->rx + conn->rx_start, len);
+	if (conn->rx_to != NULL) {
+		memcpy(conn->rx_to, conn->rx + conn->rx_start, len);
+	}
 	consume(conn, len);
 	payload_advance(conn, len);
 	return true;
@@ -173,7 +183,7 @@ static bool step_digest(struct tcp_conn *conn)
 	}
 	memcpy(&digest, conn->rx + conn->rx_start, sizeof(digest));
 	consume(conn, NVME_TCP_DIGEST_BYTES);
-	if (digest != xu_crc32c_final(conn->rx_crc)) {
+	if (conn->rx_to != NULL && digest != xu_crc32c_final(conn->rx_crc)) {
 		/* Not fatal: the command fails and the host may send it again (3.3.1.2). */
 		conn->rx_req->req.has_bad_data = true;
 	}
@@ -249,7 +259,7 @@ static void handle_h2c_data(
 	struct tcp_req *treq = tcp_req_find(conn, pdu->ttag);
 	uint32_t left;
 
-	if (treq == NULL || treq->state != TCP_REQ_FETCHING) {
+	if (treq == NULL || (treq->state != TCP_REQ_FETCHING && !treq->is_draining)) {
 		header_error(conn, offsetof(struct nvme_tcp_data, ttag), "unknown TTAG");
 		return;
 	}
@@ -280,7 +290,8 @@ static void handle_h2c_data(
 		header_error(conn, FEI_FLAGS, "LAST flag in the wrong place");
 		return;
 	}
-	payload_begin(conn, treq, (uint8_t *)treq->req.buf + treq->nr_fetched, pdu->datal);
+	payload_begin(conn, treq,
+		treq->is_draining ? NULL : (uint8_t *)treq->req.buf + treq->nr_fetched, pdu->datal);
 	consume(conn, header_bytes);
 }
 
@@ -462,7 +473,7 @@ static void arm(struct tcp_conn *conn)
 	}
 	conn->rx_direct = 0;
 	if (conn->rx_state == TCP_RX_PAYLOAD && conn->rx_left >= DIRECT_MIN &&
-		conn->state == TCP_CONN_OPEN) {
+		conn->rx_to != NULL && conn->state == TCP_CONN_OPEN) {
 		conn->rx_direct = conn->rx_left;
 		conn->recv_iov[nr_iov++] = (struct iovec){conn->rx_to, conn->rx_left};
 	}
