@@ -29,15 +29,38 @@ struct nvmf_opts {
 		"nqn", XU_PARAM_STRING, offsetof(struct nvmf_opts, nqn),                           \
 			.is_required = true, .help = "NQN of the subsystem"                        \
 	}
-#define PARAM_TGT                                                                                  \
+#define PARAM_TGT_OF(type)                                                                         \
 	{                                                                                          \
-		"tgt_name", XU_PARAM_STRING, offsetof(struct nvmf_opts, tgt_name),                 \
+		"tgt_name", XU_PARAM_STRING, offsetof(type, tgt_name),                             \
 			.help = "accepted for SPDK's clients; there is one target"                 \
+	}
+#define PARAM_TGT PARAM_TGT_OF(struct nvmf_opts)
+
+/* The method `name`, which makes the edit edit_name. */
+#define EDIT_METHOD(name)                                                                          \
+	static void name(struct xrpc_request *req, void *arg, const void *opts)                    \
+	{                                                                                          \
+		rpc_edit_start(arg, req, opts, edit_##name);                                       \
 	}
 
 static int no_memory(struct xu_error *err)
 {
 	return xu_error_set_errno(err, -ENOMEM, "changing a subsystem");
+}
+
+/* Answers with an error when something was asked for that is not there. */
+static bool refuse(struct xrpc_request *req, bool is_asked, const char *sentence)
+{
+	if (is_asked) {
+		xrpc_error(req, XRPC_INVALID_PARAMS, "%s", sentence);
+	}
+	return is_asked;
+}
+
+/* Puts the culprit's name in front of what a check says; returns the check's result. */
+static int name_culprit(const struct check *c, int rc)
+{
+	return rc == -EINVAL ? xu_error_prefix(c->err, "%s", c->path + (c->path[0] == '.')) : rc;
 }
 
 /* The subsystem of an edit; the sentence when there is none. */
@@ -61,6 +84,17 @@ static json_t *find_part(
 	return json_object_get(find_subsystem(model, opts->nqn, err), part);
 }
 
+/* Puts a value (taken) into a part; `sentence` when there is one already. */
+static int add_member(
+	json_t *part, const char *key, json_t *value, struct xu_error *err, const char *sentence)
+{
+	if (json_object_get(part, key) != NULL) {
+		json_decref(value);
+		return xu_error_set(err, -EEXIST, "%s", sentence);
+	}
+	return json_object_set_new(part, key, value) != 0 ? no_memory(err) : 0;
+}
+
 /* ---- the transport ---- */
 
 struct transport_opts {
@@ -82,8 +116,7 @@ static const char *const trtypes[] = {"tcp", NULL};
 static const struct xu_param transport_params[] = {
 	{"trtype", XU_PARAM_ENUM, offsetof(struct transport_opts, trtype), .is_required = true,
 		.choices = trtypes, .help = "\"TCP\""},
-	{"tgt_name", XU_PARAM_STRING, offsetof(struct transport_opts, tgt_name),
-		.help = "accepted for SPDK's clients; there is one target"},
+	PARAM_TGT_OF(struct transport_opts),
 	{"max_queue_depth", XU_PARAM_U32,
 		offsetof(struct transport_opts, transport.max_queue_depth), .min = 16, .max = 4096,
 		.help = "entries of an I/O queue"},
@@ -152,13 +185,11 @@ static void create_transport(struct xrpc_request *req, void *arg, const void *op
 {
 	const struct transport_opts *opts = opts_ptr;
 
-	if (opts->dif_insert_or_strip) {
-		xrpc_error(req, XRPC_INVALID_PARAMS,
-			"dif_insert_or_strip: only false is accepted; there is no protection "
-			"information here");
-		return;
+	if (!refuse(req, opts->dif_insert_or_strip,
+		    "dif_insert_or_strip: only false is accepted; there is no protection "
+		    "information here")) {
+		rpc_edit_start(arg, req, opts, edit_transport);
 	}
-	rpc_edit_start(arg, req, opts, edit_transport);
 }
 
 static void get_transports(struct xrpc_request *req, void *arg, const void *opts_ptr)
@@ -180,8 +211,7 @@ static void get_transports(struct xrpc_request *req, void *arg, const void *opts
 static const struct xu_param get_transports_params[] = {
 	{"trtype", XU_PARAM_ENUM, offsetof(struct transport_opts, trtype), .choices = trtypes,
 		.help = "\"TCP\", the only one"},
-	{"tgt_name", XU_PARAM_STRING, offsetof(struct transport_opts, tgt_name),
-		.help = "accepted for SPDK's clients; there is one target"},
+	PARAM_TGT_OF(struct transport_opts),
 	{0},
 };
 
@@ -201,8 +231,7 @@ struct subsystem_opts {
 static const struct xu_param create_subsystem_params[] = {
 	{"nqn", XU_PARAM_STRING, offsetof(struct subsystem_opts, nqn), .is_required = true,
 		.help = "NQN of the new subsystem"},
-	{"tgt_name", XU_PARAM_STRING, offsetof(struct subsystem_opts, tgt_name),
-		.help = "accepted for SPDK's clients; there is one target"},
+	PARAM_TGT_OF(struct subsystem_opts),
 	{"serial_number", XU_PARAM_STRING, offsetof(struct subsystem_opts, serial_number),
 		.help = "1 to 20 printable ASCII characters (default: made from the NQN)"},
 	{"model_number", XU_PARAM_STRING, offsetof(struct subsystem_opts, model_number),
@@ -242,10 +271,7 @@ static int edit_create_subsystem(struct rpc_edit *edit, json_t *model, struct xu
 		rc |= json_object_set_new(
 			object, "max_namespaces", json_integer(opts->max_namespaces));
 	}
-	rc = rc != 0 ? no_memory(err) : check_subsystem(&c, "", object);
-	if (rc == -EINVAL) {
-		xu_error_prefix(err, "%s", c.path + (c.path[0] == '.'));
-	}
+	rc = rc != 0 ? no_memory(err) : name_culprit(&c, check_subsystem(&c, "", object));
 	if (rc == 0 && json_object_set_new(model_subsystems(model), opts->nqn,
 			       model_subsystem_new(object)) != 0) {
 		rc = no_memory(err);
@@ -258,13 +284,11 @@ static void create_subsystem(struct xrpc_request *req, void *arg, const void *op
 {
 	const struct subsystem_opts *opts = opts_ptr;
 
-	if (opts->ana_reporting) {
-		xrpc_error(req, XRPC_INVALID_PARAMS,
-			"ana_reporting: only false is accepted; a node has one path to its "
-			"namespaces");
-		return;
+	if (!refuse(req, opts->ana_reporting,
+		    "ana_reporting: only false is accepted; a node has one path to its "
+		    "namespaces")) {
+		rpc_edit_start(arg, req, opts, edit_create_subsystem);
 	}
-	rpc_edit_start(arg, req, opts, edit_create_subsystem);
 }
 
 static const struct xu_param nqn_params[] = {PARAM_NQN, PARAM_TGT, {0}};
@@ -279,10 +303,7 @@ static int edit_delete_subsystem(struct rpc_edit *edit, json_t *model, struct xu
 	return json_object_del(model_subsystems(model), opts->nqn);
 }
 
-static void delete_subsystem(struct xrpc_request *req, void *arg, const void *opts)
-{
-	rpc_edit_start(arg, req, opts, edit_delete_subsystem);
-}
+EDIT_METHOD(delete_subsystem)
 
 static const struct xu_param get_subsystems_params[] = {
 	{"nqn", XU_PARAM_STRING, offsetof(struct nvmf_opts, nqn),
@@ -319,39 +340,32 @@ static void get_subsystems(struct xrpc_request *req, void *arg, const void *opts
 	xrpc_result(req, found);
 }
 
-/* Answers with what `fn` tells of the subsystem. */
-static void get_of_subsystem(struct xrpc_request *req, struct node *node, const char *nqn,
+/* The method `name`, which answers with what xnvmf_subsystem_…_json tells. */
+#define TELL_METHOD(name, what)                                                                    \
+	static void name(struct xrpc_request *req, void *arg, const void *opts)                    \
+	{                                                                                          \
+		tell(req, arg, opts, xnvmf_subsystem_##what##_json);                               \
+	}
+
+static void tell(struct xrpc_request *req, struct node *node, const struct nvmf_opts *opts,
 	json_t *(*fn)(struct xnvmf_subsystem *subsystem))
 {
-	struct xnvmf_subsystem *subsystem = strcmp(nqn, XNVMF_DISCOVERY_NQN) == 0
+	struct xnvmf_subsystem *subsystem = strcmp(opts->nqn, XNVMF_DISCOVERY_NQN) == 0
 						    ? xnvmf_target_discovery(node->target)
-						    : xnvmf_subsystem_find(node->target, nqn);
+						    : xnvmf_subsystem_find(node->target, opts->nqn);
 
 	if (subsystem == NULL) {
 		xrpc_error(req, -ENOENT,
-			"there is no subsystem '%.223s'; nvmf_get_subsystems lists them", nqn);
+			"there is no subsystem '%.223s'; nvmf_get_subsystems lists them",
+			opts->nqn);
 		return;
 	}
 	xrpc_result(req, fn(subsystem));
 }
 
-static void get_controllers(struct xrpc_request *req, void *arg, const void *opts)
-{
-	get_of_subsystem(
-		req, arg, ((const struct nvmf_opts *)opts)->nqn, xnvmf_subsystem_controllers_json);
-}
-
-static void get_qpairs(struct xrpc_request *req, void *arg, const void *opts)
-{
-	get_of_subsystem(
-		req, arg, ((const struct nvmf_opts *)opts)->nqn, xnvmf_subsystem_qpairs_json);
-}
-
-static void get_listeners(struct xrpc_request *req, void *arg, const void *opts)
-{
-	get_of_subsystem(
-		req, arg, ((const struct nvmf_opts *)opts)->nqn, xnvmf_subsystem_listeners_json);
-}
+TELL_METHOD(get_controllers, controllers)
+TELL_METHOD(get_qpairs, qpairs)
+TELL_METHOD(get_listeners, listeners)
 
 static const struct xu_param stats_params[] = {PARAM_TGT, {0}};
 
@@ -457,10 +471,8 @@ static int edit_add_ns(struct rpc_edit *edit, json_t *model, struct xu_error *er
 		return xu_error_set(err, -EEXIST, "there is a namespace %u already", nsid);
 	}
 	object = ns_object(&ns, nsid);
-	rc = object == NULL ? no_memory(err) : check_ns(&c, "namespace", object, &parsed);
-	if (rc == -EINVAL) {
-		xu_error_prefix(err, "%s", c.path);
-	}
+	rc = object == NULL ? no_memory(err)
+			    : name_culprit(&c, check_ns(&c, "namespace", object, &parsed));
 	if (rc == 0 && json_object_set_new(namespaces, key, model_ns_new(object)) != 0) {
 		rc = no_memory(err);
 	}
@@ -469,10 +481,7 @@ static int edit_add_ns(struct rpc_edit *edit, json_t *model, struct xu_error *er
 	return rc;
 }
 
-static void add_ns(struct xrpc_request *req, void *arg, const void *opts)
-{
-	rpc_edit_start(arg, req, opts, edit_add_ns);
-}
+EDIT_METHOD(add_ns)
 
 static const struct xu_param remove_ns_params[] = {
 	PARAM_NQN,
@@ -499,10 +508,7 @@ static int edit_remove_ns(struct rpc_edit *edit, json_t *model, struct xu_error 
 	return 0;
 }
 
-static void remove_ns(struct xrpc_request *req, void *arg, const void *opts)
-{
-	rpc_edit_start(arg, req, opts, edit_remove_ns);
-}
+EDIT_METHOD(remove_ns)
 
 /* ---- listeners ---- */
 
@@ -541,8 +547,9 @@ static const struct xu_param spdk_address_params[] = {
 	{0},
 };
 
-/* The listener of a request as the model has it; NULL with the sentence. */
-static json_t *listener_of(const struct nvmf_opts *opts, struct xu_error *err)
+/* The listener of a request as the model has it, and its key there; NULL with the sentence. */
+static json_t *listener_of(
+	const struct nvmf_opts *opts, char key[MODEL_KEY_SIZE], struct xu_error *err)
 {
 	struct spdk_address address = {0};
 	struct config_listener parsed;
@@ -558,12 +565,12 @@ static json_t *listener_of(const struct nvmf_opts *opts, struct xu_error *err)
 	object = json_pack("{s:s}", "traddr", address.traddr);
 	rc = set_text(object, "trsvcid", address.trsvcid) |
 	     set_text(object, "advertise", address.advertise);
-	rc = rc != 0 ? no_memory(err) : check_listener(&c, "listen_address", object, &parsed);
-	if (rc == -EINVAL) {
-		xu_error_prefix(err, "%s", c.path);
-	}
+	rc = rc != 0 ? no_memory(err)
+		     : name_culprit(&c, check_listener(&c, "listen_address", object, &parsed));
 	listener = rc == 0 ? model_listener_new(object) : NULL;
-	if (rc == 0 && listener == NULL) {
+	if (listener != NULL) {
+		model_listener_key(listener, key);
+	} else if (rc == 0) {
 		no_memory(err);
 	}
 	json_decref(object);
@@ -575,31 +582,21 @@ static int edit_add_listener(struct rpc_edit *edit, json_t *model, struct xu_err
 	json_t *listeners = find_part(edit, model, "listeners", err), *listener;
 	char key[MODEL_KEY_SIZE];
 
-	if (listeners == NULL) {
-		return err->code;
-	}
-	listener = listener_of(edit->opts, err);
+	listener = listeners != NULL ? listener_of(edit->opts, key, err) : NULL;
 	if (listener == NULL) {
 		return err->code;
 	}
-	model_listener_key(listener, key);
-	if (json_object_get(listeners, key) != NULL) {
-		json_decref(listener);
-		return xu_error_set(err, -EEXIST, "the subsystem listens there already");
-	}
-	return json_object_set_new(listeners, key, listener) != 0 ? no_memory(err) : 0;
+	return add_member(listeners, key, listener, err, "the subsystem listens there already");
 }
 
 static void add_listener(struct xrpc_request *req, void *arg, const void *opts_ptr)
 {
 	const struct nvmf_opts *opts = opts_ptr;
 
-	if (opts->allow_any_host) { /* secure_channel is read there */
-		xrpc_error(req, XRPC_INVALID_PARAMS,
-			"secure_channel: only false is accepted; there is no TLS here");
-		return;
+	if (!refuse(req, opts->allow_any_host, /* secure_channel is read there */
+		    "secure_channel: only false is accepted; there is no TLS here")) {
+		rpc_edit_start(arg, req, opts, edit_add_listener);
 	}
-	rpc_edit_start(arg, req, opts, edit_add_listener);
 }
 
 static int edit_remove_listener(struct rpc_edit *edit, json_t *model, struct xu_error *err)
@@ -607,14 +604,10 @@ static int edit_remove_listener(struct rpc_edit *edit, json_t *model, struct xu_
 	json_t *listeners = find_part(edit, model, "listeners", err), *listener;
 	char key[MODEL_KEY_SIZE];
 
-	if (listeners == NULL) {
-		return err->code;
-	}
-	listener = listener_of(edit->opts, err);
+	listener = listeners != NULL ? listener_of(edit->opts, key, err) : NULL;
 	if (listener == NULL) {
 		return err->code;
 	}
-	model_listener_key(listener, key);
 	json_decref(listener);
 	if (json_object_del(listeners, key) != 0) {
 		return xu_error_set(err, -ENOENT,
@@ -624,10 +617,7 @@ static int edit_remove_listener(struct rpc_edit *edit, json_t *model, struct xu_
 	return 0;
 }
 
-static void remove_listener(struct xrpc_request *req, void *arg, const void *opts)
-{
-	rpc_edit_start(arg, req, opts, edit_remove_listener);
-}
+EDIT_METHOD(remove_listener)
 
 /* ---- hosts ---- */
 
@@ -651,16 +641,10 @@ static int edit_add_host(struct rpc_edit *edit, json_t *model, struct xu_error *
 	if (check_nqn(&c, "host", opts->host) != 0) {
 		return xu_error_prefix(err, "host");
 	}
-	if (json_object_get(hosts, opts->host) != NULL) {
-		return xu_error_set(err, -EEXIST, "the host is allowed already");
-	}
-	return json_object_set_new(hosts, opts->host, json_true()) != 0 ? no_memory(err) : 0;
+	return add_member(hosts, opts->host, json_true(), err, "the host is allowed already");
 }
 
-static void add_host(struct xrpc_request *req, void *arg, const void *opts)
-{
-	rpc_edit_start(arg, req, opts, edit_add_host);
-}
+EDIT_METHOD(add_host)
 
 static int edit_remove_host(struct rpc_edit *edit, json_t *model, struct xu_error *err)
 {
@@ -677,10 +661,7 @@ static int edit_remove_host(struct rpc_edit *edit, json_t *model, struct xu_erro
 	return 0;
 }
 
-static void remove_host(struct xrpc_request *req, void *arg, const void *opts)
-{
-	rpc_edit_start(arg, req, opts, edit_remove_host);
-}
+EDIT_METHOD(remove_host)
 
 static const struct xu_param allow_params[] = {
 	PARAM_NQN,
@@ -704,10 +685,7 @@ static int edit_allow_any_host(struct rpc_edit *edit, json_t *model, struct xu_e
 		       : 0;
 }
 
-static void allow_any_host(struct xrpc_request *req, void *arg, const void *opts)
-{
-	rpc_edit_start(arg, req, opts, edit_allow_any_host);
-}
+EDIT_METHOD(allow_any_host)
 
 #define OPTS sizeof(struct nvmf_opts)
 
