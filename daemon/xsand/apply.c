@@ -232,14 +232,12 @@ static struct xnvmf_subsystem *subsystem_to_clean(struct job *job)
 static void subsystem_add(struct job *job)
 {
 	const json_t *value = job->step.value;
-	json_t *max = json_object_get(value, "max_namespaces");
 	struct xnvmf_subsystem_opts opts = {
 		.nqn = job->step.nqn,
 		.serial_number = json_string_value(json_object_get(value, "serial_number")),
 		.model_number = json_string_value(json_object_get(value, "model_number")),
 		.allow_any_host = json_is_true(json_object_get(value, "allow_any_host")),
-		.max_namespaces = max != NULL ? (uint32_t)json_integer_value(max)
-					      : CONFIG_MAX_NAMESPACES_DEFAULT,
+		.max_namespaces = model_max_namespaces(value),
 	};
 	struct xnvmf_subsystem *subsystem;
 	struct xu_error err = {0};

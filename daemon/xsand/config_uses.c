@@ -210,22 +210,52 @@ static int use_all(struct check *c, struct uses *uses, json_t *subsystems)
 	return rc;
 }
 
+static int uses_init(struct check *c, struct uses *uses, json_t *devices)
+{
+	*uses = (struct uses){
+		.devices = devices,
+		.names = xbdev_config_names(devices),
+		.users = json_object(),
+		.ids = json_object(),
+	};
+	if (uses->names == NULL || uses->users == NULL || uses->ids == NULL) {
+		return xu_error_set_errno(c->err, -ENOMEM, "checking namespaces");
+	}
+	note_bases(uses);
+	return 0;
+}
+
+static void uses_fini(struct uses *uses)
+{
+	json_decref(uses->names);
+	json_decref(uses->users);
+	json_decref(uses->ids);
+}
+
 int check_uses(struct check *c, json_t *subsystems, json_t *devices)
 {
-	struct uses uses = {.devices = devices};
-	int rc;
+	struct uses uses;
+	int rc = uses_init(c, &uses, devices);
 
-	uses.names = xbdev_config_names(devices);
-	uses.users = json_object();
-	uses.ids = json_object();
-	if (uses.names == NULL || uses.users == NULL || uses.ids == NULL) {
-		rc = xu_error_set_errno(c->err, -ENOMEM, "checking namespaces");
-	} else {
-		note_bases(&uses);
+	if (rc == 0) {
 		rc = use_all(c, &uses, subsystems);
 	}
-	json_decref(uses.names);
-	json_decref(uses.users);
-	json_decref(uses.ids);
+	uses_fini(&uses);
+	return rc;
+}
+
+int check_new_ns(struct check *c, const char *path, json_t *root, json_t *ns, const char *nqn)
+{
+	json_t *subsystems = json_object_get(json_object_get(root, "nvmf"), "subsystems");
+	struct uses uses;
+	int rc = uses_init(c, &uses, json_object_get(root, "devices"));
+
+	if (rc == 0) {
+		rc = use_all(c, &uses, subsystems);
+	}
+	if (rc == 0) {
+		rc = use_ns(c, &uses, path, ns, nqn);
+	}
+	uses_fini(&uses);
 	return rc;
 }

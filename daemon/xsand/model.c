@@ -54,6 +54,13 @@ json_t *model_find_device(const json_t *model, const char *name_or_uuid)
 	return NULL;
 }
 
+uint32_t model_max_namespaces(const json_t *subsystem)
+{
+	const json_t *max = json_object_get(subsystem, "max_namespaces");
+
+	return max != NULL ? (uint32_t)json_integer_value(max) : CONFIG_MAX_NAMESPACES_DEFAULT;
+}
+
 /* ---- from the configuration ---- */
 
 void model_ns_key(uint32_t nsid, char key[MODEL_KEY_SIZE])

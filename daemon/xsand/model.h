@@ -56,6 +56,8 @@ json_t *model_ns_new(json_t *object);
 json_t *model_listener_new(json_t *object);
 
 #define MODEL_KEY_SIZE 256u /* of a key that is made */
+/* The highest NSID of a subsystem of the model. */
+uint32_t model_max_namespaces(const json_t *subsystem);
 void model_ns_key(uint32_t nsid, char key[MODEL_KEY_SIZE]);
 void model_listener_key(const json_t *listener, char key[MODEL_KEY_SIZE]);
 

@@ -148,37 +148,83 @@ static const struct xu_param transport_params[] = {
 	{0},
 };
 
-/* The transport's options with those that were given. */
-static int edit_transport(struct rpc_edit *edit, json_t *model, struct xu_error *err)
+/* The configuration's names of the options, and those of the request. */
+static const struct {
+	const char *key, *param;
+} transport_names[] = {
+	{"max_queue_depth", "max_queue_depth"},
+	{"max_queues", "max_io_qpairs_per_ctrlr"},
+	{"max_queues", "max_qpairs_per_ctrlr"},
+	{"in_capsule_data_size", "in_capsule_data_size"},
+	{"max_io_size", "max_io_size"},
+};
+
+#define NR_TRANSPORT_NAMES (sizeof(transport_names) / sizeof(transport_names[0]))
+
+/* The options of `now` with those that were given; NULL: out of memory. */
+static json_t *merge_transport(const struct rpc_edit *edit, const json_t *now)
 {
-	const struct transport_opts *opts = edit->opts;
-	json_t *params = xrpc_request_params(edit->req);
-	json_t *nvmf = json_object_get(model, "nvmf"), *wanted, *canonical;
-	const struct {
-		const char *key, *param;
-		uint64_t value;
-	} given[] = {
-		{"max_queue_depth", "max_queue_depth", opts->transport.max_queue_depth},
-		{"max_queues", "max_io_qpairs_per_ctrlr", opts->transport.max_queues},
-		{"max_queues", "max_qpairs_per_ctrlr", opts->transport.max_queues},
-		{"in_capsule_data_size", "in_capsule_data_size",
-			opts->transport.in_capsule_data_size},
-		{"max_io_size", "max_io_size", opts->transport.max_io_size},
-	};
+	const struct config_transport *given =
+		&((const struct transport_opts *)edit->opts)->transport;
+	const uint64_t values[NR_TRANSPORT_NAMES] = {given->max_queue_depth, given->max_queues,
+		given->max_queues, given->in_capsule_data_size, given->max_io_size};
+	json_t *params = xrpc_request_params(edit->req), *wanted, *merged = NULL;
 	struct config_transport defaults;
 	int rc = 0;
 
-	wanted = xbdev_config_copy(json_object_get(nvmf, "transport"));
-	for (size_t i = 0; i < sizeof(given) / sizeof(given[0]); i++) {
-		if (json_object_get(params, given[i].param) != NULL) {
-			rc |= json_object_set_new(
-				wanted, given[i].key, json_integer((json_int_t)given[i].value));
+	wanted = now != NULL ? xbdev_config_copy(now) : json_object();
+	for (size_t i = 0; i < NR_TRANSPORT_NAMES; i++) {
+		if (json_object_get(params, transport_names[i].param) != NULL) {
+			rc |= json_object_set_new(wanted, transport_names[i].key,
+				json_integer((json_int_t)values[i]));
 		}
 	}
 	config_transport_default(&defaults);
-	canonical = xbdev_config_canonical_params(config_transport_params, &defaults, wanted);
+	if (rc == 0) {
+		merged = xbdev_config_canonical_params(config_transport_params, &defaults, wanted);
+	}
 	json_decref(wanted);
-	return rc | json_object_set_new(nvmf, "transport", canonical) ? no_memory(err) : 0;
+	return merged;
+}
+
+/* The options of a target are fixed while it has subsystems. */
+static int check_fixed(const struct rpc_edit *edit, const json_t *model, const json_t *now,
+	const json_t *wanted, struct xu_error *err)
+{
+	json_t *params = xrpc_request_params(edit->req);
+
+	for (size_t i = 0; i < NR_TRANSPORT_NAMES; i++) {
+		const char *key = transport_names[i].key, *param = transport_names[i].param;
+
+		if (json_object_get(params, param) != NULL &&
+			!model_equal(json_object_get(now, key), json_object_get(wanted, key)) &&
+			json_object_size(model_subsystems(model)) != 0) {
+			return xu_error_set(err, -EBUSY,
+				"%s: it cannot be changed while there are subsystems; set "
+				"nvmf.transport.%s in the configuration file and restart",
+				param, key);
+		}
+	}
+	return 0;
+}
+
+static int edit_transport(struct rpc_edit *edit, json_t *model, struct xu_error *err)
+{
+	json_t *nvmf = json_object_get(model, "nvmf");
+	json_t *now = json_object_get(nvmf, "transport"), *wanted = merge_transport(edit, now);
+	struct config_transport parsed;
+	struct check c = {.err = err};
+	int rc = wanted == NULL ? no_memory(err)
+				: name_culprit(&c, check_transport(&c, "", wanted, &parsed));
+
+	if (rc == 0) {
+		rc = check_fixed(edit, model, now, wanted, err);
+	}
+	if (rc == 0 && json_object_set(nvmf, "transport", wanted) != 0) {
+		rc = no_memory(err);
+	}
+	json_decref(wanted);
+	return rc;
 }
 
 static void create_transport(struct xrpc_request *req, void *arg, const void *opts_ptr)
@@ -443,6 +489,54 @@ static uint32_t lowest_free(json_t *namespaces)
 	return nsid;
 }
 
+/* The number of the new namespace; -errno when it cannot be had. */
+static int choose_nsid(const struct rpc_edit *edit, const json_t *model, uint32_t wanted,
+	uint32_t *ret_nsid, struct xu_error *err)
+{
+	const struct nvmf_opts *opts = edit->opts;
+	json_t *namespaces = find_part(edit, model, "namespaces", err);
+	uint32_t max = model_max_namespaces(model_subsystem(model, opts->nqn));
+	uint32_t nsid = wanted != 0 ? wanted : lowest_free(namespaces);
+	char key[MODEL_KEY_SIZE];
+
+	model_ns_key(nsid, key);
+	if (nsid > max && wanted == 0) {
+		return xu_error_set(err, -ENOSPC,
+			"the subsystem has all of its %u namespaces (max_namespaces)", max);
+	}
+	if (nsid > max) {
+		return xu_error_set(err, -EINVAL,
+			"namespace.nsid: %u is not accepted; it takes 1 to %u (max_namespaces of "
+			"the subsystem)",
+			nsid, max);
+	}
+	if (json_object_get(namespaces, key) != NULL) {
+		return xu_error_set(err, -EEXIST, "there is a namespace %u already", nsid);
+	}
+	*ret_nsid = nsid;
+	return 0;
+}
+
+/* Whether the namespace may have its device and identifiers, in the request's words. */
+static int check_free(
+	const struct rpc_edit *edit, const json_t *model, json_t *ns, struct xu_error *err)
+{
+	const struct nvmf_opts *opts = edit->opts;
+	json_t *root = model_to_config(model);
+	struct check c = {.err = err};
+	int rc;
+
+	if (root == NULL) {
+		return no_memory(err);
+	}
+	rc = check_new_ns(&c, "namespace", root, ns, opts->nqn);
+	if (strcmp(c.path, "namespace.device") == 0) {
+		check_path(c.path, "namespace.bdev_name");
+	}
+	json_decref(root);
+	return name_culprit(&c, rc);
+}
+
 static int edit_add_ns(struct rpc_edit *edit, json_t *model, struct xu_error *err)
 {
 	const struct nvmf_opts *opts = edit->opts;
@@ -465,14 +559,17 @@ static int edit_add_ns(struct rpc_edit *edit, json_t *model, struct xu_error *er
 		return xu_error_set(err, -ENODEV,
 			"there is no device '%.128s'; bdev_get_bdevs lists them", ns.bdev_name);
 	}
-	nsid = ns.nsid != 0 ? ns.nsid : lowest_free(namespaces);
-	model_ns_key(nsid, key);
-	if (json_object_get(namespaces, key) != NULL) {
-		return xu_error_set(err, -EEXIST, "there is a namespace %u already", nsid);
+	rc = choose_nsid(edit, model, ns.nsid, &nsid, err);
+	if (rc != 0) {
+		return rc;
 	}
 	object = ns_object(&ns, nsid);
 	rc = object == NULL ? no_memory(err)
 			    : name_culprit(&c, check_ns(&c, "namespace", object, &parsed));
+	if (rc == 0) {
+		rc = check_free(edit, model, object, err);
+	}
+	model_ns_key(nsid, key);
 	if (rc == 0 && json_object_set_new(namespaces, key, model_ns_new(object)) != 0) {
 		rc = no_memory(err);
 	}

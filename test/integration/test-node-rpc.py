@@ -84,6 +84,73 @@ class Framing(NodeTest):
         self.stop()
 
 
+class Culprits(NodeTest):
+    """An error names the parameter of the request that is to blame, never a place in a document that
+    the caller has not written."""
+
+    def refused(self, method, params, code, begin):
+        with self.subTest(method=method, params=params):
+            with self.assertRaises(RpcError) as caught:
+                self.call(method, params)
+            self.assertEqual(caught.exception.code, code, caught.exception.message)
+            self.assertTrue(caught.exception.message.startswith(begin), caught.exception.message)
+            self.assertNotIn('subsystems[', caught.exception.message)
+
+    def test_of_subsystems(self):
+        self.start()
+        for params, begin in [
+                ({'nqn': 'nqn.2014-08.org.nvmexpress.discovery'}, 'nqn: the discovery subsystem'),
+                ({'nqn': 'disk'}, 'nqn: "disk" is not accepted'),
+                ({'nqn': NQN + '2', 'serial_number': 'x' * 21}, 'serial_number: '),
+                ({'nqn': NQN + '2', 'model_number': 'ü'}, 'model_number: '),
+                ({'nqn': NQN + '2', 'max_namespaces': 2000}, 'max_namespaces: ')]:
+            self.refused('nvmf_create_subsystem', params, -32602, begin)
+        self.refused('nvmf_subsystem_add_host', {'nqn': NQN, 'host': 'h'}, -32602, 'host: ')
+        for address, begin in [
+                ({'traddr': 'localhost'}, 'listen_address.traddr: '),
+                ({'traddr': '::1', 'trsvcid': '66000'}, 'listen_address.trsvcid: '),
+                ({'traddr': '::1', 'advertise': '::'}, 'listen_address.advertise: ')]:
+            self.refused('nvmf_subsystem_add_listener', {'nqn': NQN, 'listen_address': address},
+                         -32602, begin)
+        self.stop()
+
+    def test_of_namespaces(self):
+        """Also when the subsystem stands before the one that has what is wanted."""
+        uuid, other = '6ba7b810-9dad-11d1-80b4-00c04fd430c8', NQN + ':2'
+        self.start()
+        self.call('nvmf_create_subsystem', {'nqn': other, 'max_namespaces': 1})
+        for name in ('m1', 'm2'):
+            self.call('bdev_malloc_create', {'name': name, 'num_blocks': 8, 'block_size': 512})
+        self.refused('nvmf_subsystem_add_ns', {'nqn': other, 'namespace': {
+            'bdev_name': 'm1', 'nsid': 2}}, -32602, 'namespace.nsid: 2 is not accepted')
+        self.call('nvmf_subsystem_add_ns', {'nqn': other, 'namespace': {
+            'bdev_name': 'm1', 'uuid': uuid, 'eui64': '0011223344556677'}})
+        self.refused('nvmf_subsystem_add_ns', {'nqn': other, 'namespace': {'bdev_name': 'm2'}},
+                     -28, 'the subsystem has all of its 1 namespaces')
+        for ns, begin in [
+                ({'bdev_name': 'm1'}, "namespace.bdev_name: 'm1' is used by namespace 1 of " + other),
+                ({'bdev_name': 'm2', 'uuid': uuid},
+                 f'namespace.uuid: the UUID {uuid} is that of namespace 1 of {other}'),
+                ({'bdev_name': 'm2', 'nguid': uuid.replace('-', '')}, 'namespace.nguid: the NGUID'),
+                ({'bdev_name': 'm2', 'eui64': '0011223344556677'}, 'namespace.eui64: the EUI64'),
+                ({'bdev_name': 'm2', 'nguid': '12'}, 'namespace.nguid: it takes 32'),
+                ({'bdev_name': 'm2', 'uuid': '12'}, 'namespace.uuid: "12" is not accepted')]:
+            self.refused('nvmf_subsystem_add_ns', {'nqn': NQN, 'namespace': ns}, -32602, begin)
+        self.stop()
+
+    def test_of_the_transport(self):
+        self.start()
+        for params, code, begin in [
+                ({'in_capsule_data_size': 100}, -32602, 'in_capsule_data_size: 100 is not'),
+                ({'max_io_size': 12288}, -32602, 'max_io_size: 12288 is not accepted'),
+                ({'max_io_qpairs_per_ctrlr': 3}, -16, 'max_io_qpairs_per_ctrlr: it cannot be'),
+                ({'max_qpairs_per_ctrlr': 3}, -16, 'max_qpairs_per_ctrlr: it cannot be changed')]:
+            self.refused('nvmf_create_transport', {'trtype': 'TCP', **params}, code, begin)
+        # What is so already is no change.
+        self.assertTrue(self.call('nvmf_create_transport', {'trtype': 'TCP', 'max_io_size': 1 << 20}))
+        self.stop()
+
+
 class Spdk(NodeTest):
     def test_a_node_is_made_by_calls_and_saved_as_spdks_client_does(self):
         self.config['nvmf'] = {}
