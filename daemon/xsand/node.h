@@ -107,6 +107,7 @@ void node_mgmt_init(struct node *node);
 /* rpc_node.c, rpc_nvmf.c, spdk_config.c: tables of methods, for a struct node. */
 struct xrpc_method;
 extern const struct xrpc_method node_methods[];
+extern const struct xrpc_method transport_methods[];
 extern const struct xrpc_method nvmf_methods[];
 extern const struct xrpc_method spdk_config_methods[];
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The nvmf_* methods: SPDK's names, parameters and results. Those that change something edit the
- * model; those that tell something ask the target.
+ * The nvmf_* methods but those of the transport: SPDK's names, parameters and results. Those that
+ * change something edit the model; those that tell something ask the target.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -13,7 +13,7 @@
 #include "daemon/xsand/rpc_edit.h"
 #include "lib/xbdev/config/devices.h"
 
-/* Of all methods but the first two; each table fills its own part. */
+/* Of all methods but the one that makes a subsystem; each table fills its own part. */
 struct nvmf_opts {
 	const char *nqn;
 	const char *tgt_name;
@@ -29,12 +29,7 @@ struct nvmf_opts {
 		"nqn", XU_PARAM_STRING, offsetof(struct nvmf_opts, nqn),                           \
 			.is_required = true, .help = "NQN of the subsystem"                        \
 	}
-#define PARAM_TGT_OF(type)                                                                         \
-	{                                                                                          \
-		"tgt_name", XU_PARAM_STRING, offsetof(type, tgt_name),                             \
-			.help = "accepted for SPDK's clients; there is one target"                 \
-	}
-#define PARAM_TGT PARAM_TGT_OF(struct nvmf_opts)
+#define PARAM_TGT RPC_PARAM_TGT(struct nvmf_opts)
 
 /* The method `name`, which makes the edit edit_name. */
 #define EDIT_METHOD(name)                                                                          \
@@ -42,26 +37,6 @@ struct nvmf_opts {
 	{                                                                                          \
 		rpc_edit_start(arg, req, opts, edit_##name);                                       \
 	}
-
-static int no_memory(struct xu_error *err)
-{
-	return xu_error_set_errno(err, -ENOMEM, "changing a subsystem");
-}
-
-/* Answers with an error when something was asked for that is not there. */
-static bool refuse(struct xrpc_request *req, bool is_asked, const char *sentence)
-{
-	if (is_asked) {
-		xrpc_error(req, XRPC_INVALID_PARAMS, "%s", sentence);
-	}
-	return is_asked;
-}
-
-/* Puts the culprit's name in front of what a check says; returns the check's result. */
-static int name_culprit(const struct check *c, int rc)
-{
-	return rc == -EINVAL ? xu_error_prefix(c->err, "%s", c->path + (c->path[0] == '.')) : rc;
-}
 
 /* The subsystem of an edit; the sentence when there is none. */
 static json_t *find_subsystem(const json_t *model, const char *nqn, struct xu_error *err)
@@ -92,174 +67,8 @@ static int add_member(
 		json_decref(value);
 		return xu_error_set(err, -EEXIST, "%s", sentence);
 	}
-	return json_object_set_new(part, key, value) != 0 ? no_memory(err) : 0;
+	return json_object_set_new(part, key, value) != 0 ? rpc_no_memory(err) : 0;
 }
-
-/* ---- the transport ---- */
-
-struct transport_opts {
-	uint32_t trtype;
-	const char *tgt_name;
-	struct config_transport transport;
-	bool dif_insert_or_strip;
-	json_t *unused;
-};
-
-static const char *const trtypes[] = {"tcp", NULL};
-
-#define UNUSED(name)                                                                               \
-	{                                                                                          \
-		name, XU_PARAM_JSON, offsetof(struct transport_opts, unused),                      \
-			.help = "accepted for SPDK's clients, without effect"                      \
-	}
-
-static const struct xu_param transport_params[] = {
-	{"trtype", XU_PARAM_ENUM, offsetof(struct transport_opts, trtype), .is_required = true,
-		.choices = trtypes, .help = "\"TCP\""},
-	PARAM_TGT_OF(struct transport_opts),
-	{"max_queue_depth", XU_PARAM_U32,
-		offsetof(struct transport_opts, transport.max_queue_depth), .min = 16, .max = 4096,
-		.help = "entries of an I/O queue"},
-	{"max_io_qpairs_per_ctrlr", XU_PARAM_U32,
-		offsetof(struct transport_opts, transport.max_queues), .min = 1, .max = 1024,
-		.help = "I/O queues of a controller"},
-	{"max_qpairs_per_ctrlr", XU_PARAM_U32,
-		offsetof(struct transport_opts, transport.max_queues), .min = 1, .max = 1024,
-		.help = "an older name of it"},
-	{"in_capsule_data_size", XU_PARAM_SIZE,
-		offsetof(struct transport_opts, transport.in_capsule_data_size), .max = 65536,
-		.help = "write data that a command capsule may carry, a multiple of 16"},
-	{"max_io_size", XU_PARAM_SIZE, offsetof(struct transport_opts, transport.max_io_size),
-		.min = 8192, .max = 4u << 20,
-		.help = "largest transfer of one command, a power of two"},
-	{"dif_insert_or_strip", XU_PARAM_BOOL, offsetof(struct transport_opts, dif_insert_or_strip),
-		.help = "only false is possible"},
-	UNUSED("io_unit_size"),
-	UNUSED("max_aq_depth"),
-	UNUSED("num_shared_buffers"),
-	UNUSED("buf_cache_size"),
-	UNUSED("c2h_success"),
-	UNUSED("sock_priority"),
-	UNUSED("acceptor_backlog"),
-	UNUSED("abort_timeout_sec"),
-	UNUSED("control_msg_num"),
-	UNUSED("zcopy"),
-	UNUSED("ack_timeout"),
-	{0},
-};
-
-/* The configuration's names of the options, and those of the request. */
-static const struct {
-	const char *key, *param;
-} transport_names[] = {
-	{"max_queue_depth", "max_queue_depth"},
-	{"max_queues", "max_io_qpairs_per_ctrlr"},
-	{"max_queues", "max_qpairs_per_ctrlr"},
-	{"in_capsule_data_size", "in_capsule_data_size"},
-	{"max_io_size", "max_io_size"},
-};
-
-#define NR_TRANSPORT_NAMES (sizeof(transport_names) / sizeof(transport_names[0]))
-
-/* The options of `now` with those that were given; NULL: out of memory. */
-static json_t *merge_transport(const struct rpc_edit *edit, const json_t *now)
-{
-	const struct config_transport *given =
-		&((const struct transport_opts *)edit->opts)->transport;
-	const uint64_t values[NR_TRANSPORT_NAMES] = {given->max_queue_depth, given->max_queues,
-		given->max_queues, given->in_capsule_data_size, given->max_io_size};
-	json_t *params = xrpc_request_params(edit->req), *wanted, *merged = NULL;
-	struct config_transport defaults;
-	int rc = 0;
-
-	wanted = now != NULL ? xbdev_config_copy(now) : json_object();
-	for (size_t i = 0; i < NR_TRANSPORT_NAMES; i++) {
-		if (json_object_get(params, transport_names[i].param) != NULL) {
-			rc |= json_object_set_new(wanted, transport_names[i].key,
-				json_integer((json_int_t)values[i]));
-		}
-	}
-	config_transport_default(&defaults);
-	if (rc == 0) {
-		merged = xbdev_config_canonical_params(config_transport_params, &defaults, wanted);
-	}
-	json_decref(wanted);
-	return merged;
-}
-
-/* The options of a target are fixed while it has subsystems. */
-static int check_fixed(const struct rpc_edit *edit, const json_t *model, const json_t *now,
-	const json_t *wanted, struct xu_error *err)
-{
-	json_t *params = xrpc_request_params(edit->req);
-
-	for (size_t i = 0; i < NR_TRANSPORT_NAMES; i++) {
-		const char *key = transport_names[i].key, *param = transport_names[i].param;
-
-		if (json_object_get(params, param) != NULL &&
-			!model_equal(json_object_get(now, key), json_object_get(wanted, key)) &&
-			json_object_size(model_subsystems(model)) != 0) {
-			return xu_error_set(err, -EBUSY,
-				"%s: it cannot be changed while there are subsystems; set "
-				"nvmf.transport.%s in the configuration file and restart",
-				param, key);
-		}
-	}
-	return 0;
-}
-
-static int edit_transport(struct rpc_edit *edit, json_t *model, struct xu_error *err)
-{
-	json_t *nvmf = json_object_get(model, "nvmf");
-	json_t *now = json_object_get(nvmf, "transport"), *wanted = merge_transport(edit, now);
-	struct config_transport parsed;
-	struct check c = {.err = err};
-	int rc = wanted == NULL ? no_memory(err)
-				: name_culprit(&c, check_transport(&c, "", wanted, &parsed));
-
-	if (rc == 0) {
-		rc = check_fixed(edit, model, now, wanted, err);
-	}
-	if (rc == 0 && json_object_set(nvmf, "transport", wanted) != 0) {
-		rc = no_memory(err);
-	}
-	json_decref(wanted);
-	return rc;
-}
-
-static void create_transport(struct xrpc_request *req, void *arg, const void *opts_ptr)
-{
-	const struct transport_opts *opts = opts_ptr;
-
-	if (!refuse(req, opts->dif_insert_or_strip,
-		    "dif_insert_or_strip: only false is accepted; there is no protection "
-		    "information here")) {
-		rpc_edit_start(arg, req, opts, edit_transport);
-	}
-}
-
-static void get_transports(struct xrpc_request *req, void *arg, const void *opts_ptr)
-{
-	struct node *node = arg;
-	const struct xnvmf_target_opts *t = xnvmf_target_get_opts(node->target);
-
-	(void)opts_ptr;
-	xrpc_result(req,
-		json_pack("[{s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:I}]", "trtype", "TCP",
-			"max_queue_depth", (json_int_t)t->max_queue_depth,
-			"max_io_qpairs_per_ctrlr", (json_int_t)t->max_queues,
-			"in_capsule_data_size", (json_int_t)t->in_capsule_data_size, "max_io_size",
-			(json_int_t)t->max_io_size, "max_h2c_data", (json_int_t)t->max_h2c_data,
-			"dif_insert_or_strip", 0, "max_connections", (json_int_t)t->max_connections,
-			"connect_timeout_ms", (json_int_t)t->connect_timeout_ms));
-}
-
-static const struct xu_param get_transports_params[] = {
-	{"trtype", XU_PARAM_ENUM, offsetof(struct transport_opts, trtype), .choices = trtypes,
-		.help = "\"TCP\", the only one"},
-	PARAM_TGT_OF(struct transport_opts),
-	{0},
-};
 
 /* ---- subsystems ---- */
 
@@ -277,7 +86,7 @@ struct subsystem_opts {
 static const struct xu_param create_subsystem_params[] = {
 	{"nqn", XU_PARAM_STRING, offsetof(struct subsystem_opts, nqn), .is_required = true,
 		.help = "NQN of the new subsystem"},
-	PARAM_TGT_OF(struct subsystem_opts),
+	RPC_PARAM_TGT(struct subsystem_opts),
 	{"serial_number", XU_PARAM_STRING, offsetof(struct subsystem_opts, serial_number),
 		.help = "1 to 20 printable ASCII characters (default: made from the NQN)"},
 	{"model_number", XU_PARAM_STRING, offsetof(struct subsystem_opts, model_number),
@@ -317,10 +126,10 @@ static int edit_create_subsystem(struct rpc_edit *edit, json_t *model, struct xu
 		rc |= json_object_set_new(
 			object, "max_namespaces", json_integer(opts->max_namespaces));
 	}
-	rc = rc != 0 ? no_memory(err) : name_culprit(&c, check_subsystem(&c, "", object));
+	rc = rc != 0 ? rpc_no_memory(err) : rpc_name_culprit(&c, check_subsystem(&c, "", object));
 	if (rc == 0 && json_object_set_new(model_subsystems(model), opts->nqn,
 			       model_subsystem_new(object)) != 0) {
-		rc = no_memory(err);
+		rc = rpc_no_memory(err);
 	}
 	json_decref(object);
 	return rc;
@@ -330,7 +139,7 @@ static void create_subsystem(struct xrpc_request *req, void *arg, const void *op
 {
 	const struct subsystem_opts *opts = opts_ptr;
 
-	if (!refuse(req, opts->ana_reporting,
+	if (!rpc_refuse(req, opts->ana_reporting,
 		    "ana_reporting: only false is accepted; a node has one path to its "
 		    "namespaces")) {
 		rpc_edit_start(arg, req, opts, edit_create_subsystem);
@@ -527,14 +336,14 @@ static int check_free(
 	int rc;
 
 	if (root == NULL) {
-		return no_memory(err);
+		return rpc_no_memory(err);
 	}
 	rc = check_new_ns(&c, "namespace", root, ns, opts->nqn);
 	if (strcmp(c.path, "namespace.device") == 0) {
 		check_path(c.path, "namespace.bdev_name");
 	}
 	json_decref(root);
-	return name_culprit(&c, rc);
+	return rpc_name_culprit(&c, rc);
 }
 
 static int edit_add_ns(struct rpc_edit *edit, json_t *model, struct xu_error *err)
@@ -564,14 +373,14 @@ static int edit_add_ns(struct rpc_edit *edit, json_t *model, struct xu_error *er
 		return rc;
 	}
 	object = ns_object(&ns, nsid);
-	rc = object == NULL ? no_memory(err)
-			    : name_culprit(&c, check_ns(&c, "namespace", object, &parsed));
+	rc = object == NULL ? rpc_no_memory(err)
+			    : rpc_name_culprit(&c, check_ns(&c, "namespace", object, &parsed));
 	if (rc == 0) {
 		rc = check_free(edit, model, object, err);
 	}
 	model_ns_key(nsid, key);
 	if (rc == 0 && json_object_set_new(namespaces, key, model_ns_new(object)) != 0) {
-		rc = no_memory(err);
+		rc = rpc_no_memory(err);
 	}
 	json_decref(object);
 	edit->result = json_integer(nsid);
@@ -619,6 +428,7 @@ static const struct xu_param listener_params[] = {
 	{0},
 };
 
+static const char *const trtypes[] = {"tcp", NULL};
 static const char *const adrfams[] = {"ipv4", "ipv6", NULL};
 
 /* SPDK's object "listen_address". */
@@ -662,13 +472,13 @@ static json_t *listener_of(
 	object = json_pack("{s:s}", "traddr", address.traddr);
 	rc = set_text(object, "trsvcid", address.trsvcid) |
 	     set_text(object, "advertise", address.advertise);
-	rc = rc != 0 ? no_memory(err)
-		     : name_culprit(&c, check_listener(&c, "listen_address", object, &parsed));
+	rc = rc != 0 ? rpc_no_memory(err)
+		     : rpc_name_culprit(&c, check_listener(&c, "listen_address", object, &parsed));
 	listener = rc == 0 ? model_listener_new(object) : NULL;
 	if (listener != NULL) {
 		model_listener_key(listener, key);
 	} else if (rc == 0) {
-		no_memory(err);
+		rpc_no_memory(err);
 	}
 	json_decref(object);
 	return listener;
@@ -690,7 +500,7 @@ static void add_listener(struct xrpc_request *req, void *arg, const void *opts_p
 {
 	const struct nvmf_opts *opts = opts_ptr;
 
-	if (!refuse(req, opts->allow_any_host, /* secure_channel is read there */
+	if (!rpc_refuse(req, opts->allow_any_host, /* secure_channel is read there */
 		    "secure_channel: only false is accepted; there is no TLS here")) {
 		rpc_edit_start(arg, req, opts, edit_add_listener);
 	}
@@ -778,7 +588,7 @@ static int edit_allow_any_host(struct rpc_edit *edit, json_t *model, struct xu_e
 	}
 	return json_object_set_new(
 		       subsystem, "allow_any_host", json_boolean(opts->allow_any_host)) != 0
-		       ? no_memory(err)
+		       ? rpc_no_memory(err)
 		       : 0;
 }
 
@@ -787,10 +597,6 @@ EDIT_METHOD(allow_any_host)
 #define OPTS sizeof(struct nvmf_opts)
 
 const struct xrpc_method nvmf_methods[] = {
-	{"nvmf_create_transport", "Sets the options of the TCP transport, which is always there.",
-		transport_params, sizeof(struct transport_opts), .fn = create_transport},
-	{"nvmf_get_transports", "Lists the transports with their options.", get_transports_params,
-		sizeof(struct transport_opts), .fn = get_transports},
 	{"nvmf_create_subsystem", "Makes a subsystem.", create_subsystem_params,
 		sizeof(struct subsystem_opts), .fn = create_subsystem},
 	{"nvmf_delete_subsystem", "Removes a subsystem and ends its connections.", nqn_params, OPTS,

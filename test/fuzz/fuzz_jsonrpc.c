@@ -112,6 +112,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	add_methods(xbdev_mgmt_methods, &node.mgmt);
 	add_methods(xbdev_mgmt_stats_methods, &node.mgmt);
 	add_methods(xbdev_mgmt_fault_methods, &node.mgmt);
+	add_methods(transport_methods, &node);
 	add_methods(nvmf_methods, &node);
 	add_methods(spdk_config_methods, &node);
 	return 0;
