@@ -354,7 +354,7 @@ static int edit_add_ns(struct rpc_edit *edit, json_t *model, struct xu_error *er
 	struct config_ns parsed;
 	struct check c = {.err = err};
 	struct spdk_ns ns = {0};
-	uint32_t nsid;
+	uint32_t nsid = 0;
 	int rc;
 
 	if (namespaces == NULL) {

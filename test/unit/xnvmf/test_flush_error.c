@@ -117,8 +117,14 @@ struct change {
 	bool is_done;
 };
 
-static void on_done(void *arg)
+static void on_removed(void *arg)
 {
+	((struct change *)arg)->is_done = true;
+}
+
+static void on_added(void *arg, const struct xu_error *err)
+{
+	assert_int_equal(err->code, 0);
 	((struct change *)arg)->is_done = true;
 }
 
@@ -127,7 +133,7 @@ static void remove_ns(void *arg)
 	struct change *change = arg;
 	struct xu_error err = {0};
 
-	assert_int_equal(xnvmf_ns_remove(change->t->subsystem, 1, on_done, change, &err), 0);
+	assert_int_equal(xnvmf_ns_remove(change->t->subsystem, 1, on_removed, change, &err), 0);
 }
 
 static void add_ns(void *arg)
@@ -136,7 +142,8 @@ static void add_ns(void *arg)
 	struct change *change = arg;
 	struct xu_error err = {0};
 
-	assert_int_equal(xnvmf_ns_add(change->t->subsystem, &opts, NULL, on_done, change, &err), 0);
+	assert_int_equal(
+		xnvmf_ns_add(change->t->subsystem, &opts, NULL, on_added, change, &err), 0);
 }
 
 static void do_change(struct sim_target *t, void (*fn)(void *arg))

@@ -41,6 +41,12 @@ static void on_event(void *arg)
 	((struct fixture *)arg)->nr_events++;
 }
 
+static void on_added(void *arg, const struct xu_error *err)
+{
+	assert_int_equal(err->code, 0);
+	on_event(arg);
+}
+
 static void wait_event(struct fixture *f)
 {
 	for (uint32_t i = 0; i < 200000 && f->nr_events == 0; i++) {
@@ -69,7 +75,7 @@ static void node_start(struct fixture *f, uint32_t max_queues)
 	assert_int_equal(xnvmf_target_new(f->node.ctx, &target_opts, &f->target, &err), 0);
 	assert_int_equal(xnvmf_subsystem_add(f->target, &opts, &f->subsystem, &err), 0);
 	harness_create(&f->node, "malloc", "{'name': 'mem', 'size': '16MiB'}");
-	assert_int_equal(xnvmf_ns_add(f->subsystem, &ns, NULL, on_event, f, &err), 0);
+	assert_int_equal(xnvmf_ns_add(f->subsystem, &ns, NULL, on_added, f, &err), 0);
 	wait_event(f);
 	assert_int_equal(xnvmf_listener_add(f->subsystem, &listener, &err), 0);
 	listeners = xnvmf_subsystem_listeners_json(f->subsystem);

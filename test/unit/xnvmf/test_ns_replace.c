@@ -19,8 +19,9 @@ struct change {
 	int rc; /* of the last attempt to add */
 };
 
-static void on_added(void *arg)
+static void on_added(void *arg, const struct xu_error *err)
 {
+	assert_int_equal(err->code, 0);
 	((struct change *)arg)->is_added = true;
 }
 
