@@ -33,6 +33,7 @@ hostnqn=${XSAN_E2E_HOSTNQN:-nqn.2014-08.org.nvmexpress:uuid:2f1b3c54-7a0e-4a38-9
 hostid=${XSAN_E2E_HOSTID:-2f1b3c54-7a0e-4a38-9d51-e2e000000001}
 files=()
 devices=()
+forwards=
 nr_disks=0
 
 usage() {
@@ -44,6 +45,7 @@ usage: guest-run.sh [options] SCRIPT [ARGS]
   --drive FILE           raw image as a virtio-blk disk: vda, vdb...
   --nvme-drive FILE      raw image as an emulated PCI NVMe disk
   --file SRC[:DST]       a file for the guest; DST is absolute, default /root/NAME
+  --forward PORT:GUEST   127.0.0.1:PORT of this machine goes to the guest's port GUEST
   --on-request COMMAND   bash command that answers host_do WORDS; WORDS are put behind it
   --request-timeout SEC  bound of one such command (60)
   --console-log FILE     keep the kernel's console here
@@ -98,6 +100,7 @@ parse_options() {
 		--drive) add_disk "$2" virtio-blk-pci ;;
 		--nvme-drive) add_disk "$2" nvme ;;
 		--file) files+=("$2") ;;
+		--forward) forwards+=",hostfwd=tcp:127.0.0.1:${2%:*}-:${2#*:}" ;;
 		--on-request) on_request=$2 ;;
 		--console-log) console_log=$2 ;;
 		--hostnqn) hostnqn=$2 ;;
@@ -158,7 +161,7 @@ start_qemu() {
 		-kernel "$image/vmlinuz" -initrd "$work/initramfs" \
 		-append "no_timer_check console=ttyS0 panic=-1 oops=panic mitigations=off rdinit=/init$cmdline" \
 		-serial "file:$(qemu_path "$console_log")" \
-		-netdev user,id=net0 -device virtio-net-pci,netdev=net0,romfile= \
+		-netdev "user,id=net0$forwards" -device virtio-net-pci,netdev=net0,romfile= \
 		-device virtio-serial-pci \
 		-chardev "file,id=out,path=$(qemu_path "$work/out")" \
 		-device virtserialport,chardev=out,name=org.xsan.out \

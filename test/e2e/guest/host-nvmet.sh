@@ -1,0 +1,91 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# The guest's part of test-host-nvmet.sh: the kernel's target, which the host outside uses.
+
+. /xsan/guest-lib.sh
+. /xsan/nvmet.sh
+
+NQN=$1
+SIZE=$((16 * 1048576))
+SUBSYS=$NVMET/subsystems/$NQN
+
+# start_target [IN_CAPSULE [QUEUES]]
+start_target() {
+	local in_capsule=${1:-16384} queues=${2:-128}
+
+	modprobe nvmet_tcp || fail "no nvmet in this kernel"
+	mkdir -p $NVMET/ports/1 2>/dev/null || mount -t configfs configfs /sys/kernel/config
+	mkdir -p $NVMET/ports/1
+	echo "$in_capsule" >$NVMET/ports/1/param_inline_data_size
+	rmdir $NVMET/ports/1
+	nvmet_export "$NQN" /dev/loop0 0.0.0.0 4420
+	if [ "$queues" != 128 ]; then
+		rm "$NVMET/ports/1/subsystems/$NQN"
+		echo "$queues" >"$SUBSYS/attr_qid_max" || fail "no attr_qid_max"
+		ln -s "$SUBSYS" "$NVMET/ports/1/subsystems/$NQN"
+	fi
+}
+
+disk_sum() {
+	sync
+	echo 3 >/proc/sys/vm/drop_caches
+	sha256sum </dev/loop0
+}
+
+# check_model WHAT MORE NR_IOS: our host's random I/O, and the disk has what it says.
+check_model() {
+	local sum
+
+	say "$1"
+	sum=$(host_do model "$2" "$3") || fail "$1: our host failed"
+	check_eq "$1: the checksum of the disk" "$(disk_sum)" "$sum"
+}
+
+modprobe loop || fail "no loop module"
+truncate -s $SIZE /tmp/disk
+losetup /dev/loop0 /tmp/disk || fail "no loop device"
+
+start_target
+say "discovery"
+host_do discover >/tmp/discovery || fail "our host cannot discover"
+grep -q "^$NQN .* 4420 subtype 2" /tmp/discovery || fail "discovery gives $(cat /tmp/discovery)"
+check_model "plain" "" 600
+check_model "digests" ', "hdgst": true, "ddgst": true' 600
+check_model "small queues" ', "queue_size": 4' 200
+nvmet_remove "$NQN"
+start_target 4096 1
+check_model "one queue for two reactors, 4 KiB in a capsule" ', "ddgst": true' 400
+
+say "the target goes and comes back under load"
+host_do start ', "quiesce_ms": 500' model 4000 "$(host_do dump)"
+for i in 1 2 3; do
+	sleep 2
+	rm "$NVMET/ports/1/subsystems/$NQN"
+	sleep 1
+	ln -s "$SUBSYS" "$NVMET/ports/1/subsystems/$NQN" || fail "nvmet does not listen again"
+done
+status=$(host_do finish) || fail "our host did not come to an end"
+check_eq "the exit code of our host" "$status" 0
+check_eq "the checksum of the disk" "$(disk_sum)" "$(host_do sum)"
+[ "$(host_do connected)" -ge 8 ] || fail "our host did not connect again"
+
+say "the namespace grows"
+host_do start "" wait-size $((SIZE * 2))
+sleep 3
+truncate -s $((SIZE * 2)) /tmp/disk
+losetup -c /dev/loop0
+echo 1 >"$SUBSYS/namespaces/1/revalidate_size"
+status=$(host_do finish) || fail "our host did not hear of the new size"
+check_eq "the exit code of our host" "$status" 0
+
+say "the namespace goes"
+host_do start "" wait-removed
+sleep 3
+echo 0 >"$SUBSYS/namespaces/1/enable"
+status=$(host_do finish) || fail "our host did not hear of the namespace's end"
+check_eq "the exit code of our host" "$status" 0
+
+kernel_is_sane || fail "the kernel complains"
+say "done"
+exit 0
