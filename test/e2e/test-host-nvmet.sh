@@ -45,6 +45,9 @@ on_request() {
 	sum)
 		sha256sum <"$TEST_DIR/dump.img"
 		;;
+	info)
+		grep '^{' "$TEST_DIR/verify.log" | tail -n 1
+		;;
 	discover)
 		verify "" discover
 		;;

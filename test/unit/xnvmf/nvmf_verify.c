@@ -16,7 +16,7 @@
 
 #define NR_REACTORS  2u
 #define PATIENCE_NS  (120 * XU_NS_PER_S)
-#define MODEL_MAX_IO (128u << 10)
+#define MAX_IO_BYTES (128u << 10)
 
 struct verify {
 	struct harness h;
@@ -84,9 +84,9 @@ static bool are_done(struct model **models)
 }
 
 /* Each reactor has its half of the device, which must be all zeroes at first: that is seen to. */
-static void run_model(struct verify *v, uint32_t nr_ios, const char *path)
+static void run_model(struct verify *v, uint32_t nr_ios, const char *path, uint64_t max_io_bytes)
 {
-	uint64_t part = xbdev_device_size_bytes(v->dev) / NR_REACTORS / MODEL_MAX_IO * MODEL_MAX_IO;
+	uint64_t part = xbdev_device_size_bytes(v->dev) / NR_REACTORS / MAX_IO_BYTES * MAX_IO_BYTES;
 	struct xbdev_channel *chs[NR_REACTORS];
 	struct model *models[NR_REACTORS];
 	char *all = malloc(part);
@@ -99,7 +99,7 @@ static void run_model(struct verify *v, uint32_t nr_ios, const char *path)
 		struct model_opts opts = {.seed = harness_seed(1) + i,
 			.offset = i * part,
 			.len = part,
-			.max_io_bytes = MODEL_MAX_IO,
+			.max_io_bytes = max_io_bytes,
 			.nr_ios = nr_ios,
 			.nr_slots = 24};
 
@@ -174,8 +174,9 @@ int main(int argc, char **argv)
 		discover(&v, params);
 	} else {
 		attach(&v, params);
-		if (strcmp(argv[2], "model") == 0 && argc == 5) {
-			run_model(&v, (uint32_t)atoi(argv[3]), argv[4]);
+		if (strcmp(argv[2], "model") == 0 && argc >= 5) {
+			run_model(&v, (uint32_t)atoi(argv[3]), argv[4],
+				argc > 5 ? strtoull(argv[5], NULL, 10) : MAX_IO_BYTES);
 		} else if (strcmp(argv[2], "wait-size") == 0 && argc == 4) {
 			while (xbdev_device_size_bytes(v.dev) != strtoull(argv[3], NULL, 10)) {
 				step(&v);
