@@ -359,17 +359,26 @@ class Daemon:
         self._wait_ready()
 
     def _wait_ready(self):
-        address = listener_address(self.config)
+        """Waits until this xsand listens. That somebody does on its port is not enough: free_port()
+        may have given it to two runs, and then the other's xsand answers until it stops; after that
+        all data would read as zeros. The management socket is nobody else's."""
+        host, port = address = listener_address(self.config)
+        nqn = self.config['nvmf']['subsystems'][0]['nqn']
+        rpc = Rpc(self.config['rpc']['socket'])
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             if not self.is_running():
                 raise Failure(f'xsand ended with {self.process.returncode} at its start\n'
                               f'{self.log_tail()}')
             try:
-                socket.create_connection(address, 1).close()
-                return
-            except OSError:
-                time.sleep(0.05)
+                listeners = [entry['address'] for entry in
+                             rpc('nvmf_subsystem_get_listeners', nqn=nqn)]
+                if any(entry['traddr'] == host and entry['trsvcid'] == str(port)
+                       for entry in listeners):
+                    return
+            except Failure:
+                pass
+            time.sleep(0.05)
         self.kill()
         raise Failure(f'xsand does not listen on {address} after 20 s\n{self.log_tail()}')
 
