@@ -107,8 +107,20 @@ const char *xbdev_strerror(int error)
 	}
 }
 
+/* The reactors in turn; not the first one when it runs only while an application drives it. */
+static void choose_home(struct api_thread *thread, uint32_t epoch)
+{
+	uint32_t count = api_lib.nr_reactors;
+	uint32_t first = api_lib.is_embedded && count > 1 ? 1 : 0;
+
+	thread->home = first + atomic_fetch_add(&api_lib.next_home, 1) % (count - first);
+	thread->home_epoch = epoch;
+	thread->has_home = true;
+}
+
 int api_enter(struct api_thread **ret_thread, bool may_wait)
 {
+	uint32_t epoch;
 	struct api_thread *thread = api_thread();
 
 	if (thread == NULL) {
@@ -128,6 +140,10 @@ int api_enter(struct api_thread **ret_thread, bool may_wait)
 	if (!atomic_load_explicit(&api_lib.is_up, memory_order_seq_cst)) {
 		atomic_store_explicit(&thread->is_inside, false, memory_order_release);
 		return api_fail(-ESHUTDOWN, "the library does not run; call xbdev_init() first");
+	}
+	epoch = atomic_load_explicit(&api_lib.epoch, memory_order_relaxed);
+	if (!thread->has_home || thread->home_epoch != epoch) {
+		choose_home(thread, epoch);
 	}
 	*ret_thread = thread;
 	return 0;

@@ -75,7 +75,9 @@ struct api_thread {
 	struct api_queue *queue;
 	uint32_t queue_setting;   /* api_lib.queue_setting when it was made */
 	uint32_t sync_service_us; /* that the last synchronous I/O took on its reactor */
-	uint32_t home;            /* reactor that this thread uses where it does not matter */
+	uint32_t home;            /* reactor that this thread uses where it does not matter, */
+	uint32_t home_epoch;      /* in this round of the library */
+	bool has_home;
 	struct xu_error last;
 };
 
