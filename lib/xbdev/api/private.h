@@ -113,8 +113,7 @@ struct api_shard {
 	struct xu_list links;   /* struct api_link::node */
 	struct xr_msg nudge;    /* wakes the thread that drives the first reactor */
 	_Atomic bool is_nudging;
-	struct xu_pool sync_ios;                         /* struct api_io, of synchronous calls */
-	struct xr_msg *sync_waiting, *sync_waiting_last; /* calls that found it empty */
+	struct xu_pool sync_ios; /* struct api_io, of synchronous calls */
 };
 
 struct api_lib {

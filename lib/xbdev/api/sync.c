@@ -2,8 +2,9 @@
 /*
  * Synchronous I/O. A call is a message of one cache line on the caller's stack: what is asked goes
  * to the reactor in it, and the result comes back in it. The I/O itself is the reactor's, from a
- * pool of its shard; when that is empty calls wait in line. The caller spins or sleeps meanwhile,
- * and leaves nothing behind, so any number of threads may call.
+ * pool of its shard; when that is empty it is the caller's, from behind the message, so that calls
+ * to one device that hangs are in no other's way. The caller spins or sleeps meanwhile, and leaves
+ * nothing behind, so any number of threads may call.
  *
  * Two things are crossed between the cores besides the data: the inbox and this line. That is what
  * the time of a call to a fast device consists of.
@@ -28,6 +29,12 @@ struct sync_io {
 	struct api_event event;
 };
 _Static_assert(sizeof(struct sync_io) == XU_CACHE_LINE, "one cache line");
+
+/* The caller's stack; what is behind the message is seldom touched. */
+struct sync_call {
+	struct sync_io sync;
+	struct api_io spare;
+};
 _Static_assert(API_MAX_FILES <= UINT16_MAX && API_MAX_IOV <= UINT16_MAX, "fd, nr_iov");
 
 /* ---- on the reactor ---- */
@@ -38,26 +45,34 @@ static void finish(struct sync_io *sync, int status)
 	api_event_set(&sync->event);
 }
 
-static void start(struct api_shard *shard, struct sync_io *sync);
+static struct api_io *get_io(struct api_shard *shard, struct sync_io *sync)
+{
+	struct api_io *aio = xu_pool_get(&shard->sync_ios);
+
+	return aio != NULL ? aio : &xu_container_of(sync, struct sync_call, sync)->spare;
+}
+
+static void put_io(struct api_shard *shard, const struct sync_io *sync, struct api_io *aio)
+{
+	if (aio != &xu_container_of(sync, struct sync_call, sync)->spare) {
+		xu_pool_put(&shard->sync_ios, aio);
+	}
+}
 
 static void on_sync_done(struct api_io *aio, int status)
 {
 	struct sync_io *sync = aio->cookie;
-	struct api_shard *shard = &api_lib.shards[xr_reactor_index(xr_reactor_current())];
-	struct xr_msg *waiting = shard->sync_waiting;
 
 	sync->service_us = api_service_us(&aio->io);
-	xu_pool_put(&shard->sync_ios, aio);
+	put_io(&api_lib.shards[xr_reactor_index(xr_reactor_current())], sync, aio);
 	finish(sync, status);
-	if (waiting != NULL) {
-		shard->sync_waiting = (struct xr_msg *)(void *)waiting->node.next;
-		start(shard, xu_container_of(waiting, struct sync_io, msg));
-	}
 }
 
-static void start(struct api_shard *shard, struct sync_io *sync)
+static void on_sync(struct xr_msg *msg)
 {
-	struct api_io *aio = xu_pool_get(&shard->sync_ios);
+	struct api_shard *shard = &api_lib.shards[xr_reactor_index(xr_reactor_current())];
+	struct sync_io *sync = xu_container_of(msg, struct sync_io, msg);
+	struct api_io *aio = get_io(shard, sync);
 	struct xbdev_io *io = &aio->io;
 	int rc;
 
@@ -78,26 +93,9 @@ static void start(struct api_shard *shard, struct sync_io *sync)
 	aio->cookie = sync;
 	rc = api_io_start(shard, sync->fd, sync->generation, aio);
 	if (rc != 0) {
-		xu_pool_put(&shard->sync_ios, aio);
+		put_io(shard, sync, aio);
 		finish(sync, rc);
 	}
-}
-
-static void on_sync(struct xr_msg *msg)
-{
-	struct api_shard *shard = &api_lib.shards[xr_reactor_index(xr_reactor_current())];
-
-	if (shard->sync_ios.nr_free != 0) {
-		start(shard, xu_container_of(msg, struct sync_io, msg));
-		return;
-	}
-	msg->node.next = NULL;
-	if (shard->sync_waiting == NULL) {
-		shard->sync_waiting = msg;
-	} else {
-		shard->sync_waiting_last->node.next = &msg->node;
-	}
-	shard->sync_waiting_last = msg;
 }
 
 /* ---- the caller ---- */
@@ -125,8 +123,9 @@ static int explain(int rc, int fd, const struct sync_io *sync)
 }
 
 /* Runs the I/O whose op, flags, range and buffers are set. */
-static int run(int fd, struct sync_io *sync)
+static int run(int fd, struct sync_call *call)
 {
+	struct sync_io *sync = &call->sync;
 	struct api_thread *thread;
 	uint32_t shard;
 	int rc = api_enter(&thread, true);
@@ -152,11 +151,7 @@ static int run(int fd, struct sync_io *sync)
 static ssize_t transfer(
 	int fd, enum xbdev_op op, void *buf, size_t count, uint64_t offset, uint32_t flags)
 {
-	struct sync_io sync = {.op = (uint8_t)op,
-		.flags = (uint8_t)flags,
-		.offset = offset,
-		.len = count,
-		.buf = buf};
+	struct sync_call call;
 	int rc;
 
 	if (count > API_MAX_COUNT) {
@@ -168,14 +163,20 @@ static ssize_t transfer(
 	if (count == 0) {
 		return 0;
 	}
-	rc = run(fd, &sync);
+	call.sync = (struct sync_io){.op = (uint8_t)op,
+		.flags = (uint8_t)flags,
+		.offset = offset,
+		.len = count,
+		.buf = buf};
+	rc = run(fd, &call);
 	return rc == 0 ? (ssize_t)count : rc;
 }
 
 static ssize_t transfer_vector(
 	int fd, enum xbdev_op op, const struct iovec *iov, int iovcnt, uint64_t offset)
 {
-	struct sync_io sync = {.op = (uint8_t)op, .offset = offset, .buf = (void *)(uintptr_t)iov};
+	struct sync_call call;
+	uint64_t len = 0;
 	int rc;
 
 	if (iovcnt < 1 || iovcnt > API_MAX_IOV) {
@@ -183,18 +184,22 @@ static ssize_t transfer_vector(
 			-EINVAL, "%d buffers given, 1 to %d are possible", iovcnt, API_MAX_IOV);
 	}
 	for (int i = 0; i < iovcnt; i++) {
-		if (iov[i].iov_len > API_MAX_COUNT || sync.len + iov[i].iov_len > API_MAX_COUNT) {
+		if (iov[i].iov_len > API_MAX_COUNT || len + iov[i].iov_len > API_MAX_COUNT) {
 			return api_fail(
 				-EINVAL, "more than %u bytes asked for in one call", API_MAX_COUNT);
 		}
-		sync.len += iov[i].iov_len;
+		len += iov[i].iov_len;
 	}
-	if (sync.len == 0) {
+	if (len == 0) {
 		return 0;
 	}
-	sync.nr_iov = (uint16_t)iovcnt;
-	rc = run(fd, &sync);
-	return rc == 0 ? (ssize_t)sync.len : rc;
+	call.sync = (struct sync_io){.op = (uint8_t)op,
+		.offset = offset,
+		.len = len,
+		.buf = (void *)(uintptr_t)iov,
+		.nr_iov = (uint16_t)iovcnt};
+	rc = run(fd, &call);
+	return rc == 0 ? (ssize_t)len : rc;
 }
 
 ssize_t xbdev_read(int fd, void *buf, size_t count, uint64_t offset)
@@ -231,13 +236,14 @@ int xbdev_compare(int fd, const void *buf, size_t count, uint64_t offset)
 
 static int no_data(int fd, enum xbdev_op op, uint64_t offset, uint64_t count, uint32_t flags)
 {
-	struct sync_io sync = {
-		.op = (uint8_t)op, .flags = (uint8_t)flags, .offset = offset, .len = count};
+	struct sync_call call;
 
 	if (flags & ~(XBDEV_IO_FUA | XBDEV_IO_MAY_UNMAP)) {
 		return api_fail(-EINVAL, "unknown flags 0x%x", flags);
 	}
-	return run(fd, &sync);
+	call.sync = (struct sync_io){
+		.op = (uint8_t)op, .flags = (uint8_t)flags, .offset = offset, .len = count};
+	return run(fd, &call);
 }
 
 int xbdev_flush(int fd)
