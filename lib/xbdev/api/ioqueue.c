@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Named queues and batches. A named queue is a client queue with a mutex, in a table of slots that
+ * Named queues and batches. A named queue is a client queue with a lock, in a table of slots that
  * stay: a number names the slot and how often it had been used, so a number that is out of date is
  * told -EBADF and never another's queue.
  *
- * A callback runs with its queue's mutex held and may submit to it. To another queue it may submit
+ * A callback runs with its queue's lock held and may submit to it. To another queue it may submit
  * only when that is free just then, else two threads could wait for each other. The thread that
  * drives the first reactor goes on doing so while it waits for a queue, whose user may wait for
  * that reactor.
@@ -15,7 +15,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "lib/util/clock.h"
 #include "lib/xbdev/api/private.h"
@@ -27,8 +26,7 @@
 #define LOOK_AGAIN_NS   (200 * XU_NS_PER_US)
 
 struct slot {
-	pthread_mutex_t mutex; /* recursive; made when the slot is first used */
-	_Atomic bool has_mutex;
+	struct api_lock lock;
 	char name[NAME_SIZE];                 /* the table's mutex; "": free */
 	uint32_t round;                       /* of its use */
 	struct api_queue *queue;              /* NULL: none */
@@ -61,32 +59,27 @@ static int id_of(const struct slot *slot)
 		     (uint32_t)(slot - slots));
 }
 
-static int lock_driving(struct slot *slot, uint64_t deadline_ns)
+static bool lock_driving(struct slot *slot, const struct api_thread *thread, uint64_t deadline_ns)
 {
-	while (pthread_mutex_trylock(&slot->mutex) != 0) {
+	while (!api_lock_try(&slot->lock, thread)) {
 		if (api_is_past(deadline_ns)) {
-			return -ETIMEDOUT;
+			return false;
 		}
 		xr_reactor_poll(api_lib.shards[0].reactor, LOOK_AGAIN_NS);
 	}
-	return 0;
+	return true;
 }
 
 /* -EAGAIN: a callback must not wait for it; -ETIMEDOUT. */
 static int lock(struct slot *slot, const struct api_thread *thread, uint64_t deadline_ns)
 {
-	struct timespec ts = {.tv_sec = (time_t)(deadline_ns / XU_NS_PER_S),
-		.tv_nsec = (long)(deadline_ns % XU_NS_PER_S)};
-
 	if (thread->is_in_callback) {
-		return pthread_mutex_trylock(&slot->mutex) == 0 ? 0 : -EAGAIN;
+		return api_lock_try(&slot->lock, thread) ? 0 : -EAGAIN;
 	}
 	if (thread->is_owner) {
-		return lock_driving(slot, deadline_ns);
+		return lock_driving(slot, thread, deadline_ns) ? 0 : -ETIMEDOUT;
 	}
-	return deadline_ns == UINT64_MAX
-		       ? -pthread_mutex_lock(&slot->mutex)
-		       : -pthread_mutex_clocklock(&slot->mutex, CLOCK_MONOTONIC, &ts);
+	return api_lock_until(&slot->lock, thread, deadline_ns) ? 0 : -ETIMEDOUT;
 }
 
 /* Enters and locks the queue. -EBADF, -EAGAIN, -ETIMEDOUT: another thread has it for longer. */
@@ -99,10 +92,9 @@ static int hold_until(int id, bool may_wait, uint64_t deadline_ns, struct api_th
 	if (rc != 0) {
 		return rc;
 	}
-	rc = id >= 0 && atomic_load(&slot->has_mutex) ? lock(slot, *ret_thread, deadline_ns)
-						      : -EBADF;
+	rc = id >= 0 ? lock(slot, *ret_thread, deadline_ns) : -EBADF;
 	if (rc == 0 && (slot->queue == NULL || id_of(slot) != id)) {
-		pthread_mutex_unlock(&slot->mutex);
+		api_unlock(&slot->lock);
 		rc = -EBADF;
 	}
 	if (rc == 0) {
@@ -121,7 +113,7 @@ static int hold(int id, bool may_wait, struct api_thread **ret_thread, struct sl
 
 static void let_go(struct api_thread *thread, struct slot *slot)
 {
-	pthread_mutex_unlock(&slot->mutex);
+	api_unlock(&slot->lock);
 	api_leave(thread);
 }
 
@@ -143,23 +135,16 @@ static struct slot *find_slot(const char *name, int *ret_error)
 	return found;
 }
 
-static void make_mutex(struct slot *slot)
-{
-	pthread_mutexattr_t attr;
-
-	pthread_mutexattr_init(&attr);
-	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
-	pthread_mutex_init(&slot->mutex, &attr);
-	pthread_mutexattr_destroy(&attr);
-	atomic_store(&slot->has_mutex, true);
-}
-
 int xbdev_io_queue_create(const char *name, int depth, int flags)
 {
+	struct api_thread *thread = api_thread();
 	struct api_queue *queue;
 	struct slot *slot = NULL;
 	int rc;
 
+	if (thread == NULL) {
+		return -ENOMEM;
+	}
 	if (name == NULL || name[0] == '\0' || strlen(name) >= NAME_SIZE) {
 		return api_fail(-EINVAL, "a queue's name has 1 to %u bytes", NAME_SIZE - 1);
 	}
@@ -175,9 +160,6 @@ int xbdev_io_queue_create(const char *name, int depth, int flags)
 	pthread_mutex_lock(&table_mutex);
 	slot = find_slot(name, &rc);
 	if (slot != NULL) {
-		if (!slot->has_mutex) {
-			make_mutex(slot);
-		}
 		strcpy(slot->name, name);
 	}
 	pthread_mutex_unlock(&table_mutex);
@@ -186,13 +168,13 @@ int xbdev_io_queue_create(const char *name, int depth, int flags)
 		return rc;
 	}
 	/* Whoever has it for an old number's sake is about to find that out. */
-	pthread_mutex_lock(&slot->mutex);
+	api_lock_until(&slot->lock, thread, UINT64_MAX);
 	slot->round++;
 	slot->queue = queue;
 	memset(slot->written, 0, sizeof(slot->written));
 	slot->has_lost_writes = false;
 	rc = id_of(slot);
-	pthread_mutex_unlock(&slot->mutex);
+	api_unlock(&slot->lock);
 	return rc;
 }
 

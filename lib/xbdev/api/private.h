@@ -6,7 +6,7 @@
  *   struct api_thread  what an application thread has; its own
  *   struct api_shard   what a reactor has; its own: the ports of all descriptors, the links to it
  *   struct api_file    an open descriptor; the control reactor's, its ports the reactors'
- *   struct api_queue   a queue's client side; its thread's (a named one's: whoever holds its mutex)
+ *   struct api_queue   a queue's client side; its thread's (a named one's: whoever holds its lock)
  *   struct api_link    two rings between a queue and a reactor; each end has its own side
  */
 #ifndef XBDEV_API_PRIVATE_H
@@ -54,6 +54,19 @@ void api_event_wait(struct api_event *event, struct api_thread *thread, uint32_t
 bool api_futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t deadline_ns);
 void api_futex_wake(_Atomic uint32_t *word);
 uint64_t api_now_ns(void);
+
+/* A lock that its user may take again, and that can be waited for until a time. Zeroed: free. */
+struct api_lock {
+	_Atomic uint32_t state;
+	_Atomic(const struct api_thread *) user;
+	uint32_t depth;
+};
+
+bool api_lock_try(struct api_lock *lock, const struct api_thread *thread);
+/* False: the deadline has passed. */
+bool api_lock_until(struct api_lock *lock, const struct api_thread *thread, uint64_t deadline_ns);
+void api_unlock(struct api_lock *lock);
+
 /* How long to spin before sleeping when what is waited for takes about `service_us`. */
 uint64_t api_spin_ns(uint32_t service_us);
 static inline void api_relax(void)

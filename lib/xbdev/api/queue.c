@@ -2,7 +2,7 @@
 /*
  * The client's side of a queue: it fills submission rings, counts what is out, reaps completion
  * rings and runs callbacks. A queue has one link to each reactor that it has used. Who uses it is
- * the caller's affair: a thread's own queue needs no lock, a named one has its mutex.
+ * the caller's affair: a thread's own queue needs no lock, a named one has its own.
  *
  * Waiting: spin while that pays, then announce the sleep, look once more, and sleep on a futex. The
  * thread that drives the first reactor sleeps in it and is woken by a message. With an eventfd the

@@ -22,6 +22,7 @@
 #define SPIN_BATCH 64u
 
 enum { EVENT_PENDING, EVENT_AWAITED, EVENT_SET };
+enum { LOCK_FREE, LOCK_TAKEN, LOCK_AWAITED };
 
 uint64_t api_now_ns(void)
 {
@@ -125,5 +126,58 @@ void api_event_wait(struct api_event *event, struct api_thread *thread, uint32_t
 	spin_ns = api_spin_ns(service_us);
 	if (spin_ns == 0 || !event_spin(event, spin_ns)) {
 		event_sleep(event);
+	}
+}
+
+/* ---- a lock ---- */
+
+/* Ulrich Drepper, "Futexes Are Tricky" (2011), section 5: who has waited takes it as awaited, since
+ * there may be others. */
+
+static bool note_user(struct api_lock *lock, const struct api_thread *thread)
+{
+	atomic_store_explicit(&lock->user, thread, memory_order_relaxed);
+	lock->depth = 1;
+	return true;
+}
+
+bool api_lock_try(struct api_lock *lock, const struct api_thread *thread)
+{
+	uint32_t state = LOCK_FREE;
+
+	/* Only this thread can have written itself. */
+	if (atomic_load_explicit(&lock->user, memory_order_relaxed) == thread) {
+		lock->depth++;
+		return true;
+	}
+	return atomic_compare_exchange_strong_explicit(&lock->state, &state, LOCK_TAKEN,
+		       memory_order_acquire, memory_order_relaxed) &&
+	       note_user(lock, thread);
+}
+
+bool api_lock_until(struct api_lock *lock, const struct api_thread *thread, uint64_t deadline_ns)
+{
+	if (api_lock_try(lock, thread)) {
+		return true;
+	}
+	while (atomic_exchange_explicit(&lock->state, LOCK_AWAITED, memory_order_acquire) !=
+		LOCK_FREE) {
+		if (!api_futex_wait(&lock->state, LOCK_AWAITED, deadline_ns) &&
+			atomic_load(&lock->state) != LOCK_FREE) {
+			return false;
+		}
+	}
+	return note_user(lock, thread);
+}
+
+void api_unlock(struct api_lock *lock)
+{
+	if (--lock->depth != 0) {
+		return;
+	}
+	atomic_store_explicit(&lock->user, NULL, memory_order_relaxed);
+	if (atomic_exchange_explicit(&lock->state, LOCK_FREE, memory_order_release) ==
+		LOCK_AWAITED) {
+		api_futex_wake(&lock->state);
 	}
 }
