@@ -386,7 +386,7 @@ void api_link_free(struct api_link *link);
 bool api_link_is_current(const struct api_link *link);
 /* On the shard's reactor, when the library ends: no I/O is left. */
 void api_links_detach(struct api_shard *shard);
-/* Ends the I/O of `cookie` early; on the link's reactor. */
+/* Ends the I/O of a request early; on the link's reactor. */
 void api_link_cancel(struct api_link *link, const void *cookie);
 
 #endif

@@ -192,12 +192,12 @@ int api_request_fill(const xbdev_request_t *pub, struct api_sqe *sqe)
 		return api_fail(
 			-EINVAL, "iovcnt is %d, 1 to %d are possible", pub->iovcnt, API_MAX_IOV);
 	}
-	for (int i = 0; i < pub->iovcnt; i++) {
-		len += pub->iov[i].iov_len;
+	for (int i = 0; i < pub->iovcnt && len <= pub->count; i++) {
+		len = pub->iov[i].iov_len > pub->count ? UINT64_MAX : len + pub->iov[i].iov_len;
 	}
 	if (len != pub->count) {
-		return api_fail(-EINVAL, "the buffers of iov have %llu bytes, count is %zu",
-			(unsigned long long)len, pub->count);
+		return api_fail(-EINVAL, "the %d buffers of iov do not have %zu bytes in all",
+			pub->iovcnt, pub->count);
 	}
 	sqe->buf = (void *)(uintptr_t)pub->iov;
 	sqe->nr_iov = (uint32_t)pub->iovcnt;

@@ -238,8 +238,10 @@ static void on_bell(struct xr_msg *msg)
 		xr_msg_defer(link->shard->reactor, msg);
 		return;
 	}
-	/* The promise ends before the last look, so an entry after it rings again. */
-	atomic_store_explicit(&link->is_rung, false, memory_order_seq_cst);
+	/* The promise ends before the last look, so an entry after it rings again. The client has
+	 * a fence between its entry and its look at the promise; this is the other one. */
+	atomic_store_explicit(&link->is_rung, false, memory_order_release);
+	atomic_thread_fence(memory_order_seq_cst);
 	if (xu_spsc_peek(&link->sq, 1) != 0 && !atomic_exchange(&link->is_rung, true)) {
 		xr_msg_defer(link->shard->reactor, msg);
 	} else if (link->is_orphan) {
@@ -264,7 +266,9 @@ void api_link_cancel(struct api_link *link, const void *cookie)
 	for (uint32_t i = 0; i < link->ios.count; i++) {
 		struct api_io *aio = xu_pool_object(&link->ios, i);
 
-		if (xu_list_is_linked(&aio->link) && aio->cookie == cookie) {
+		/* An event's argument may be anything, also this. */
+		if (xu_list_is_linked(&aio->link) && aio->cookie == cookie &&
+			aio->kind == API_KIND_REQUEST) {
 			xbdev_io_cancel(&aio->io);
 			return;
 		}
