@@ -6,7 +6,9 @@
  * may submit, allocate and free requests; it may not wait (-EDEADLK).
  *
  * A queue takes up to its depth of I/Os; one more is refused with -EAGAIN until completions have
- * been reaped. Memory of an I/O (request, buffer, iov) must stay until it has completed.
+ * been reaped. Memory of an I/O (request, buffer, iov) must stay until it has completed. A thread
+ * reaps its I/O before it ends: what it leaves in flight is done, but nobody hears of it, and its
+ * memory must stay until xbdev_fini().
  */
 #ifndef XBDEV_AIO_H
 #define XBDEV_AIO_H
@@ -34,7 +36,7 @@ int xbdev_queue_fini(void);
 
 typedef struct xbdev_request xbdev_request_t;
 
-/* `result` is the full count (0 for operations without data), or -errno. */
+/* `result` is the full count of READ and WRITE, 0 of the others, or -errno. */
 typedef void (*xbdev_request_cb)(xbdev_request_t *req, int result, void *user_arg);
 
 struct xbdev_request {
@@ -60,8 +62,9 @@ int xbdev_request_free(xbdev_request_t *req);
 
 /*
  * Submits to the calling thread's queue. 0: it completes exactly once, later. -errno: it never
- * does; -EAGAIN: the queue is full; -EBADF, -EINVAL, -EBUSY: it is in flight. May be called from
- * callbacks.
+ * does; -EAGAIN: the queue is full; -EBADF, -EINVAL, -EBUSY: it is in flight; -ENOSPC: too many
+ * threads have queues; -ESHUTDOWN, -ENOMEM. Errors that only the device knows (a range past its
+ * end, reading only) come as the result. May be called from callbacks.
  */
 int xbdev_request_submit(xbdev_request_t *req);
 
@@ -75,7 +78,7 @@ int xbdev_request_wait(xbdev_request_t *req, uint64_t timeout_us);
 /*
  * Asks for the early end of a request and waits up to 1 s for it; its callback runs as always.
  * 0: it has completed, with -ECANCELED or its own result. -EBUSY: the device does not give it up;
- * it is still in flight.
+ * it is still in flight. -EINVAL as above: a request of a named queue has its timeout_us instead.
  */
 int xbdev_request_cancel(xbdev_request_t *req);
 
@@ -95,10 +98,12 @@ int xbdev_queue_eventfd(void);
 
 /* ---- in the manner of libaio ---- */
 
-/* Stage a read or write on the thread's queue; it starts with xbdev_aio_submit(). 0 or -errno. */
+/* Stage a read or write on the thread's queue; it starts with xbdev_aio_submit(), and the buffer
+ * may be filled until then. 0 or -errno. */
 int xbdev_aio_read(int fd, void *buf, size_t count, uint64_t offset, void *cb_arg);
 int xbdev_aio_write(int fd, const void *buf, size_t count, uint64_t offset, void *cb_arg);
-/* Starts what is staged; returns how many. */
+/* Starts what is staged; returns how many. What cannot start any more, since its descriptor has
+ * been closed, ends with -EBADF. */
 int xbdev_aio_submit(void);
 
 typedef struct xbdev_aio_event {

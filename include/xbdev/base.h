@@ -56,9 +56,12 @@ int xbdev_init_with(const xbdev_init_options_t *options);
 
 /*
  * Ends the library when this is the last user: closes what is open, removes the devices, stops the
- * threads. Queues keep what has completed. -EBUSY when I/O does not come back from a device within
- * 10 s: the buffers of that I/O must stay, and xbdev_fini() may be called again. -ENOTCONN when the
- * library does not run.
+ * threads. Calls that wait come back, new ones are refused. Queues keep what has completed, and
+ * named queues their names, for when the library is started again. -EBUSY when I/O does not come
+ * back from a device, or a thread does not come out of a call, within 10 s: the library goes on
+ * with what was closed closed, the buffers of that I/O must stay, and xbdev_fini() may be called
+ * again. -ESHUTDOWN when the library does not run; -EPERM: embedded, and not the thread that
+ * started it.
  */
 int xbdev_fini(void);
 

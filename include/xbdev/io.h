@@ -2,8 +2,8 @@
 /*
  * Synchronous I/O of libxbdev: the call returns when the I/O has ended. From any thread, except
  * from a completion callback (-EDEADLK). Errors: -EBADF, -EINVAL (not whole blocks, or past the
- * end), -EROFS, -ENODEV (the device has been removed), -EIO, -ENOSPC, -ESHUTDOWN (the library is
- * ending).
+ * end), -EROFS, -ENODEV (the device has been removed), -ECANCELED (the descriptor has been closed
+ * meanwhile), -EIO, -ENOSPC, -ESHUTDOWN (the library does not run).
  */
 #ifndef XBDEV_IO_H
 #define XBDEV_IO_H

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Named I/O queues and batches of libxbdev. A queue belongs to nobody: any thread may use it, one
- * at a time; a second one waits for the first. Callbacks run in the thread that polls or waits.
+ * at a time; a second one waits for the first, a poll within its timeout. Callbacks run in the
+ * thread that polls or waits. One that submits to another queue than its own does not wait for
+ * that: -EAGAIN while another thread uses it.
  */
 #ifndef XBDEV_QUEUE_H
 #define XBDEV_QUEUE_H
@@ -22,7 +24,8 @@ extern "C" {
 /* Makes a queue for up to `depth` I/Os (1 … 65536); returns its number >= 0. -EEXIST: the name is
  * taken; -EMFILE: 1024 exist. */
 int xbdev_io_queue_create(const char *name, int depth, int flags);
-/* Waits up to 5 s for what is in flight. -EBUSY then; it may be called again. */
+/* Waits up to 5 s for what is in flight, and for another thread that uses the queue. -EBUSY then;
+ * it may be called again. */
 int xbdev_io_queue_destroy(int queue_id);
 
 /* As xbdev_request_submit(), xbdev_poll_completions(), xbdev_queue_eventfd(), on this queue. */
@@ -33,7 +36,9 @@ int xbdev_io_queue_eventfd(int queue_id);
 /* Waits until nothing is in flight. 0, or the first error (-errno) of an I/O of a batch since the
  * last wait. */
 int xbdev_io_queue_wait(int queue_id);
-/* Waits as above, then makes durable what was written through this queue. */
+/* Waits as above, then makes durable what was written through this queue. What could not be made
+ * durable is tried again the next time. -EBADF, once, for what was written to a descriptor that has
+ * been closed since. */
 int xbdev_io_queue_flush(int queue_id);
 
 /* ---- batches ---- */
@@ -53,8 +58,9 @@ int xbdev_io_batch_reset(xbdev_io_batch_t *batch);
 /* What became of an I/O: the full count, -errno, or -EINPROGRESS. */
 int xbdev_io_batch_result(const xbdev_io_batch_t *batch, int index);
 
-/* Submits all of it or nothing. 0; -EAGAIN: the queue has not enough places now; -EINVAL: it never
- * has; -EBUSY: the batch is in flight. */
+/* Submits all of it or nothing; an I/O whose descriptor is not open has -EBADF as its result. 0;
+ * -EAGAIN: the queue has not enough places now; -EINVAL: it never has; -EBUSY: the batch is in
+ * flight. */
 int xbdev_io_queue_submit(int queue_id, xbdev_io_batch_t *batch);
 
 #ifdef __cplusplus
