@@ -1,0 +1,593 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * bench-api: what the public interface of libxbdev costs, beside the physical limit of the same
+ * work. Prints one line of JSON: operations per second, CPU nanoseconds per operation (of the whole
+ * process, so a spinning reactor counts).
+ *
+ *   aio, request, batch  random reads of a device at a fixed depth, from another thread than the
+ *                        reactor's, or, with --embedded, on its own
+ *   sync                 one xbdev_read() after the other
+ *   rings                the limit of the first three: two bare rings with a thread that answers
+ *   pingpong             the limit of sync: one word that two threads pass to each other
+ *
+ * The first 0.2 s are not counted. "best" is the rate that one in twenty windows of a millisecond
+ * reached: what the machine can do while nobody else takes its CPUs, which two threads that wait
+ * for each other feel more than anything.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include <xbdev/xbdev.h>
+
+#include "lib/util/clock.h"
+#include "lib/util/random.h"
+#include "lib/util/ring.h"
+#include "lib/util/size.h"
+
+#define MAX_DEPTH   4096u
+#define WARM_UP_NS  (200 * XU_NS_PER_MS)
+#define WINDOW_NS   XU_NS_PER_MS
+#define MAX_WINDOWS 60000u
+#define ANSWER_MAX  64u
+#define CLOCK_EVERY 16u /* turns of a loop between two readings of the clock */
+
+struct bench {
+	const char *device;
+	uint32_t block_bytes;
+	uint32_t depth;
+	double seconds;
+	bool is_embedded;
+	bool is_pinned;
+	uint32_t spin_us;
+
+	int fd;
+	uint64_t nr_blocks;
+	char *memory;
+	struct xu_random random;
+	uint64_t nr_done, nr_errors;
+	bool is_over;
+};
+
+static void die(const char *what, const char *why)
+{
+	fprintf(stderr, "bench-api: %s: %s\n", what, why);
+	exit(1);
+}
+
+static void check(const char *what, int64_t rc)
+{
+	if (rc < 0) {
+		die(what, xbdev_last_error());
+	}
+}
+
+static double cpu_ns(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return ((double)usage.ru_utime.tv_sec + (double)usage.ru_stime.tv_sec) * 1e9 +
+	       ((double)usage.ru_utime.tv_usec + (double)usage.ru_stime.tv_usec) * 1e3;
+}
+
+static void pin(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	sched_setaffinity(0, sizeof(set), &set);
+}
+
+static uint64_t now_ns(void)
+{
+	return xu_clock_now_ns(xu_clock_system());
+}
+
+/* ---- measuring ---- */
+
+static double windows[MAX_WINDOWS]; /* operations per second */
+static uint32_t nr_windows;
+
+static void note_window(struct bench *b, uint64_t now)
+{
+	static uint64_t start_ns, start_done;
+
+	if (start_ns == 0 || now - start_ns < WINDOW_NS) {
+		start_ns = start_ns == 0 ? now : start_ns;
+		return;
+	}
+	if (start_done != 0 && nr_windows < MAX_WINDOWS) {
+		windows[nr_windows++] =
+			(double)(b->nr_done - start_done) * 1e9 / (double)(now - start_ns);
+	}
+	start_ns = now;
+	start_done = b->nr_done;
+}
+
+static int compare_descending(const void *left, const void *right)
+{
+	double a = *(const double *)left, b = *(const double *)right;
+
+	return a < b ? 1 : a > b ? -1 : 0;
+}
+
+static double best_window(void)
+{
+	qsort(windows, nr_windows, sizeof(windows[0]), compare_descending);
+	return nr_windows != 0 ? windows[nr_windows / 20] : 0;
+}
+
+/* Calls `turn` until the time is over; it adds to nr_done what it has completed. */
+static void measure(struct bench *b, void (*turn)(struct bench *b))
+{
+	uint64_t start_ns = now_ns(), end_ns, done;
+	double cpu;
+
+	do {
+		turn(b);
+	} while (now_ns() - start_ns < WARM_UP_NS);
+	start_ns = now_ns();
+	cpu = cpu_ns();
+	done = b->nr_done;
+	do {
+		for (uint32_t i = 0; i < CLOCK_EVERY; i++) {
+			turn(b);
+		}
+		end_ns = now_ns();
+		note_window(b, end_ns);
+	} while (end_ns - start_ns < (uint64_t)(b->seconds * 1e9));
+	done = b->nr_done - done;
+	cpu = cpu_ns() - cpu;
+	printf("{\"iops\": %.0f, \"best\": %.0f, \"cpu_ns_per_io\": %.1f, \"cpu_percent\": %.1f, "
+	       "\"errors\": %llu}\n",
+		(double)done * 1e9 / (double)(end_ns - start_ns), best_window(), cpu / (double)done,
+		cpu / (double)(end_ns - start_ns) * 100, (unsigned long long)b->nr_errors);
+}
+
+static void start(struct bench *b)
+{
+	static const int cpus[] = {1};
+	const xbdev_init_options_t options = {
+		.size = sizeof(options),
+		.nr_reactors = 1,
+		.is_embedded = b->is_embedded,
+		.cpus = b->is_pinned && !b->is_embedded ? cpus : NULL,
+		.spin_max_us = b->spin_us,
+	};
+	xbdev_info_t info;
+
+	check("starting", xbdev_init_with(&options));
+	check("the device", xbdev_config_device(b->device));
+	check("listing", xbdev_list(&info, 1));
+	b->fd = xbdev_open(info.name);
+	check("opening", b->fd);
+	b->nr_blocks = info.size_bytes / b->block_bytes;
+	b->memory = xbdev_dma_buffer_alloc((size_t)b->depth * b->block_bytes);
+	if (b->memory == NULL || b->nr_blocks == 0) {
+		die("starting", "out of memory, or the device is too small");
+	}
+	check("queues", xbdev_queue_init(b->depth, 8));
+}
+
+static void stop(struct bench *b)
+{
+	check("closing", xbdev_close(b->fd));
+	check("ending", xbdev_fini());
+	xbdev_dma_buffer_free(b->memory);
+}
+
+static uint64_t any_offset(struct bench *b)
+{
+	return xu_random_below(&b->random, b->nr_blocks) * b->block_bytes;
+}
+
+static char *buf_of(struct bench *b, uint32_t i)
+{
+	return b->memory + (size_t)i * b->block_bytes;
+}
+
+/* ---- events in the manner of libaio ---- */
+
+static void aio_stage(struct bench *b, void *buf)
+{
+	check("xbdev_aio_read", xbdev_aio_read(b->fd, buf, b->block_bytes, any_offset(b), buf));
+}
+
+static void aio_turn(struct bench *b)
+{
+	xbdev_aio_event_t events[MAX_DEPTH];
+	int count = xbdev_aio_get_events(events, b->depth, UINT64_MAX);
+
+	check("xbdev_aio_get_events", count);
+	for (int i = 0; i < count; i++) {
+		b->nr_errors += events[i].result != (int)b->block_bytes;
+		aio_stage(b, events[i].cb_arg);
+	}
+	b->nr_done += (uint64_t)count;
+	check("xbdev_aio_submit", xbdev_aio_submit());
+}
+
+static void bench_aio(struct bench *b)
+{
+	start(b);
+	for (uint32_t i = 0; i < b->depth; i++) {
+		aio_stage(b, buf_of(b, i));
+	}
+	check("xbdev_aio_submit", xbdev_aio_submit());
+	measure(b, aio_turn);
+	stop(b);
+}
+
+/* ---- requests with callbacks ---- */
+
+static void on_request(xbdev_request_t *req, int result, void *arg)
+{
+	struct bench *b = arg;
+
+	b->nr_done++;
+	b->nr_errors += result != (int)b->block_bytes;
+	if (!b->is_over) {
+		req->offset = any_offset(b);
+		check("xbdev_request_submit", xbdev_request_submit(req));
+	}
+}
+
+static void request_turn(struct bench *b)
+{
+	check("xbdev_poll_completions", xbdev_poll_completions(b->depth, UINT64_MAX));
+}
+
+static void bench_request(struct bench *b)
+{
+	xbdev_request_t *reqs[MAX_DEPTH];
+
+	start(b);
+	for (uint32_t i = 0; i < b->depth; i++) {
+		reqs[i] = xbdev_request_alloc();
+		reqs[i]->op_type = XBDEV_OP_READ;
+		reqs[i]->fd = b->fd;
+		reqs[i]->buf = buf_of(b, i);
+		reqs[i]->count = b->block_bytes;
+		reqs[i]->offset = any_offset(b);
+		reqs[i]->user_cb = on_request;
+		reqs[i]->user_arg = b;
+		check("xbdev_request_submit", xbdev_request_submit(reqs[i]));
+	}
+	measure(b, request_turn);
+	b->is_over = true;
+	while (xbdev_poll_completions(b->depth, UINT64_MAX) > 0) {
+		/* The last ones. */
+	}
+	for (uint32_t i = 0; i < b->depth; i++) {
+		check("xbdev_request_free", xbdev_request_free(reqs[i]));
+	}
+	stop(b);
+}
+
+/* ---- batches: two halves of the depth on a named queue take turns ---- */
+
+static struct {
+	xbdev_io_batch_t *batch;
+	uint32_t first, count;
+} halves[2];
+static int batch_queue;
+
+static void batch_submit(struct bench *b, uint32_t which)
+{
+	check("xbdev_io_batch_reset", xbdev_io_batch_reset(halves[which].batch));
+	for (uint32_t i = 0; i < halves[which].count; i++) {
+		check("xbdev_io_batch_add", xbdev_io_batch_add(halves[which].batch, b->fd,
+						    buf_of(b, halves[which].first + i),
+						    b->block_bytes, any_offset(b), XBDEV_OP_READ));
+	}
+	check("xbdev_io_queue_submit", xbdev_io_queue_submit(batch_queue, halves[which].batch));
+}
+
+static void batch_turn(struct bench *b)
+{
+	int count = xbdev_io_queue_poll(batch_queue, b->depth, UINT64_MAX);
+
+	check("xbdev_io_queue_poll", count);
+	b->nr_done += (uint64_t)count;
+	for (uint32_t i = 0; i < 2; i++) {
+		if (xbdev_io_batch_result(halves[i].batch, (int)halves[i].count - 1) !=
+			-EINPROGRESS) {
+			batch_submit(b, i);
+		}
+	}
+}
+
+static void bench_batch(struct bench *b)
+{
+	start(b);
+	batch_queue = xbdev_io_queue_create("bench", (int)b->depth, 0);
+	check("xbdev_io_queue_create", batch_queue);
+	for (uint32_t i = 0; i < 2; i++) {
+		halves[i].first = i * (b->depth / 2);
+		halves[i].count = b->depth / 2;
+		halves[i].batch = xbdev_io_batch_create((int)halves[i].count);
+		batch_submit(b, i);
+	}
+	measure(b, batch_turn);
+	check("xbdev_io_queue_destroy", xbdev_io_queue_destroy(batch_queue));
+	xbdev_io_batch_free(halves[0].batch);
+	xbdev_io_batch_free(halves[1].batch);
+	stop(b);
+}
+
+/* ---- one call after the other ---- */
+
+static void sync_turn(struct bench *b)
+{
+	check("xbdev_read", xbdev_read(b->fd, b->memory, b->block_bytes, any_offset(b)));
+	b->nr_done++;
+}
+
+static void bench_sync(struct bench *b)
+{
+	start(b);
+	measure(b, sync_turn);
+	stop(b);
+}
+
+/* ---- the limit of queues: two rings and a thread that answers ---- */
+
+/* As large as the entries of the library's rings. */
+struct question {
+	void *cookie;
+	uint64_t words[7];
+};
+struct answer {
+	void *cookie;
+	uint64_t result;
+};
+
+static struct xu_spsc questions, answers;
+static _Atomic bool must_stop;
+
+static void relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+static void *answer_all(void *arg)
+{
+	const struct bench *b = arg;
+
+	if (b->is_pinned) {
+		pin(1);
+	}
+	while (!atomic_load_explicit(&must_stop, memory_order_relaxed)) {
+		uint32_t count = xu_spsc_peek(&questions, ANSWER_MAX);
+
+		if (count == 0) {
+			relax();
+			continue;
+		}
+		xu_spsc_reserve(&answers, count);
+		for (uint32_t i = 0; i < count; i++) {
+			const struct question *question = xu_spsc_entry(&questions, i);
+			struct answer *answer = xu_spsc_slot(&answers, i);
+
+			answer->cookie = question->cookie;
+			answer->result = question->words[2];
+		}
+		xu_spsc_release(&questions, count);
+		xu_spsc_commit(&answers, count);
+	}
+	return NULL;
+}
+
+static void ask(struct bench *b, uint32_t i, void *cookie)
+{
+	struct question *question = xu_spsc_slot(&questions, i);
+
+	*question = (struct question){.cookie = cookie,
+		.words = {(uint64_t)(uintptr_t)cookie, any_offset(b), b->block_bytes, 0, 1, 2, 3}};
+}
+
+static void rings_turn(struct bench *b)
+{
+	uint32_t count = xu_spsc_peek(&answers, b->depth);
+
+	if (count == 0) {
+		relax();
+		return;
+	}
+	xu_spsc_reserve(&questions, count);
+	for (uint32_t i = 0; i < count; i++) {
+		const struct answer *answer = xu_spsc_entry(&answers, i);
+
+		b->nr_errors += answer->result != b->block_bytes;
+		ask(b, i, answer->cookie);
+	}
+	xu_spsc_release(&answers, count);
+	xu_spsc_commit(&questions, count);
+	b->nr_done += count;
+}
+
+static void bench_rings(struct bench *b)
+{
+	uint32_t entries = 2;
+	pthread_t thread;
+
+	while (entries < b->depth) {
+		entries *= 2;
+	}
+	b->nr_blocks = 1u << 28;
+	if (xu_spsc_init(&questions, entries, sizeof(struct question)) != 0 ||
+		xu_spsc_init(&answers, entries, sizeof(struct answer)) != 0 ||
+		pthread_create(&thread, NULL, answer_all, b) != 0) {
+		die("starting", "out of memory");
+	}
+	xu_spsc_reserve(&questions, b->depth);
+	for (uint32_t i = 0; i < b->depth; i++) {
+		ask(b, i, NULL);
+	}
+	xu_spsc_commit(&questions, b->depth);
+	measure(b, rings_turn);
+	atomic_store(&must_stop, true);
+	pthread_join(thread, NULL);
+	xu_spsc_fini(&questions);
+	xu_spsc_fini(&answers);
+}
+
+/* ---- the limit of synchronous calls ---- */
+
+static _Alignas(XU_CACHE_LINE) _Atomic uint64_t ping;
+static _Alignas(XU_CACHE_LINE) _Atomic uint64_t pong;
+
+static void *play(void *arg)
+{
+	const struct bench *b = arg;
+	uint64_t seen = 0, now;
+
+	if (b->is_pinned) {
+		pin(1);
+	}
+	while (!atomic_load_explicit(&must_stop, memory_order_relaxed)) {
+		now = atomic_load_explicit(&ping, memory_order_acquire);
+		if (now != seen) {
+			seen = now;
+			atomic_store_explicit(&pong, seen, memory_order_release);
+		} else {
+			relax();
+		}
+	}
+	return NULL;
+}
+
+static void pingpong_turn(struct bench *b)
+{
+	uint64_t next = ++b->nr_done;
+
+	atomic_store_explicit(&ping, next, memory_order_release);
+	while (atomic_load_explicit(&pong, memory_order_acquire) != next) {
+		relax();
+	}
+}
+
+static void bench_pingpong(struct bench *b)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, play, b) != 0) {
+		die("starting", "out of memory");
+	}
+	measure(b, pingpong_turn);
+	atomic_store(&must_stop, true);
+	pthread_join(thread, NULL);
+}
+
+/* ---- main ---- */
+
+static const struct {
+	const char *name;
+	void (*run)(struct bench *b);
+} benches[] = {
+	{"aio", bench_aio},
+	{"request", bench_request},
+	{"batch", bench_batch},
+	{"sync", bench_sync},
+	{"rings", bench_rings},
+	{"pingpong", bench_pingpong},
+};
+
+static const char usage[] =
+	"usage: bench-api [options] aio|request|batch|sync|rings|pingpong\n"
+	"  --device JSON  default {\"driver\":\"null\",\"name\":\"n\",\"size\":\"1TiB\","
+	"\"zero_reads\":false}\n"
+	"  --bs SIZE      default 4KiB\n"
+	"  --depth N      default 128\n"
+	"  --seconds S    default 3\n"
+	"  --spin US      longest spin of the reactor, default 20\n"
+	"  --embedded     the benchmark's thread is the reactor\n"
+	"  --pin          the benchmark on CPU 0, the other thread on CPU 1\n";
+
+static int fail_usage(void)
+{
+	fputs(usage, stderr);
+	return 2;
+}
+
+static int parse(struct bench *b, int argc, char **argv)
+{
+	static const struct option options[] = {{"device", 1, NULL, 'D'}, {"bs", 1, NULL, 'b'},
+		{"depth", 1, NULL, 'd'}, {"seconds", 1, NULL, 's'}, {"spin", 1, NULL, 'p'},
+		{"embedded", 0, NULL, 'e'}, {"pin", 0, NULL, 'P'}, {"help", 0, NULL, 'h'}, {0}};
+	uint64_t size;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		switch (c) {
+		case 'D':
+			b->device = optarg;
+			break;
+		case 'b':
+			if (xu_size_parse(optarg, &size) != 0 || size == 0 || size > 1u << 30) {
+				return fail_usage();
+			}
+			b->block_bytes = (uint32_t)size;
+			break;
+		case 'd':
+			b->depth = (uint32_t)atoi(optarg);
+			break;
+		case 's':
+			b->seconds = atof(optarg);
+			break;
+		case 'p':
+			b->spin_us = (uint32_t)atoi(optarg);
+			break;
+		case 'e':
+			b->is_embedded = true;
+			break;
+		case 'P':
+			b->is_pinned = true;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			exit(0);
+		default:
+			return fail_usage();
+		}
+	}
+	return b->depth < 2 || b->depth > MAX_DEPTH || optind != argc - 1 ? fail_usage() : 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct bench b = {
+		.device = "{\"driver\":\"null\",\"name\":\"n\",\"size\":\"1TiB\","
+			  "\"zero_reads\":false}",
+		.block_bytes = 4096,
+		.depth = 128,
+		.seconds = 3,
+	};
+	int rc = parse(&b, argc, argv);
+
+	if (rc != 0) {
+		return rc;
+	}
+	xu_random_seed(&b.random, 1);
+	for (size_t i = 0; i < sizeof(benches) / sizeof(benches[0]); i++) {
+		if (strcmp(benches[i].name, argv[optind]) == 0) {
+			if (b.is_pinned) {
+				pin(0);
+			}
+			benches[i].run(&b);
+			return b.nr_errors != 0;
+		}
+	}
+	return fail_usage();
+}
