@@ -57,9 +57,10 @@ static void forget_device(struct node *node, const json_t *entry)
 	}
 }
 
-static void on_graph(void *arg, enum xbdev_graph_event event, struct xbdev_device *dev)
+static void on_graph(struct xbdev_graph_listener *listener, enum xbdev_graph_event event,
+	struct xbdev_device *dev)
 {
-	struct node *node = arg;
+	struct node *node = xu_container_of(listener, struct node, graph_listener);
 	json_t *entry = json_object_get(model_devices(node->made), dev->name);
 
 	if (event != XBDEV_GRAPH_REMOVED || entry == NULL) {
@@ -323,7 +324,8 @@ static int make_context(struct node *node, struct xu_error *err)
 	int rc = xbdev_ctx_new(&opts, &node->ctx, err);
 
 	if (rc == 0) {
-		xbdev_ctx_set_graph_cb(node->ctx, on_graph, node);
+		node->graph_listener.fn = on_graph;
+		xbdev_ctx_add_listener(node->ctx, &node->graph_listener);
 	}
 	return rc;
 }

@@ -43,6 +43,7 @@ struct node {
 	struct config *config;  /* as it was read last; may be `started` */
 	struct state *state;
 	struct xbdev_ctx *ctx;
+	struct xbdev_graph_listener graph_listener;
 	struct xnvmf_target *target;
 	struct xrpc_service *service;
 	struct xrpc_server *server;

@@ -84,6 +84,16 @@ static void free_all(void)
 	api_lib.nr_reactors = 0;
 }
 
+/* The last device that goes may be what xbdev_fini() waits for. */
+static void on_graph(struct xbdev_graph_listener *listener, enum xbdev_graph_event event,
+	struct xbdev_device *dev)
+{
+	if (event == XBDEV_GRAPH_REMOVED && api_lib.ending != NULL &&
+		xbdev_device_next(api_lib.ctx, NULL) == NULL) {
+		api_ending_done();
+	}
+}
+
 static int make_context(const xbdev_init_options_t *options, struct xu_error *err)
 {
 	struct xbdev_ctx_opts opts = {
@@ -108,6 +118,8 @@ static int make_context(const xbdev_init_options_t *options, struct xu_error *er
 	if (rc != 0) {
 		return rc;
 	}
+	api_lib.listener.fn = on_graph;
+	xbdev_ctx_add_listener(api_lib.ctx, &api_lib.listener);
 	api_lib.nr_reactors = xbdev_ctx_nr_reactors(api_lib.ctx);
 	for (uint32_t i = 0; i < api_lib.nr_reactors; i++) {
 		struct api_shard *shard = &api_lib.shards[i];
@@ -226,20 +238,11 @@ static void on_close_all(struct api_call *call)
 	}
 }
 
-static void on_graph(void *arg, enum xbdev_graph_event event, struct xbdev_device *dev)
-{
-	if (event == XBDEV_GRAPH_REMOVED && api_lib.ending != NULL &&
-		xbdev_device_next(api_lib.ctx, NULL) == NULL) {
-		api_ending_done();
-	}
-}
-
 static void on_remove_all(struct api_call *call)
 {
 	struct xbdev_device *dev = NULL;
 
 	begin_ending(call);
-	xbdev_ctx_set_graph_cb(api_lib.ctx, on_graph, NULL);
 	while ((dev = xbdev_device_next(api_lib.ctx, dev)) != NULL) {
 		/* -EBUSY: it is going already. */
 		xbdev_device_remove(dev, NULL, NULL);

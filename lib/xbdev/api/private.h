@@ -142,6 +142,7 @@ struct api_lib {
 	_Atomic uint32_t epoch; /* changes with every end */
 	bool is_embedded;
 	struct xbdev_ctx *ctx;
+	struct xbdev_graph_listener listener;
 	struct xu_logger *log;
 	uint32_t nr_reactors;
 	uint64_t spin_max_ns; /* of waiting threads */

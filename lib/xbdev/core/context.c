@@ -32,18 +32,26 @@ const struct xr_platform *xbdev_ctx_platform(const struct xbdev_ctx *ctx)
 	return ctx->platform;
 }
 
-void xbdev_ctx_set_graph_cb(struct xbdev_ctx *ctx,
-	void (*cb)(void *arg, enum xbdev_graph_event event, struct xbdev_device *dev), void *arg)
+void xbdev_ctx_add_listener(struct xbdev_ctx *ctx, struct xbdev_graph_listener *listener)
 {
-	ctx->graph_cb = cb;
-	ctx->graph_arg = arg;
+	xu_list_add_tail(&ctx->listeners, &listener->link);
+}
+
+void xbdev_ctx_del_listener(struct xbdev_graph_listener *listener)
+{
+	xu_list_del(&listener->link);
 }
 
 void xbdev__graph_event(
 	struct xbdev_ctx *ctx, enum xbdev_graph_event event, struct xbdev_device *dev)
 {
-	if (ctx->graph_cb != NULL) {
-		ctx->graph_cb(ctx->graph_arg, event, dev);
+	struct xu_list *node, *next;
+
+	xu_list_for_each_safe (node, next, &ctx->listeners) {
+		struct xbdev_graph_listener *listener =
+			xu_list_entry(node, struct xbdev_graph_listener, link);
+
+		listener->fn(listener, event, dev);
 	}
 }
 
@@ -92,6 +100,7 @@ int xbdev_ctx_new(
 	ctx->log = opts->log;
 	ctx->nr_reactors = nr_reactors;
 	xu_list_init(&ctx->devices);
+	xu_list_init(&ctx->listeners);
 	rc = make_reactors(ctx, opts, err);
 	if (rc != 0) {
 		xbdev_ctx_free(ctx);

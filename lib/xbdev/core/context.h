@@ -47,11 +47,23 @@ static inline struct xr_reactor *xbdev_ctx_control(const struct xbdev_ctx *ctx)
 struct xu_logger *xbdev_ctx_log(const struct xbdev_ctx *ctx);
 const struct xr_platform *xbdev_ctx_platform(const struct xbdev_ctx *ctx);
 
-/* Told of every change of the device graph, on the control reactor. */
+/*
+ * Told of every change of the device graph, on the control reactor: a device has been added, is
+ * about to be freed after its removal, or has another size. Listeners are told in the order in
+ * which they came. `fn` may take its own listener away, no other.
+ */
 enum xbdev_graph_event { XBDEV_GRAPH_ADDED, XBDEV_GRAPH_REMOVED, XBDEV_GRAPH_RESIZED };
 struct xbdev_device;
-void xbdev_ctx_set_graph_cb(struct xbdev_ctx *ctx,
-	void (*cb)(void *arg, enum xbdev_graph_event event, struct xbdev_device *dev), void *arg);
+struct xbdev_graph_listener {
+	void (*fn)(struct xbdev_graph_listener *listener, enum xbdev_graph_event event,
+		struct xbdev_device *dev);
+	struct xu_list link;
+};
+
+/* On the control reactor, or before it runs. The listener is the caller's and stays until it is
+ * taken away again; one that is not there is left alone (its link must be initialised). */
+void xbdev_ctx_add_listener(struct xbdev_ctx *ctx, struct xbdev_graph_listener *listener);
+void xbdev_ctx_del_listener(struct xbdev_graph_listener *listener);
 
 /*
  * One message that visits every reactor in turn and then comes home: `fn` runs on each reactor,

@@ -13,8 +13,7 @@ struct xbdev_ctx {
 	int32_t numa_nodes[XBDEV_MAX_REACTORS]; /* of the CPUs they are pinned to; -1 */
 	struct xu_list devices;                 /* in order of creation; the control reactor's */
 	uint32_t next_owner;
-	void (*graph_cb)(void *arg, enum xbdev_graph_event event, struct xbdev_device *dev);
-	void *graph_arg;
+	struct xu_list listeners; /* of the graph */
 };
 
 void xbdev__graph_event(

@@ -324,24 +324,38 @@ static void open_with_events(
 		0);
 }
 
-static void on_graph(void *arg, enum xbdev_graph_event event, struct xbdev_device *dev)
+struct graph_listener {
+	struct xbdev_graph_listener listener;
+	uint32_t nr_events[3];
+	bool leaves; /* after its first event */
+};
+
+static void on_graph(struct xbdev_graph_listener *listener, enum xbdev_graph_event event,
+	struct xbdev_device *dev)
 {
-	uint32_t *nr_events = arg;
+	struct graph_listener *l = xu_container_of(listener, struct graph_listener, listener);
 
 	assert_string_equal(dev->name, "probe");
-	nr_events[event]++;
+	l->nr_events[event]++;
+	if (l->leaves) {
+		xbdev_ctx_del_listener(listener);
+	}
 }
 
 static void test_device_tells_its_size_to_every_opener(void **state)
 {
 	struct opener openers[4] = {0};
-	uint32_t nr_events[3] = {0};
+	struct graph_listener listeners[3] = {{.listener.fn = on_graph},
+		{.listener.fn = on_graph, .leaves = true}, {.listener.fn = on_graph}};
+	const uint32_t *nr_events = listeners[0].nr_events;
 	struct probe *probe;
 	struct harness h;
 
 	(void)state;
 	harness_start(&h, 1, 1);
-	xbdev_ctx_set_graph_cb(h.ctx, on_graph, nr_events);
+	for (uint32_t i = 0; i < ARRAY_SIZE(listeners); i++) {
+		xbdev_ctx_add_listener(h.ctx, &listeners[i].listener);
+	}
 	probe = probe_new(&h, &(struct probe_opts){.nr_blocks = 8});
 	assert_int_equal(nr_events[XBDEV_GRAPH_ADDED], 1);
 	for (uint32_t i = 0; i < ARRAY_SIZE(openers); i++) {
@@ -360,6 +374,11 @@ static void test_device_tells_its_size_to_every_opener(void **state)
 	}
 	harness_stop(&h);
 	assert_int_equal(nr_events[XBDEV_GRAPH_REMOVED], 1);
+	/* One that leaves while it is told takes nobody with it. */
+	assert_memory_equal(nr_events, listeners[2].nr_events, sizeof(listeners[2].nr_events));
+	assert_int_equal(listeners[1].nr_events[XBDEV_GRAPH_ADDED], 1);
+	assert_int_equal(listeners[1].nr_events[XBDEV_GRAPH_RESIZED], 0);
+	assert_int_equal(listeners[1].nr_events[XBDEV_GRAPH_REMOVED], 0);
 }
 
 /* What a callback may do to the list it is called from: close itself and others, and claims see all
