@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/reactor/platform.h"
 #include "lib/util/error.h"
 #include "lib/util/log.h"
 #include "lib/xbdev/core/context_private.h"
@@ -110,6 +111,7 @@ int xbdev_device_register(struct xbdev_ctx *ctx, struct xbdev_device *dev, struc
 		xu_list_init(&dev->channels[i]);
 	}
 	xbdev__stats_reset(dev->stats_home);
+	dev->stats_home->since_ns = xu_clock_now_ns(ctx->platform->clock);
 	if (xu_uuid_is_null(&dev->uuid)) {
 		dev->uuid = xu_uuid_random(xr_reactor_random(xbdev_ctx_control(ctx)));
 	}

@@ -55,6 +55,8 @@ struct xbdev_stats {
 	uint32_t queue_depth; /* in flight when asked */
 	uint32_t queue_depth_max;
 	uint64_t nr_waited; /* I/Os that waited for a place in the queue */
+	uint64_t since_ns;  /* of the platform's clock: when the device was made, or its last reset;
+			     * only in what xbdev_device_stats() gives */
 };
 
 /* What a driver does. All but `submit` and `destroy` may be NULL. */

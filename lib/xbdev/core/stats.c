@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/reactor/platform.h"
 #include "lib/xbdev/core/core_private.h"
 
 void xbdev__stats_reset(struct xbdev_stats *stats)
@@ -75,6 +76,7 @@ static void collected(struct xbdev_hop *hop)
 	c->cb(c->arg, stats);
 	if (c->reset) {
 		xbdev__stats_reset(stats);
+		stats->since_ns = xu_clock_now_ns(xbdev_ctx_platform(dev->ctx)->clock);
 	}
 	free(c);
 	atomic_fetch_sub(&dev->nr_channels, 1);

@@ -519,6 +519,23 @@ static void test_stats_hold_a_device_that_is_removed(void **state)
 	harness_stop(&h);
 }
 
+static void test_stats_tell_since_when_they_count(void **state)
+{
+	const struct xu_clock *clock = xu_clock_system();
+	uint64_t before_ns = xu_clock_now_ns(clock), made_ns, reset_ns;
+	struct fixture f;
+
+	(void)state;
+	start(&f, &(struct probe_opts){0});
+	made_ns = harness_stats(&f.h, &f.probe->dev, false).since_ns;
+	assert_in_range(made_ns, before_ns, xu_clock_now_ns(clock));
+	before_ns = xu_clock_now_ns(clock);
+	assert_int_equal(harness_stats(&f.h, &f.probe->dev, true).since_ns, made_ns);
+	reset_ns = harness_stats(&f.h, &f.probe->dev, false).since_ns;
+	assert_in_range(reset_ns, before_ns, xu_clock_now_ns(clock));
+	stop(&f);
+}
+
 static void test_op_names_are_told(void **state)
 {
 	(void)state;
@@ -551,6 +568,7 @@ int main(void)
 		cmocka_unit_test(test_stats_keep_what_closed_channels_did),
 		cmocka_unit_test(test_stats_count_a_channel_that_closes_meanwhile_once),
 		cmocka_unit_test(test_stats_hold_a_device_that_is_removed),
+		cmocka_unit_test(test_stats_tell_since_when_they_count),
 		cmocka_unit_test(test_op_names_are_told),
 	};
 
