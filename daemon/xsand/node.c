@@ -348,6 +348,7 @@ static int make_server(struct node *node, struct xu_error *err)
 
 	node_mgmt_init(node);
 	if (xrpc_service_new(&node->service) != 0 ||
+		xrpc_service_add(node->service, xrpc_service_methods, node->service) != 0 ||
 		xrpc_service_add(node->service, node_methods, node) != 0 ||
 		xrpc_service_add(node->service, xbdev_mgmt_methods, &node->mgmt) != 0 ||
 		xrpc_service_add(node->service, xbdev_mgmt_stats_methods, &node->mgmt) != 0 ||

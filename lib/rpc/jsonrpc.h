@@ -52,6 +52,9 @@ int xrpc_service_add(struct xrpc_service *service, const struct xrpc_method *met
 void xrpc_service_each(const struct xrpc_service *service,
 	void (*fn)(void *arg, const struct xrpc_method *method), void *arg);
 
+/* rpc_get_methods and spdk_get_version; their `arg` is the service. */
+extern const struct xrpc_method xrpc_service_methods[];
+
 /* ---- for methods ---- */
 
 /* Answers with a result, which is taken; NULL: out of memory. */

@@ -108,6 +108,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		"the node cannot be made");
 	node.config = node.started;
 	node_mgmt_init(&node);
+	add_methods(xrpc_service_methods, node.service);
 	add_methods(node_methods, &node);
 	add_methods(xbdev_mgmt_methods, &node.mgmt);
 	add_methods(xbdev_mgmt_stats_methods, &node.mgmt);
