@@ -57,3 +57,19 @@ bool xr_address_is_wildcard(const char *text)
 	return addr.ss_family == AF_INET ? v4->sin_addr.s_addr == htonl(INADDR_ANY)
 					 : IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr);
 }
+
+bool xr_address_is_loopback(const char *text)
+{
+	struct sockaddr_storage addr;
+	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&addr;
+	const struct sockaddr_in *v4 = (const struct sockaddr_in *)&addr;
+
+	if (xr_address_parse(text, 0, &addr) < 0) {
+		return false;
+	}
+	if (addr.ss_family == AF_INET) {
+		return ntohl(v4->sin_addr.s_addr) >> 24 == 127;
+	}
+	return IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr) ||
+	       (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr) && v6->sin6_addr.s6_addr[12] == 127);
+}

@@ -20,4 +20,8 @@ int xr_address_format(
 /* True for 0.0.0.0 and ::, which may be listened on but never be told to others. */
 bool xr_address_is_wildcard(const char *text);
 
+/* True for 127.0.0.0/8 and ::1, also when the former is written as an IPv6 address: only this
+ * machine reaches what listens there. */
+bool xr_address_is_loopback(const char *text);
+
 #endif

@@ -37,6 +37,21 @@ static void test_address_there_and_back(void **state)
 	}
 }
 
+static void test_address_knows_what_only_this_machine_reaches(void **state)
+{
+	static const char *const loopback[] = {
+		"127.0.0.1", "127.255.255.254", "::1", "0:0:0:0:0:0:0:1", "::ffff:127.0.0.1"};
+	static const char *const others[] = {"0.0.0.0", "::", "10.0.0.1", "128.0.0.1", "126.0.0.1",
+		"::2", "fe80::1", "::ffff:10.0.0.1", "::127.0.0.1", "1::1", "", "localhost"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(loopback); i++) {
+		assert_true(xr_address_is_loopback(loopback[i]));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		assert_false(xr_address_is_loopback(others[i]));
+	}
+}
+
 static void test_address_refuses_what_is_not_numeric(void **state)
 {
 	static const char *const wrong[] = {"", "localhost", "1.2.3", "1.2.3.4.5", "256.0.0.1",
@@ -64,6 +79,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_address_there_and_back),
+		cmocka_unit_test(test_address_knows_what_only_this_machine_reaches),
 		cmocka_unit_test(test_address_refuses_what_is_not_numeric),
 		cmocka_unit_test(test_address_of_another_family),
 	};
