@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/rpc/private.h"
 #include "lib/util/error.h"
 
 #define MESSAGE_SIZE 1024u
@@ -119,7 +120,7 @@ static const struct xrpc_method *find_method(
 
 /* ---- answers ---- */
 
-static json_t *error_object(int code, const char *message)
+json_t *xrpc__error_object(int code, const char *message)
 {
 	json_t *text = json_string(message);
 
@@ -151,13 +152,18 @@ static char *dump(const json_t *value)
 	return text;
 }
 
-char *xrpc_error_text(int code, const char *message)
+char *xrpc__answer_text(json_t *id, const char *key, json_t *value)
 {
-	json_t *answer = answer_object(NULL, "error", error_object(code, message));
+	json_t *answer = answer_object(id, key, value);
 	char *text = dump(answer);
 
 	json_decref(answer);
 	return text;
+}
+
+char *xrpc_error_text(int code, const char *message)
+{
+	return xrpc__answer_text(NULL, "error", xrpc__error_object(code, message));
 }
 
 static void call_run(struct xrpc_call *call);
@@ -211,7 +217,7 @@ void xrpc_error(struct xrpc_request *req, int code, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(message, sizeof(message), fmt, args);
 	va_end(args);
-	answer(req, "error", error_object(code, message));
+	answer(req, "error", xrpc__error_object(code, message));
 }
 
 void xrpc_fail(struct xrpc_request *req, const struct xu_error *err, json_t *data)
@@ -224,7 +230,7 @@ void xrpc_fail(struct xrpc_request *req, const struct xu_error *err, json_t *dat
 	} else if (code == -ENOMEM || code == 0) {
 		code = XRPC_INTERNAL_ERROR;
 	}
-	object = error_object(code, err->text);
+	object = xrpc__error_object(code, err->text);
 	if (data != NULL) {
 		json_object_set_new(object, "data", data);
 	}

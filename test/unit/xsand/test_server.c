@@ -3,106 +3,24 @@
  * The server on its socket: mode and stale files, requests in any pieces, clients that are slow,
  * greedy, rude or gone. The reactor is polled by the test, which is the client too.
  */
-#include "lib/reactor/reactor.h"
-#include "lib/rpc/frame.h"
-#include "lib/rpc/jsonrpc.h"
-#include "lib/rpc/server.h"
-#include "lib/util/clock.h"
-#include "lib/util/error.h"
-#include "test/unit/util/test.h"
+#include "test/unit/xsand/server_world.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
-#define PATIENCE_NS (20 * XU_NS_PER_S)
-
-static struct {
-	char dir[64], path[96];
-	struct xr_reactor *reactor;
-	struct xrpc_service *service;
-	struct xrpc_server *server;
-	struct xrpc_request *held;
-	bool is_stopped;
-} world;
-
-/* ---- methods ---- */
-
-static void echo(struct xrpc_request *req, void *arg, const void *opts)
-{
-	json_t *params = xrpc_request_params(req);
-
-	xrpc_result(req, params != NULL ? json_incref(params) : json_null());
-}
-
-static void hold(struct xrpc_request *req, void *arg, const void *opts)
-{
-	world.held = req;
-}
-
-static void big(struct xrpc_request *req, void *arg, const void *opts)
-{
-	enum { LEN = 8 << 20 };
-	char *text = malloc(LEN);
-
-	memset(text, 'b', LEN);
-	xrpc_result(req, json_stringn(text, LEN));
-	free(text);
-}
-
-static const struct xrpc_method methods[] = {
-	{"echo", "Gives its parameters back.", .is_raw = true, .fn = echo},
-	{"hold", "Is answered by the test.", .fn = hold},
-	{"big", "Gives 8 MiB.", .fn = big},
-	{0},
-};
-
-/* ---- the world ---- */
+#include "lib/rpc/frame.h"
 
 static int set_up(void **state)
 {
-	struct xr_reactor_opts opts = {.cpu = -1};
-
-	memset(&world, 0, sizeof(world));
-	strcpy(world.dir, "/tmp/xsan-test-server-XXXXXX");
-	assert_non_null(mkdtemp(world.dir));
-	snprintf(world.path, sizeof(world.path), "%s/s", world.dir);
-	assert_int_equal(xr_reactor_new(&opts, &world.reactor, NULL), 0);
-	assert_int_equal(xrpc_service_new(&world.service), 0);
-	assert_int_equal(xrpc_service_add(world.service, methods, NULL), 0);
-	return 0;
-}
-
-static void on_stopped(void *arg)
-{
-	world.is_stopped = true;
-}
-
-static void stop(void)
-{
-	uint64_t end_ns = xu_clock_now_ns(xu_clock_system()) + PATIENCE_NS;
-
-	xrpc_server_stop(world.server, on_stopped, NULL);
-	while (!world.is_stopped) {
-		xr_reactor_poll(world.reactor, XU_NS_PER_MS);
-		assert_true(xu_clock_now_ns(xu_clock_system()) < end_ns);
-	}
+	return world_set_up(false);
 }
 
 static int tear_down(void **state)
 {
-	if (world.server != NULL && !world.is_stopped) {
-		stop();
-	}
-	xrpc_server_free(world.server);
-	xrpc_service_free(world.service);
-	xr_reactor_free(world.reactor);
-	unlink(world.path);
-	rmdir(world.dir);
-	return 0;
+	return world_tear_down();
 }
 
 static void start(void)
@@ -115,94 +33,9 @@ static void start(void)
 	xrpc_server_start(world.server);
 }
 
-/* ---- a client ---- */
-
 static int client(void)
 {
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	strcpy(addr.sun_path, world.path);
-	assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
-	return fd;
-}
-
-/* Sends all of it while the server runs; false when the server has closed. */
-static bool send_all(int fd, const char *text, size_t len)
-{
-	uint64_t end_ns = xu_clock_now_ns(xu_clock_system()) + PATIENCE_NS;
-
-	while (len > 0) {
-		ssize_t done = send(fd, text, len, MSG_NOSIGNAL);
-
-		if (done < 0 && errno != EAGAIN) {
-			return false;
-		}
-		if (done > 0) {
-			text += done;
-			len -= (size_t)done;
-		}
-		xr_reactor_poll(world.reactor, done > 0 ? 0 : XU_NS_PER_MS);
-		assert_true(xu_clock_now_ns(xu_clock_system()) < end_ns);
-	}
-	return true;
-}
-
-/* Receives what comes until the server has closed, or `count` bytes are there. */
-static char *receive(int fd, size_t count, bool *ret_closed)
-{
-	uint64_t end_ns = xu_clock_now_ns(xu_clock_system()) + PATIENCE_NS;
-	size_t size = 1 << 16, len = 0;
-	char *text = malloc(size + 1);
-
-	*ret_closed = false;
-	while (len < count) {
-		ssize_t got;
-
-		if (len == size) {
-			size *= 2;
-			text = realloc(text, size + 1);
-		}
-		got = recv(fd, text + len, size - len < count - len ? size - len : count - len, 0);
-		if (got == 0 || (got < 0 && errno != EAGAIN)) {
-			*ret_closed = true;
-			break;
-		}
-		len += got > 0 ? (size_t)got : 0;
-		xr_reactor_poll(world.reactor, got > 0 ? 0 : XU_NS_PER_MS);
-		assert_true(xu_clock_now_ns(xu_clock_system()) < end_ns);
-	}
-	text[len] = '\0';
-	return text;
-}
-
-static void expect(int fd, const char *expected)
-{
-	bool is_closed;
-	char *text = receive(fd, strlen(expected), &is_closed);
-
-	assert_string_equal(text, expected);
-	free(text);
-}
-
-static void expect_end(int fd)
-{
-	bool is_closed;
-	char *text = receive(fd, 1, &is_closed);
-
-	assert_true(is_closed);
-	assert_string_equal(text, "");
-	free(text);
-}
-
-#define CALL(method, id, rest) "{\"jsonrpc\":\"2.0\",\"method\":\"" method "\",\"id\":" id rest "}"
-#define RESULT(id, value)      "{\"jsonrpc\":\"2.0\",\"id\":" id ",\"result\":" value "}"
-#define ERROR(code, text)                                                                          \
-	"{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":" code ",\"message\":\"" text "\"}}"
-
-static bool send_text(int fd, const char *text)
-{
-	return send_all(fd, text, strlen(text));
+	return world_client();
 }
 
 /* ---- the socket ---- */
@@ -217,7 +50,7 @@ static void test_server_socket_is_its_owners_only(void **state)
 	assert_true(S_ISSOCK(st.st_mode));
 	assert_int_equal(st.st_mode & 07777, 0600);
 	umask(old);
-	stop();
+	world_stop();
 	assert_int_equal(lstat(world.path, &st), -1);
 }
 
@@ -240,7 +73,7 @@ static void test_server_replaces_a_stale_socket_only(void **state)
 		"process %ld answers on %s already; stop it or choose another path", (long)getpid(),
 		world.path);
 	assert_string_equal(err.text, expected);
-	stop();
+	world_stop();
 
 	close(open(world.path, O_CREAT | O_WRONLY, 0600));
 	assert_int_equal(
@@ -265,7 +98,7 @@ static void test_server_removes_its_own_socket_only(void **state)
 	start();
 	unlink(world.path);
 	close(open(world.path, O_CREAT | O_WRONLY, 0600));
-	stop();
+	world_stop();
 	assert_int_equal(access(world.path, F_OK), 0);
 }
 
@@ -523,7 +356,7 @@ static void test_server_stop_answers_what_is_under_way(void **state)
 		xr_reactor_poll(world.reactor, XU_NS_PER_MS);
 	}
 	late = client();
-	xrpc_server_stop(world.server, on_stopped, NULL);
+	xrpc_server_stop(world.server, world_on_stopped, NULL);
 	expect_end(idle);
 	assert_false(world.is_stopped);
 	xrpc_true(world.held);
