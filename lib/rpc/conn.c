@@ -412,7 +412,7 @@ static bool grow(struct xrpc_conn *conn)
 	return true;
 }
 
-/* Takes what the session has decrypted; false: it needs more from the socket. */
+/* Takes what the session has decrypted; false: nothing came, so more is needed from the socket. */
 static bool decrypt(struct xrpc_conn *conn)
 {
 	ssize_t count = xrpc_tls_read(conn->tls, conn->buffer + conn->len, conn->size - conn->len);
@@ -429,7 +429,7 @@ static bool decrypt(struct xrpc_conn *conn)
 	}
 	conn->is_at_end |= count == -EPIPE;
 	conn->len += count > 0 ? (size_t)count : 0;
-	return count != 0 || xrpc_tls_has_output(conn->tls);
+	return count > 0 || xrpc_tls_has_output(conn->tls);
 }
 
 /* Gets more for a value that is not complete; false: it comes later. */
