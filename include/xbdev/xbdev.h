@@ -8,6 +8,7 @@
 #include <xbdev/io.h>
 #include <xbdev/memory.h>
 #include <xbdev/queue.h>
+#include <xbdev/stats.h>
 #include <xbdev/types.h>
 
 #endif

@@ -20,7 +20,7 @@
 #include "lib/reactor/platform.h"
 #include "lib/util/clock.h"
 #include "lib/util/log.h"
-#include "lib/xbdev/api/private.h"
+#include "lib/xbdev/api/services.h"
 #include "lib/xbdev/driver/driver.h"
 #include "lib/xnvmf/host/host.h"
 
@@ -120,6 +120,7 @@ static int make_context(const xbdev_init_options_t *options, struct xu_error *er
 	}
 	api_lib.listener.fn = on_graph;
 	xbdev_ctx_add_listener(api_lib.ctx, &api_lib.listener);
+	api_collect_init();
 	api_lib.nr_reactors = xbdev_ctx_nr_reactors(api_lib.ctx);
 	for (uint32_t i = 0; i < api_lib.nr_reactors; i++) {
 		struct api_shard *shard = &api_lib.shards[i];
