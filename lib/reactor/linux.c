@@ -558,6 +558,7 @@ static struct xr_platform linux_platform = {
 	.cpu_numa_node = linux_cpu_numa_node,
 	.entropy = linux_entropy,
 	.ring_new = xr__uring_new,
+	.cmd_ring = &xr__cmd_ring_ops,
 	.file_open = linux_file_open,
 	.file_info = linux_file_info,
 	.file_unmake = linux_file_unmake,

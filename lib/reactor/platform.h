@@ -14,6 +14,7 @@
 
 #include "lib/util/clock.h"
 
+struct xr_cmd;
 struct xr_op;
 struct xr_reactor;
 struct xr_work;
@@ -63,6 +64,19 @@ struct xr_ring_ops {
 	void (*free)(void *ring);
 };
 
+/* A reactor's second way, for commands (struct xr_cmd); made with the first that wants it and gone
+ * with the reactor. Only the reactor's thread calls, but for free(). */
+struct xr_cmd_ring_ops {
+	int (*create)(struct xr_reactor *reactor, void **ret_ring); /* -EOPNOTSUPP */
+	void (*submit)(void *ring, struct xr_cmd *cmd);
+	/* Calls back what has completed and returns how many did. A sleep of the main ring ends by
+	 * itself when there is something. */
+	uint32_t (*run)(void *ring);
+	/* Cheap look: is there anything for run() to do? */
+	bool (*has_events)(void *ring);
+	void (*free)(void *ring);
+};
+
 struct xr_platform {
 	const char *name;
 	const struct xu_clock *clock;
@@ -77,6 +91,7 @@ struct xr_platform {
 	int (*ring_new)(const struct xr_platform *platform, struct xr_reactor *reactor,
 		uint32_t entries, const struct xr_ring_ops **ret_ops, void **ret_ring,
 		struct xu_error *err);
+	const struct xr_cmd_ring_ops *cmd_ring; /* NULL: it has none */
 
 	/* Files. These may block: from a worker or at start-up. The descriptor or -errno. */
 	int (*file_open)(const struct xr_platform *platform, const char *path,
@@ -117,7 +132,7 @@ struct xr_platform {
 
 /* The Linux kernel: io_uring, sockets, a pool of at most 4 threads started when first needed.
  * Static; any thread. Features of newer kernels are probed; the environment variable
- * XSAN_URING_MASK (a list of: defer-taskrun, single-issuer, coop-taskrun) turns them off. */
+ * XSAN_URING_MASK (a list of: defer-taskrun, single-issuer, coop-taskrun, cmd) turns them off. */
 const struct xr_platform *xr_platform_linux(void);
 
 #endif

@@ -39,6 +39,7 @@ struct xr_reactor {
 	const struct xr_platform *platform;
 	const struct xr_ring_ops *ring_ops;
 	void *ring;
+	void *cmd_ring; /* NULL: nobody has asked for it yet */
 	struct xu_logger *log;
 	struct xr_timer_heap timers;
 	struct xu_list pollers;
@@ -222,6 +223,24 @@ void xr_op_cancel(struct xr_reactor *reactor, struct xr_op *op)
 	}
 }
 
+int xr_cmd_prepare(struct xr_reactor *reactor)
+{
+	const struct xr_cmd_ring_ops *ops = reactor->platform->cmd_ring;
+
+	if (reactor->cmd_ring != NULL) {
+		return 0;
+	}
+	return ops != NULL ? ops->create(reactor, &reactor->cmd_ring) : -EOPNOTSUPP;
+}
+
+void xr_cmd_submit(struct xr_reactor *reactor, struct xr_cmd *cmd)
+{
+	assert(!cmd->is_pending);
+	cmd->is_pending = true;
+	reactor->stats.nr_ops++;
+	reactor->platform->cmd_ring->submit(reactor->cmd_ring, cmd);
+}
+
 /* ---- timers and pollers ---- */
 
 void xr_timer_start(struct xr_reactor *reactor, struct xr_timer *timer, uint64_t delay_ns)
@@ -306,7 +325,16 @@ static void cpu_relax(void)
 
 static bool has_work(struct xr_reactor *r)
 {
-	return !xu_mpsc_is_empty(&r->inbox) || r->ring_ops->has_events(r->ring);
+	return !xu_mpsc_is_empty(&r->inbox) || r->ring_ops->has_events(r->ring) ||
+	       (r->cmd_ring != NULL && r->platform->cmd_ring->has_events(r->cmd_ring));
+}
+
+/* Submits, and calls back what has completed on either ring. */
+static uint32_t run_rings(struct xr_reactor *r)
+{
+	uint32_t count = r->ring_ops->run(r->ring, 0);
+
+	return r->cmd_ring != NULL ? count + r->platform->cmd_ring->run(r->cmd_ring) : count;
 }
 
 /* Looks for work without sleeping, for `limit_ns` from `start_ns` or until the deadline; true when
@@ -385,12 +413,12 @@ static uint32_t wait_for_events(struct xr_reactor *r, uint64_t now_ns, uint64_t 
 	}
 	if (limit_ns != 0) {
 		r->ended_ns = now_ns;
-		count = r->ring_ops->run(r->ring, 0);
+		count = run_rings(r);
 		if (count != 0) {
 			return count;
 		}
 		if (spin(r, now_ns, limit_ns, deadline_ns)) {
-			return r->ring_ops->run(r->ring, 0);
+			return run_rings(r);
 		}
 	}
 	count = sleep_until(r, deadline_ns);
@@ -457,7 +485,7 @@ static uint32_t run_round(struct xr_reactor *r, uint64_t timeout_ns, bool may_sl
 			note_gap(r, r->ended_ns);
 		}
 	} else {
-		nr_events = r->ring_ops->run(r->ring, 0);
+		nr_events = run_rings(r);
 		if (count + nr_events != 0) {
 			r->idle_since_ns = 0;
 			r->ended_ns = xu_clock_now_ns(r->platform->clock);
@@ -526,6 +554,9 @@ void xr_reactor_free(struct xr_reactor *reactor)
 	assert(!reactor->has_thread);
 	assert(reactor->timers.root == NULL);
 	reactor->ring_ops->free(reactor->ring);
+	if (reactor->cmd_ring != NULL) {
+		reactor->platform->cmd_ring->free(reactor->cmd_ring);
+	}
 	xu_bufpool_fini(&reactor->buffers);
 	free(reactor);
 }

@@ -100,6 +100,32 @@ void xr_op_submit(struct xr_reactor *reactor, struct xr_op *op);
  * had or -ECANCELED. An operation that is not pending is left alone. */
 void xr_op_cancel(struct xr_reactor *reactor, struct xr_op *op);
 
+/* ---- commands for a driver in the kernel ---- */
+
+#define XR_CMD_BYTES 80u
+
+/*
+ * A command that the kernel's driver of `fd` defines (io_uring's URING_CMD: NVMe passthrough). The
+ * caller sets all but the last two members. `fill` writes the command into XR_CMD_BYTES of zeroes
+ * when there is room for it; `cb` runs exactly once, later, with the driver's own status (>= 0) or
+ * -errno, and its second result. What the kernel has of these cannot be cancelled.
+ */
+struct xr_cmd {
+	void (*fill)(struct xr_cmd *cmd, void *payload);
+	void (*cb)(struct xr_cmd *cmd, int32_t result, uint64_t extra);
+	int32_t fd;
+	uint32_t cmd_op;
+	bool is_pending; /* set while the reactor owns the command */
+	struct xr_cmd *next_cmd;
+};
+
+/* Makes the reactor able to take commands; before the first of them. -EOPNOTSUPP: this kernel or
+ * platform cannot. */
+int xr_cmd_prepare(struct xr_reactor *reactor);
+
+/* Hands the command over; never fails and never calls back before it has returned. */
+void xr_cmd_submit(struct xr_reactor *reactor, struct xr_cmd *cmd);
+
 /* ---- timers ---- */
 
 struct xr_timer {

@@ -389,8 +389,8 @@ static const struct xr_ring_ops uring_ops = {
 	.free = uring_free,
 };
 
-/* From what we want to what every kernel has; XSAN_URING_MASK takes names out. */
-static int setup(struct uring *u, uint32_t entries)
+/* From what we want to what every kernel has. */
+int xr__uring_setup(struct io_uring *ring, uint32_t entries, uint32_t flags, bool may_defer)
 {
 	static const struct {
 		const char *name;
@@ -407,11 +407,11 @@ static int setup(struct uring *u, uint32_t entries)
 	int rc = -EINVAL;
 
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
-		if (mask != NULL && strstr(mask, steps[i].name) != NULL) {
+		if ((mask != NULL && strstr(mask, steps[i].name) != NULL) ||
+			(!may_defer && (steps[i].flags & IORING_SETUP_DEFER_TASKRUN))) {
 			continue;
 		}
-		rc = io_uring_queue_init(
-			entries, &u->ring, steps[i].flags | IORING_SETUP_R_DISABLED);
+		rc = io_uring_queue_init(entries, ring, steps[i].flags | flags);
 		if (rc != -EINVAL) {
 			break;
 		}
@@ -439,7 +439,7 @@ int xr__uring_new(const struct xr_platform *platform, struct xr_reactor *reactor
 		free(u);
 		return xu_error_set_errno(err, rc, "making an eventfd");
 	}
-	rc = setup(u, entries);
+	rc = xr__uring_setup(&u->ring, entries, IORING_SETUP_R_DISABLED, true);
 	if (rc != 0) {
 		close(u->wake_fd);
 		free(u);
