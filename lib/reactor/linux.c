@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <linux/netlink.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -470,6 +471,43 @@ static void linux_close(const struct xr_platform *platform, int fd)
 	close(fd);
 }
 
+/* ---- kernel events ---- */
+
+static int linux_uevent_open(const struct xr_platform *platform)
+{
+	struct sockaddr_nl addr = {.nl_family = AF_NETLINK, .nl_groups = 1};
+	int size = 1 << 20, fd;
+
+	(void)platform;
+	fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_KOBJECT_UEVENT);
+	if (fd < 0) {
+		return -errno;
+	}
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) != 0) {
+		int rc = -errno;
+
+		close(fd);
+		return rc;
+	}
+	return fd;
+}
+
+static int linux_uevent_read(const struct xr_platform *platform, int fd, void *buf, size_t size)
+{
+	struct sockaddr_nl addr;
+	socklen_t addr_len;
+	ssize_t len;
+
+	(void)platform;
+	do {
+		addr_len = sizeof(addr);
+		len = recvfrom(fd, buf, size, 0, (struct sockaddr *)&addr, &addr_len);
+		/* Other programs may send here too; the kernel's number is 0. */
+	} while ((len < 0 && errno == EINTR) || (len >= 0 && addr.nl_pid != 0));
+	return len < 0 ? -errno : (int)len;
+}
+
 /* ---- workers ---- */
 
 /* The process's pool: it serves every context, because what it bounds is threads. */
@@ -571,6 +609,8 @@ static struct xr_platform linux_platform = {
 	.sock_name = linux_sock_name,
 	.sock_tune = linux_sock_tune,
 	.sock_shutdown = linux_sock_shutdown,
+	.uevent_open = linux_uevent_open,
+	.uevent_read = linux_uevent_read,
 	.close = linux_close,
 	.work_submit = linux_work_submit,
 };

@@ -124,6 +124,12 @@ struct xr_platform {
 	/* Ends both directions; pending operations complete. */
 	void (*sock_shutdown)(const struct xr_platform *platform, int fd);
 
+	/* Kernel events of devices coming, changing and going; NULL: the platform has none. The
+	 * descriptor to poll, or -errno; then one message of the kernel's own without blocking: its
+	 * bytes, -EAGAIN when there is none, -ENOBUFS when some were lost. */
+	int (*uevent_open)(const struct xr_platform *platform);
+	int (*uevent_read)(const struct xr_platform *platform, int fd, void *buf, size_t size);
+
 	void (*close)(const struct xr_platform *platform, int fd);
 
 	/* Runs work->work somewhere else, then sends work->msg to work->reactor. */

@@ -139,6 +139,7 @@ void xbdev_ctx_free(struct xbdev_ctx *ctx)
 	for (uint32_t i = 0; i < ctx->nr_reactors; i++) {
 		xr_reactor_free(ctx->reactors[i]);
 	}
+	xbdev__uevents_free(ctx->uevents);
 	free(ctx);
 }
 
