@@ -8,6 +8,11 @@
  * cancellations. An operation that finds the submission queue full waits in a backlog, so submit()
  * never fails; the kernel keeps completions that do not fit its queue. A cancellation that finds it
  * full waits too, and what is cancelled in the backlog never gets to the kernel.
+ *
+ * Operations are given to the kernel together, once a round: that is one system call for many. But
+ * a disk completes in bursts too, and one that has just finished all it had would stand still until
+ * the round has called back and prepared the last of the next burst. So every few transfers go at
+ * once, and the disk works on them while the others are made.
  */
 #include <errno.h>
 #include <liburing.h>
@@ -26,6 +31,11 @@
 #define TAG_WAKE   1u
 #define REAP_BATCH 64u
 
+/* So many transfers do not wait for the end of the round. Measured with random reads of a virtual
+ * disk at depth 16 to 64: one call for each is as fast as this and costs more CPU; with 8 half of
+ * the gain at depth 16 is lost again. */
+#define EARLY_TRANSFERS 4u
+
 /* In xr_op.is_pending: on the list of cancelled or of to_cancel. */
 #define PENDING_CANCEL 2u
 
@@ -41,6 +51,7 @@ struct uring {
 	struct op_list to_cancel; /* the kernel's, when it takes more */
 	uint64_t wake_value;
 	int wake_fd;
+	uint32_t nr_queued; /* transfers in the submission queue */
 	bool is_enabled;
 	bool is_wake_armed;
 };
@@ -157,6 +168,12 @@ static void prep(struct io_uring_sqe *sqe, struct xr_op *op)
 	io_uring_sqe_set_data(sqe, op);
 }
 
+static void flush(struct uring *u)
+{
+	io_uring_submit(&u->ring);
+	u->nr_queued = 0;
+}
+
 /* A submission entry, flushing the queue once when it is full; NULL when the kernel takes none
  * now. Before the ring is enabled nothing can be flushed. */
 static struct io_uring_sqe *get_sqe(struct uring *u)
@@ -164,7 +181,7 @@ static struct io_uring_sqe *get_sqe(struct uring *u)
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
 
 	if (sqe == NULL && u->is_enabled) {
-		io_uring_submit(&u->ring);
+		flush(u);
 		sqe = io_uring_get_sqe(&u->ring);
 	}
 	return sqe;
@@ -180,6 +197,9 @@ static void uring_submit(void *ring, struct xr_op *op)
 		return;
 	}
 	prep(sqe, op);
+	if (op->opcode <= XR_OP_WRITE && ++u->nr_queued >= EARLY_TRANSFERS && u->is_enabled) {
+		flush(u);
+	}
 }
 
 static bool send_cancel(struct uring *u, struct xr_op *op)
@@ -339,6 +359,7 @@ static uint32_t uring_run(void *ring, uint64_t timeout_ns)
 		u->is_enabled = true;
 	}
 	submit_backlog(u);
+	u->nr_queued = 0; /* whatever comes next gives them to the kernel */
 	if (timeout_ns == 0 || u->cancelled.first != NULL || io_uring_cq_ready(&u->ring) != 0) {
 		if (io_uring_sq_ready(&u->ring) != 0) {
 			io_uring_submit_and_get_events(&u->ring);

@@ -383,6 +383,72 @@ static void test_cancel_from_a_callback(void **state)
 	xr_reactor_free(reactor);
 }
 
+/* How many of the blocks of the file begin with this byte. */
+static uint32_t count_written(int fd, char byte)
+{
+	uint32_t count = 0;
+	struct stat st;
+	char at;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	for (off_t offset = 0; offset < st.st_size; offset += BLOCK) {
+		assert_int_equal(pread(fd, &at, 1, offset), 1);
+		count += at == byte;
+	}
+	return count;
+}
+
+static void wait_until_written(int fd, char byte, uint32_t count)
+{
+	uint64_t end_ns = test_now_ns() + PATIENCE_NS;
+
+	while (count_written(fd, byte) < count) {
+		test_sleep_ms(1);
+		assert_true(test_now_ns() < end_ns);
+	}
+}
+
+/* A disk is not kept waiting for the end of a long round; and nothing calls back before its time.
+ */
+static void test_file_transfers_go_early_in_a_long_round(void **state)
+{
+	enum { NR_EARLY = 4, NR_OPS = 2 * NR_EARLY };
+	struct xr_reactor *reactor = test_reactor();
+	int fd = make_file((size_t)NR_OPS * BLOCK);
+	struct test_op ops[NR_OPS] = {0};
+	char block[BLOCK];
+
+	memset(block, 'x', sizeof(block));
+	/* Before its first round the ring takes nothing. */
+	for (uint32_t i = 0; i < NR_OPS; i++) {
+		test_rw(reactor, &ops[i], XR_OP_WRITE, fd, (uint64_t)i * BLOCK, block, BLOCK);
+	}
+	test_sleep_ms(20);
+	assert_int_equal(count_written(fd, 'x'), 0);
+	for (uint32_t i = 0; i < NR_OPS; i++) {
+		assert_int_equal(test_finish(reactor, &ops[i]), BLOCK);
+	}
+	memset(block, 'y', sizeof(block));
+	for (uint32_t i = 0; i < NR_OPS; i++) {
+		test_rw(reactor, &ops[i], XR_OP_WRITE, fd, (uint64_t)i * BLOCK, block, BLOCK);
+		if (i % NR_EARLY == NR_EARLY - 1) {
+			wait_until_written(fd, 'y', i + 1);
+		} else if (i % NR_EARLY == NR_EARLY - 2) {
+			/* Too few for a system call. */
+			test_sleep_ms(20);
+			assert_int_equal(count_written(fd, 'y'), i / NR_EARLY * NR_EARLY);
+		}
+	}
+	for (uint32_t i = 0; i < NR_OPS; i++) {
+		assert_false(atomic_load(&ops[i].is_done));
+	}
+	for (uint32_t i = 0; i < NR_OPS; i++) {
+		assert_int_equal(test_finish(reactor, &ops[i]), BLOCK);
+	}
+	close(fd);
+	xr_reactor_free(reactor);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -398,6 +464,7 @@ int main(void)
 		cmocka_unit_test(test_cancel_more_than_entries),
 		cmocka_unit_test(test_cancel_before_the_ring_has_run),
 		cmocka_unit_test(test_cancel_from_a_callback),
+		cmocka_unit_test(test_file_transfers_go_early_in_a_long_round),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
