@@ -110,7 +110,16 @@ static bool is_to_repeat(struct file_io *fio, int32_t result, uint64_t len)
 	bool is_short = result >= 0 && (uint64_t)result != len;
 
 	return (is_short || result == -EINTR || result == -EAGAIN) &&
-	       fio->nr_retries++ < MAX_SHORT_RETRIES;
+	       !xbdev_io_of_driver(fio)->is_cancelled && fio->nr_retries++ < MAX_SHORT_RETRIES;
+}
+
+/* Of an operation that has not done what it should: a cancel may have interrupted it. */
+static int error_of(const struct xbdev_io *io, int32_t result)
+{
+	if (io->is_cancelled && (result >= 0 || result == -EINTR || result == -EAGAIN)) {
+		return -ECANCELED;
+	}
+	return result < 0 ? result : -EIO;
 }
 
 static void on_transferred(struct xr_op *op, int32_t result)
@@ -126,10 +135,11 @@ static void on_transferred(struct xr_op *op, int32_t result)
 		xr_op_submit(xr_reactor_current(), op);
 		return;
 	}
-	if ((op->flags & XR_OP_DSYNC) && result < 0 && file_of(io->ch->dev)->is_cached) {
+	if ((op->flags & XR_OP_DSYNC) && result < 0 && file_of(io->ch->dev)->is_cached &&
+		error_of(io, result) != -ECANCELED) {
 		lose_writes(file_of(io->ch->dev), result);
 	}
-	xbdev_io_complete(io, result < 0 ? result : -EIO);
+	xbdev_io_complete(io, error_of(io, result));
 }
 
 static void on_flushed(struct xr_op *op, int32_t result)
@@ -139,10 +149,10 @@ static void on_flushed(struct xr_op *op, int32_t result)
 
 	if (result >= 0) {
 		result = atomic_load(&file->has_lost_writes) ? -EIO : 0;
-	} else if (result != -EINTR && result != -EAGAIN) {
+	} else if (result != -EINTR && result != -EAGAIN && result != -ECANCELED) {
 		lose_writes(file, result);
 	}
-	xbdev_io_complete(io, result);
+	xbdev_io_complete(io, result < 0 ? error_of(io, result) : 0);
 }
 
 /* ---- discard and zeroes ---- */
@@ -173,13 +183,15 @@ static void on_zeroes_written(struct xr_op *op, int32_t result)
 		return;
 	}
 	if (result < 0 || (size_t)result != fio->zeroes.iov_len) {
-		xbdev_io_complete(io, result < 0 ? result : -EIO);
+		xbdev_io_complete(io, error_of(io, result));
 		return;
 	}
 	fio->zeroed_bytes += fio->zeroes.iov_len;
 	fio->nr_retries = 0;
-	if (fio->zeroed_bytes == io->len || io->ch->is_removed) {
-		xbdev_io_complete(io, fio->zeroed_bytes == io->len ? 0 : -ENODEV);
+	if (fio->zeroed_bytes == io->len || io->ch->is_removed || io->is_cancelled) {
+		xbdev_io_complete(io, fio->zeroed_bytes == io->len ? 0
+				      : io->ch->is_removed         ? -ENODEV
+								   : -ECANCELED);
 		return;
 	}
 	write_zeroes(io);
@@ -253,7 +265,7 @@ static void on_fallocated(struct xr_op *op, int32_t result)
 		start_range(io);
 		return;
 	}
-	xbdev_io_complete(io, result < 0 ? result : 0);
+	xbdev_io_complete(io, result < 0 ? error_of(io, result) : 0);
 }
 
 static void start_fallocate(struct xbdev_io *io, int mode)
@@ -324,7 +336,8 @@ static void file_submit(struct xbdev_channel *ch, struct xbdev_io *io)
 	xr_op_submit(ch->reactor, op);
 }
 
-/* A write that the disk has already cannot be called back; the kernel says which it was. */
+/* A write that the disk has already cannot be called back; the kernel says which it was. What is
+ * done in several steps looks at is_cancelled between them. */
 static void file_cancel(struct xbdev_channel *ch, struct xbdev_io *io)
 {
 	xr_op_cancel(ch->reactor, &xbdev_io_driver(io, struct file_io)->op);

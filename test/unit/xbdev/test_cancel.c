@@ -589,6 +589,72 @@ static void test_cancel_of_file_io_leaves_each_with_one_result(void **state)
 	free(hio);
 }
 
+struct file_fixture {
+	struct harness h;
+	struct xbdev_device *dev;
+	struct xbdev_desc *desc;
+	struct xbdev_channel *ch;
+};
+
+static void start_file(struct file_fixture *f, const char *params, uint64_t bytes)
+{
+	char path[256];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/steps", harness_dir());
+	file = fopen(path, "w");
+	assert_non_null(file);
+	assert_int_equal(ftruncate(fileno(file), (off_t)bytes), 0);
+	fclose(file);
+	harness_start(&f->h, 1, 1);
+	f->dev = harness_create(&f->h, "file", "{'name': 'f', 'filename': '%s'%s}", path, params);
+	f->desc = harness_open(&f->h, "f", true);
+	f->ch = harness_channel(&f->h, f->desc, 0);
+}
+
+static void stop_file(struct file_fixture *f)
+{
+	xbdev_channel_put(f->ch);
+	xbdev_desc_close(f->desc);
+	harness_remove(&f->h, f->dev);
+	harness_stop(&f->h);
+}
+
+/* That a flush or a durable write was not done because it was not wanted any more says nothing of
+ * the file: later flushes do not fail. */
+static void test_cancelled_flush_loses_no_writes(void **state)
+{
+	const char *const params[] = {"", ", 'direct': false"};
+
+	for (uint32_t round = 0; round < 2 * 8; round++) {
+		struct harness_io hio[2];
+		struct file_fixture f;
+		char *buf = aligned_alloc(4096, 4096);
+
+		assert_non_null(buf);
+		memset(buf, 1, 4096);
+		start_file(&f, params[round % 2], 1024 * KIB);
+		assert_int_equal(harness_io(&f.h, f.ch, XBDEV_OP_WRITE, 0, buf, 4096, 0), 0);
+		harness_io_set(&hio[0], f.ch, XBDEV_OP_FLUSH, 0, NULL, 0);
+		harness_io_set(&hio[1], f.ch, XBDEV_OP_WRITE, 4096, buf, 4096);
+		hio[1].io.flags = XBDEV_IO_FUA;
+		for (uint32_t i = 0; i < 2; i++) {
+			assert_int_equal(xbdev_io_submit(&hio[i].io), 0);
+			if (round % 4 >= 2) {
+				harness_poll_times(&f.h, 1);
+			}
+			xbdev_io_cancel(&hio[i].io);
+		}
+		for (uint32_t i = 0; i < 2; i++) {
+			harness_wait(&f.h, hio[i].nr_done == 1);
+			assert_true(hio[i].status == 0 || hio[i].status == -ECANCELED);
+		}
+		assert_int_equal(harness_io(&f.h, f.ch, XBDEV_OP_FLUSH, 0, NULL, 0, 0), 0);
+		stop_file(&f);
+		free(buf);
+	}
+}
+
 /* ---- at random, with threads ---- */
 
 enum { NR_SLOTS = 24, NR_IOS = 30000, NR_SIDES = 2 };
@@ -722,6 +788,7 @@ int main(void)
 		cmocka_unit_test(test_cancel_goes_through_a_filter_to_its_base),
 		cmocka_unit_test(test_cancel_is_remembered_by_the_delay_driver),
 		cmocka_unit_test(test_cancel_of_file_io_leaves_each_with_one_result),
+		cmocka_unit_test(test_cancelled_flush_loses_no_writes),
 		cmocka_unit_test(test_cancel_at_random_ends_everything_once),
 	};
 
