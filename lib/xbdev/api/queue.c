@@ -235,7 +235,7 @@ int api_queue_keep(struct api_queue *queue, struct api_thread *thread, struct ap
 		return rc;
 	}
 	if (queue->kept == NULL) {
-		queue->kept = aligned_alloc(XU_CACHE_LINE, queue->depth * sizeof(*queue->kept));
+		queue->kept = calloc(queue->depth, sizeof(*queue->kept));
 		if (queue->kept == NULL) {
 			return -ENOMEM;
 		}

@@ -311,7 +311,7 @@ static void on_free(xbdev_request_t *req, int result, void *arg)
  * that is. */
 static void test_staged_io_outlives_the_library(void **state)
 {
-	enum { DEPTH = 8 };
+	enum { DEPTH = 9 };
 	xbdev_aio_event_t events[DEPTH];
 	char buf[BLOCK];
 	int fd;
