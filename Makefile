@@ -34,9 +34,11 @@ fmt:
 fmt-check:
 	@scripts/fmt.sh --check
 
+# A library in a place that the loader knows is found by its cache.
 install: all
-	@meson setup --reconfigure $(BUILD) --prefix $(PREFIX) >/dev/null
+	@meson setup --reconfigure $(BUILD) --prefix $(abspath $(PREFIX)) >/dev/null
 	@meson install -C $(BUILD)
+	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" -ne 0 ] || ldconfig
 
 clean:
 	@rm -rf $(BUILD) build-*

@@ -16,7 +16,7 @@ for tool in groff systemd-analyze; do
 	}
 done
 
-for page in "$top"/packaging/man/*.[158]; do
+for page in "$top"/packaging/man/*.[1358]; do
 	groff -man -ww -Tutf8 "$page" >/dev/null 2>"$dir/warnings"
 	if [ -s "$dir/warnings" ]; then
 		echo "FAIL: $page"
