@@ -382,7 +382,8 @@ static void test_history_may_be_long(void **state)
 		count = xbdev_stats_history_get("mem", samples, MAX);
 	} while (count < WANTED);
 	for (int i = 1; i < count; i++) {
-		assert_true(samples[i].time_ms > samples[i - 1].time_ms);
+		/* One that came late and the next may share a millisecond. */
+		assert_true(samples[i].time_ms >= samples[i - 1].time_ms);
 	}
 	assert_int_equal(xbdev_stats_collect_stop("mem"), 0);
 	free(samples);
