@@ -4,8 +4,8 @@
 # Runs every test and ends with "N passed, N failed, N skipped"; exit status 1 when something failed.
 #
 #   check.sh           everything, in the time of a coffee (about 20 minutes on two cores)
-#   check.sh --long    the same with longer sweeps, fuzzing and guests
-#   check.sh STAGE...  only these: lint gcc asan tsan conformance fuzz e2e
+#   check.sh --long    the same with longer sweeps, fuzzing and guests, and an hour of soaks
+#   check.sh STAGE...  only these: lint gcc asan tsan conformance fuzz e2e soak
 #
 # Each stage builds what it needs: gcc for the plain suite and the guests, clang with ASan and UBSan for
 # the whole suite, clang with TSan for the threaded tests. Logs are kept in build-check/.
@@ -22,21 +22,24 @@ stages=()
 for word; do
 	case $word in
 	--long) long=1 ;;
-	lint | gcc | asan | tsan | conformance | fuzz | e2e) stages+=("$word") ;;
+	lint | gcc | asan | tsan | conformance | fuzz | e2e | soak) stages+=("$word") ;;
 	*)
 		sed -n '4,12s/^# \{0,1\}//p' "$0" >&2
 		exit 2
 		;;
 	esac
 done
-[ "${#stages[@]}" -eq 0 ] && stages=(lint gcc asan tsan conformance fuzz e2e)
+if [ "${#stages[@]}" -eq 0 ]; then
+	stages=(lint gcc asan tsan conformance fuzz e2e)
+	[ "$long" -eq 1 ] && stages+=(soak)
+fi
 
-fuzz_seconds=20
+fuzz_seconds=20 soak_seconds=60
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
 export SIM_ROUNDS=${SIM_ROUNDS:-1}
 if [ "$long" -eq 1 ]; then
-	fuzz_seconds=900
+	fuzz_seconds=900 soak_seconds=1800
 	export SIM_ROUNDS=50 XSAN_LONG=1
 fi
 
@@ -212,6 +215,23 @@ stage_e2e() {
 			tail -n 30 "$log"
 			;;
 		esac
+	done
+}
+
+# The soaks, whose short form is in the suites, against both sanitizer builds.
+stage_soak() {
+	local dir name
+	for dir in asan tsan; do
+		if ! build "$top/build-$dir" clang -Db_lundef=false \
+			-Db_sanitize="$([ $dir = asan ] && echo address,undefined || echo thread)"; then
+			result "build-$dir" fail "clang build for the soak"
+			continue
+		fi
+		for name in "$top/build-$dir"/test/soak/soak-*; do
+			if [ -f "$name" ] && [ -x "$name" ]; then
+				one "${name##*/}-$dir" env -C "$logs" "$name" --seconds "$soak_seconds"
+			fi
+		done
 	done
 }
 
