@@ -74,7 +74,8 @@ int xbdev_io_submit(struct xbdev_io *io);
 /*
  * Asks for the end of an I/O that has been submitted and not come back, on the channel's reactor.
  * Its callback comes all the same, later: with -ECANCELED when it could be stopped (it may then
- * have been done in part), else with its own result, when the device gives it up.
+ * have been done in part), else with its own result, when the device gives it up. May be called
+ * again.
  */
 void xbdev_io_cancel(struct xbdev_io *io);
 
