@@ -5,7 +5,6 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include <xbdev/xbdev.h>
 
@@ -22,30 +21,23 @@ static long check(const char *what, long rc)
 	return rc;
 }
 
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
-
 /* The batch may be submitted again and again: it keeps its I/Os. */
 static void run(int queue_id, xbdev_io_batch_t *batch)
 {
-	double start = now(), seconds;
+	xbdev_stats_t stats;
 
 	for (int i = 0; i < NR_ROUNDS; i++) {
 		check("submitting", xbdev_io_queue_submit(queue_id, batch));
 		check("waiting", xbdev_io_queue_wait(queue_id));
 	}
-	seconds = now() - start;
 	for (int i = 0; i < NR_IOS; i++) {
 		check("an I/O", xbdev_io_batch_result(batch, i));
 	}
-	printf("%d IOPS, %.1f MB/s, %.1f us for a batch of %d\n",
-		(int)(NR_ROUNDS * NR_IOS / seconds), NR_ROUNDS * NR_IOS * (BLOCK / 1e6) / seconds,
-		seconds * 1e6 / NR_ROUNDS, NR_IOS);
+	check("statistics", xbdev_stats_get("data_vol", &stats));
+	printf("%llu reads: %u IOPS, %u MiB/s, mean latency %u us, 99 %% within %.1f us\n",
+		(unsigned long long)stats.ops[XBDEV_OP_READ].count, stats.iops,
+		stats.bandwidth_mbps, stats.avg_latency_us,
+		(double)stats.ops[XBDEV_OP_READ].p99_ns / 1e3);
 }
 
 int main(int argc, char **argv)
@@ -81,6 +73,7 @@ int main(int argc, char **argv)
 		check("adding", xbdev_io_batch_add(batch, fd, bufs[i], BLOCK, (uint64_t)i * BLOCK,
 					XBDEV_OP_READ));
 	}
+	check("statistics", xbdev_stats_reset("data_vol"));
 	run(queue_id, batch);
 
 	check("freeing", xbdev_io_batch_free(batch));
