@@ -379,6 +379,8 @@ int api_request_submit_to(struct api_queue *queue, struct api_thread *thread, xb
 /* The reactor's side: serve.c. */
 int api_link_new(struct api_queue *queue, uint32_t shard, struct api_link **ret_link);
 void api_link_ring(struct api_link *link);
+/* Hands over what has completed. The reactor's thread. */
+void api_link_commit(struct api_link *link);
 void api_link_start(struct api_link *link, const struct api_sqe *sqe);
 /* The client lets go of a link: any thread, inside api_enter() or holding the library's mutex. */
 void api_link_drop(struct api_link *link);

@@ -291,8 +291,12 @@ static void deliver(struct api_queue *queue, const struct api_cqe *cqe)
 static uint32_t reap_link(struct api_queue *queue, struct api_link *link, uint32_t max)
 {
 	struct api_cqe cqes[REAP_BATCH];
-	uint32_t left = xu_spsc_peek(&link->cq, max), total = left;
+	uint32_t left, total;
 
+	if (link->is_direct) {
+		api_link_commit(link); /* now, and not before the next round's submission */
+	}
+	left = total = xu_spsc_peek(&link->cq, max);
 	while (left != 0) {
 		uint32_t count = left < REAP_BATCH ? left : REAP_BATCH;
 

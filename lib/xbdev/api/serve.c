@@ -110,13 +110,18 @@ static void wake_client(struct api_shard *shard, struct api_queue *queue)
 	}
 }
 
+void api_link_commit(struct api_link *link)
+{
+	xu_spsc_commit(&link->cq, link->nr_done);
+	link->nr_done = 0;
+}
+
 static void on_flush(struct xr_msg *msg)
 {
 	struct api_link *link = xu_container_of(msg, struct api_link, flush);
 
 	link->is_flush_queued = false;
-	xu_spsc_commit(&link->cq, link->nr_done);
-	link->nr_done = 0;
+	api_link_commit(link);
 	if (link->is_orphan) {
 		free_orphan(link);
 	} else {
