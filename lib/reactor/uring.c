@@ -54,6 +54,7 @@ struct uring {
 	uint32_t nr_queued; /* transfers in the submission queue */
 	bool is_enabled;
 	bool is_wake_armed;
+	bool has_poll_first;
 };
 
 /* ---- lists ---- */
@@ -120,7 +121,7 @@ static void prep_rw(struct io_uring_sqe *sqe, const struct xr_op *op)
 	}
 }
 
-static void prep_socket(struct io_uring_sqe *sqe, struct xr_op *op)
+static void prep_socket(const struct uring *u, struct io_uring_sqe *sqe, struct xr_op *op)
 {
 	bool is_recv = op->opcode == XR_OP_RECV;
 
@@ -135,9 +136,13 @@ static void prep_socket(struct io_uring_sqe *sqe, struct xr_op *op)
 			op->msg, 1, 0);
 	}
 	sqe->msg_flags = is_recv ? 0 : MSG_NOSIGNAL | MSG_WAITALL;
+	/* When the last one has left nothing, trying at once would be in vain: wait first. */
+	if (is_recv && op->is_drained && u->has_poll_first) {
+		sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
+	}
 }
 
-static void prep(struct io_uring_sqe *sqe, struct xr_op *op)
+static void prep(const struct uring *u, struct io_uring_sqe *sqe, struct xr_op *op)
 {
 	switch ((enum xr_opcode)op->opcode) {
 	case XR_OP_READ:
@@ -153,7 +158,7 @@ static void prep(struct io_uring_sqe *sqe, struct xr_op *op)
 		break;
 	case XR_OP_RECV:
 	case XR_OP_SEND:
-		prep_socket(sqe, op);
+		prep_socket(u, sqe, op);
 		break;
 	case XR_OP_ACCEPT:
 		io_uring_prep_accept(sqe, op->fd, NULL, NULL, SOCK_CLOEXEC);
@@ -196,7 +201,7 @@ static void uring_submit(void *ring, struct xr_op *op)
 		list_add(&u->backlog, op);
 		return;
 	}
-	prep(sqe, op);
+	prep(u, sqe, op);
 	if (op->opcode <= XR_OP_WRITE && ++u->nr_queued >= EARLY_TRANSFERS && u->is_enabled) {
 		flush(u);
 	}
@@ -222,7 +227,7 @@ static void submit_backlog(struct uring *u)
 		list_pop(&u->to_cancel)->is_pending = 1;
 	}
 	while (u->backlog.first != NULL && (sqe = get_sqe(u)) != NULL) {
-		prep(sqe, list_pop(&u->backlog));
+		prep(u, sqe, list_pop(&u->backlog));
 	}
 }
 
@@ -326,6 +331,8 @@ static uint32_t reap(struct uring *u)
 				u->is_wake_armed = false;
 			} else if (cqes[i]->user_data != TAG_CANCEL) {
 				done[nr_done].op = io_uring_cqe_get_data(cqes[i]);
+				done[nr_done].op->is_drained =
+					(cqes[i]->flags & IORING_CQE_F_SOCK_NONEMPTY) == 0;
 				done[nr_done++].result = cqes[i]->res;
 			}
 		}
@@ -469,6 +476,8 @@ int xr__uring_new(const struct xr_platform *platform, struct xr_reactor *reactor
 			"/proc/sys/kernel/io_uring_disabled)",
 			entries);
 	}
+	/* Linux 5.19 has it, single-issuer is 6.0. */
+	u->has_poll_first = (u->ring.flags & IORING_SETUP_SINGLE_ISSUER) != 0;
 	*ret_ops = &uring_ops;
 	*ret_ring = u;
 	return 0;
