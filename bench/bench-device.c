@@ -257,7 +257,7 @@ static const char usage[] =
 	"  --bs SIZE         default 4KiB\n"
 	"  --depth N         default 64\n"
 	"  --seconds S       default 3\n"
-	"  --spin US         longest spin before sleeping, default 20\n"
+	"  --spin US         longest spin before sleeping, default 50\n"
 	"  --fill            write the whole device first\n";
 
 static void fill(struct bench *b)

@@ -12,6 +12,10 @@
  * average is below spin_max_ns (about what a wake-up costs) does the reactor spin, for at most
  * twice the average; slower devices are waited for asleep. An idle reactor does nothing at all. A
  * sleep that a message ends counts up to its sending: the wake-up itself is what spinning saves.
+ *
+ * Two reactors that talk over a socket would put each other to sleep for ever: each waits for the
+ * other's wake-up, and then for its own. So while waits are no longer than a few wake-ups the
+ * reactor tries now and then what a spin would find, ever more seldom while that finds nothing.
  */
 #include <assert.h>
 #include <errno.h>
@@ -33,6 +37,8 @@
 #define BUF_LIMIT_DEFAULT    (64ull << 20)
 #define GAP_WEIGHT_SHIFT     3u       /* each gap counts 1/8 in the average */
 #define GAP_CAP_NS           1000000u /* a longer one counts as this */
+#define TRY_RANGE            4u       /* a spin is tried for waits up to this times spin_max_ns */
+#define TRY_WAIT_MAX         1024u    /* waits between two tries, when they find nothing */
 #define SPIN_BATCH           16u      /* looks between two readings of the clock */
 
 struct xr_reactor {
@@ -49,8 +55,9 @@ struct xr_reactor {
 	uint64_t now_ns;
 	uint64_t spin_max_ns;
 	uint64_t gap_average_ns;
-	uint64_t idle_since_ns; /* 0: not idle */
-	uint64_t ended_ns;      /* when the last round ended, if this one follows at once; else 0 */
+	uint32_t nr_until_try, try_wait; /* waits until the next try, and after one in vain */
+	uint64_t idle_since_ns;          /* 0: not idle */
+	uint64_t ended_ns; /* when the last round ended, if this one follows at once; else 0 */
 	struct xr_reactor_stats stats;
 	struct xu_random random;
 	struct xu_bufpool buffers;
@@ -117,6 +124,33 @@ static uint64_t spin_limit_ns(const struct xr_reactor *r)
 		return 0;
 	}
 	return limit < r->spin_max_ns ? limit : r->spin_max_ns;
+}
+
+/* How long to spin now, 0 for not at all. */
+static uint64_t choose_spin_ns(struct xr_reactor *r, bool *ret_is_try)
+{
+	uint64_t limit_ns = spin_limit_ns(r);
+
+	*ret_is_try = limit_ns == 0 && r->gap_average_ns <= TRY_RANGE * r->spin_max_ns;
+	if (!*ret_is_try) {
+		return limit_ns;
+	}
+	if (r->nr_until_try != 0) {
+		r->nr_until_try--;
+		*ret_is_try = false;
+		return 0;
+	}
+	return r->spin_max_ns;
+}
+
+static void note_try(struct xr_reactor *r, bool found)
+{
+	if (found) {
+		r->try_wait = 1; /* and again at once */
+	} else {
+		r->nr_until_try = r->try_wait;
+		r->try_wait = r->try_wait < TRY_WAIT_MAX / 2 ? 2 * r->try_wait : TRY_WAIT_MAX;
+	}
 }
 
 void xr_reactor_stats_get(const struct xr_reactor *reactor, struct xr_reactor_stats *ret_stats)
@@ -405,7 +439,8 @@ static void note_gap(struct xr_reactor *r, uint64_t now_ns)
  * the time at the end in ended_ns. */
 static uint32_t wait_for_events(struct xr_reactor *r, uint64_t now_ns, uint64_t deadline_ns)
 {
-	uint64_t limit_ns = spin_limit_ns(r);
+	bool is_try, found;
+	uint64_t limit_ns = choose_spin_ns(r, &is_try);
 	uint32_t count;
 
 	if (r->idle_since_ns == 0) {
@@ -417,7 +452,11 @@ static uint32_t wait_for_events(struct xr_reactor *r, uint64_t now_ns, uint64_t 
 		if (count != 0) {
 			return count;
 		}
-		if (spin(r, now_ns, limit_ns, deadline_ns)) {
+		found = spin(r, now_ns, limit_ns, deadline_ns);
+		if (is_try) {
+			note_try(r, found);
+		}
+		if (found) {
 			return run_rings(r);
 		}
 	}
@@ -525,6 +564,7 @@ int xr_reactor_new(
 	/* A simulated clock stands still while one spins. */
 	r->spin_max_ns = r->platform->is_simulated ? 0 : opts->spin_max_ns;
 	r->gap_average_ns = GAP_CAP_NS;
+	r->try_wait = 1;
 	r->deferred_end = &r->deferred_first;
 	r->flush_end = &r->flush_first;
 	r->now_ns = xu_clock_now_ns(r->platform->clock);

@@ -18,6 +18,7 @@ static struct {
 	uint64_t asleep_ns; /* time slept */
 	uint32_t nr_events; /* that were taken */
 	uint32_t nr_sleeps;
+	uint64_t wake_ns; /* that waking up takes */
 } made;
 
 static uint64_t made_now(const struct xu_clock *clock)
@@ -46,7 +47,7 @@ static uint32_t made_run(void *ring, uint64_t timeout_ns)
 
 		assert_int_not_equal(until_ns, UINT64_MAX);
 		made.asleep_ns += until_ns - made.now_ns;
-		made.now_ns = until_ns;
+		made.now_ns = until_ns + made.wake_ns;
 		made.nr_sleeps++;
 	}
 	if (made.now_ns < made.event_ns) {
@@ -154,10 +155,46 @@ static void test_no_spin_for_slow_events(void **state)
 	struct xr_reactor *reactor = made_reactor(SPIN_MAX);
 	struct xr_reactor_stats stats;
 
-	run_events(reactor, 100, 50000);
+	run_events(reactor, 100, 100000);
 	stats = stats_of(reactor);
 	assert_int_equal(stats.nr_spins, 0);
 	assert_int_equal(stats.nr_sleeps, 100);
+	xr_reactor_free(reactor);
+}
+
+/* Waits of a few wake-ups may be nothing else: it tries, and ever more seldom when it was wrong. */
+static void test_spin_tries_become_rare(void **state)
+{
+	struct xr_reactor *reactor = made_reactor(SPIN_MAX);
+	struct xr_reactor_stats before, after;
+
+	run_events(reactor, 200, 50000);
+	before = stats_of(reactor);
+	assert_in_range(before.nr_spins, 1, 8);
+	run_events(reactor, 20000, 50000);
+	after = stats_of(reactor);
+	assert_in_range(after.nr_spins - before.nr_spins, 10, 30);
+	assert_int_equal(after.nr_spin_hits, 0);
+	assert_int_equal(after.spin_limit_ns, 0);
+	xr_reactor_free(reactor);
+}
+
+/* A peer that answers in 5 us, but sleeps when we do: each wait of ours is its wake-up and our own.
+ * Once we spin, neither sleeps any more. */
+static void test_spin_wakes_a_sleeping_pair(void **state)
+{
+	struct xr_reactor *reactor = made_reactor(SPIN_MAX);
+	uint32_t nr_sleeps = 0;
+
+	made.wake_ns = 13000;
+	for (uint32_t i = 0; i < 100; i++) {
+		run_events(reactor, 1, 5000 + (made.nr_sleeps != nr_sleeps ? made.wake_ns : 0));
+		nr_sleeps = i < 90 ? made.nr_sleeps - 1 : made.nr_sleeps;
+	}
+	assert_in_range(stats_of(reactor).spin_limit_ns, 5000, SPIN_MAX);
+	nr_sleeps = made.nr_sleeps;
+	run_events(reactor, 100, 5000);
+	assert_int_equal(made.nr_sleeps, nr_sleeps);
 	xr_reactor_free(reactor);
 }
 
@@ -309,6 +346,8 @@ int main(void)
 		cmocka_unit_test(test_spin_only_when_asked),
 		cmocka_unit_test(test_spin_while_events_come_fast),
 		cmocka_unit_test(test_no_spin_for_slow_events),
+		cmocka_unit_test(test_spin_tries_become_rare),
+		cmocka_unit_test(test_spin_wakes_a_sleeping_pair),
 		cmocka_unit_test(test_spin_is_bounded_and_given_up),
 		cmocka_unit_test(test_spin_ends_at_a_deadline),
 		cmocka_unit_test(test_idle_reactor_costs_nothing),
