@@ -37,7 +37,6 @@ fi
 fuzz_seconds=20 soak_seconds=60
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
-export SIM_ROUNDS=${SIM_ROUNDS:-1}
 if [ "$long" -eq 1 ]; then
 	fuzz_seconds=900 soak_seconds=1800
 	export SIM_ROUNDS=50 XSAN_LONG=1
