@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Private to lib/xbdev/driver: devices that are a descriptor, and their I/O through the reactor's
+ * ring. */
+#ifndef XBDEV_DRIVER_FILE_IO_H
+#define XBDEV_DRIVER_FILE_IO_H
+
+#include "lib/reactor/platform.h"
+#include "lib/xbdev/core/device.h"
+
+struct xbdev__file {
+	struct xbdev_device dev;
+	/* The driver's. */
+	struct xbdev_ctx *ctx;
+	char *path;
+	int fd;
+	struct xr_file_info info;
+	/* Told of every I/O that has failed, on its reactor; NULL: nobody. */
+	void (*on_error)(struct xbdev__file *file, int error);
+
+	_Atomic bool can_punch, can_zero;
+	_Atomic uint64_t nr_zeroed; /* I/Os for which zeroes were written here */
+	_Atomic bool has_lost_writes;
+};
+
+/* Finds out what fallocate() can do there; may block. */
+void xbdev__file_probe(struct xbdev__file *file, const struct xr_platform *platform);
+
+/* Fills in what the descriptor says of the device: limits (the block size, when it is not set yet),
+ * operations, size. */
+void xbdev__file_fill(struct xbdev__file *file);
+
+/* As in struct xbdev_device_ops. */
+void xbdev__file_submit(struct xbdev_channel *ch, struct xbdev_io *io);
+void xbdev__file_cancel(struct xbdev_channel *ch, struct xbdev_io *io);
+
+/* The kernel has told that it could not make writes durable, and will not tell again. Any thread.
+ */
+void xbdev__file_lose_writes(struct xbdev__file *file, int error);
+
+#endif
