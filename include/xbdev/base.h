@@ -100,6 +100,12 @@ int xbdev_config_malloc(uint64_t size_mb, uint32_t block_size, const char *name)
 /* A device of `size_mb` MiB that forgets what is written and reads zeroes. */
 int xbdev_config_null(uint64_t size_mb, uint32_t block_size, const char *name);
 /*
+ * A device of the only namespace of the NVMe controller at a PCI address, such as "0000:01:00.0";
+ * xbdev_config_device() with the driver "nvme" can do more. The kernel drives the controller. The
+ * device goes by itself when the disk does. -EBUSY: the disk is in use; -ENODEV, -EINVAL, -EACCES.
+ */
+int xbdev_config_nvme(const char *pci_addr, const char *name);
+/*
  * Any device: `json` is an object with "driver", "name" and the driver's parameters, as in
  * xsand.json(5): {"driver": "file", "name": "disk0", "filename": "/srv/disk0", "size": "10GiB"}.
  */

@@ -7,6 +7,7 @@
 #include <xbdev/base.h>
 #include <xbdev/io.h>
 #include <xbdev/memory.h>
+#include <xbdev/nvme.h>
 #include <xbdev/queue.h>
 #include <xbdev/stats.h>
 #include <xbdev/types.h>

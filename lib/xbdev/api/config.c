@@ -104,6 +104,15 @@ int xbdev_config_null(uint64_t size_mb, uint32_t block_size, const char *name)
 	return create_sized("null", size_mb, block_size, name);
 }
 
+int xbdev_config_nvme(const char *pci_addr, const char *name)
+{
+	if (pci_addr == NULL || name == NULL) {
+		return api_fail(-EINVAL, "xbdev_config_nvme: the PCI address or the name is NULL");
+	}
+	return create(
+		json_pack("{s:s, s:s, s:s}", "driver", "nvme", "name", name, "pci_addr", pci_addr));
+}
+
 int xbdev_config_device(const char *json)
 {
 	json_error_t error;

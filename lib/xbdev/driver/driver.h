@@ -55,6 +55,7 @@ extern const struct xbdev_driver xbdev__driver_malloc;
 extern const struct xbdev_driver xbdev__driver_file;
 extern const struct xbdev_driver xbdev__driver_error;
 extern const struct xbdev_driver xbdev__driver_delay;
+extern const struct xbdev_driver xbdev__driver_nvme;
 
 #define XBDEV__QUEUE_DEPTH 1024u
 

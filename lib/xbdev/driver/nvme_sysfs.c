@@ -458,6 +458,7 @@ static void describe(const char *sys, struct xbdev__nvme_disk *disk)
 	disk->max_write_zeroes = read_number(path, "queue/write_zeroes_max_bytes", 0);
 	disk->max_segments = (uint32_t)read_number(path, "queue/max_segments", 1);
 	disk->optimal_io = (uint32_t)read_number(path, "queue/optimal_io_size", 0);
+	disk->nr_requests = (uint32_t)read_number(path, "queue/nr_requests", 64);
 	disk->discard_granularity = (uint32_t)read_number(path, "queue/discard_granularity", 0);
 
 	if (parse_disk_name(disk->disk, &instance, &head)) {

@@ -29,6 +29,7 @@ struct xbdev__nvme_disk {
 	uint32_t max_segments;
 	uint32_t optimal_io; /* bytes; 0: none told */
 	uint32_t discard_granularity;
+	uint32_t nr_requests; /* that the kernel has for one of its queues */
 };
 
 /*

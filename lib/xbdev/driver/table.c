@@ -13,6 +13,7 @@ const struct xbdev_driver *xbdev_drivers[XBDEV_MAX_DRIVERS + 1] = {
 	&xbdev__driver_file,
 	&xbdev__driver_error,
 	&xbdev__driver_delay,
+	&xbdev__driver_nvme,
 	NULL,
 };
 

@@ -220,7 +220,7 @@ static void test_param_wants_an_object(void **state)
 
 static void test_drivers_are_found_by_name_and_alias(void **state)
 {
-	static const char *const names[] = {"null", "malloc", "file", "error", "delay"};
+	static const char *const names[] = {"null", "malloc", "file", "error", "delay", "nvme"};
 
 	(void)state;
 	for (uint32_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -267,10 +267,16 @@ static void test_drivers_make_the_device_again_from_its_config(void **state)
 	for (uint32_t i = 0; xbdev_drivers[i] != NULL; i++) {
 		const char *name = xbdev_drivers[i]->name;
 		struct xbdev_device *dev = xbdev_device_find(h.ctx, name);
-		json_t *config = dev->ops->config(dev), *again;
-		uint64_t size = xbdev_device_size_bytes(dev);
+		json_t *config, *again;
+		uint64_t size;
 		char *text;
 
+		if (strcmp(name, "nvme") == 0) {
+			assert_null(dev);
+			continue; /* needs a disk: test/e2e/test-nvme.sh */
+		}
+		config = dev->ops->config(dev);
+		size = xbdev_device_size_bytes(dev);
 		assert_string_equal(json_string_value(json_object_get(config, "driver")), name);
 		harness_remove(&h, dev);
 		again = json_copy(config);
