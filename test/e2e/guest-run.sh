@@ -44,6 +44,8 @@ usage: guest-run.sh [options] SCRIPT [ARGS]
   --mem MIB              memory of the guest (1024)
   --drive FILE           raw image as a virtio-blk disk: vda, vdb...
   --nvme-drive FILE      raw image as an emulated PCI NVMe disk
+  --qemu WORD            one more word for QEMU; repeat it for each
+  --monitor PATH         QEMU's QMP on a unix socket of that path
   --file SRC[:DST]       a file for the guest; DST is absolute, default /root/NAME
   --forward PORT:GUEST   127.0.0.1:PORT of this machine goes to the guest's port GUEST
   --on-request COMMAND   bash command that answers host_do WORDS; WORDS are put behind it
@@ -99,6 +101,8 @@ parse_options() {
 		--mem) memory_mib=$2 ;;
 		--drive) add_disk "$2" virtio-blk-pci ;;
 		--nvme-drive) add_disk "$2" nvme ;;
+		--qemu) devices+=("$2") ;;
+		--monitor) devices+=(-qmp "unix:$(qemu_path "$2"),server=on,wait=off") ;;
 		--file) files+=("$2") ;;
 		--forward) forwards+=",hostfwd=tcp:127.0.0.1:${2%:*}-:${2#*:}" ;;
 		--on-request) on_request=$2 ;;
