@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
 # Installs the Debian packages that are missing for the groups named (default: build) and says which.
-# Groups: build (compile and run), test (make check), bench (make bench). As root or with sudo.
+# Groups: build (compile and run), test (make check), long (what else make check-long wants: Ceph),
+# bench (make bench). As root or with sudo.
 set -euo pipefail
 
 build=(gcc libc6-dev make meson ninja-build pkg-config liburing-dev libisal-dev libjansson-dev libssl-dev)
 test=(g++ clang libclang-rt-14-dev clang-format-14 clang-format libcmocka-dev python3 groff-base shellcheck codespell
 	qemu-system-x86 busybox-static kmod cpio zstd socat zsh nvme-cli fio e2fsprogs xfsprogs util-linux
 	binutils file procps iproute2 openssl)
+long=(librbd-dev ceph-mon ceph-osd ceph-base ceph-common)
 bench=(fio python3)
 
 declare -a wanted=()
@@ -15,9 +17,10 @@ for group in "${@:-build}"; do
 	case $group in
 	build) wanted+=("${build[@]}") ;;
 	test) wanted+=("${test[@]}") ;;
+	long) wanted+=("${long[@]}") ;;
 	bench) wanted+=("${bench[@]}") ;;
 	*)
-		echo "bootstrap.sh: unknown group '$group'; there are build, test, bench" >&2
+		echo "bootstrap.sh: unknown group '$group'; there are build, test, long, bench" >&2
 		exit 2
 		;;
 	esac

@@ -234,7 +234,9 @@ stage_soak() {
 	done
 }
 
-scripts/bootstrap.sh build test || exit 1
+groups=(build test)
+[ "$long" -eq 1 ] && groups+=(long)
+scripts/bootstrap.sh "${groups[@]}" || exit 1
 mkdir -p "$logs"
 for stage in "${stages[@]}"; do
 	start=$SECONDS

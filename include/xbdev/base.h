@@ -106,6 +106,12 @@ int xbdev_config_null(uint64_t size_mb, uint32_t block_size, const char *name);
  */
 int xbdev_config_nvme(const char *pci_addr, const char *name);
 /*
+ * A device of an image of Ceph's RBD, as the user "admin" of the cluster of /etc/ceph/ceph.conf;
+ * the module "rbd" must be installed. xbdev_config_device() with the driver "rbd" can do more.
+ * -ENOENT: no such pool or image; -EBUSY: somebody else has locked it; -ETIMEDOUT: no cluster.
+ */
+int xbdev_config_rbd(const char *pool_name, const char *image_name, const char *name);
+/*
  * Any device: `json` is an object with "driver", "name" and the driver's parameters, as in
  * xsand.json(5): {"driver": "file", "name": "disk0", "filename": "/srv/disk0", "size": "10GiB"}.
  */

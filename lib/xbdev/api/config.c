@@ -113,6 +113,15 @@ int xbdev_config_nvme(const char *pci_addr, const char *name)
 		json_pack("{s:s, s:s, s:s}", "driver", "nvme", "name", name, "pci_addr", pci_addr));
 }
 
+int xbdev_config_rbd(const char *pool_name, const char *image_name, const char *name)
+{
+	if (pool_name == NULL || image_name == NULL || name == NULL) {
+		return api_fail(-EINVAL, "xbdev_config_rbd: an argument is NULL");
+	}
+	return create(json_pack("{s:s, s:s, s:s, s:s}", "driver", "rbd", "name", name, "pool_name",
+		pool_name, "image_name", image_name));
+}
+
 int xbdev_config_device(const char *json)
 {
 	json_error_t error;
