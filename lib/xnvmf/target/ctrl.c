@@ -46,6 +46,7 @@ static void on_keep_alive_timer(struct xr_timer *timer)
 void xnvmf__ctrl_keep_alive(struct xnvmf_ctrl *ctrl)
 {
 	ctrl->last_alive_ns = xr_now_ns(xnvmf__control(ctrl->subsystem->target));
+	ctrl->is_overdue = false; /* a second pause has its slack again */
 }
 
 /* The timer runs while the controller is ready; a discovery controller without one ends when it
@@ -57,7 +58,6 @@ static void arm_timers(struct xnvmf_ctrl *ctrl)
 
 	xnvmf__room_touch(ctrl);
 	xnvmf__ctrl_keep_alive(ctrl);
-	ctrl->is_overdue = false;
 	xr_timer_stop(reactor, &ctrl->keep_alive);
 	xr_timer_stop(reactor, &ctrl->idle);
 	if (is_ready && ctrl->kato_ms != 0) {

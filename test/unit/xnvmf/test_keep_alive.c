@@ -84,6 +84,30 @@ static void test_pause_does_not_expire_a_host(void **state)
 	}
 }
 
+/* One pause after another, with time for some rounds of the reactors in between. */
+static void test_pauses_in_a_row(void **state)
+{
+	struct sim_initiator h = {0};
+	struct sim_target t;
+
+	start(&t, &h, 50);
+	for (uint32_t i = 0; i < 20; i++) {
+		uint16_t cid;
+
+		sim_host_pause(t.node, true);
+		assert_int_equal(send_keep_alive(&h, &cid), 0);
+		sim_target_run(&t, 2 * KATO_NS);
+		sim_host_pause(t.node, false);
+		assert_ok(wire_finish(&h.admin, cid, NULL, NULL, 0));
+		sim_target_step(&t, i);
+	}
+	sim_initiator_check(&h, 0);
+	assert_ok(sim_initiator_keep_alive(&h));
+	check_expiry(&h);
+	sim_initiator_detach(&h);
+	sim_target_stop(&t);
+}
+
 /* A pause does not make a silent host immortal either. */
 static void test_silent_host_expires_after_a_pause(void **state)
 {
@@ -106,6 +130,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_silent_host_expires),
 		cmocka_unit_test(test_pause_does_not_expire_a_host),
+		cmocka_unit_test(test_pauses_in_a_row),
 		cmocka_unit_test(test_silent_host_expires_after_a_pause),
 	};
 
