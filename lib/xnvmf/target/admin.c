@@ -43,7 +43,7 @@ void xnvmf__admin_execute(struct xnvmf_req *req)
 	xnvmf__room_touch(ctrl);
 	if (NVME_CMD_FUSE(&req->cmd) != 0) {
 		xnvmf__req_complete(req, NVME_SC_INVALID_FIELD);
-	} else if ((ctrl->csts & NVME_CSTS_RDY) == 0) {
+	} else if (!xnvmf__ctrl_is_ready(ctrl)) {
 		xnvmf__req_complete(req, NVME_SC_SEQUENCE);
 	} else {
 		commands[req->cmd.opc].execute(req);

@@ -166,7 +166,7 @@ static uint16_t check_io_connect(
 		return NVME_SC_CONNECT_PARAM;
 	}
 	*ret_where = NVME_IPO_CMD(qid);
-	if (ctrl->subsystem->is_discovery || (ctrl->csts & NVME_CSTS_RDY) == 0 ||
+	if (ctrl->subsystem->is_discovery || !xnvmf__ctrl_is_ready(ctrl) ||
 		NVME_CC_SHN(ctrl->cc) != 0 || cmd->qid > ctrl->nr_queues) {
 		return NVME_SC_CONNECT_PARAM;
 	}

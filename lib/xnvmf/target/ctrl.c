@@ -54,7 +54,7 @@ void xnvmf__ctrl_keep_alive(struct xnvmf_ctrl *ctrl)
 static void arm_timers(struct xnvmf_ctrl *ctrl)
 {
 	struct xr_reactor *reactor = xnvmf__control(ctrl->subsystem->target);
-	bool is_ready = (ctrl->csts & NVME_CSTS_RDY) != 0 && NVME_CC_SHN(ctrl->cc) == 0;
+	bool is_ready = xnvmf__ctrl_is_ready(ctrl) && NVME_CC_SHN(ctrl->cc) == 0;
 
 	xnvmf__room_touch(ctrl);
 	xnvmf__ctrl_keep_alive(ctrl);
@@ -123,20 +123,50 @@ static void enable(struct xnvmf_ctrl *ctrl, uint32_t cc)
 	ctrl->csts = NVME_CSTS_RDY;
 }
 
+/* Controller reset: the admin queue stays for the next enable. RDY is 1 until nothing of the I/O
+ * queues is with a device any more, or a write of theirs might land on newer data. */
+static void reset(struct xnvmf_ctrl *ctrl)
+{
+	ctrl->is_resetting = ctrl->nr_io_qpairs != 0;
+	ctrl->csts = ctrl->is_resetting ? NVME_CSTS_RDY : 0;
+	ctrl->shutdown.is_asked = false;
+	xnvmf__ctrl_drop_aers(ctrl); /* forgotten in silence (Base 5.1.2) */
+	ctrl->nr_queues = ctrl->subsystem->target->opts.max_queues;
+	end_io_queues(ctrl);
+}
+
+/* The last I/O queue is gone. */
+static void reset_end(struct xnvmf_ctrl *ctrl)
+{
+	uint32_t shst = ctrl->csts & NVME_CSTS_SHST_MASK; /* of a shutdown asked for meanwhile */
+
+	ctrl->is_resetting = false;
+	ctrl->csts = 0;
+	if (ctrl->cc & NVME_CC_EN) {
+		enable(ctrl, ctrl->cc); /* by a host that has not waited */
+	}
+	ctrl->csts |= shst;
+	arm_timers(ctrl);
+}
+
+bool xnvmf__ctrl_is_ready(const struct xnvmf_ctrl *ctrl)
+{
+	return (ctrl->csts & NVME_CSTS_RDY) != 0 && !ctrl->is_resetting;
+}
+
 void xnvmf__ctrl_set_cc(struct xnvmf_ctrl *ctrl, uint32_t cc)
 {
 	uint32_t old = ctrl->cc;
 
 	ctrl->cc = cc;
 	if (!(old & NVME_CC_EN) && (cc & NVME_CC_EN)) {
-		enable(ctrl, cc);
+		if (ctrl->is_resetting) {
+			ctrl->csts = 0;
+		} else {
+			enable(ctrl, cc);
+		}
 	} else if ((old & NVME_CC_EN) && !(cc & NVME_CC_EN)) {
-		/* Controller reset: the admin queue stays for the next enable. */
-		ctrl->csts = 0;
-		ctrl->shutdown.is_asked = false;
-		xnvmf__ctrl_drop_aers(ctrl); /* forgotten in silence (Base 5.1.2) */
-		ctrl->nr_queues = ctrl->subsystem->target->opts.max_queues;
-		end_io_queues(ctrl);
+		reset(ctrl);
 	}
 	if (NVME_CC_SHN(cc) != 0 && NVME_CC_SHN(old) == 0) {
 		end_io_queues(ctrl);
@@ -431,6 +461,9 @@ void xnvmf__ctrl_qpair_gone(struct xnvmf_ctrl *ctrl, struct xnvmf_qpair *qpair)
 		ctrl->nr_io_qpairs--;
 		if (qpair->is_lost && !ctrl->has_queue_deletion) {
 			xnvmf__ctrl_kill(ctrl, "an I/O connection broke");
+		}
+		if (ctrl->is_resetting && ctrl->nr_io_qpairs == 0 && !ctrl->is_dead) {
+			reset_end(ctrl);
 		}
 	}
 	if (ctrl->shutdown.is_asked && ctrl->nr_io_qpairs == 0) {

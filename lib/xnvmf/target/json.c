@@ -236,7 +236,7 @@ json_t *xnvmf_subsystem_controllers_json(struct xnvmf_subsystem *subsystem)
 			list, json_pack("{s:i, s:s, s:s, s:i, s:i, s:b}", "cntlid", ctrl->cntlid,
 				      "hostnqn", ctrl->hostnqn, "hostid", text, "num_io_qpairs",
 				      (int)ctrl->nr_io_qpairs, "kato_ms", (int)ctrl->kato_ms,
-				      "ready", (ctrl->csts & NVME_CSTS_RDY) != 0));
+				      "ready", xnvmf__ctrl_is_ready(ctrl)));
 	}
 	return list;
 }

@@ -209,6 +209,7 @@ struct xnvmf_ctrl {
 	uint8_t hostid[16];
 	char hostnqn[XNVMF_NQN_MAX + 1];
 	uint32_t cc, csts;
+	bool is_resetting;       /* EN has been cleared, and the I/O queues of before end */
 	bool has_queue_deletion; /* the host too lets single queues come and go (CATTR bit 3) */
 	uint32_t kato_ms;
 	struct xr_timer keep_alive;
@@ -509,6 +510,7 @@ void xnvmf__ctrl_qpair_gone(struct xnvmf_ctrl *ctrl, struct xnvmf_qpair *qpair);
 void xnvmf__ctrl_keep_alive(struct xnvmf_ctrl *ctrl);
 void xnvmf__ctrl_set_kato(struct xnvmf_ctrl *ctrl, uint32_t kato_ms);
 uint64_t xnvmf__ctrl_cap(const struct xnvmf_ctrl *ctrl);
+bool xnvmf__ctrl_is_ready(const struct xnvmf_ctrl *ctrl);
 void xnvmf__ctrl_set_cc(struct xnvmf_ctrl *ctrl, uint32_t cc);
 /* shutdown.c: the host has told the controller to shut down; and its last I/O queue has gone. */
 void xnvmf__shutdown_start(struct xnvmf_ctrl *ctrl);

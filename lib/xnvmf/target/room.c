@@ -35,7 +35,7 @@ bool xnvmf__log_allowed(
 void xnvmf__room_touch(struct xnvmf_ctrl *ctrl)
 {
 	struct xnvmf_target *target = ctrl->subsystem->target;
-	bool is_ready = (ctrl->csts & NVME_CSTS_RDY) != 0;
+	bool is_ready = xnvmf__ctrl_is_ready(ctrl);
 
 	xu_list_del(&ctrl->idle_link);
 	if (!ctrl->is_dead && (ctrl->subsystem->is_discovery || !is_ready)) {
