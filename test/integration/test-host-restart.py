@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""The host of the library and a node that dies: an application reads, writes and flushes through
+SIGKILL and restart, hears of nothing but slow I/O, and finds what was acknowledged; afterwards the
+node's file holds it too. A connected host that does nothing costs nothing."""
+
+import pathlib
+import subprocess
+import threading
+import time
+
+from node_harness import BUILD, NQN, PATIENCE_S, NodeTest, main
+
+USER = BUILD / 'test/integration/nvmf-user'
+WORK_S = 6
+KILLS = 3
+IDLE_S = 3
+IDLE_CPU_MAX = 0.01
+
+
+class HostRestart(NodeTest):
+    def start_user(self, path):
+        """The application, and what it says, line by line."""
+        self.user = subprocess.Popen(
+            [USER, '127.0.0.1', str(self.port), NQN, str(WORK_S), path], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(self.end_user)
+        timer = threading.Timer(3 * PATIENCE_S, self.user.kill)
+        timer.start()
+        self.addCleanup(timer.cancel)
+
+    def end_user(self):
+        if self.user.poll() is None:
+            self.user.kill()
+            self.user.wait()
+        for pipe in (self.user.stdin, self.user.stdout, self.user.stderr):
+            pipe.close()
+
+    def line(self):
+        line = self.user.stdout.readline().strip()
+        if line == '':
+            self.fail(f'the application ended: {self.user.stderr.read()}')
+        return line
+
+    def test_nothing_is_lost_and_idle_costs_nothing(self):
+        content = pathlib.Path(self.dir / 'content')
+        self.start()
+        self.start_user(content)
+        nr_killed = 0
+        line = self.line()
+        while line != 'idle':
+            if nr_killed < KILLS:
+                self.kill()
+                nr_killed += 1
+                self.start()
+            line = self.line()
+        self.assertEqual(nr_killed, KILLS)
+        time.sleep(IDLE_S)
+        before = self.node_cpu()
+        time.sleep(IDLE_S)
+        node_cpu = (self.node_cpu() - before) / IDLE_S
+        self.user.stdin.close()
+        user_cpu = float(self.line())
+        self.assertEqual(self.user.wait(PATIENCE_S), 0)
+        print(f'idle: host {user_cpu:.2%} of a core, node {node_cpu:.2%}')
+        self.assertLess(user_cpu, IDLE_CPU_MAX)
+        self.assertLess(node_cpu, IDLE_CPU_MAX)
+        self.kill()
+        right = content.read_bytes()
+        with open(self.dir / 'disk0.img', 'rb') as disk:
+            self.assertTrue(disk.read(len(right)) == right, 'the disk differs')
+
+    def node_cpu(self):
+        """Seconds of CPU time that the node has used."""
+        tasks = pathlib.Path(f'/proc/{self.process.pid}/task')
+        return sum(int((task / 'schedstat').read_text().split()[0])
+                   for task in tasks.iterdir()) * 1e-9
+
+
+if __name__ == '__main__':
+    main()
