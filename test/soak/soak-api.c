@@ -17,6 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <xbdev/stats.h>
+
 #include "lib/xbdev/api/private.h"
 #include "lib/xbdev/driver/delay.h"
 #include "lib/xbdev/driver/error.h"
@@ -385,11 +387,31 @@ static void look_at_devices(void)
 	MUST(xbdev_open("nobody") == -ENODEV);
 }
 
+static void collect_statistics(void)
+{
+	const char *name = devices[below(NR_DEVICES)].name;
+	const xbdev_stats_config_t config = {.interval_ms = 10, .history = 8};
+	xbdev_stats_sample_t samples[8];
+	xbdev_stats_t stats;
+	int rc = xbdev_stats_collect_start(name, &config);
+
+	MUST(rc == 0 || rc == -EALREADY);
+	MUST(xbdev_stats_get(name, &stats) == 0);
+	MUST(xbdev_stats_history_get(name, samples, 8) >= 0);
+	if (below(2) == 0) {
+		MUST(xbdev_stats_collect_stop(name) == 0);
+	}
+}
+
 static void step(void)
 {
-	switch (below(20)) {
+	worker_burst(&soak.workers[NR_WORKERS - 1], (uint32_t)below(40));
+	switch (below(21)) {
 	case 0:
 		restart_library();
+		break;
+	case 20:
+		collect_statistics();
 		break;
 	case 1:
 	case 2:
@@ -432,7 +454,7 @@ static void start_workers(void)
 
 		worker->index = i;
 		worker->next_version = (uint64_t)(i + 1) << 48;
-		worker->queue = i == 5 ? queue : i >= 6 ? shared : -1;
+		worker->queue = i == 5 ? queue : i == 6 || i == 7 ? shared : -1;
 		xu_random_seed(&worker->random, soak.seed + 1 + i);
 		MUST(pthread_mutex_init(&worker->mutex, NULL) == 0);
 		for (uint32_t device = 0; device < NR_DEVICES; device++) {
@@ -440,14 +462,17 @@ static void start_workers(void)
 				worker->regions[device].blocks[j].nr_possible = 1;
 			}
 		}
-		MUST(pthread_create(&worker->thread, NULL, worker_kinds[i], worker) == 0);
+		MUST(worker_kinds[i] == NULL ||
+			pthread_create(&worker->thread, NULL, worker_kinds[i], worker) == 0);
 	}
 }
 
 static void *join_all(void *arg)
 {
 	for (uint32_t i = 0; i < NR_WORKERS; i++) {
-		pthread_join(soak.workers[i].thread, NULL);
+		if (worker_kinds[i] != NULL) {
+			pthread_join(soak.workers[i].thread, NULL);
+		}
 	}
 	atomic_store((_Atomic bool *)arg, true);
 	return NULL;
@@ -468,6 +493,9 @@ static void stop_workers(void)
 		rest_us(1000);
 	}
 	pthread_join(joiner, NULL);
+	while (worker_drain(&soak.workers[NR_WORKERS - 1]) != 0) {
+		/* Nothing hangs any more. */
+	}
 }
 
 static void verify(void)

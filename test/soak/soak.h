@@ -23,7 +23,7 @@
 #include "lib/util/random.h"
 
 #define BLOCK         4096u
-#define NR_WORKERS    8u
+#define NR_WORKERS    9u
 #define NR_DEVICES    5u
 #define WORKER_BLOCKS 512u /* of a worker on one device */
 #define DEVICE_BLOCKS (NR_WORKERS * WORKER_BLOCKS)
@@ -128,6 +128,11 @@ void model_verify(struct worker *worker);
 
 /* ---- workers.c ---- */
 
+/* NULL for the last: the controller is that itself, now and then. */
 extern void *(*const worker_kinds[NR_WORKERS])(void *arg);
+/* Some requests on the calling thread's queue, without waiting for all of them. */
+void worker_burst(struct worker *worker, uint32_t nr_steps);
+/* Takes what has completed; returns what is in flight. */
+uint32_t worker_drain(struct worker *worker);
 
 #endif

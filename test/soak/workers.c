@@ -253,37 +253,56 @@ static void wait_for_eventfd(void)
 	}
 }
 
+static void do_one_step(void)
+{
+	switch (below(10)) {
+	case 0:
+		cancel_one();
+		break;
+	case 1:
+		wait_for_one();
+		break;
+	case 2:
+	case 3:
+	case 4:
+		take_completions();
+		break;
+	default:
+		submit(-1);
+		break;
+	}
+}
+
 static void *run_requests(void *arg)
 {
 	self = arg;
 	while (!is_stopped()) {
-		switch (below(10)) {
-		case 0:
-			cancel_one();
-			break;
-		case 1:
-			wait_for_one();
-			break;
-		case 2:
-		case 3:
-			take_completions();
-			break;
-		case 4:
-			if (self->index % 2 == 0) {
-				wait_for_eventfd();
-			} else if (below(50) == 0) {
-				xbdev_queue_init(64 + (uint32_t)below(200), 64);
-			}
-			break;
-		default:
-			submit(-1);
-			break;
+		do_one_step();
+		if (self->index % 2 == 0 && below(10) == 0) {
+			wait_for_eventfd();
+		} else if (below(500) == 0) {
+			xbdev_queue_init(64 + (uint32_t)below(200), 64);
 		}
 	}
 	while (nr_slots != 0) {
 		take_completions();
 	}
 	return NULL;
+}
+
+void worker_burst(struct worker *worker, uint32_t nr_steps)
+{
+	self = worker;
+	while (nr_steps-- > 0) {
+		do_one_step();
+	}
+}
+
+uint32_t worker_drain(struct worker *worker)
+{
+	self = worker;
+	take_completions();
+	return nr_slots;
 }
 
 /* ---- libaio's manner ---- */
@@ -461,4 +480,4 @@ static void *run_shared(void *arg)
 }
 
 void *(*const worker_kinds[NR_WORKERS])(void *arg) = {run_sync, run_sync, run_requests,
-	run_requests, run_aio, run_batches, run_shared, run_shared};
+	run_requests, run_aio, run_batches, run_shared, run_shared, NULL};
