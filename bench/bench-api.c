@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <xbdev/xbdev.h>
 
@@ -35,6 +36,7 @@
 #define WINDOW_NS   XU_NS_PER_MS
 #define MAX_WINDOWS 60000u
 #define ANSWER_MAX  64u
+#define OVERTIME_S  20u /* the process ends then, whatever it waits for */
 #define CLOCK_EVERY 16u /* turns of a loop between two readings of the clock */
 
 struct bench {
@@ -44,6 +46,7 @@ struct bench {
 	double seconds;
 	bool is_embedded;
 	bool is_pinned;
+	bool must_fill;
 	uint32_t spin_us;
 
 	int fd;
@@ -151,6 +154,22 @@ static void measure(struct bench *b, void (*turn)(struct bench *b))
 		cpu / (double)(end_ns - start_ns) * 100, (unsigned long long)b->nr_errors);
 }
 
+/* A memory device that was never written has no memory yet. */
+static void fill(const struct bench *b, uint64_t size_bytes)
+{
+	uint32_t chunk = 1u << 20;
+	char *memory = xbdev_dma_buffer_alloc(chunk);
+
+	if (memory == NULL) {
+		die("filling", "out of memory");
+	}
+	memset(memory, 0x5a, chunk);
+	for (uint64_t at = 0; at + chunk <= size_bytes; at += chunk) {
+		check("filling", xbdev_write(b->fd, memory, chunk, at));
+	}
+	xbdev_dma_buffer_free(memory);
+}
+
 static void start(struct bench *b)
 {
 	static const int cpus[] = {1};
@@ -174,6 +193,9 @@ static void start(struct bench *b)
 		die("starting", "out of memory, or the device is too small");
 	}
 	check("queues", xbdev_queue_init(b->depth, 8));
+	if (b->must_fill) {
+		fill(b, info.size_bytes);
+	}
 }
 
 static void stop(struct bench *b)
@@ -361,13 +383,28 @@ static void relax(void)
 #endif
 }
 
+/* On its own CPU from its first instruction: it might never get to leave the other one. */
+static pthread_t start_thread(const struct bench *b, void *(*fn)(void *arg))
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(1, &set);
+	pthread_attr_init(&attr);
+	if (b->is_pinned) {
+		pthread_attr_setaffinity_np(&attr, sizeof(set), &set);
+	}
+	if (pthread_create(&thread, &attr, fn, NULL) != 0) {
+		die("starting", "no thread");
+	}
+	pthread_attr_destroy(&attr);
+	return thread;
+}
+
 static void *answer_all(void *arg)
 {
-	const struct bench *b = arg;
-
-	if (b->is_pinned) {
-		pin(1);
-	}
 	while (!atomic_load_explicit(&must_stop, memory_order_relaxed)) {
 		uint32_t count = xu_spsc_peek(&questions, ANSWER_MAX);
 
@@ -427,10 +464,10 @@ static void bench_rings(struct bench *b)
 	}
 	b->nr_blocks = 1u << 28;
 	if (xu_spsc_init(&questions, entries, sizeof(struct question)) != 0 ||
-		xu_spsc_init(&answers, entries, sizeof(struct answer)) != 0 ||
-		pthread_create(&thread, NULL, answer_all, b) != 0) {
+		xu_spsc_init(&answers, entries, sizeof(struct answer)) != 0) {
 		die("starting", "out of memory");
 	}
+	thread = start_thread(b, answer_all);
 	xu_spsc_reserve(&questions, b->depth);
 	for (uint32_t i = 0; i < b->depth; i++) {
 		ask(b, i, NULL);
@@ -450,12 +487,8 @@ static _Alignas(XU_CACHE_LINE) _Atomic uint64_t pong;
 
 static void *play(void *arg)
 {
-	const struct bench *b = arg;
 	uint64_t seen = 0, now;
 
-	if (b->is_pinned) {
-		pin(1);
-	}
 	while (!atomic_load_explicit(&must_stop, memory_order_relaxed)) {
 		now = atomic_load_explicit(&ping, memory_order_acquire);
 		if (now != seen) {
@@ -480,11 +513,8 @@ static void pingpong_turn(struct bench *b)
 
 static void bench_pingpong(struct bench *b)
 {
-	pthread_t thread;
+	pthread_t thread = start_thread(b, play);
 
-	if (pthread_create(&thread, NULL, play, b) != 0) {
-		die("starting", "out of memory");
-	}
 	measure(b, pingpong_turn);
 	atomic_store(&must_stop, true);
 	pthread_join(thread, NULL);
@@ -513,6 +543,7 @@ static const char usage[] =
 	"  --seconds S    default 3\n"
 	"  --spin US      longest spin of the reactor, default 20\n"
 	"  --embedded     the benchmark's thread is the reactor\n"
+	"  --fill         write the whole device first\n"
 	"  --pin          the benchmark on CPU 0, the other thread on CPU 1\n";
 
 static int fail_usage(void)
@@ -525,7 +556,8 @@ static int parse(struct bench *b, int argc, char **argv)
 {
 	static const struct option options[] = {{"device", 1, NULL, 'D'}, {"bs", 1, NULL, 'b'},
 		{"depth", 1, NULL, 'd'}, {"seconds", 1, NULL, 's'}, {"spin", 1, NULL, 'p'},
-		{"embedded", 0, NULL, 'e'}, {"pin", 0, NULL, 'P'}, {"help", 0, NULL, 'h'}, {0}};
+		{"fill", 0, NULL, 'f'}, {"embedded", 0, NULL, 'e'}, {"pin", 0, NULL, 'P'},
+		{"help", 0, NULL, 'h'}, {0}};
 	uint64_t size;
 	int c;
 
@@ -548,6 +580,9 @@ static int parse(struct bench *b, int argc, char **argv)
 			break;
 		case 'p':
 			b->spin_us = (uint32_t)atoi(optarg);
+			break;
+		case 'f':
+			b->must_fill = true;
 			break;
 		case 'e':
 			b->is_embedded = true;
@@ -580,6 +615,7 @@ int main(int argc, char **argv)
 		return rc;
 	}
 	xu_random_seed(&b.random, 1);
+	alarm((unsigned)b.seconds + OVERTIME_S);
 	for (size_t i = 0; i < sizeof(benches) / sizeof(benches[0]); i++) {
 		if (strcmp(benches[i].name, argv[optind]) == 0) {
 			if (b.is_pinned) {
