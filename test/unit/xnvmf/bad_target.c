@@ -14,6 +14,17 @@
 #include "lib/util/crc32c.h"
 #include "test/unit/xbdev/harness.h"
 
+/* The host is right. To a target that has told it nonsense it need only be harmless: then its
+ * connection ends. */
+#define JUDGE(conn, expr)                                                                          \
+	do {                                                                                       \
+		if (!(expr)) {                                                                     \
+			MUST((conn)->target->opts.is_lenient &&#expr);                             \
+			(conn)->is_terminated = true;                                              \
+			return;                                                                    \
+		}                                                                                  \
+	} while (0)
+
 #define DRIBBLE_NS (10 * XU_NS_PER_MS)
 
 /* ---- sending ---- */
@@ -116,7 +127,7 @@ static void send_pdu(struct bad_pdu *pdu)
 		len += 4;
 	}
 	if (pdu->payload_len != 0) {
-		MUST(pdu->payload_len <= 65536);
+		JUDGE(conn, pdu->payload_len <= 65536);
 		memcpy(bytes + len, pdu->payload, pdu->payload_len);
 		len += pdu->payload_len;
 	}
@@ -236,7 +247,7 @@ static void identify(struct bad_conn *conn, struct bad_cmd *cmd)
 	struct nvme_id_ctrl *ctrl = (struct nvme_id_ctrl *)cmd->data;
 	struct nvme_id_ns *ns = (struct nvme_id_ns *)cmd->data;
 
-	MUST(cmd->len == NVME_IDENTIFY_BYTES);
+	JUDGE(conn, cmd->len == NVME_IDENTIFY_BYTES);
 	switch (cmd->sqe.cdw10 & 0xffu) {
 	case NVME_CNS_CTRL:
 		memset(ctrl->sn, ' ', 68);
@@ -270,7 +281,7 @@ static void identify(struct bad_conn *conn, struct bad_cmd *cmd)
 	case NVME_CNS_CSI_CTRL:
 		break;
 	default:
-		MUST(!"an Identify that nobody needs");
+		JUDGE(conn, !"an Identify that nobody needs");
 	}
 	bad_send_data(conn, cmd);
 }
@@ -281,7 +292,7 @@ static void fabrics(struct bad_conn *conn, struct bad_cmd *cmd)
 
 	switch (NVME_CMD_FCTYPE(&cmd->sqe)) {
 	case NVME_FCTYPE_CONNECT:
-		MUST(cmd->len == sizeof(struct nvme_connect_data) && cmd->got == cmd->len);
+		JUDGE(conn, cmd->len == sizeof(struct nvme_connect_data) && cmd->got == cmd->len);
 		conn->qid = connect->qid;
 		conn->is_sqflow_off = (connect->cattr & NVME_CATTR_DISABLE_SQFLOW) != 0;
 		bad_complete(conn, cmd, 0, 1);
@@ -314,7 +325,7 @@ static void admin(struct bad_conn *conn, struct bad_cmd *cmd)
 		bad_complete(conn, cmd, 0, 0); /* one queue */
 		break;
 	case NVME_ADMIN_ASYNC_EVENT:
-		MUST(!conn->has_aer);
+		JUDGE(conn, !conn->has_aer);
 		conn->has_aer = true;
 		conn->aer_cid = cmd->sqe.cid;
 		forget(cmd);
@@ -327,7 +338,7 @@ static void admin(struct bad_conn *conn, struct bad_cmd *cmd)
 		bad_complete(conn, cmd, 0, 0);
 		break;
 	default:
-		MUST(!"an admin command that nobody needs");
+		JUDGE(conn, !"an admin command that nobody needs");
 	}
 }
 
@@ -341,11 +352,12 @@ static void io(struct bad_conn *conn, struct bad_cmd *cmd)
 	struct bad_target *t = conn->target;
 	uint64_t slba = slba_of(cmd), nlb = (cmd->sqe.cdw12 & 0xffffu) + 1;
 
-	MUST(cmd->sqe.nsid == 1);
-	MUST(cmd->sqe.opc == NVME_IO_FLUSH || (slba + nlb) * 512 <= BAD_BYTES);
+	JUDGE(conn, cmd->sqe.nsid == 1);
+	JUDGE(conn, cmd->sqe.opc == NVME_IO_FLUSH ||
+			    (slba <= BAD_BYTES && (slba + nlb) * 512 <= BAD_BYTES));
 	switch (cmd->sqe.opc) {
 	case NVME_IO_READ:
-		MUST(cmd->len == nlb * 512);
+		JUDGE(conn, cmd->len == nlb * 512);
 		t->nr_reads++;
 		memcpy(cmd->data, t->disk + slba * 512, cmd->len);
 		bad_send_data(conn, cmd);
@@ -370,7 +382,7 @@ static void io(struct bad_conn *conn, struct bad_cmd *cmd)
 		bad_complete(conn, cmd, 0, 0);
 		break;
 	default:
-		MUST(!"an I/O command that nobody needs");
+		JUDGE(conn, !"an I/O command that nobody needs");
 	}
 }
 
@@ -406,7 +418,7 @@ static void note_write(struct bad_conn *conn, struct bad_cmd *cmd)
 
 	if (conn->qid != 0 &&
 		(cmd->sqe.opc == NVME_IO_WRITE || cmd->sqe.opc == NVME_IO_WRITE_ZEROES)) {
-		MUST(t->nr_writes < BAD_MAX_WRITES);
+		JUDGE(conn, t->nr_writes < BAD_MAX_WRITES);
 		cmd->write = &t->writes[t->nr_writes++];
 		*cmd->write = (struct bad_write){.time_ns = sim_now_ns(t->sim),
 			.slba = slba_of(cmd),
@@ -422,12 +434,12 @@ static void take_cmd(
 
 	while (cmd->is_used) {
 		cmd++;
-		MUST(cmd < conn->cmds + BAD_MAX_CMDS);
+		JUDGE(conn, cmd < conn->cmds + BAD_MAX_CMDS);
 	}
-	MUST((pdu->sqe.flags & NVME_PSDT_MASK) == NVME_PSDT_SGL);
-	MUST(pdu->sqe.cid != UINT16_MAX);
+	JUDGE(conn, (pdu->sqe.flags & NVME_PSDT_MASK) == NVME_PSDT_SGL);
+	JUDGE(conn, pdu->sqe.cid != UINT16_MAX);
 	for (uint32_t i = 0; i < BAD_MAX_CMDS; i++) {
-		MUST(!conn->cmds[i].is_used || conn->cmds[i].sqe.cid != pdu->sqe.cid);
+		JUDGE(conn, !conn->cmds[i].is_used || conn->cmds[i].sqe.cid != pdu->sqe.cid);
 	}
 	cmd->is_used = true;
 	cmd->sqe = pdu->sqe;
@@ -436,15 +448,15 @@ static void take_cmd(
 	MUST(cmd->data != NULL);
 	note_write(conn, cmd);
 	if (len != 0) {
-		MUST(pdu->sqe.sgl.type == NVME_SGL_DATA_OFFSET && len == cmd->len);
-		MUST(conn->qid == 0 || len <= conn->target->opts.icd_bytes ||
-			pdu->sqe.opc == NVME_FABRICS);
+		JUDGE(conn, pdu->sqe.sgl.type == NVME_SGL_DATA_OFFSET && len == cmd->len);
+		JUDGE(conn, conn->qid == 0 || len <= conn->target->opts.icd_bytes ||
+				    pdu->sqe.opc == NVME_FABRICS);
 		memcpy(cmd->data, data, len);
 		cmd->got = len;
 		execute(conn, cmd);
 		return;
 	}
-	MUST(pdu->sqe.sgl.type == NVME_SGL_TRANSPORT_DATA);
+	JUDGE(conn, pdu->sqe.sgl.type == NVME_SGL_TRANSPORT_DATA);
 	if (!takes_data(conn, &pdu->sqe) || cmd->len == 0) {
 		execute(conn, cmd);
 		return;
@@ -460,20 +472,20 @@ static void take_data(
 	struct bad_conn *conn, const struct nvme_tcp_data *pdu, const uint8_t *data, uint32_t len)
 {
 	struct bad_target *t = conn->target;
-	struct bad_cmd *cmd = &conn->cmds[pdu->ttag];
+	struct bad_cmd *cmd = &conn->cmds[pdu->ttag % BAD_MAX_CMDS];
 
-	MUST(pdu->ttag < BAD_MAX_CMDS && cmd->is_used && cmd->sqe.cid == pdu->cccid);
-	MUST(pdu->datal == len && len <= t->opts.maxh2cdata && pdu->datao == cmd->got);
-	MUST(pdu->datao + len <= cmd->asked);
+	JUDGE(conn, pdu->ttag < BAD_MAX_CMDS && cmd->is_used && cmd->sqe.cid == pdu->cccid);
+	JUDGE(conn, pdu->datal == len && len <= t->opts.maxh2cdata && pdu->datao == cmd->got);
+	JUDGE(conn, pdu->datao + len <= cmd->asked);
 	memcpy(cmd->data + pdu->datao, data, len);
 	cmd->got += len;
 	if (pdu->hdr.flags & NVME_TCP_F_LAST) {
-		MUST(t->opts.r2t_bytes != 0
-				? cmd->got % t->opts.r2t_bytes == 0 || cmd->got == cmd->len
-				: cmd->got == cmd->len);
+		JUDGE(conn, t->opts.r2t_bytes != 0
+				    ? cmd->got % t->opts.r2t_bytes == 0 || cmd->got == cmd->len
+				    : cmd->got == cmd->len);
 	}
 	if (cmd->got == cmd->len) {
-		MUST(pdu->hdr.flags & NVME_TCP_F_LAST);
+		JUDGE(conn, pdu->hdr.flags & NVME_TCP_F_LAST);
 		execute(conn, cmd);
 	} else if ((pdu->hdr.flags & NVME_TCP_F_LAST) && cmd->asked < cmd->len) {
 		bad_send_r2t(conn, cmd);
@@ -484,7 +496,8 @@ static void take_icreq(struct bad_conn *conn, const struct nvme_tcp_icreq *req)
 {
 	struct bad_pdu pdu = {.conn = conn, .head_len = sizeof(struct nvme_tcp_icresp)};
 
-	MUST(!conn->is_initialized && req->hdr.hlen == 128 && req->pfv == 0 && req->hpda == 0);
+	JUDGE(conn,
+		!conn->is_initialized && req->hdr.hlen == 128 && req->pfv == 0 && req->hpda == 0);
 	conn->is_initialized = true;
 	pdu.hdr.type = NVME_TCP_ICRESP;
 	pdu.icresp.cpda = conn->target->opts.cpda;
@@ -505,7 +518,7 @@ static void take_pdu(struct bad_conn *conn, const uint8_t *at, const struct nvme
 		[NVME_TCP_H2C_DATA] = 24};
 	uint32_t align = (conn->target->opts.cpda + 1u) * 4, hdgst = 0, ddgst = 0, len = 0, crc;
 
-	MUST(hdr->type < sizeof(hlens) && hlens[hdr->type] == hdr->hlen);
+	JUDGE(conn, hdr->type < sizeof(hlens) && hlens[hdr->type] == hdr->hlen);
 	if (hdr->type == NVME_TCP_H2C_TERM) {
 		const struct nvme_tcp_term *term = (const struct nvme_tcp_term *)at;
 
@@ -519,25 +532,25 @@ static void take_pdu(struct bad_conn *conn, const uint8_t *at, const struct nvme
 		take_icreq(conn, (const struct nvme_tcp_icreq *)at);
 		return;
 	}
-	MUST(conn->is_initialized);
-	MUST(((hdr->flags & NVME_TCP_F_HDGST) != 0) == conn->has_hdgst);
+	JUDGE(conn, conn->is_initialized);
+	JUDGE(conn, ((hdr->flags & NVME_TCP_F_HDGST) != 0) == conn->has_hdgst);
 	if (conn->has_hdgst) {
 		hdgst = 4;
 		memcpy(&crc, at + hdr->hlen, 4);
-		MUST(crc == xu_crc32c(at, hdr->hlen));
+		JUDGE(conn, crc == xu_crc32c(at, hdr->hlen));
 	}
 	if (hdr->pdo != 0) {
-		MUST(hdr->pdo == (hdr->hlen + hdgst + align - 1) / align * align);
-		MUST(((hdr->flags & NVME_TCP_F_DDGST) != 0) == conn->has_ddgst);
+		JUDGE(conn, hdr->pdo == (hdr->hlen + hdgst + align - 1) / align * align);
+		JUDGE(conn, ((hdr->flags & NVME_TCP_F_DDGST) != 0) == conn->has_ddgst);
 		ddgst = conn->has_ddgst ? 4 : 0;
 		len = hdr->plen - hdr->pdo - ddgst;
-		MUST(len != 0);
+		JUDGE(conn, len != 0);
 		if (ddgst != 0) {
 			memcpy(&crc, at + hdr->pdo + len, 4);
-			MUST(crc == xu_crc32c(at + hdr->pdo, len));
+			JUDGE(conn, crc == xu_crc32c(at + hdr->pdo, len));
 		}
 	} else {
-		MUST(hdr->plen == hdr->hlen + hdgst && (hdr->flags & NVME_TCP_F_DDGST) == 0);
+		JUDGE(conn, hdr->plen == hdr->hlen + hdgst && (hdr->flags & NVME_TCP_F_DDGST) == 0);
 	}
 	if (hdr->type == NVME_TCP_CMD) {
 		take_cmd(conn, (const struct nvme_tcp_cmd *)at, at + hdr->pdo, len);
@@ -559,6 +572,11 @@ static void on_received(struct xr_op *op, int32_t result)
 	while (conn->rx_len - at >= sizeof(struct nvme_tcp_hdr) && !conn->is_terminated) {
 		const struct nvme_tcp_hdr *hdr = (const struct nvme_tcp_hdr *)(conn->rx + at);
 
+		if (conn->target->opts.is_lenient &&
+			(hdr->plen < sizeof(*hdr) || hdr->plen > BAD_RX_BYTES)) {
+			conn->is_terminated = true;
+			break;
+		}
 		MUST(hdr->plen >= sizeof(*hdr) && hdr->plen <= BAD_RX_BYTES);
 		if (conn->rx_len - at < hdr->plen) {
 			break;
@@ -609,6 +627,11 @@ static void on_accepted(struct xr_op *op, int32_t result)
 	struct bad_conn *conn;
 
 	if (result < 0) {
+		return;
+	}
+	if (t->opts.is_lenient && t->nr_conns == BAD_MAX_CONNS) {
+		t->platform->close(t->platform, result);
+		xr_op_submit(t->reactor, op);
 		return;
 	}
 	MUST(t->nr_conns < BAD_MAX_CONNS);

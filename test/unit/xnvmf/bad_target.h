@@ -96,6 +96,7 @@ struct bad_opts {
 	uint16_t crdt1;
 	bool holds_data_back; /* no SUCCESS flag, a completion behind the data */
 	bool dribbles;        /* one byte every ten milliseconds */
+	bool is_lenient;      /* a host that seems wrong is cut off, and not a failure */
 	/* Called for each PDU; may change it. NULL: none. */
 	void (*hook)(struct bad_target *target, struct bad_pdu *pdu);
 	/* Called for each command; true: it has dealt with it. NULL: none. */
