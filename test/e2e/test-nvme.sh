@@ -48,7 +48,7 @@ disk() {
 device() {
 	disks+=(--qemu -device --qemu "$1")
 }
-for name in a b c d; do
+for name in a b c d e; do
 	disk "$name"
 done
 # Its namespaces have the numbers 1 (512-byte blocks) and 3 (4096-byte blocks).
@@ -57,6 +57,7 @@ device nvme-ns,bus=nvme-two,drive=a,nsid=1
 device nvme-ns,bus=nvme-two,drive=b,nsid=3,logical_block_size=4096,physical_block_size=4096
 device nvme,id=nvme-one,serial=ONE,drive=c,addr=0x11
 device nvme,id=nvme-pull,serial=PULL,drive=d,addr=0x12
+device nvme,id=nvme-pull2,serial=PULL2,drive=e,addr=0x13
 
 guest --timeout 600 --mem 2048 "${files[@]}" "${disks[@]}" --monitor "$QMP" \
 	--on-request on_request "$E2E_DIR/guest/nvme.sh" 2>&1 | tee "$TEST_DIR/guest.log"

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# The guest's part of test-nvme.sh. The PCI disks are at 0000:00:10.0 (namespaces 1 and 3), 11.0 and
-# 12.0; the kernel gives controllers their numbers in any order.
+# The guest's part of test-nvme.sh. The PCI disks are at 0000:00:10.0 (namespaces 1 and 3), 11.0, 12.0
+# and 13.0; the kernel gives controllers their numbers in any order.
 
 . /xsan/guest-lib.sh
 . /xsan/nvmet.sh
@@ -10,6 +10,7 @@
 TWO=0000:00:10.0
 ONE=0000:00:11.0
 PULL=0000:00:12.0
+PULL2=0000:00:13.0
 NQN=nqn.2026-11.io.xsan:nvme
 CHECK=/root/device-check
 export LD_LIBRARY_PATH=/root/lib
@@ -34,6 +35,10 @@ controller() {
 		fi
 	done
 	return 1
+}
+
+controller_gone() {
+	! controller "$1" >/dev/null 2>&1
 }
 
 # disk PCI-ADDRESS NSID: nvme0n1...
@@ -72,7 +77,7 @@ exercise() {
 	echo "model of $name: $(sha256sum </tmp/model | cut -d ' ' -f 1)"
 }
 
-wait_until 20 disk $PULL 1 >/dev/null || fail "the disks do not appear"
+{ wait_until 20 disk $PULL 1 && wait_until 20 disk $PULL2 1; } >/dev/null || fail "the disks do not appear"
 [ -c "/dev/ng$(controller $ONE | tr -cd 0-9)n1" ] || fail "this kernel has no generic NVMe devices"
 
 say "what there is"
@@ -177,7 +182,7 @@ say "pulled out under load"
 for engine in block passthru; do
 	pci=$PULL id=nvme-pull
 	if [ $engine = block ]; then
-		pci=$ONE id=nvme-one
+		pci=$PULL2 id=nvme-pull2
 	fi
 	"$CHECK" load "{\"driver\": \"nvme\", \"name\": \"x\", \"pci_addr\": \"$pci\",
 		\"engine\": \"$engine\"}" >/tmp/load.out 2>&1 &
@@ -186,6 +191,8 @@ for engine in block passthru; do
 	host_do unplug "$id" || fail "the host could not pull $id out"
 	wait $pid || fail "pulled out, $engine: $(cat /tmp/load.out)"
 	cat /tmp/load.out
+	# The disk goes before its controller does.
+	wait_until 20 controller_gone "$pci" || fail "the controller at $pci is still there"
 	check refuse "{\"driver\": \"nvme\", \"name\": \"x\", \"pci_addr\": \"$pci\"}" "no PCI device"
 done
 kernel_is_sane || fail "the kernel complains"
