@@ -1,24 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Reading and checking a configuration file. The JSON library reports what does not parse; the
- * tables of parameters what parses and is wrong, as a path, which is then looked up in the text for
- * the line and column. The first error ends it; nothing has been touched by then.
+ * Reading and checking a configuration file. The tables of parameters report what is wrong, as a
+ * path, which is then looked up in the text for the line and column. The first error ends it;
+ * nothing has been touched by then.
  */
 #include "daemon/xsand/config.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "daemon/xsand/config_check.h"
 #include "daemon/xsand/model.h"
-#include "lib/util/jsonpos.h"
 #include "lib/xbdev/config/devices.h"
 
 const char config_default_text[] =
@@ -150,17 +145,6 @@ int check_fail(struct check *c, const char *path, const char *fmt, ...)
 	return xu_error_set(c->err, -EINVAL, "%s", text);
 }
 
-/* The tables' sentences begin with the parameter's name, which the path says too. */
-static void strip_name(struct xu_error *err, const char *name)
-{
-	size_t len = strlen(name);
-
-	if (len != 0 && strncmp(err->text, name, len) == 0 &&
-		strncmp(err->text + len, ": ", 2) == 0) {
-		memmove(err->text, err->text + len + 2, strlen(err->text + len + 2) + 1);
-	}
-}
-
 int check_params(struct check *c, const char *path, const struct xu_param *params, void *opts,
 	json_t *object)
 {
@@ -170,7 +154,7 @@ int check_params(struct check *c, const char *path, const struct xu_param *param
 	if (rc != 0) {
 		check_path(c->path, "%s%s%s", path, path[0] != '\0' && inner[0] != '\0' ? "." : "",
 			inner);
-		strip_name(c->err, inner);
+		xbdev_text_strip_name(c->err, inner);
 	}
 	return rc;
 }
@@ -262,7 +246,7 @@ static int check_devices(struct check *c, json_t *devices)
 	if (rc != 0) {
 		check_path(c->path, "devices%s", inner);
 		name = strrchr(c->path, '.');
-		strip_name(c->err, name != NULL ? name + 1 : "");
+		xbdev_text_strip_name(c->err, name != NULL ? name + 1 : "");
 	}
 	return rc;
 }
@@ -303,71 +287,28 @@ int config_check(json_t *root, struct config_settings *settings, char path[CONFI
 
 /* ---- reading ---- */
 
-void config_position(const struct config *config, const char *path, char *text, size_t size)
-{
-	struct xu_jsonpos pos;
-
-	xu_jsonpos_find(config->text, config->len, path, &pos);
-	snprintf(text, size, "%s:%u:%u", config->name, pos.line, pos.column);
-}
-
-/* Names of the document are in the sentence, whatever bytes they have: it stays one line. */
-static void make_printable(struct xu_error *err)
-{
-	for (char *c = err->text; *c != '\0'; c++) {
-		if ((unsigned char)*c < ' ' || *c == 0x7f) {
-			*c = '?';
-		}
-	}
-}
-
-/* Parses and checks config->text. */
-static int parse(struct config *config, struct xu_error *err)
-{
-	char path[CONFIG_PATH_SIZE], place[PATH_MAX + 32];
-	json_error_t error;
-	int rc;
-
-	config->root = json_loadb(config->text, config->len, JSON_REJECT_DUPLICATES, &error);
-	if (config->root == NULL) {
-		return xu_error_set(err, -EINVAL, "%s:%d:%d: %s", config->name, error.line,
-			error.column, error.text);
-	}
-	rc = config_check(config->root, &config->settings, path, err);
-	if (rc != 0) {
-		config_position(config, path, place, sizeof(place));
-		return xu_error_prefix(err, "%s%s%s", place, path[0] != '\0' ? ": " : "", path);
-	}
-	config->model = model_from_config(config->root);
-	if (config->model == NULL) {
-		return xu_error_set_errno(err, -ENOMEM, "reading %s", config->name);
-	}
-	return 0;
-}
-
-int config_parse(const char *name, const char *text, size_t len, struct config **ret_config,
-	struct xu_error *err)
+/* Checks what is in config->text; takes the text, as config_free() does. */
+static int read_text(struct xbdev_text *text, struct config **ret_config, struct xu_error *err)
 {
 	struct config *config = calloc(1, sizeof(*config));
-	int rc;
+	char path[CONFIG_PATH_SIZE];
+	int rc = config == NULL ? -ENOMEM : 0;
 
-	if (config != NULL) {
-		config->name = strdup(name);
-		config->text = malloc(len + 1);
+	if (rc == 0) {
+		config->text = text;
+		config->root = text->root;
+		rc = config_check(config->root, &config->settings, path, err);
+		if (rc != 0) {
+			xbdev_text_fail(text, path, err);
+			config_free(config);
+			return rc;
+		}
+		config->model = model_from_config(config->root);
 	}
-	if (config == NULL || config->name == NULL || config->text == NULL) {
-		config_free(config);
-		return xu_error_set_errno(err, -ENOMEM, "reading %s", name);
-	}
-	if (len != 0) {
-		memcpy(config->text, text, len);
-	}
-	config->text[len] = '\0';
-	config->len = len;
-	rc = parse(config, err);
-	if (rc != 0) {
-		if (err != NULL) {
-			make_printable(err);
+	if (config == NULL || config->model == NULL) {
+		rc = xu_error_set_errno(err, -ENOMEM, "reading %s", text->name);
+		if (config == NULL) {
+			xbdev_text_free(text);
 		}
 		config_free(config);
 		return rc;
@@ -376,67 +317,28 @@ int config_parse(const char *name, const char *text, size_t len, struct config *
 	return 0;
 }
 
-/* Reads the whole of a regular file into new memory. */
-static int read_file(const char *path, char **ret_text, size_t *ret_len, struct xu_error *err)
+int config_parse(const char *name, const char *text, size_t len, struct config **ret_config,
+	struct xu_error *err)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), rc = 0;
-	struct stat st;
-	size_t len = 0;
-	char *text;
+	struct xbdev_text *parsed;
+	int rc = xbdev_text_parse(name, text, len, &parsed, err);
 
-	if (fd < 0 || fstat(fd, &st) != 0) {
-		rc = xu_error_set_errno(err, -errno, "cannot read the configuration %s", path);
-		goto out;
-	}
-	if (!S_ISREG(st.st_mode) || st.st_size > CONFIG_FILE_MAX) {
-		rc = xu_error_set(err, S_ISDIR(st.st_mode) ? -EISDIR : -EFBIG,
-			"cannot read the configuration %s: it is not a regular file of at most 16 "
-			"MiB",
-			path);
-		goto out;
-	}
-	text = malloc((size_t)st.st_size + 1);
-	if (text == NULL) {
-		rc = xu_error_set_errno(err, -ENOMEM, "cannot read the configuration %s", path);
-		goto out;
-	}
-	while (len < (size_t)st.st_size) {
-		ssize_t got = read(fd, text + len, (size_t)st.st_size - len);
-
-		if (got == 0 || (got < 0 && errno != EINTR)) {
-			break; /* cut off meanwhile: what is there does not parse */
-		}
-		len += got > 0 ? (size_t)got : 0;
-	}
-	*ret_text = text;
-	*ret_len = len;
-out:
-	if (fd >= 0) {
-		close(fd);
-	}
-	return rc;
+	return rc == 0 ? read_text(parsed, ret_config, err) : rc;
 }
 
 int config_read(const char *path, struct config **ret_config, struct xu_error *err)
 {
-	char *text = NULL;
-	size_t len = 0;
-	int rc = read_file(path, &text, &len, err);
+	struct xbdev_text *text;
+	int rc = xbdev_text_read(path, "configuration", &text, err);
 
-	if (rc == 0) {
-		rc = config_parse(path, text, len, ret_config, err);
-	}
-	free(text);
-	return rc;
+	return rc == 0 ? read_text(text, ret_config, err) : rc;
 }
 
 void config_free(struct config *config)
 {
 	if (config != NULL) {
 		json_decref(config->model);
-		json_decref(config->root);
-		free(config->text);
-		free(config->name);
+		xbdev_text_free(config->text);
 		free(config);
 	}
 }

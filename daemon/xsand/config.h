@@ -14,12 +14,12 @@
 #include <stdint.h>
 
 #include "lib/util/log.h"
+#include "lib/xbdev/config/text.h"
 #include "lib/xbdev/core/context.h"
 
 struct xu_error;
 
-#define CONFIG_FILE_MAX  (16u << 20) /* bytes */
-#define CONFIG_PATH_SIZE 512u        /* of a path in the document */
+#define CONFIG_PATH_SIZE XBDEV_TEXT_PATH_SIZE
 
 struct config_settings {
 	struct xu_log_opts log;
@@ -34,10 +34,8 @@ struct config_settings {
 };
 
 struct config {
-	char *name; /* of the file, as it was given */
-	char *text;
-	size_t len;
-	json_t *root;
+	struct xbdev_text *text;
+	json_t *root;                    /* the text's */
 	struct config_settings settings; /* its texts point into root */
 	json_t *model;                   /* model.h */
 };
@@ -52,9 +50,6 @@ void config_free(struct config *config); /* NULL is fine */
 /* Checks a document without a file; on failure `path` is the culprit's. `settings` may be NULL. */
 int config_check(json_t *root, struct config_settings *settings, char path[CONFIG_PATH_SIZE],
 	struct xu_error *err);
-
-/* "FILE:LINE:COLUMN" of the value at `path`. */
-void config_position(const struct config *config, const char *path, char *text, size_t size);
 
 /* The settings in which two configurations differ, as an array of their paths: what takes a restart
  * to change. NULL: out of memory. */

@@ -20,6 +20,7 @@
 #include "lib/reactor/reactor.h"
 #include "lib/util/error.h"
 #include "lib/util/filelock.h"
+#include "lib/xbdev/config/replace.h"
 
 #define STATE_VERSION 1
 
@@ -178,85 +179,21 @@ int state_load(struct state *state, json_t **ret_file, json_t **ret_wanted, stru
 
 /* ---- saving ---- */
 
-/* As json_dumps(), which forgets a key when it runs out of memory there: the room is made first. */
-static char *dump(const json_t *value)
-{
-	size_t size = json_dumpb(value, NULL, 0, JSON_INDENT(1));
-	char *text = size != 0 ? malloc(size + 1) : NULL;
-
-	if (text != NULL && json_dumpb(value, text, size, JSON_INDENT(1)) != size) {
-		free(text);
-		return NULL;
-	}
-	if (text != NULL) {
-		text[size] = '\0';
-	}
-	return text;
-}
-
 static char *make_text(const json_t *file, const json_t *wanted)
 {
 	json_t *root = json_pack("{s:i, s:s, s:o, s:o}", "version", STATE_VERSION, "_about",
 		"written by xsand; the configuration file is the place to edit", "file",
 		model_to_config(file), "wanted", model_to_config(wanted));
-	char *text = dump(root);
+	char *text = xbdev_config_dump(root);
 
 	json_decref(root);
 	return text;
 }
 
-static int write_all(int fd, const char *text)
-{
-	size_t left = strlen(text);
-
-	while (left > 0) {
-		ssize_t done = write(fd, text, left);
-
-		if (done < 0 && errno == EINTR) {
-			continue;
-		}
-		if (done <= 0) {
-			return done < 0 ? -errno : -EIO;
-		}
-		text += done;
-		left -= (size_t)done;
-	}
-	return fsync(fd) == 0 ? 0 : -errno;
-}
-
-static int sync_dir(const char *dir)
-{
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
-
-	if (fd < 0) {
-		return -errno;
-	}
-	rc = fsync(fd) == 0 ? 0 : -errno;
-	close(fd);
-	return rc;
-}
-
-static int write_file(const struct state *state)
-{
-	int fd = open(state->new_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), rc;
-
-	if (fd < 0) {
-		return -errno;
-	}
-	rc = write_all(fd, state->text);
-	if (close(fd) != 0 && rc == 0) {
-		rc = -errno;
-	}
-	if (rc == 0 && rename(state->new_path, state->path) != 0) {
-		rc = -errno;
-	}
-	return rc == 0 ? sync_dir(state->dir) : rc;
-}
-
 static void save_work(struct xr_work *work)
 {
 	struct state *state = xu_container_of(work, struct state, work);
-	int rc = write_file(state);
+	int rc = xbdev_config_replace(state->path, state->new_path, 0600, state->text);
 
 	if (rc != 0) {
 		xu_error_set_errno(&state->err, rc, "saving the state in %s", state->path);

@@ -530,7 +530,7 @@ static void test_config_read_says_what_is_wrong_with_the_file(void **state)
 	unlink(path);
 
 	close(open(path, O_CREAT | O_WRONLY, 0600));
-	assert_int_equal(truncate(path, CONFIG_FILE_MAX + 1), 0);
+	assert_int_equal(truncate(path, XBDEV_TEXT_MAX + 1), 0);
 	assert_int_equal(config_read(path, &config, &err), -EFBIG);
 	assert_int_equal(truncate(path, 0), 0);
 	assert_int_equal(config_read(path, &config, &err), -EINVAL);
