@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 char *xbdev_config_dump(const json_t *value)
@@ -71,7 +72,7 @@ int xbdev_config_replace(const char *path, const char *new_path, mode_t mode, co
 	if (fd < 0) {
 		return -errno;
 	}
-	rc = write_all(fd, text);
+	rc = fchmod(fd, mode) == 0 ? write_all(fd, text) : -errno; /* whatever the umask is */
 	if (close(fd) != 0 && rc == 0) {
 		rc = -errno;
 	}
