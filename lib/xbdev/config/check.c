@@ -12,6 +12,7 @@
 #include "lib/util/size.h"
 #include "lib/util/uuid.h"
 #include "lib/xbdev/config/devices.h"
+#include "lib/xbdev/config/section.h"
 
 /* The names of all drivers, for sentences. */
 static void driver_names(char *text, size_t size)
@@ -81,20 +82,12 @@ static int check_name(json_t *entry, char path[XU_PARAM_PATH_SIZE], struct xu_er
 {
 	const char *name = json_string_value(json_object_get(entry, "name"));
 
+	if (xbdev_section_check_name(name, false, err) == 0) {
+		return 0;
+	}
 	snprintf(path, XU_PARAM_PATH_SIZE, "name");
-	if (strlen(name) >= XBDEV_NAME_SIZE) {
-		return xu_error_set(err, -EINVAL, "name: it has %zu characters; it takes 1 to %u",
-			strlen(name), XBDEV_NAME_SIZE - 1);
-	}
-	for (const char *c = name; *c != '\0'; c++) {
-		if (*c <= ' ' || *c > '~') {
-			return xu_error_set(err, -EINVAL,
-				"name: byte %td is a space, a control character or not ASCII; it "
-				"takes printable ASCII",
-				c - name + 1);
-		}
-	}
-	return 0;
+	xu_error_prefix(err, "name");
+	return -EINVAL;
 }
 
 /* The bytes of a size parameter that has been checked. */
@@ -181,17 +174,21 @@ json_t *xbdev_config_lookup(json_t *names, const char *name_or_uuid)
 	return found != NULL ? found : json_object_get(names, normal(name_or_uuid, uuid));
 }
 
+int xbdev_config_add_name(json_t *names, const char *name_or_uuid, size_t index)
+{
+	char uuid[XU_UUID_TEXT_SIZE];
+
+	return json_object_set_new(
+		names, normal(name_or_uuid, uuid), json_integer((json_int_t)index));
+}
+
 /* Adds one name of an entry; *ret_other is who has it already, -1: nobody. */
 static int add_name(json_t *names, const char *name, size_t index, ssize_t *ret_other)
 {
 	json_t *other = xbdev_config_lookup(names, name);
-	char uuid[XU_UUID_TEXT_SIZE];
 
 	*ret_other = other != NULL ? (ssize_t)json_integer_value(other) : -1;
-	if (other != NULL) {
-		return 0;
-	}
-	return json_object_set_new(names, normal(name, uuid), json_integer((json_int_t)index));
+	return other != NULL ? 0 : xbdev_config_add_name(names, name, index);
 }
 
 static const char *const name_keys[] = {"name", "uuid"};

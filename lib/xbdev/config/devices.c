@@ -205,11 +205,26 @@ static int keep(json_t *entry, const json_t *older, const char *key)
 	return json_object_set(entry, key, value) == 0 ? 0 : -ENOMEM;
 }
 
+/* Whether the entry names a disk that is not the older one's; that has an identity of its own. */
+static bool is_another_disk(const json_t *entry, const json_t *older)
+{
+	static const char *const keys[] = {"pci_addr", "device", "nsid"};
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		const json_t *value = json_object_get(entry, keys[i]);
+
+		if (value != NULL && !json_equal(value, json_object_get(older, keys[i]))) {
+			return true;
+		}
+	}
+	return false;
+}
+
 int xbdev_config_keep(json_t *entry, const json_t *older)
 {
 	int rc;
 
-	if (driver_of(entry) != driver_of(older)) {
+	if (driver_of(entry) != driver_of(older) || is_another_disk(entry, older)) {
 		return 0;
 	}
 	rc = keep(entry, older, "uuid");

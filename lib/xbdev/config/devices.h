@@ -35,6 +35,8 @@ int xbdev_config_check_devices(json_t *list, char path[XU_PARAM_PATH_SIZE], stru
  */
 json_t *xbdev_config_names(json_t *list);
 json_t *xbdev_config_lookup(json_t *names, const char *name_or_uuid);
+/* Adds a name or UUID to such an object. 0; -1: out of memory. */
+int xbdev_config_add_name(json_t *names, const char *name_or_uuid, size_t index);
 
 /* A checked entry in its one form, as a new object: the driver's first name, then its parameters as
  * below, the size in bytes even when it was given in blocks. NULL: out of memory. */
@@ -65,7 +67,8 @@ bool xbdev_config_has_uuid(const json_t *entry);
  * What a device must not lose when it is made again: its UUID and, where the driver would choose
  * it, its block size. _pin() adds to a canonical entry what the running device has; _keep() what an
  * older entry of that name had, as far as `entry` says nothing itself: the UUID when the driver is
- * the same, the block size when the file is the same too. -ENOMEM.
+ * the same (and the disk, where a disk has one), the block size when the file is the same too.
+ * -ENOMEM.
  */
 int xbdev_config_pin(json_t *entry, const struct xbdev_device *dev);
 int xbdev_config_keep(json_t *entry, const json_t *older);

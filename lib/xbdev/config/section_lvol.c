@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The sections of logical volumes: stores, volumes, snapshots and clones. What is in a store is
+ * called STORE/NAME, a device like any other; a store is no device and has names of its own kind.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/util/param.h"
+#include "lib/util/uuid.h"
+#include "lib/xbdev/config/devices.h"
+#include "lib/xbdev/config/section.h"
+
+/* SPDK refuses to load a store in which a name with its NUL has more than 64 bytes. */
+#define NAME_MAX_CHARS 63u
+
+#define MISSING "this version has no logical volumes"
+
+/* One struct for the four tables: no member is read but those that a table names. */
+struct lvol_opts {
+	const char *name;
+	const char *on; /* base_bdev, lvs_name, source_vol, source_snap */
+	uint64_t cluster_size;
+	uint64_t size_mb;
+	bool thin_provision;
+	struct xu_uuid uuid;
+};
+
+static const struct lvol_opts defaults = {0};
+
+#define NAME_PARAM(text)                                                                           \
+	{                                                                                          \
+		"name", XU_PARAM_STRING, offsetof(struct lvol_opts, name), .is_required = true,    \
+									   .help = text            \
+	}
+#define ON_PARAM(key, text)                                                                        \
+	{                                                                                          \
+		key, XU_PARAM_STRING, offsetof(struct lvol_opts, on), .is_required = true,         \
+								      .help = text                 \
+	}
+#define UUID_PARAM                                                                                 \
+	{                                                                                          \
+		"uuid", XU_PARAM_UUID, offsetof(struct lvol_opts, uuid),                           \
+			.help = "identity (default: a new one)"                                    \
+	}
+
+static const struct xu_param store_params[] = {
+	NAME_PARAM("name of the store"),
+	ON_PARAM("base_bdev", "name or UUID of the device that it is on"),
+	{"cluster_size", XU_PARAM_SIZE, offsetof(struct lvol_opts, cluster_size), .min = 4096,
+		.max = UINT32_MAX, .help = "unit of allocation, bytes (default \"4MiB\")"},
+	UUID_PARAM,
+	{0},
+};
+
+static const struct xu_param volume_params[] = {
+	NAME_PARAM("name of the volume, in its store"),
+	ON_PARAM("lvs_name", "name of the store"),
+	{"size_mb", XU_PARAM_U64, offsetof(struct lvol_opts, size_mb), .is_required = true,
+		.min = 1, .max = 1ull << 42, .help = "size, MiB"},
+	{"thin_provision", XU_PARAM_BOOL, offsetof(struct lvol_opts, thin_provision),
+		.help = "takes space when it is written (default false)"},
+	UUID_PARAM,
+	{0},
+};
+
+static const struct xu_param snapshot_params[] = {
+	NAME_PARAM("name of the snapshot, in the store of its volume"),
+	ON_PARAM("source_vol", "the volume, as STORE/NAME"),
+	UUID_PARAM,
+	{0},
+};
+
+static const struct xu_param clone_params[] = {
+	NAME_PARAM("name of the clone, in the store of its snapshot"),
+	ON_PARAM("source_snap", "the snapshot, as STORE/NAME"),
+	UUID_PARAM,
+	{0},
+};
+
+/* A name in a store; its characters are checked beforehand or with the whole. */
+static int check_part(const char *name, struct xu_error *err)
+{
+	if (strlen(name) > NAME_MAX_CHARS) {
+		return xu_error_set(err, -EINVAL, "it has %zu characters; it takes 1 to %u",
+			strlen(name), NAME_MAX_CHARS);
+	}
+	return xbdev_section_check_name(name, true, err);
+}
+
+/* STORE/NAME; *ret_store_len is the length of the first part. */
+static int check_full_name(const char *name, size_t *ret_store_len, struct xu_error *err)
+{
+	const char *slash = strchr(name, '/');
+
+	if (slash == NULL || slash == name || slash[1] == '\0' || strchr(slash + 1, '/') != NULL) {
+		return xu_error_set(err, -EINVAL,
+			"\"%.128s\" is not accepted; it takes the names of a store and of what is "
+			"in it, as in \"lvs0/vol0\"",
+			name);
+	}
+	*ret_store_len = (size_t)(slash - name);
+	return xbdev_section_check_name(name, false, err);
+}
+
+/* Reads the entry and checks its name, which all four have alike. */
+static int check_common(const struct xu_param *params, json_t *entry, struct lvol_opts *opts,
+	char path[XBDEV_TEXT_PATH_SIZE], struct xu_error *err)
+{
+	char inner[XU_PARAM_PATH_SIZE];
+	int rc;
+
+	*opts = defaults;
+	rc = xu_params_parse(params, opts, entry, inner, err);
+	if (rc == 0) {
+		snprintf(inner, sizeof(inner), "name");
+		rc = check_part(opts->name, err);
+	}
+	snprintf(path, XBDEV_TEXT_PATH_SIZE, "%s", rc != 0 ? inner : "");
+	return rc;
+}
+
+/* Names the item STORE/NAME, or NAME when there is no store, and adds what it uses. */
+static int fill_item(struct xbdev_item *item, const struct xu_param *params, json_t *entry,
+	const char *store, size_t store_len, struct xu_error *err)
+{
+	const char *name = json_string_value(json_object_get(entry, "name"));
+	char full[2 * NAME_MAX_CHARS + 2];
+
+	snprintf(full, sizeof(full), "%.*s%s%s", (int)store_len, store, store_len != 0 ? "/" : "",
+		name);
+	return xbdev_item_set(
+		item, full, xbdev_config_canonical_params(params, &defaults, entry), err);
+}
+
+static int store_check(json_t *entry, struct xbdev_item *item, char path[XBDEV_TEXT_PATH_SIZE],
+	struct xu_error *err)
+{
+	struct lvol_opts opts;
+	int rc = check_common(store_params, entry, &opts, path, err);
+
+	if (rc == 0 && opts.cluster_size % 4096 != 0) {
+		snprintf(path, XBDEV_TEXT_PATH_SIZE, "cluster_size");
+		rc = xu_error_set(err, -EINVAL,
+			"%llu is not accepted; it takes a multiple of 4096 bytes",
+			(unsigned long long)opts.cluster_size);
+	}
+	if (rc == 0) {
+		rc = fill_item(item, store_params, entry, "", 0, err);
+	}
+	return rc == 0 ? xbdev_item_use(item, "base_bdev", -1, XBDEV_SPACE_DEVICE, true, err) : rc;
+}
+
+static int volume_check(json_t *entry, struct xbdev_item *item, char path[XBDEV_TEXT_PATH_SIZE],
+	struct xu_error *err)
+{
+	struct lvol_opts opts;
+	int rc = check_common(volume_params, entry, &opts, path, err);
+
+	if (rc != 0) {
+		return rc;
+	}
+	rc = check_part(opts.on, err);
+	if (rc != 0) {
+		snprintf(path, XBDEV_TEXT_PATH_SIZE, "lvs_name");
+		return rc;
+	}
+	rc = fill_item(item, volume_params, entry, opts.on, strlen(opts.on), err);
+	return rc == 0 ? xbdev_item_use(item, "lvs_name", -1, XBDEV_SPACE_STORE, false, err) : rc;
+}
+
+/* Snapshots and clones: in the store of what they are made of, which is of one of two kinds. */
+static int check_derived(const struct xu_param *params, const char *key, const char *kind,
+	const char *other_kind, json_t *entry, struct xbdev_item *item,
+	char path[XBDEV_TEXT_PATH_SIZE], struct xu_error *err)
+{
+	struct lvol_opts opts;
+	size_t store_len = 0;
+	int rc = check_common(params, entry, &opts, path, err);
+
+	if (rc != 0) {
+		return rc;
+	}
+	rc = check_full_name(opts.on, &store_len, err);
+	if (rc == 0 && store_len > NAME_MAX_CHARS) {
+		rc = xu_error_set(err, -EINVAL, "its store has %zu characters; it takes 1 to %u",
+			store_len, NAME_MAX_CHARS);
+	}
+	if (rc != 0) {
+		snprintf(path, XBDEV_TEXT_PATH_SIZE, "%s", key);
+		return rc;
+	}
+	rc = fill_item(item, params, entry, opts.on, store_len, err);
+	if (rc == 0) {
+		rc = xbdev_item_use(item, key, -1, XBDEV_SPACE_DEVICE, false, err);
+	}
+	if (rc == 0) {
+		item->uses[0].kinds[0] = kind;
+		item->uses[0].kinds[1] = other_kind;
+	}
+	return rc;
+}
+
+static int snapshot_check(json_t *entry, struct xbdev_item *item, char path[XBDEV_TEXT_PATH_SIZE],
+	struct xu_error *err)
+{
+	return check_derived(
+		snapshot_params, "source_vol", "lvol_volumes", "clones", entry, item, path, err);
+}
+
+static int clone_check(json_t *entry, struct xbdev_item *item, char path[XBDEV_TEXT_PATH_SIZE],
+	struct xu_error *err)
+{
+	return check_derived(
+		clone_params, "source_snap", "snapshots", NULL, entry, item, path, err);
+}
+
+const struct xbdev_section xbdev__section_lvol_stores = {
+	.key = "lvol_stores",
+	.one = "store",
+	.space = XBDEV_SPACE_STORE,
+	.missing = MISSING,
+	.check = store_check,
+};
+
+const struct xbdev_section xbdev__section_lvol_volumes = {
+	.key = "lvol_volumes",
+	.one = "volume",
+	.space = XBDEV_SPACE_DEVICE,
+	.missing = MISSING,
+	.check = volume_check,
+};
+
+const struct xbdev_section xbdev__section_snapshots = {
+	.key = "snapshots",
+	.one = "snapshot",
+	.space = XBDEV_SPACE_DEVICE,
+	.missing = MISSING,
+	.check = snapshot_check,
+};
+
+const struct xbdev_section xbdev__section_clones = {
+	.key = "clones",
+	.one = "clone",
+	.space = XBDEV_SPACE_DEVICE,
+	.missing = MISSING,
+	.check = clone_check,
+};
