@@ -530,5 +530,10 @@ const struct xbdev_section xbdev__section_base = {
 	.space = XBDEV_SPACE_DEVICE,
 	.check = base_check,
 	.can = base_can,
+	.plan = xbdev__base_plan,
+	.apply = xbdev__base_apply,
+	.undo = xbdev__base_undo,
+	.prepare = xbdev__base_prepare,
+	.forget = xbdev__base_forget,
 	.save = base_save,
 };
