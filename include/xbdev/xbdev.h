@@ -5,6 +5,7 @@
 
 #include <xbdev/aio.h>
 #include <xbdev/base.h>
+#include <xbdev/config.h>
 #include <xbdev/io.h>
 #include <xbdev/memory.h>
 #include <xbdev/nvme.h>

@@ -77,6 +77,7 @@ static void free_all(void)
 	for (uint32_t i = 0; i < api_lib.nr_reactors; i++) {
 		api_ports_fini(&api_lib.shards[i]);
 	}
+	api_json_forget();
 	xbdev_ctx_free(api_lib.ctx);
 	xu_logger_free(api_lib.log);
 	api_lib.ctx = NULL;

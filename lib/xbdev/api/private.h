@@ -211,6 +211,11 @@ void api_call_done(struct api_call *call, int rc);
 /* Ends api_lib.ending with success. On the control reactor. */
 void api_ending_done(void);
 
+/* ---- configuration documents: json.c ---- */
+
+/* Forgets what documents have made. When the library ends. */
+void api_json_forget(void);
+
 /* ---- descriptors: file.c ---- */
 
 /* Ports of a shard, at its start and end. -ENOMEM. */
