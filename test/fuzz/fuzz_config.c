@@ -16,37 +16,12 @@
 #include "lib/util/error.h"
 #include "lib/xbdev/config/devices.h"
 #include "test/fuzz/fuzz.h"
+#include "test/fuzz/place.h"
 
 #define NAME          "fuzz.json"
 #define MAX_DOCUMENTS 3u
 
 /* ---- one document ---- */
-
-/* "fuzz.json:LINE:COLUMN: …", and the place is in the text. */
-static void check_error(const char *text, size_t len, const struct xu_error *err)
-{
-	const char *line = text, *end = text + len, *next;
-	unsigned long row, column;
-	json_t *as_json = json_string(err->text);
-	char *at;
-
-	FUZZ_CHECK(err->code < 0 && err->text[0] != '\0', "code %d, '%s'", err->code, err->text);
-	FUZZ_CHECK(as_json != NULL, "the sentence is not UTF-8: %s", err->text);
-	json_decref(as_json);
-	FUZZ_CHECK(strncmp(err->text, NAME ":", strlen(NAME) + 1) == 0, "%s", err->text);
-	row = strtoul(err->text + strlen(NAME) + 1, &at, 10);
-	FUZZ_CHECK(*at == ':' && row >= 1, "%s", err->text);
-	column = strtoul(at + 1, &at, 10);
-	FUZZ_CHECK(strncmp(at, ": ", 2) == 0 && at[2] != '\0', "%s", err->text);
-	while (--row != 0) {
-		line = memchr(line, '\n', (size_t)(end - line));
-		FUZZ_CHECK(line != NULL, "there is no such line: %s", err->text);
-		line++;
-	}
-	next = memchr(line, '\n', (size_t)(end - line));
-	FUZZ_CHECK(column <= (size_t)((next != NULL ? next : end) - line) + 1,
-		"there is no such column: %s", err->text);
-}
 
 static void check_settings(const struct config_settings *set)
 {
@@ -88,7 +63,7 @@ static struct config *read_document(const char *text, size_t len)
 
 	if (rc != 0) {
 		FUZZ_CHECK(config == NULL && rc == err.code, "%d, %d", rc, err.code);
-		check_error(text, len, &err);
+		fuzz_check_place(NAME, text, len, &err);
 		return NULL;
 	}
 	check_settings(&config->settings);

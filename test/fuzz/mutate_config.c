@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * libFuzzer's mutations of fuzz_config's inputs. Some change bytes anywhere; the others change one
- * value of one document and keep it JSON: leave it out, repeat it, put another value in its place,
- * often one from elsewhere in the input. Documents are copied too, because a reload is between two
- * that are nearly the same.
+ * libFuzzer's mutations of fuzz_config's and fuzz_document's inputs. Some change bytes anywhere;
+ * the others change one value of one document and keep it JSON: leave it out, repeat it, put
+ * another value in its place, often one from elsewhere in the input. Documents are copied too,
+ * because a reload is between two that are nearly the same.
  */
 #include <jansson.h>
 
@@ -105,7 +105,7 @@ static json_t *new_value(struct documents *docs)
 	static const char *const texts[] = {"", "m", "n", "1MiB", "64KiB", "0", "4420", "65536",
 		"malloc", "null", "delay", "error", "file", "tcp", "127.0.0.1", "::", "debug",
 		"nqn.2026-11.io.xsan:a", "nqn.2026-11.io.xsan:b", "/f",
-		"6ba7b810-9dad-11d1-80b4-00c04fd430c8"};
+		"6ba7b810-9dad-11d1-80b4-00c04fd430c8", "aio", "o", "raid1", "s", "s/v", "nvmf"};
 	static const json_int_t numbers[] = {
 		0, 1, 2, 3, 16, 100, 512, 4096, 65536, 65537, 1ll << 32, INT64_MAX, -1};
 
