@@ -3,6 +3,7 @@
 """What a user of the installed library has: headers, pkg-config, man pages, symbols, tools and
 examples. Everything is installed into a directory of its own and used from there."""
 
+import json
 import os
 import pathlib
 import re
@@ -109,7 +110,7 @@ def test_installed_tools_find_their_library(directory):
 
 def test_examples(directory):
     for path in (TOP / 'examples').iterdir():
-        if path.suffix in ('.c', '.cpp') or path.name == 'Makefile':
+        if path.suffix in ('.c', '.cpp', '.json') or path.name == 'Makefile':
             shutil.copy(path, directory)
     run(['make', 'CFLAGS=-O1 -Wall -Wextra -Wno-unused-parameter -Werror', 'CXXFLAGS=-O1 -Wall -Wextra -Werror'],
         cwd=directory, env=installed.env)
@@ -118,6 +119,7 @@ def test_examples(directory):
         'async': (['disk0'], 'read: 8 blocks, the first begins with "hello"'),
         'batch': ([], '16000 reads: '),
         'eventloop': ([], '100 reads while the timer ticked several times'),
+        'storage': (['files_config.json', 'slow_log', 'saved.json'], '3 devices\n3 devices again\n'),
         'volume': (['disk1'], 'of 16 blocks are zeroes'),
     }
     sources = [path.stem for path in directory.iterdir() if path.suffix in ('.c', '.cpp')]
@@ -128,8 +130,12 @@ def test_examples(directory):
     for name, (words, text) in expected.items():
         out = run([directory / name, *words], cwd=directory)
         check(text in out, f'{name}: {text!r} was expected in {out!r}')
+    saved = json.loads((directory / 'saved.json').read_text())
+    check_equal([entry['params']['name'] for entry in saved['base_devices']], ['data', 'log', 'slow_log'], 'saved')
+    with open(directory / 'log.img', 'rb') as file:
+        check_equal(file.read()[2 * 4096:][:4], b'seen', 'what the example wrote')
     readme = (TOP / 'examples/README.md').read_text()
-    for name in expected:
+    for name in expected.keys() | {path.name for path in directory.glob('*_config.json')}:
         check(f'`{name}' in readme, f'examples/README.md does not name {name}')
 
 
