@@ -206,6 +206,16 @@ def test_a_copy_inside_one_device(directory):
     check_data(file, data + data, 'a file that is called as the device')
 
 
+def test_devices_of_a_document(directory):
+    data = noise(MIB, 7)
+    file = make(directory, 'file', data)
+    document = directory / 'document.json'
+    document.write_text(json.dumps({'base_devices': [
+        {'method': 'aio', 'params': {'name': 'new', 'filename': str(directory / 'new.img'), 'size': '1MiB'}}]}))
+    dd.run('--config', document, f'if={file}', 'of=new', '--verify')
+    check_data(directory / 'new.img', data, 'a device that the document made')
+
+
 def test_an_error_on_the_way_tells_how_far_it_came(directory):
     # The device ends before the pipe does.
     data = noise(MIB, 7)

@@ -156,6 +156,21 @@ def test_devices_of_a_configuration(directory):
     perf.run('--config', config, 'slow', code=FAILED, err='storage.json:1:')
 
 
+def test_devices_of_a_document(directory):
+    document = directory / 'document.json'
+    document.write_text(json.dumps({'base_devices': [
+        {'method': 'delay', 'params': {'name': 'slow', 'base': 'mem', 'avg_read_latency_us': 20000}},
+        {'method': 'malloc', 'params': {'name': 'mem', 'size': '4MiB', 'block_size': 4096}}]}))
+    for words in ([], ['--mode', 'embedded']):
+        done = perf.json('--config', document, *words, '--io-size', '40KiB', 'slow')
+        check(done['read']['latency_us']['min'] >= 20000, f'{done["read"]["latency_us"]}')
+    document.write_text('{"base_devices":\n [{"method": "null", "params": {"name": "n", "size": 7}}]}')
+    perf.run('--config', document, 'n', code=FAILED,
+             err='document.json:2:54: base_devices[0].params.size: 7 bytes is not accepted')
+    document.write_text('{"base_device": []}')
+    perf.run('--config', document, 'n', code=FAILED, err="base_device: 'base_device' is not known here")
+
+
 def test_what_cannot_be_is_refused_with_a_reason(directory):
     for code, err, words in (
             (USAGE, 'no device', []),

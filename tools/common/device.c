@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <xbdev/config.h>
+
 #include "common/number.h"
 #include "common/tool.h"
 
@@ -39,16 +41,12 @@ static bool make_entry(const json_t *entry)
 	return rc == 0;
 }
 
-static bool make_all(const char *path, const json_t *root)
+/* The list of a node's configuration. */
+static bool make_all(const char *path, const json_t *list)
 {
-	const json_t *list = json_is_array(root) ? root : json_object_get(root, "devices");
 	const json_t *entry;
 	size_t i;
 
-	if (!json_is_array(list)) {
-		tool_say("%s: there is no list \"devices\"", path);
-		return false;
-	}
 	json_array_foreach (list, i, entry) {
 		if (!make_entry(entry)) {
 			tool_say("%s: device %zu: %s", path, i, xbdev_last_error());
@@ -62,13 +60,20 @@ bool tool_config_load(const char *path)
 {
 	json_error_t error;
 	json_t *root = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
-	bool is_made;
+	const json_t *list = json_is_array(root) ? root : json_object_get(root, "devices");
+	bool is_made = false;
 
 	if (root == NULL) {
 		tool_say("%s:%d:%d: %s", path, error.line, error.column, error.text);
 		return false;
 	}
-	is_made = make_all(path, root);
+	if (json_is_array(list)) {
+		is_made = make_all(path, list);
+	} else if (xbdev_parse_config(path) == 0) {
+		is_made = true;
+	} else {
+		tool_say("%s", xbdev_last_error());
+	}
 	json_decref(root);
 	return is_made;
 }

@@ -17,7 +17,7 @@
 
 #include <xbdev/base.h>
 
-/* Makes the devices of a configuration file. */
+/* Makes the devices of a configuration file: one of libxbdev's, or a node's. */
 bool tool_config_load(const char *path);
 
 /* Makes the device that `text` describes unless it exists, opens it with XBDEV_OPEN_… flags and
