@@ -182,6 +182,11 @@ exec 5>&-
 wait $pid || test_fail "$(cat "$TEST_DIR/hold.out")"
 check info "$(entry b)"
 
+echo "-- by a configuration document"
+entry b | sed 's/"driver": "rbd", \(.*\)/"base_devices": [{"method": "rbd", "params": {\1/; s/}$/}}]}/' \
+	>"$TEST_DIR/document.json"
+check document "$TEST_DIR/document.json"
+
 echo "-- what is missing"
 check refuse "$(entry none)" "opening the RBD image 'none'"
 check refuse "$(entry a | sed 's/"p"/"nopool"/')" "opening the Ceph pool 'nopool'"

@@ -15,6 +15,8 @@
  *   load JSON                          writes until the disk is taken away under it
  *   resize JSON BYTES                  waits for the disk to become that large, uses the new end
  *   idle JSON                          an open device that does nothing costs nothing
+ *   document FILE [OTHER]              the configuration document FILE has one device; saved and
+ *                                      loaded it is the same one; OTHER gives its name to another
  */
 #include <errno.h>
 #include <stdio.h>
@@ -533,6 +535,75 @@ static void idle(const char *json)
 	close_device(fd);
 }
 
+/* ---- documents ---- */
+
+static void start_library(void)
+{
+	GIVES(xbdev_init(), 0);
+}
+
+static xbdev_info_t only_device(void)
+{
+	xbdev_info_t info;
+
+	GIVES(xbdev_list(&info, 1), 1);
+	return info;
+}
+
+static void must_be(const xbdev_info_t *wanted, const char *when)
+{
+	xbdev_info_t info = only_device();
+
+	if (strcmp(info.name, wanted->name) != 0 || strcmp(info.uuid, wanted->uuid) != 0 ||
+		strcmp(info.driver, wanted->driver) != 0 || info.size_bytes != wanted->size_bytes ||
+		info.block_size != wanted->block_size) {
+		FAIL("%s: '%s' %s is not '%s' %s", when, info.name, info.uuid, wanted->name,
+			wanted->uuid);
+	}
+}
+
+static void document(const char *path, const char *other)
+{
+	char saved[512], *buf = allocate(4096);
+	xbdev_info_t first;
+	int fd;
+
+	snprintf(saved, sizeof(saved), "%s.saved", path);
+	start_library();
+	GIVES(xbdev_parse_config(path), 0);
+	first = only_device();
+	GIVES(xbdev_save_config(saved), 0);
+	/* Nothing is taken down: it stays open. */
+	fd = xbdev_open_with(first.name, XBDEV_OPEN_READ);
+	GIVES(xbdev_parse_config(saved), 0);
+	GIVES(xbdev_open_from_json(saved), 0);
+	GIVES(xbdev_parse_config(path), 0);
+	GIVES(xbdev_read(fd, buf, 4096, 0), 4096);
+	GIVES(xbdev_close(fd), 0);
+	must_be(&first, "parsed again");
+	GIVES(xbdev_fini(), 0);
+
+	start_library();
+	GIVES(xbdev_open_from_json(saved), 0);
+	must_be(&first, "loaded in another process");
+	GIVES(xbdev_parse_config(path), 0);
+	must_be(&first, "and parsed");
+	if (other != NULL) {
+		xbdev_info_t second;
+
+		GIVES(xbdev_parse_config(other), 0);
+		second = only_device();
+		if (strcmp(second.name, first.name) != 0 || strcmp(second.uuid, first.uuid) == 0) {
+			FAIL("'%s' is not another disk: %s", second.name, second.uuid);
+		}
+		GIVES(xbdev_parse_config(path), 0);
+		must_be(&first, "changed back");
+	}
+	printf("'%s' by a document: %s\n", first.name, first.uuid);
+	GIVES(xbdev_fini(), 0);
+	free(buf);
+}
+
 int main(int argc, char **argv)
 {
 	const char *command = argc > 1 ? argv[1] : "";
@@ -557,6 +628,8 @@ int main(int argc, char **argv)
 		resize(argv[2], argv[3]);
 	} else if (strcmp(command, "idle") == 0 && argc == 3) {
 		idle(argv[2]);
+	} else if (strcmp(command, "document") == 0 && (argc == 3 || argc == 4)) {
+		document(argv[2], argv[3]);
 	} else {
 		FAIL("unknown command '%s' with %d arguments", command, argc - 2);
 	}

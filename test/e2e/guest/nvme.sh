@@ -111,6 +111,18 @@ check_eq "the identity" "$(sed -n 's/^uuid //p' /tmp/info2)" "$UUID"
 XSAN_URING_MASK=cmd check refuse "{\"driver\": \"nvme\", \"name\": \"x\", \"pci_addr\": \"$ONE\",
 	\"engine\": \"passthru\"}" "takes no commands by io_uring"
 
+say "by a configuration document"
+# document PARAMS
+document() {
+	echo "{\"base_devices\": [{\"method\": \"nvme\", \"params\": {\"name\": \"disk\", $1}}]}"
+}
+document "\"pci_addr\": \"$ONE\"" >/tmp/one.json
+document "\"pci_addr\": \"$TWO\", \"nsid\": 3" >/tmp/two.json
+document "\"device\": \"/dev/$(disk $TWO 1)\", \"engine\": \"block\"" >/tmp/name.json
+check document /tmp/one.json /tmp/two.json
+check document /tmp/name.json /tmp/one.json
+check document /tmp/two.json /tmp/name.json
+
 exercise a $TWO 1 passthru block passthru
 exercise b $TWO 3 block passthru
 
