@@ -323,6 +323,32 @@ static void test_what_is_wrong_touches_nothing(void **state)
 	assert_int_equal(file_size("f"), -1);
 }
 
+/* The document as the specification prints it has one disk in two arrays. examples/ has another. */
+static void test_the_printed_document_is_refused_by_name(void **state)
+{
+	static const char printed[] =
+		"{'base_devices': [{'method': 'nvme', 'params': {'name': 'nvme0', "
+		"'pci_addr': '0000:01:00.0'}},\n"
+		"{'method': 'nvmf', 'params': {'name': 'nvmf0', 'addr': '192.168.1.100', "
+		"'port': 4420, 'nqn': 'nqn.2016-06.io.spdk:cnode1'}},\n"
+		"{'method': 'aio', 'params': {'name': 'aio0', 'filename': '@/aiofile'}}],\n"
+		"'raid_devices': [{'method': 'raid0', 'params': {'name': 'raid0_dev', "
+		"'base_bdevs': ['nvme0', 'nvmf0'], 'strip_size_kb': 128}},\n"
+		"{'method': 'raid1', 'params': {'name': 'raid1_dev', "
+		"'base_bdevs': ['aio0', 'nvme0']}}],\n"
+		"'lvol_stores': [{'name': 'lvs_raid0', 'base_bdev': 'raid0_dev', "
+		"'cluster_size': 4096}],\n"
+		"'lvol_volumes': [{'name': 'data_vol', 'lvs_name': 'lvs_raid0', 'size_mb': 1024, "
+		"'thin_provision': true}],\n"
+		"'snapshots': [{'source_vol': 'lvs_raid0/data_vol', 'name': 'data_snap1'}],\n"
+		"'clones': [{'source_snap': 'lvs_raid0/data_snap1', 'name': 'data_clone1'}]}";
+
+	expect_error(xbdev_parse_config(document(printed)), -EBUSY,
+		"c.json:5:76: raid_devices[1].params.base_bdevs[1]: \"nvme0\" is not accepted: "
+		"raid_devices[0] 'raid0_dev' uses it already; it takes one that nothing else uses");
+	assert_string_equal(names(), "");
+}
+
 static void test_calls_say_what_is_wrong_with_them(void **state)
 {
 	assert_int_equal(xbdev_parse_config(NULL), -EINVAL);
@@ -888,6 +914,7 @@ int main(void)
 		threads_test(test_open_makes_no_file_and_none_larger),
 		threads_test(test_open_and_create_leave_alone_what_is_there),
 		threads_test(test_what_is_wrong_touches_nothing),
+		threads_test(test_the_printed_document_is_refused_by_name),
 		threads_test(test_calls_say_what_is_wrong_with_them),
 		threads_test(test_callbacks_may_not_wait),
 		threads_test(test_a_second_document_makes_the_difference),
