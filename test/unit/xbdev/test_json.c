@@ -846,6 +846,67 @@ static void test_save_on_a_full_disk_leaves_the_old_file(void **state)
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+/* Saves more and more devices, until it is killed. */
+static void save_for_ever(void)
+{
+	char name[16];
+
+	if (xbdev_init() != 0) {
+		_exit(1);
+	}
+	for (unsigned i = 0; i < 10000; i++) {
+		snprintf(name, sizeof(name), "n%u", i);
+		if (xbdev_config_null(1, 512, name) != 0 ||
+			xbdev_save_config(in_dir("s.json")) != 0) {
+			_exit(2);
+		}
+	}
+	_exit(3);
+}
+
+static int load_saved(void)
+{
+	int count;
+
+	if (xbdev_init() != 0 || xbdev_open_from_json(in_dir("s.json")) != 0) {
+		fprintf(stderr, "%s\n", xbdev_last_error());
+		return 1;
+	}
+	count = xbdev_list(NULL, 0);
+	return count > 0 && xbdev_fini() == 0 ? 0 : 2;
+}
+
+/* Whenever it is killed, the file is a whole one: the old or the new. */
+static void test_save_that_is_killed_leaves_a_whole_file(void **state)
+{
+	int status;
+	pid_t pid;
+
+	fflush(NULL);
+	for (useconds_t round = 0; round < 20; round++) {
+		pid = fork();
+		if (pid == 0) {
+			save_for_ever();
+		}
+		/* The first save of the first round is waited for, so that there is a file. */
+		for (unsigned i = 0; round == 0 && i < 10000 && file_size("s.json") < 0; i++) {
+			usleep(1000);
+		}
+		usleep(5000 + 1700 * round);
+		assert_int_equal(kill(pid, SIGKILL), 0);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFSIGNALED(status));
+		pid = fork();
+		if (pid == 0) {
+			_exit(load_saved());
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFEXITED(status));
+		assert_int_equal(WEXITSTATUS(status), 0);
+	}
+	empty_dir();
+}
+
 /* ---- threads ---- */
 
 #define NR_THREADS 4u
@@ -907,6 +968,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		/* First, while this process has no threads. */
 		cmocka_unit_test(test_save_on_a_full_disk_leaves_the_old_file),
+		cmocka_unit_test(test_save_that_is_killed_leaves_a_whole_file),
 		cmocka_unit_test(test_calls_need_the_library),
 		threads_test(test_parse_makes_what_the_document_says),
 		threads_test(test_an_empty_document_takes_all_away),
