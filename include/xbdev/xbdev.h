@@ -6,8 +6,10 @@
 #include <xbdev/aio.h>
 #include <xbdev/base.h>
 #include <xbdev/config.h>
+#include <xbdev/health.h>
 #include <xbdev/io.h>
 #include <xbdev/memory.h>
+#include <xbdev/mgmt.h>
 #include <xbdev/nvme.h>
 #include <xbdev/queue.h>
 #include <xbdev/stats.h>

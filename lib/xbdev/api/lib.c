@@ -122,6 +122,8 @@ static int make_context(const xbdev_init_options_t *options, struct xu_error *er
 	api_lib.listener.fn = on_graph;
 	xbdev_ctx_add_listener(api_lib.ctx, &api_lib.listener);
 	api_collect_init();
+	api_notify_init();
+	api_monitor_init();
 	api_lib.nr_reactors = xbdev_ctx_nr_reactors(api_lib.ctx);
 	for (uint32_t i = 0; i < api_lib.nr_reactors; i++) {
 		struct api_shard *shard = &api_lib.shards[i];
@@ -171,8 +173,8 @@ static int init(const xbdev_init_options_t *options, bool may_run)
 	if (thread == NULL) {
 		return -ENOMEM;
 	}
-	if (thread->is_in_callback || xr_reactor_current() != NULL) {
-		return api_fail(-EDEADLK, "xbdev_init() in a completion callback");
+	if (thread->is_in_callback || xr_reactor_current() != NULL || api_notify_is_self()) {
+		return api_fail(-EDEADLK, "xbdev_init() in a callback");
 	}
 	pthread_mutex_lock(&api_lib.mutex);
 	if (api_lib.nr_inits == 0) {
@@ -212,14 +214,18 @@ static void on_ending_timer(struct xr_timer *timer)
 	}
 }
 
-static void begin_ending(struct api_call *call)
+uint64_t api_ending_wait_ns(void)
 {
 	uint64_t now_ns = api_now_ns(), deadline_ns = api_lib.ending_deadline_ns;
 
+	return deadline_ns > now_ns ? deadline_ns - now_ns : 0;
+}
+
+static void begin_ending(struct api_call *call)
+{
 	api_lib.ending = call;
 	api_lib.ending_timer.fn = on_ending_timer;
-	xr_timer_start(xbdev_ctx_control(api_lib.ctx), &api_lib.ending_timer,
-		deadline_ns > now_ns ? deadline_ns - now_ns : 0);
+	xr_timer_start(xbdev_ctx_control(api_lib.ctx), &api_lib.ending_timer, api_ending_wait_ns());
 }
 
 void api_ending_done(void)
@@ -234,6 +240,8 @@ void api_ending_done(void)
 static void on_close_all(struct api_call *call)
 {
 	begin_ending(call);
+	api_monitor_off();
+	api_health_cancel();
 	api_files_close_all();
 	if (api_lib.ending != NULL && api_lib.nr_files == 0) {
 		api_ending_done();
@@ -319,6 +327,7 @@ static int ask_all(struct api_thread *thread, void (*fn)(struct api_call *call))
 static int end(struct api_thread *thread)
 {
 	struct detach detach;
+	struct api_call call;
 	int rc;
 
 	api_lib.ending_deadline_ns = api_now_ns() + API_FINI_WAIT_NS;
@@ -328,10 +337,17 @@ static int end(struct api_thread *thread)
 		rc = wait_for_threads(thread, api_lib.ending_deadline_ns);
 	}
 	if (rc == 0) {
+		rc = api_call_run(thread, &call, api_health_drain);
+	}
+	if (rc == 0) {
+		rc = api_notify_hold(api_lib.ending_deadline_ns);
+	}
+	if (rc == 0) {
 		rc = ask_all(thread, on_remove_all);
 	}
 	if (rc != 0) {
 		atomic_store(&api_lib.is_up, true);
+		api_notify_release();
 		return rc;
 	}
 	api_call_run(thread, &detach.call, on_detach_all);
@@ -350,13 +366,15 @@ static int end(struct api_thread *thread)
 int xbdev_fini(void)
 {
 	struct api_thread *thread = api_thread();
+	bool has_notifier = false;
+	pthread_t notifier;
 	int rc = 0;
 
 	if (thread == NULL) {
 		return -ENOMEM;
 	}
-	if (thread->is_in_callback || xr_reactor_current() != NULL) {
-		return api_fail(-EDEADLK, "xbdev_fini() in a completion callback");
+	if (thread->is_in_callback || xr_reactor_current() != NULL || api_notify_is_self()) {
+		return api_fail(-EDEADLK, "xbdev_fini() in a callback");
 	}
 	pthread_mutex_lock(&api_lib.mutex);
 	if (api_lib.nr_inits == 0) {
@@ -367,8 +385,12 @@ int xbdev_fini(void)
 		rc = api_fail(-EPERM, "only the thread that started the embedded library ends it");
 	} else {
 		rc = end(thread);
+		has_notifier = rc == 0 && api_notify_end(&notifier);
 	}
 	pthread_mutex_unlock(&api_lib.mutex);
+	if (has_notifier) {
+		pthread_join(notifier, NULL);
+	}
 	return rc;
 }
 

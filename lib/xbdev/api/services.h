@@ -6,11 +6,18 @@
 #ifndef XBDEV_API_SERVICES_H
 #define XBDEV_API_SERVICES_H
 
+#include <xbdev/health.h>
+#include <xbdev/mgmt.h>
+
 #include "lib/xbdev/api/private.h"
+#include "lib/xbdev/health/smart.h"
 
 /* The device of a public call by name or UUID, in use or not; NULL with the call's sentence set:
  * there is none (-ENODEV), or it is being removed. On the control reactor. */
 struct xbdev_device *api_device_find(struct api_call *call, const char *name);
+
+/* How long the end of the library may still wait. */
+uint64_t api_ending_wait_ns(void);
 
 /* ---- stats.c; on the control reactor ---- */
 
@@ -47,5 +54,73 @@ void api_collect_init(void);
  * runs there. On the control reactor. */
 bool api_collect_window(const struct xbdev_device *dev, const struct xbdev_stats *stats,
 	uint64_t at_ns, struct api_window *ret_window);
+
+/* ---- notify.c ---- */
+
+/* For a context that does not run yet. */
+void api_notify_init(void);
+/* The calling thread is the one that runs callbacks. */
+bool api_notify_is_self(void);
+/* Tells of a health event; on the control reactor. */
+void api_notify_health(const xbdev_health_event_t *event);
+/* The end, in order: nothing is told any more, and no callback runs (-EBUSY: one does at
+ * `deadline_ns`); or all goes on; and, when no reactor runs, the thread ends: true when there is
+ * one, to be joined without the library's mutex. */
+int api_notify_hold(uint64_t deadline_ns);
+void api_notify_release(void);
+bool api_notify_end(pthread_t *ret_thread);
+
+/* ---- health.c; on the control reactor ---- */
+
+struct api_health_call {
+	struct api_call call;
+	const char *device;
+	xbdev_health_info_t info;
+};
+
+/* A check of one device. */
+struct api_check {
+	struct xu_list link;
+	char name[XBDEV_NAME_SIZE];
+	struct xu_uuid uuid;
+	bool is_monitors;
+	bool with_smart;
+	struct api_health_call *caller; /* NULL: the monitor's, or it waits no longer */
+	struct xr_timer timer;          /* of the caller */
+	struct xr_work work;
+	char *path;          /* of what is read; NULL: nothing */
+	struct xu_error err; /* why there is no result */
+	uint64_t io_errors;
+	uint64_t io_operations;
+	uint64_t bytes_written;
+	bool has_smart;
+	struct xbdev_smart smart;  /* zeroes when it has not been read */
+	struct xu_error smart_err; /* why */
+};
+
+/* Starts what waits or is due, if nothing runs. */
+void api_health_go_on(void);
+/* The check that runs is the monitor's. */
+bool api_health_is_monitors(void);
+/* Ends the waiting of all callers, with -ESHUTDOWN. */
+void api_health_cancel(void);
+/* For the end of the library: ends the call when no check runs any more, at the latest at the end's
+ * deadline with -EBUSY. */
+void api_health_drain(struct api_call *call);
+
+/* ---- monitor.c; on the control reactor ---- */
+
+/* For a context that does not run yet. */
+void api_monitor_init(void);
+/* Ends it, without waiting for its check. */
+void api_monitor_off(void);
+bool api_monitor_wants_smart(void);
+/* The next device that it wants to have checked, once; NULL: none. */
+struct xbdev_device *api_monitor_due(void);
+/* Fills in what follows from the rest of `info`, and tells events if the check is the monitor's. */
+void api_monitor_judge(
+	const struct xbdev_device *dev, const struct api_check *check, xbdev_health_info_t *info);
+/* No check runs at this moment. */
+void api_monitor_idle(void);
 
 #endif

@@ -4,7 +4,7 @@
  *
  *   file -> st_dev ---+
  *   block node -------+-> /sys/dev/block/M:m -> whole disk -> slaves/ of it, and so on -> a leaf
- *   character node -> /sys/dev/char/M:m -> its NVMe controller
+ *   character node -> /sys/dev/char/M:m -> an NVMe controller, or what belongs to one
  *
  * A leaf is NVMe by its name, ATA by what its SCSI vendor says (libata and SAS adapters write "ATA"
  * there); others are not asked, because a pass-through command is for nobody else. The node that is
@@ -206,7 +206,7 @@ int xbdev_disks_find(const char *path, const char *sysfs, struct xbdev_disk disk
 	struct xu_error *err)
 {
 	struct search search = {.disks = disks};
-	char link[64], dir[PATH_MAX];
+	char link[64], dir[PATH_MAX], device[PATH_MAX];
 	struct stat st;
 	bool is_char;
 	dev_t dev;
@@ -216,8 +216,8 @@ int xbdev_disks_find(const char *path, const char *sysfs, struct xbdev_disk disk
 	}
 	is_char = S_ISCHR(st.st_mode);
 	dev = is_char || S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev;
-	snprintf(link, sizeof(link), "dev/%s/%u:%u%s", is_char ? "char" : "block", major(dev),
-		minor(dev), is_char ? "/device" : "");
+	snprintf(link, sizeof(link), "dev/%s/%u:%u", is_char ? "char" : "block", major(dev),
+		minor(dev));
 	if (!resolve(sysfs != NULL ? sysfs : "/sys", link, dir)) {
 		return xu_error_set(err, -ENODEV,
 			"the system does not tell which disk %s is on (device %u:%u)", path,
@@ -227,6 +227,8 @@ int xbdev_disks_find(const char *path, const char *sysfs, struct xbdev_disk disk
 		walk(&search, dir, 0);
 	} else if (is_controller(base_name(dir))) {
 		add_controller(&search, dir);
+	} else if (resolve(dir, "device", device) && is_controller(base_name(device))) {
+		add_controller(&search, device);
 	}
 	if (search.nr_disks == 0) {
 		return xu_error_set(err, -ENODEV, "no disk is found below %s", path);

@@ -619,6 +619,26 @@ static void test_disks_are_found_below_paths(void **state)
 	assert_disks("devices/dm-0", 2, "nvme2", XBDEV_DISK_NVME, "240:2");
 }
 
+/* Character devices: a controller's own, and that of a namespace. The node is /dev/null's, what it
+ * is says the small sysfs. */
+static void test_disks_are_found_by_their_controllers(void **state)
+{
+	struct xbdev_disk disks[XBDEV_MAX_DISKS];
+	struct xu_error err = {0};
+
+	make_dir("devices/ctrl/nvme0/ng0n1");
+	make_link("devices/ctrl/nvme0/ng0n1/device", "devices/ctrl/nvme0");
+	for (int i = 0; i < 2; i++) {
+		make_link(
+			"dev/char/1:3", i == 0 ? "devices/ctrl/nvme0" : "devices/ctrl/nvme0/ng0n1");
+		assert_int_equal(xbdev_disks_find("/dev/null", top, disks, &err), 1);
+		assert_int_equal(disks[0].kind, XBDEV_DISK_NVME);
+		assert_string_equal(disks[0].name, "nvme0");
+		assert_string_equal(disks[0].dev_text, "240:0");
+		assert_true(disks[0].is_char);
+	}
+}
+
 static void test_disks_circles_and_crowds_are_bounded(void **state)
 {
 	struct xbdev_disk disks[XBDEV_MAX_DISKS];
@@ -694,6 +714,8 @@ int main(void)
 		cmocka_unit_test(test_lifetime_says_how_it_is_estimated),
 		cmocka_unit_test_setup_teardown(
 			test_disks_are_found_below_paths, make_sysfs, remove_sysfs),
+		cmocka_unit_test_setup_teardown(
+			test_disks_are_found_by_their_controllers, make_sysfs, remove_sysfs),
 		cmocka_unit_test_setup_teardown(
 			test_disks_circles_and_crowds_are_bounded, make_sysfs, remove_sysfs),
 		cmocka_unit_test_setup_teardown(
