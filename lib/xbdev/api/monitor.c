@@ -36,7 +36,7 @@ struct memory {
 	struct xu_list link;
 	const struct xbdev_device *dev;
 	bool is_due;
-	bool has_counts;
+	bool has_io_errors, has_media_errors; /* of an earlier check */
 	uint64_t io_errors, media_errors;
 	uint32_t warnings;         /* that have been told */
 	struct anchor old, recent; /* the first is one to two weeks old, when it can be */
@@ -112,15 +112,18 @@ static bool is_hot(const xbdev_health_info_t *info, const struct xbdev_smart *sm
 		       info->temperature >= threshold);
 }
 
-static uint32_t conditions(const struct memory *memory, const struct xbdev_smart *smart,
-	const xbdev_health_info_t *info)
+/* Those that the disk's own data decides. */
+static uint32_t disk_conditions(
+	uint32_t told, const struct xbdev_smart *smart, const xbdev_health_info_t *info)
 {
-	uint32_t told = memory != NULL ? memory->warnings : 0, now = 0;
+	uint32_t now = 0;
 
 	if (is_hot(info, smart, (told & XBDEV_HEALTH_WARN_TEMPERATURE) != 0)) {
 		now |= XBDEV_HEALTH_WARN_TEMPERATURE;
 	}
-	if (info->wear_level >= (int)monitor.config.wear_level_threshold) {
+	if (!smart->has_wear) {
+		now |= told & XBDEV_HEALTH_WARN_WEAR; /* not told this time */
+	} else if (smart->wear_percent >= monitor.config.wear_level_threshold) {
 		now |= XBDEV_HEALTH_WARN_WEAR;
 	}
 	if (smart->warnings & XBDEV_SMART_SPARE_LOW) {
@@ -129,54 +132,124 @@ static uint32_t conditions(const struct memory *memory, const struct xbdev_smart
 	if (smart->warnings & (XBDEV_SMART_FAILING | XBDEV_SMART_READ_ONLY)) {
 		now |= XBDEV_HEALTH_WARN_FAILING;
 	}
-	if (memory != NULL && memory->has_counts &&
-		(info->io_errors > memory->io_errors ||
-			info->media_errors > memory->media_errors)) {
+	return now;
+}
+
+static bool has_new_errors(
+	const struct memory *memory, const struct api_check *check, const xbdev_health_info_t *info)
+{
+	return (memory->has_io_errors && info->io_errors > memory->io_errors) ||
+	       (memory->has_media_errors && check->has_smart &&
+		       info->media_errors > memory->media_errors);
+}
+
+/* What was not read has not changed: a disk that does not answer has not become better. */
+static uint32_t conditions(
+	const struct memory *memory, const struct api_check *check, const xbdev_health_info_t *info)
+{
+	uint32_t told = memory != NULL ? memory->warnings : 0;
+	uint32_t now = check->has_smart ? disk_conditions(told, &check->smart, info)
+					: told & ~XBDEV_HEALTH_WARN_ERRORS;
+
+	if (memory != NULL && has_new_errors(memory, check, info)) {
 		now |= XBDEV_HEALTH_WARN_ERRORS;
 	}
 	return now;
 }
 
+static void remember(struct memory *memory, const struct api_check *check,
+	const xbdev_health_info_t *info, uint64_t now_ns)
+{
+	memory->warnings = info->warnings;
+	memory->has_io_errors = true;
+	memory->io_errors = info->io_errors;
+	if (check->has_smart) {
+		memory->has_media_errors = true;
+		memory->media_errors = info->media_errors;
+		remember_written(memory, &check->smart, now_ns);
+	}
+}
+
 /* ---- events ---- */
 
-static void describe(xbdev_health_event_t *event, const struct memory *memory)
+static void describe_temperature(xbdev_health_event_t *event)
 {
-	const xbdev_health_info_t *info = &event->health;
-	const char *over = event->is_over ? " no longer" : "";
+	int limit = monitor.config.temperature_threshold, now = event->health.temperature;
+	const char *what = event->is_over ? "is no longer too hot" : "says that it is too hot";
 	char *text = event->text;
 	const size_t size = sizeof(event->text);
 
+	if (now == XBDEV_HEALTH_UNKNOWN_TEMPERATURE) {
+		snprintf(text, size, "the disk %s", what);
+	} else if (event->is_over || now < limit) {
+		snprintf(text, size, "the disk %s%s it has %d °C", what, event->is_over ? ":" : ";",
+			now);
+	} else {
+		snprintf(text, size, "the disk is too hot: it has %d °C, the limit is %d", now,
+			limit);
+	}
+}
+
+static void describe_wear(xbdev_health_event_t *event)
+{
+	const xbdev_health_info_t *info = &event->health;
+
+	if (event->is_over) {
+		snprintf(event->text, sizeof(event->text),
+			"the disk is no longer worn: %d %% of its endurance are used",
+			info->wear_level);
+	} else {
+		snprintf(event->text, sizeof(event->text),
+			"the disk is worn: %d %% of its endurance are used, the limit is %u",
+			info->wear_level, monitor.config.wear_level_threshold);
+	}
+}
+
+/* Of a counter that somebody may have reset. */
+static uint64_t increase(uint64_t now, uint64_t before)
+{
+	return now > before ? now - before : 0;
+}
+
+static void describe_errors(xbdev_health_event_t *event, const struct memory *memory)
+{
+	const xbdev_health_info_t *info = &event->health;
+	uint64_t media_errors = info->has_smart && memory->has_media_errors
+					? increase(info->media_errors, memory->media_errors)
+					: 0;
+
+	if (event->is_over) {
+		strcpy(event->text, "no operation has failed since the last check");
+		return;
+	}
+	snprintf(event->text, sizeof(event->text),
+		"%llu operations have failed and %llu times the disk lost data since the last "
+		"check",
+		(unsigned long long)increase(info->io_errors, memory->io_errors),
+		(unsigned long long)media_errors);
+}
+
+static void describe(xbdev_health_event_t *event, const struct memory *memory)
+{
+	const char *says = event->is_over ? "no longer says" : "says";
+
 	switch (event->condition) {
 	case XBDEV_HEALTH_WARN_TEMPERATURE:
-		if (info->temperature == XBDEV_HEALTH_UNKNOWN_TEMPERATURE) {
-			snprintf(text, size, "the disk says%s that it is too hot", over);
-		} else {
-			snprintf(text, size, "the disk is%s too hot: it has %d °C, the limit is %d",
-				over, info->temperature, monitor.config.temperature_threshold);
-		}
+		describe_temperature(event);
 		break;
 	case XBDEV_HEALTH_WARN_WEAR:
-		snprintf(text, size,
-			"the disk is%s worn: %d %% of its endurance are used, the limit is %u",
-			over, info->wear_level, monitor.config.wear_level_threshold);
+		describe_wear(event);
 		break;
 	case XBDEV_HEALTH_WARN_SPARE:
-		snprintf(text, size, "the disk says%s that it has too few spare blocks", over);
+		snprintf(event->text, sizeof(event->text),
+			"the disk %s that it has too few spare blocks", says);
 		break;
 	case XBDEV_HEALTH_WARN_FAILING:
-		snprintf(text, size,
-			"the disk says%s that it is failing; replace it before data is lost", over);
+		snprintf(event->text, sizeof(event->text), "the disk %s that it is failing%s", says,
+			event->is_over ? "" : "; replace it before data is lost");
 		break;
 	default:
-		if (event->is_over) {
-			snprintf(text, size, "no operation has failed since the last check");
-			break;
-		}
-		snprintf(text, size,
-			"%llu operations have failed and %llu times the disk lost data since the "
-			"last check",
-			(unsigned long long)(info->io_errors - memory->io_errors),
-			(unsigned long long)(info->media_errors - memory->media_errors));
+		describe_errors(event, memory);
 		break;
 	}
 }
@@ -222,16 +295,12 @@ void api_monitor_judge(
 	info->estimated_lifetime_days = verdict.days_left;
 	memcpy(info->reason, verdict.reason, sizeof(info->reason));
 	memcpy(info->estimate_method, verdict.method, sizeof(info->estimate_method));
-	info->warnings = conditions(memory, &check->smart, info);
+	info->warnings = conditions(memory, check, info);
 	if (!check->is_monitors || !monitor.is_on || memory == NULL) {
 		return;
 	}
 	tell(dev, memory, info);
-	memory->warnings = info->warnings;
-	memory->has_counts = true;
-	memory->io_errors = info->io_errors;
-	memory->media_errors = info->media_errors;
-	remember_written(memory, &check->smart, now_ns);
+	remember(memory, check, info, now_ns);
 }
 
 /* ---- turns ---- */
@@ -310,7 +379,7 @@ void api_monitor_off(void)
 		/* Another monitor tells anew. */
 		memory->is_due = false;
 		memory->warnings = 0;
-		memory->has_counts = false;
+		memory->has_io_errors = memory->has_media_errors = false;
 	}
 }
 
