@@ -332,7 +332,10 @@ static int end(struct api_thread *thread)
 
 	api_lib.ending_deadline_ns = api_now_ns() + API_FINI_WAIT_NS;
 	atomic_store_explicit(&api_lib.is_up, false, memory_order_seq_cst);
-	rc = ask_all(thread, on_close_all);
+	rc = api_call_run(thread, &call, api_mgmt_stop);
+	if (rc == 0) {
+		rc = ask_all(thread, on_close_all);
+	}
 	if (rc == 0) {
 		rc = wait_for_threads(thread, api_lib.ending_deadline_ns);
 	}

@@ -123,4 +123,10 @@ void api_monitor_judge(
 /* No check runs at this moment. */
 void api_monitor_idle(void);
 
+/* ---- mgmt.c ---- */
+
+/* For the end of the library: stops the server if one runs and ends the call, at the latest at the
+ * end's deadline with -EBUSY. On the control reactor. */
+void api_mgmt_stop(struct api_call *call);
+
 #endif

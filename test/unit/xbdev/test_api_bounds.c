@@ -6,11 +6,13 @@
  * is waiting.
  */
 #include <errno.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -286,11 +288,70 @@ static void test_fini_ends_in_time_over_a_stuck_device(void **state)
 	assert_int_equal(xbdev_fini(), 0);
 }
 
+/* ---- the management server ---- */
+
+static int call_server_fini(struct call *call)
+{
+	return xbdev_mgmt_server_fini();
+}
+
+/* Has the server remove the device; returns when it does so. */
+static int begin_removal(int port)
+{
+	static const char text[] = "{\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": "
+				   "\"bdev_delete\", \"params\": {\"name\": \"stuck\"}}";
+	const struct sockaddr_in addr = {.sin_family = AF_INET,
+		.sin_port = htons((uint16_t)port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(connect(client, (const struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(send(client, text, sizeof(text) - 1, MSG_NOSIGNAL), sizeof(text) - 1);
+	while (xbdev_open("stuck") >= 0) {
+		usleep(1000); /* until it is being removed */
+	}
+	return client;
+}
+
+static void test_server_ends_in_time_under_a_call_over_a_stuck_device(void **state)
+{
+	struct call fini = {.fn = call_server_fini};
+	char answer[512] = "";
+	xbdev_request_t *req;
+	uint64_t start_ms;
+	int fd, client;
+
+	start_library();
+	assert_int_equal(xbdev_mgmt_server_init(NULL, 0), 0);
+	fd = xbdev_open("stuck");
+	req = new_request(fd, 0);
+	assert_int_equal(xbdev_request_submit(req), 0);
+	client = begin_removal(xbdev_mgmt_server_port());
+	start_ms = now_ms();
+	start_call(&fini);
+	usleep(300000);
+	/* The end of the library waits in place of the server's, and then for the device. */
+	assert_int_equal(xbdev_fini(), -EBUSY);
+	assert_in_range(now_ms() - start_ms, 9900, 14000);
+	pthread_join(fini.thread, NULL);
+	assert_int_equal(fini.rc, -ESHUTDOWN);
+	assert_in_range(fini.took_ms, 200, 3000);
+	assert_true(recv(client, answer, sizeof(answer) - 1, 0) > 0);
+	assert_non_null(strstr(answer, "does not give back I/O"));
+	close(client);
+	assert_int_equal(xbdev_mgmt_server_port(), -ENOENT);
+	release_all();
+	assert_int_equal(xbdev_request_wait(req, UINT64_MAX), 0);
+	assert_int_equal(xbdev_request_free(req), 0);
+	assert_int_equal(xbdev_fini(), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_calls_end_in_time_over_a_stuck_device),
 		cmocka_unit_test(test_fini_ends_in_time_over_a_stuck_device),
+		cmocka_unit_test(test_server_ends_in_time_under_a_call_over_a_stuck_device),
 	};
 
 	return cmocka_run_group_tests_name("xbdev_api_bounds", tests, NULL, NULL);
