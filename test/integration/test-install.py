@@ -119,6 +119,8 @@ def test_examples(directory):
         'async': (['disk0'], 'read: 8 blocks, the first begins with "hello"'),
         'batch': ([], '16000 reads: '),
         'eventloop': ([], '100 reads while the timer ticked several times'),
+        'health': (['disk0', '1'], 'health: '),
+        'manage': ([], 'ended'),
         'storage': (['files_config.json', 'slow_log', 'saved.json'], '3 devices\n3 devices again\n'),
         'volume': (['disk1'], 'of 16 blocks are zeroes'),
     }
@@ -128,7 +130,7 @@ def test_examples(directory):
         with open(directory / name, 'wb') as file:
             file.truncate(h.MIB)
     for name, (words, text) in expected.items():
-        out = run([directory / name, *words], cwd=directory)
+        out = run([directory / name, *words], cwd=directory, stdin=subprocess.DEVNULL)
         check(text in out, f'{name}: {text!r} was expected in {out!r}')
     saved = json.loads((directory / 'saved.json').read_text())
     check_equal([entry['params']['name'] for entry in saved['base_devices']], ['data', 'log', 'slow_log'], 'saved')
