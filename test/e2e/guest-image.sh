@@ -22,7 +22,7 @@ IMAGE_DAYS_MAX=30
 
 MODULES="virtio_pci virtio_net virtio_blk virtio_console nvme nvme_tcp nvme_fabrics nvmet nvmet_tcp
 	raid0 raid1 raid10 raid456 linear dm_mod dm_crypt xts aesni_intel ext4 xfs
-	crc32c_generic crc32c_intel loop null_blk"
+	crc32c_generic crc32c_intel loop null_blk ahci sd_mod"
 
 # command:package; a package in brackets may be absent.
 TOOLS="busybox:busybox-static bash:bash kmod:kmod nvme:nvme-cli fio:fio

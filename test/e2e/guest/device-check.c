@@ -12,6 +12,8 @@
  *   fill JSON OFFSET BYTES, discard JSON OFFSET BYTES
  *   hold JSON                          opens it, says so, and keeps it until standard input ends
  *   smart PCI-ADDRESS                  the SMART log, a line each
+ *   health JSON                        what is known of its health, a line each
+ *   watch JSON                         its health events, until standard input ends
  *   load JSON                          writes until the disk is taken away under it
  *   resize JSON BYTES                  waits for the disk to become that large, uses the new end
  *   idle JSON                          an open device that does nothing costs nothing
@@ -436,6 +438,49 @@ static void smart(const char *pci_addr)
 	GIVES(xbdev_fini(), 0);
 }
 
+static void health(const char *json)
+{
+	xbdev_health_info_t health;
+	xbdev_info_t info;
+	int fd = open_device(json, &info);
+
+	GIVES(xbdev_health_status_get(info.name, &health), 0);
+	printf("percentage %d\nreason %s\ndays %d\nmethod %s\nbytes_written %llu\n"
+	       "temperature %d\nwear %d\nspare %d\nwarnings %u\npower_on_hours %lld\n"
+	       "unsafe_shutdowns %lld\nbad_sectors %lld\nmedia_errors %llu\nhas_smart %d\n"
+	       "source %s\n",
+		health.health_percentage, health.reason, health.estimated_lifetime_days,
+		health.estimate_method, health.total_bytes_written, health.temperature,
+		health.wear_level, health.spare_percentage, health.warnings,
+		(long long)health.power_on_hours, (long long)health.unsafe_shutdowns,
+		(long long)health.bad_sectors, (unsigned long long)health.media_errors,
+		health.has_smart, health.source);
+	close_device(fd);
+}
+
+static void on_event(const xbdev_health_event_t *event, void *arg)
+{
+	printf("condition %u %s at %d %%: %s\n", event->condition,
+		event->is_over ? "ends" : "begins", event->health.health_percentage, event->text);
+	fflush(stdout);
+}
+
+static void watch(const char *json)
+{
+	const xbdev_health_config_t config = {.interval_s = 1, .smart_monitoring = true};
+	xbdev_info_t info;
+	int fd = open_device(json, &info);
+
+	GIVES(xbdev_register_health_callback(on_event, NULL), 0);
+	GIVES(xbdev_health_monitor_start(&config), 0);
+	printf("watching\n");
+	fflush(stdout);
+	while (getchar() != EOF) {
+	}
+	GIVES(xbdev_health_monitor_stop(), 0);
+	close_device(fd);
+}
+
 /* Errors may come before -ENODEV does, while the kernel takes the disk apart. */
 static void load(const char *json)
 {
@@ -622,6 +667,10 @@ int main(int argc, char **argv)
 		hold(argv[2]);
 	} else if (strcmp(command, "smart") == 0 && argc == 3) {
 		smart(argv[2]);
+	} else if (strcmp(command, "health") == 0 && argc == 3) {
+		health(argv[2]);
+	} else if (strcmp(command, "watch") == 0 && argc == 3) {
+		watch(argv[2]);
 	} else if (strcmp(command, "load") == 0 && argc == 3) {
 		load(argv[2]);
 	} else if (strcmp(command, "resize") == 0 && argc == 4) {
