@@ -348,9 +348,11 @@ static int make_server(struct node *node, struct xu_error *err)
 
 	node_mgmt_init(node);
 	if (xrpc_service_new(&node->service) != 0 ||
+		xbdev_mgmt_notes_new(node->ctx, &node->notes) != 0 ||
 		xrpc_service_add(node->service, xrpc_service_methods, node->service) != 0 ||
 		xrpc_service_add(node->service, node_methods, node) != 0 ||
 		xrpc_service_add(node->service, xbdev_mgmt_methods, &node->mgmt) != 0 ||
+		xrpc_service_add(node->service, xbdev_mgmt_notify_methods, node->notes) != 0 ||
 		xrpc_service_add(node->service, xbdev_mgmt_stats_methods, &node->mgmt) != 0 ||
 		xrpc_service_add(node->service, xbdev_mgmt_fault_methods, &node->mgmt) != 0 ||
 		xrpc_service_add(node->service, xbdev_mgmt_nvme_methods, &node->mgmt) != 0 ||
@@ -405,6 +407,7 @@ static void clean_up(struct node *node)
 {
 	xrpc_server_free(node->server);
 	xrpc_service_free(node->service);
+	xbdev_mgmt_notes_free(node->notes);
 	xnvmf_target_free(node->target);
 	if (node->ctx != NULL) {
 		xbdev_ctx_stop(node->ctx);

@@ -48,6 +48,7 @@ struct node {
 	struct xrpc_service *service;
 	struct xrpc_server *server;
 	struct xbdev_mgmt mgmt;
+	struct xbdev_mgmt_notes *notes;
 	uint64_t start_ns;
 	enum exit_code exit_code;
 	bool is_ready;

@@ -2,7 +2,7 @@
 /*
  * Management of libxbdev from outside: a JSON-RPC server, and notifications of what changes.
  *
- * The server has xsand's methods for devices (docs/rpc.md: bdev_…, rpc_get_methods,
+ * The server has xsand's methods for devices (docs/rpc.md: bdev_…, notify_…, rpc_get_methods,
  * spdk_get_version) in the same framing. WHO MAY CALL IT MAY READ, CHANGE AND REMOVE EVERY DEVICE.
  * On a loopback address that is every user of this machine unless a token or certificates are asked
  * for; elsewhere one of them must be.

@@ -103,6 +103,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 			   xbdev_ctx_new(&ctx_opts, &node.ctx, NULL) == 0 &&
 			   xnvmf_target_new(node.ctx, &target_opts, &node.target, NULL) == 0 &&
 			   xrpc_service_new(&node.service) == 0 &&
+			   xbdev_mgmt_notes_new(node.ctx, &node.notes) == 0 &&
 			   xrpc_server_new(xbdev_ctx_control(node.ctx), node.service, path,
 				   &node.server, NULL) == 0,
 		"the node cannot be made");
@@ -113,6 +114,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	add_methods(xbdev_mgmt_methods, &node.mgmt);
 	add_methods(xbdev_mgmt_stats_methods, &node.mgmt);
 	add_methods(xbdev_mgmt_fault_methods, &node.mgmt);
+	add_methods(xbdev_mgmt_notify_methods, node.notes);
 	add_methods(transport_methods, &node);
 	add_methods(nvmf_methods, &node);
 	add_methods(spdk_config_methods, &node);

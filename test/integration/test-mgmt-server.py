@@ -228,6 +228,9 @@ def test_a_program_hears_of_what_clients_do(directory):
             check_equal(other.call('bdev_get_bdevs', name='n')[0]['num_blocks'], 6144, 'blocks that another client sees')
             other.call('bdev_delete', name='n')
         check_equal(program.line(), 'removed n, 3145728 bytes', 'the notification')
+        events = client.call('notify_get_notifications')
+        check_equal([(event['type'], event['ctx']) for event in events],
+                    [('bdev_register', 'n'), ('bdev_resize', 'n'), ('bdev_unregister', 'n')], 'events by asking')
         check_equal(client.code('bdev_delete', name='n'), ENODEV, 'code for a device that is not there')
 
 

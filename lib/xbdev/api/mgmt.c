@@ -31,6 +31,7 @@ static struct {
 	struct xrpc_server *tcp, *local; /* NULL: none */
 	struct xrpc_tls *tls;
 	struct xbdev_mgmt mgmt;
+	struct xbdev_mgmt_notes *notes;
 	uint32_t nr_stopping;
 	struct api_call *stopper;
 	struct xr_timer timer; /* of the stopper */
@@ -210,6 +211,7 @@ static void free_server(void)
 	xrpc_server_free(server.tcp);
 	xrpc_server_free(server.local);
 	xrpc_service_free(server.service);
+	xbdev_mgmt_notes_free(server.notes);
 	xrpc_tls_free(server.tls);
 	memset(&server, 0, sizeof(server));
 }
@@ -219,8 +221,10 @@ static int make_service(struct xu_error *err)
 	server.mgmt = (struct xbdev_mgmt){
 		.ctx = api_lib.ctx, .create = create, .remove = remove_device, .change = change};
 	if (xrpc_service_new(&server.service) != 0 ||
+		xbdev_mgmt_notes_new(api_lib.ctx, &server.notes) != 0 ||
 		xrpc_service_add(server.service, xrpc_service_methods, server.service) != 0 ||
 		xrpc_service_add(server.service, xbdev_mgmt_methods, &server.mgmt) != 0 ||
+		xrpc_service_add(server.service, xbdev_mgmt_notify_methods, server.notes) != 0 ||
 		xrpc_service_add(server.service, xbdev_mgmt_stats_methods, &server.mgmt) != 0 ||
 		xrpc_service_add(server.service, xbdev_mgmt_fault_methods, &server.mgmt) != 0 ||
 		xrpc_service_add(server.service, xbdev_mgmt_nvme_methods, &server.mgmt) != 0) {
@@ -443,6 +447,13 @@ static void on_fini(struct api_call *call)
 int xbdev_mgmt_server_fini(void)
 {
 	return run(on_fini);
+}
+
+void api_mgmt_note_health(const xbdev_health_event_t *event)
+{
+	if (server.notes != NULL) {
+		xbdev_mgmt_notes_health(server.notes, event->device, event->text);
+	}
 }
 
 void api_mgmt_stop(struct api_call *call)

@@ -209,6 +209,7 @@ void api_notify_health(const xbdev_health_event_t *event)
 
 	memcpy(notification.device, event->device, sizeof(notification.device));
 	post(&notification, event);
+	api_mgmt_note_health(event);
 }
 
 /* ---- callbacks ---- */

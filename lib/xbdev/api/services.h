@@ -128,5 +128,7 @@ void api_monitor_idle(void);
 /* For the end of the library: stops the server if one runs and ends the call, at the latest at the
  * end's deadline with -EBUSY. On the control reactor. */
 void api_mgmt_stop(struct api_call *call);
+/* A health event is one that clients of the server can ask for. On the control reactor. */
+void api_mgmt_note_health(const xbdev_health_event_t *event);
 
 #endif

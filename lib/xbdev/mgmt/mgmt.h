@@ -42,6 +42,22 @@ extern const struct xrpc_method xbdev_mgmt_stats_methods[];
 extern const struct xrpc_method xbdev_mgmt_fault_methods[];
 extern const struct xrpc_method xbdev_mgmt_nvme_methods[];
 
+/*
+ * What has happened to the devices of a context since then, for the methods that tell clients of
+ * it; a few hundred events are kept. _new() before the context runs or on its control reactor,
+ * _free() before the context goes; NULL is fine. -ENOMEM.
+ */
+struct xbdev_mgmt_notes;
+int xbdev_mgmt_notes_new(struct xbdev_ctx *ctx, struct xbdev_mgmt_notes **ret_notes);
+void xbdev_mgmt_notes_free(struct xbdev_mgmt_notes *notes);
+
+#define XBDEV_MGMT_NOTE_SIZE 256u
+/* A health event is one more; what is too long is cut off. */
+void xbdev_mgmt_notes_health(struct xbdev_mgmt_notes *notes, const char *device, const char *text);
+
+/* Their `arg` is the notes. */
+extern const struct xrpc_method xbdev_mgmt_notify_methods[];
+
 /* For those tables. */
 
 /* Finds the device of a method by name or UUID; NULL: the request has been answered. */

@@ -341,6 +341,67 @@ static void test_calls_change_filters_and_keep_what_is_in_use(void **state)
 	close(fd);
 }
 
+static void test_clients_can_ask_for_events(void **state)
+{
+	static const char device[] = "{\"name\": \"n\", \"num_blocks\": 8, \"block_size\": 512}";
+	int fd;
+
+	assert_int_equal(xbdev_mgmt_server_init("127.0.0.1", 0), 0);
+	fd = connect_tcp(xbdev_mgmt_server_port());
+	assert_has(call(fd, "notify_get_types", "{}"), "\"bdev_register\"");
+	assert_has(call(fd, "notify_get_notifications", "{}"), "\"result\":[]");
+	call(fd, "bdev_null_create", device);
+	call(fd, "bdev_null_resize", "{\"name\": \"n\", \"new_size\": 3}");
+	call(fd, "bdev_delete", "{\"name\": \"n\"}");
+	assert_has(call(fd, "notify_get_notifications", "{}"),
+		"\"result\":[{\"type\":\"bdev_register\",\"ctx\":\"n\",\"id\":0},"
+		"{\"type\":\"bdev_resize\",\"ctx\":\"n\",\"id\":1},"
+		"{\"type\":\"bdev_unregister\",\"ctx\":\"n\",\"id\":2}]");
+	assert_has(call(fd, "notify_get_notifications", "{\"id\": 1, \"max\": 1}"),
+		"\"result\":[{\"type\":\"bdev_resize\",\"ctx\":\"n\",\"id\":1}]");
+	assert_has(call(fd, "notify_get_notifications", "{\"id\": 3}"), "\"result\":[]");
+	/* Of 303 events the last 256 are kept. */
+	for (int i = 0; i < 150; i++) {
+		assert_has(call(fd, "bdev_null_create", device), "result");
+		assert_has(call(fd, "bdev_delete", "{\"name\": \"n\"}"), "result");
+	}
+	assert_has(call(fd, "notify_get_notifications", "{\"max\": 1}"),
+		"\"result\":[{\"type\":\"bdev_register\",\"ctx\":\"n\",\"id\":47}]");
+	assert_has(call(fd, "notify_get_notifications", "{\"id\": 301}"), "\"id\":302}]");
+	close(fd);
+}
+
+static void test_clients_can_ask_for_health_events(void **state)
+{
+	const xbdev_health_config_t config = {.interval_s = 1};
+	uint64_t end_ms = now_ms() + PATIENCE_S * 1000;
+	char buf[BLOCK];
+	const char *answer;
+	int fd, dev;
+
+	assert_int_equal(xbdev_mgmt_server_init("127.0.0.1", 0), 0);
+	fd = connect_tcp(xbdev_mgmt_server_port());
+	assert_has(call(fd, "bdev_error_create", "{\"base_name\": \"mem\", \"name\": \"bad\"}"),
+		"result");
+	assert_int_equal(xbdev_health_monitor_start(&config), 0);
+	dev = xbdev_open("bad");
+	do {
+		/* Until a check has seen that there are more errors than before. */
+		assert_has(call(fd, "bdev_error_inject_error",
+				   "{\"name\": \"bad\", \"io_type\": \"read\", "
+				   "\"error_type\": \"failure\", \"num\": 1}"),
+			"\"result\":true");
+		assert_int_equal(xbdev_read(dev, buf, BLOCK, 0), -EIO);
+		usleep(100000);
+		answer = call(fd, "notify_get_notifications", "{}");
+		assert_true(now_ms() < end_ms);
+	} while (strstr(answer, "bdev_health") == NULL);
+	assert_has(answer, "\"type\":\"bdev_health\",\"ctx\":\"bad\",\"id\":1,\"text\":\"");
+	assert_has(answer, "operations have failed");
+	assert_int_equal(xbdev_close(dev), 0);
+	close(fd);
+}
+
 static void test_server_may_have_a_token_and_a_socket_beside_it(void **state)
 {
 	char path[64] = "/tmp/xsan-test-mgmt-XXXXXX", answer[256];
@@ -507,6 +568,8 @@ int main(void)
 		TEST(test_server_runs_once),
 		TEST(test_calls_make_change_and_remove_devices),
 		TEST(test_calls_change_filters_and_keep_what_is_in_use),
+		TEST(test_clients_can_ask_for_events),
+		TEST(test_clients_can_ask_for_health_events),
 		TEST(test_server_may_have_a_token_and_a_socket_beside_it),
 		TEST(test_library_ends_with_its_server),
 		TEST(test_server_starts_and_stops_under_its_clients),

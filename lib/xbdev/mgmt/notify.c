@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * notify_get_types and notify_get_notifications: what has happened to devices, for clients that
+ * come back and ask. Events have numbers that go up by one, and the last 256 are kept in a ring; a
+ * client that comes too late sees by the numbers how many it has missed.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "lib/xbdev/core/context.h"
+#include "lib/xbdev/core/device.h"
+#include "lib/xbdev/mgmt/mgmt.h"
+
+#define NR_KEPT 256u
+
+enum note_type { NOTE_REGISTER, NOTE_UNREGISTER, NOTE_RESIZE, NOTE_HEALTH, NR_NOTE_TYPES };
+
+static const char *const type_names[NR_NOTE_TYPES] = {
+	[NOTE_REGISTER] = "bdev_register",
+	[NOTE_UNREGISTER] = "bdev_unregister",
+	[NOTE_RESIZE] = "bdev_resize",
+	[NOTE_HEALTH] = "bdev_health",
+};
+
+struct note {
+	enum note_type type;
+	char device[XBDEV_NAME_SIZE];
+	char text[XBDEV_MGMT_NOTE_SIZE]; /* of a health event */
+};
+
+struct xbdev_mgmt_notes {
+	struct xbdev_graph_listener listener;
+	uint64_t next_id;           /* of the next event; so many there were */
+	struct note notes[NR_KEPT]; /* ring, by number */
+};
+
+static void add(
+	struct xbdev_mgmt_notes *notes, enum note_type type, const char *device, const char *text)
+{
+	struct note *note = &notes->notes[notes->next_id++ % NR_KEPT];
+
+	*note = (struct note){.type = type};
+	snprintf(note->device, sizeof(note->device), "%s", device);
+	snprintf(note->text, sizeof(note->text), "%s", text);
+}
+
+static void on_graph(struct xbdev_graph_listener *listener, enum xbdev_graph_event event,
+	struct xbdev_device *dev)
+{
+	static const enum note_type types[] = {[XBDEV_GRAPH_ADDED] = NOTE_REGISTER,
+		[XBDEV_GRAPH_REMOVED] = NOTE_UNREGISTER,
+		[XBDEV_GRAPH_RESIZED] = NOTE_RESIZE};
+
+	add(xu_container_of(listener, struct xbdev_mgmt_notes, listener), types[event], dev->name,
+		"");
+}
+
+int xbdev_mgmt_notes_new(struct xbdev_ctx *ctx, struct xbdev_mgmt_notes **ret_notes)
+{
+	struct xbdev_mgmt_notes *notes = calloc(1, sizeof(*notes));
+
+	if (notes == NULL) {
+		return -ENOMEM;
+	}
+	notes->listener.fn = on_graph;
+	xbdev_ctx_add_listener(ctx, &notes->listener);
+	*ret_notes = notes;
+	return 0;
+}
+
+void xbdev_mgmt_notes_free(struct xbdev_mgmt_notes *notes)
+{
+	if (notes != NULL) {
+		xbdev_ctx_del_listener(&notes->listener);
+		free(notes);
+	}
+}
+
+void xbdev_mgmt_notes_health(struct xbdev_mgmt_notes *notes, const char *device, const char *text)
+{
+	add(notes, NOTE_HEALTH, device, text);
+}
+
+/* ---- methods ---- */
+
+static void get_types(struct xrpc_request *req, void *arg, const void *opts)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < NR_NOTE_TYPES; i++) {
+		json_array_append_new(list, json_string(type_names[i]));
+	}
+	xrpc_result(req, list);
+}
+
+struct get_opts {
+	uint64_t id;
+	uint32_t max;
+};
+
+static const struct xu_param get_params[] = {
+	{"id", XU_PARAM_U64, offsetof(struct get_opts, id),
+		.help = "number of the first that is wanted (default: the oldest that is kept)"},
+	{"max", XU_PARAM_U32, offsetof(struct get_opts, max),
+		.help = "so many at most (default: all)"},
+	{0},
+};
+
+static json_t *note_json(const struct note *note, uint64_t id)
+{
+	json_t *object = json_pack("{s:s, s:s, s:I}", "type", type_names[note->type], "ctx",
+		note->device, "id", (json_int_t)id);
+
+	if (note->text[0] != '\0') {
+		json_object_set_new(object, "text", json_string(note->text));
+	}
+	return object;
+}
+
+static void get_notifications(struct xrpc_request *req, void *arg, const void *opts_ptr)
+{
+	const struct xbdev_mgmt_notes *notes = arg;
+	const struct get_opts *opts = opts_ptr;
+	uint64_t oldest = notes->next_id > NR_KEPT ? notes->next_id - NR_KEPT : 0;
+	uint64_t id = opts->id > oldest ? opts->id : oldest;
+	uint32_t max = opts->max != 0 ? opts->max : NR_KEPT;
+	json_t *list = json_array();
+
+	for (; id < notes->next_id && max > 0; id++, max--) {
+		json_array_append_new(list, note_json(&notes->notes[id % NR_KEPT], id));
+	}
+	xrpc_result(req, list);
+}
+
+const struct xrpc_method xbdev_mgmt_notify_methods[] = {
+	{"notify_get_types", "Lists the types of events.", .fn = get_types},
+	{"notify_get_notifications", "Lists what has happened to devices, in its order.",
+		get_params, sizeof(struct get_opts), .fn = get_notifications},
+	{0},
+};
