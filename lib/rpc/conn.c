@@ -79,6 +79,17 @@ void xrpc__conn_stop(struct xrpc_conn *conn, enum xr_opcode opcode)
 	}
 }
 
+void xrpc__conn_hurry(struct xrpc_conn *conn)
+{
+	bool is_sending = conn->op.is_pending && conn->op.opcode == XR_OP_SEND;
+
+	if (is_sending && !conn->was_sending) {
+		conn->was_sending = true; /* perhaps since a moment ago */
+		return;
+	}
+	xrpc__conn_stop(conn, XR_OP_SEND);
+}
+
 void xrpc__conn_drop(struct xrpc_conn *conn)
 {
 	xu_info(xr_reactor_log(conn->server->reactor),

@@ -69,6 +69,7 @@ struct xrpc_conn {
 	bool is_broken;                  /* nothing more can be encrypted for it */
 	bool is_end_told;                /* by TLS */
 	bool is_dropped;
+	bool was_sending;     /* when the server that stops looked last */
 	uint32_t nr_failures; /* wrong tokens */
 	struct xr_op op;
 	struct iovec iov;
@@ -109,6 +110,9 @@ int xrpc__conn_start(struct xrpc_server *server, int fd);
 /* The server stops: ends it if it waits for its client in this operation, or is being punished. It
  * is freed later, or at once. */
 void xrpc__conn_stop(struct xrpc_conn *conn, enum xr_opcode opcode);
+/* The server that stops asks again and again: ends it if its client has not taken an answer since
+ * it was asked last. */
+void xrpc__conn_hurry(struct xrpc_conn *conn);
 /* Ends one that is not ready, in the same way. */
 void xrpc__conn_drop(struct xrpc_conn *conn);
 

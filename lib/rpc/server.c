@@ -174,25 +174,21 @@ void xrpc_server_start(struct xrpc_server *server)
 	accept_next(server);
 }
 
-static void shut_down(struct xrpc_server *server, enum xr_opcode opcode)
-{
-	struct xu_list *node, *next;
-
-	xu_list_for_each_safe (node, next, &server->connections) {
-		xrpc__conn_stop(xu_list_entry(node, struct xrpc_conn, link), opcode);
-	}
-}
-
 static void on_grace_over(struct xr_timer *timer)
 {
 	struct xrpc_server *server = xu_container_of(timer, struct xrpc_server, timer);
+	struct xu_list *node, *next;
 
-	shut_down(server, XR_OP_SEND);
+	xu_list_for_each_safe (node, next, &server->connections) {
+		xrpc__conn_hurry(xu_list_entry(node, struct xrpc_conn, link));
+	}
 	xr_timer_start(server->reactor, timer, STOP_GRACE_NS);
 }
 
 void xrpc_server_stop(struct xrpc_server *server, void (*cb)(void *arg), void *arg)
 {
+	struct xu_list *node, *next;
+
 	assert(!server->is_stopping);
 	server->is_stopping = true;
 	server->stopped_cb = cb;
@@ -201,7 +197,9 @@ void xrpc_server_stop(struct xrpc_server *server, void (*cb)(void *arg), void *a
 	server->timer.fn = on_grace_over;
 	xr_timer_start(server->reactor, &server->timer, STOP_GRACE_NS);
 	xr_op_cancel(server->reactor, &server->accept_op);
-	shut_down(server, XR_OP_RECV);
+	xu_list_for_each_safe (node, next, &server->connections) {
+		xrpc__conn_stop(xu_list_entry(node, struct xrpc_conn, link), XR_OP_RECV);
+	}
 	check_stopped(server);
 }
 

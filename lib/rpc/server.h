@@ -59,7 +59,8 @@ int xrpc_server_new_tcp(struct xr_reactor *reactor, struct xrpc_service *service
 void xrpc_server_start(struct xrpc_server *server);
 
 /* Takes no more calls and removes the socket; calls under way are finished and answered (who does
- * not take the answer within a second gets none), then all connections are closed and `cb` runs. */
+ * not take the answer within two seconds gets none), then all connections are closed and `cb` runs.
+ */
 void xrpc_server_stop(struct xrpc_server *server, void (*cb)(void *arg), void *arg);
 
 /* Frees a server that was never started or has stopped. NULL is fine. */

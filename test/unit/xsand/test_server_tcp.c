@@ -493,6 +493,32 @@ static void test_server_tcp_stop_ends_all(void **state)
 	close(lingering);
 }
 
+static void answer_held(struct xr_timer *timer)
+{
+	xrpc_true(world.held);
+}
+
+/* The server looks every second who does not take an answer. One that has only just begun is not
+ * meant. */
+static void test_server_tcp_stop_sends_what_is_answered_late(void **state)
+{
+	struct xr_timer timer = {.fn = answer_held};
+	int busy;
+
+	start(TOKEN);
+	busy = friend();
+	assert_true(send_text(busy, CALL("hold", "1", "")));
+	world_poll(20);
+	xr_timer_start(
+		world.reactor, &timer, XU_NS_PER_S); /* before the server's, and due with it */
+	xrpc_server_stop(world.server, world_on_stopped, NULL);
+	world_jump(XU_NS_PER_S);
+	expect(busy, RESULT("1", "true"));
+	expect_end(busy);
+	assert_true(world.is_stopped);
+	close(busy);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -515,6 +541,7 @@ int main(void)
 		TEST(test_server_tcp_drops_who_is_being_punished),
 		TEST(test_server_tcp_last_answers_arrive),
 		TEST(test_server_tcp_stop_ends_all),
+		TEST(test_server_tcp_stop_sends_what_is_answered_late),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
