@@ -250,13 +250,8 @@ static void on_close_all(struct api_call *call)
 
 static void on_remove_all(struct api_call *call)
 {
-	struct xbdev_device *dev = NULL;
-
 	begin_ending(call);
-	while ((dev = xbdev_device_next(api_lib.ctx, dev)) != NULL) {
-		/* -EBUSY: it is going already. */
-		xbdev_device_remove(dev, NULL, NULL);
-	}
+	xbdev_device_remove_all(api_lib.ctx);
 	if (api_lib.ending != NULL && xbdev_device_next(api_lib.ctx, NULL) == NULL) {
 		api_ending_done();
 	}

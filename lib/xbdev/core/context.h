@@ -47,6 +47,10 @@ static inline struct xr_reactor *xbdev_ctx_control(const struct xbdev_ctx *ctx)
 struct xu_logger *xbdev_ctx_log(const struct xbdev_ctx *ctx);
 const struct xr_platform *xbdev_ctx_platform(const struct xbdev_ctx *ctx);
 
+/* The reactor that a new stack of devices is to live on: each in turn, those of the NUMA node first
+ * (-1: any). On the control reactor. */
+struct xr_reactor *xbdev_ctx_next_owner(struct xbdev_ctx *ctx, int32_t numa_node);
+
 /*
  * Told of every change of the device graph, on the control reactor: a device has been added, is
  * about to be freed after its removal, or has another size. Listeners are told in the order in

@@ -5,8 +5,9 @@
  * Removal:   READY --remove()--> REMOVING --last descriptor and channel gone--> freed
  * remove() refuses new channels at once, visits every reactor to stop the channels there (new I/O
  * -ENODEV, held-back I/O ended), then tells the openers, who put their channels and close. Each
- * close and each channel that goes looks whether it was the last; the driver's destroy() then
- * frees the device. Everything here runs on the control reactor but the visits.
+ * close and each channel that goes looks whether it was the last; the driver's retire(), if it has
+ * one, then takes its time, and destroy() frees the device. Everything here runs on the control
+ * reactor but the visits.
  */
 #include <assert.h>
 #include <errno.h>
@@ -72,8 +73,7 @@ static int check_limits(const struct xbdev_device *dev, struct xu_error *err)
 	return 0;
 }
 
-/* Stacks are spread over the reactors in turn, those of the device's NUMA node first. */
-static struct xr_reactor *choose_owner(struct xbdev_ctx *ctx, int32_t numa_node)
+struct xr_reactor *xbdev_ctx_next_owner(struct xbdev_ctx *ctx, int32_t numa_node)
 {
 	for (uint32_t i = 0; i < ctx->nr_reactors && numa_node >= 0; i++) {
 		uint32_t index = (ctx->next_owner + i) % ctx->nr_reactors;
@@ -117,7 +117,7 @@ int xbdev_device_register(struct xbdev_ctx *ctx, struct xbdev_device *dev, struc
 	}
 	dev->ctx = ctx;
 	if (dev->owner == NULL) {
-		dev->owner = choose_owner(ctx, dev->numa_node);
+		dev->owner = xbdev_ctx_next_owner(ctx, dev->numa_node);
 	}
 	atomic_store(&dev->state, XBDEV_DEVICE_READY);
 	xu_list_init(&dev->descs);
@@ -248,6 +248,9 @@ void xbdev_desc_close(struct xbdev_desc *desc)
 	if (dev->claim == desc) {
 		dev->claim = NULL;
 		dev->claim_by = NULL;
+		if (dev->is_doomed) {
+			xbdev_device_remove(dev, NULL, NULL);
+		}
 	}
 	dev->nr_writers -= desc->is_writable;
 	xu_list_del(&desc->link);
@@ -257,18 +260,12 @@ void xbdev_desc_close(struct xbdev_desc *desc)
 
 /* ---- removal ---- */
 
-static void on_check(struct xr_msg *msg)
+void xbdev_device_retired(struct xbdev_device *dev)
 {
-	struct xbdev_device *dev = xu_container_of(msg, struct xbdev_device, check_msg);
 	struct xbdev_ctx *ctx = dev->ctx;
 	void (*cb)(void *arg) = dev->removed_cb;
 	void *arg = dev->removed_arg;
 
-	atomic_store(&dev->is_check_sent, false);
-	if (!dev->is_quiesced || !xu_list_is_empty(&dev->descs) ||
-		atomic_load(&dev->nr_channels) != 0) {
-		return;
-	}
 	xu_list_del(&dev->link);
 	xu_info(ctx->log, "device %s: removed", dev->name);
 	xbdev__graph_event(ctx, XBDEV_GRAPH_REMOVED, dev);
@@ -277,6 +274,23 @@ static void on_check(struct xr_msg *msg)
 	dev->ops->destroy(dev);
 	if (cb != NULL) {
 		cb(arg);
+	}
+}
+
+static void on_check(struct xr_msg *msg)
+{
+	struct xbdev_device *dev = xu_container_of(msg, struct xbdev_device, check_msg);
+
+	atomic_store(&dev->is_check_sent, false);
+	if (!dev->is_quiesced || dev->is_retiring || !xu_list_is_empty(&dev->descs) ||
+		atomic_load(&dev->nr_channels) != 0) {
+		return;
+	}
+	dev->is_retiring = true;
+	if (dev->ops->retire != NULL) {
+		dev->ops->retire(dev);
+	} else {
+		xbdev_device_retired(dev);
 	}
 }
 
@@ -321,4 +335,17 @@ int xbdev_device_remove(struct xbdev_device *dev, void (*cb)(void *arg), void *a
 	dev->remove_hop.done = removed_everywhere;
 	xbdev_hop_start(&dev->remove_hop, dev->ctx);
 	return 0;
+}
+
+void xbdev_device_remove_all(struct xbdev_ctx *ctx)
+{
+	struct xbdev_device *dev = NULL;
+
+	while ((dev = xbdev_device_next(ctx, dev)) != NULL) {
+		dev->is_doomed = true;
+		if (dev->claim == NULL) {
+			/* -EBUSY: it is going already. */
+			xbdev_device_remove(dev, NULL, NULL);
+		}
+	}
 }

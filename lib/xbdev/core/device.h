@@ -80,6 +80,10 @@ struct xbdev_device_ops {
 	 * on the control reactor. */
 	void (*resize)(struct xbdev_device *dev, uint64_t size_bytes,
 		void (*done)(void *arg, const struct xu_error *err), void *arg);
+	/* The device is going and nobody uses it any more: brings to rest what it has below (its
+	 * last metadata written, its channels given back), then calls xbdev_device_retired(). On
+	 * the control reactor. */
+	void (*retire)(struct xbdev_device *dev);
 	/* Frees the device; nothing uses it any more. May block. */
 	void (*destroy)(struct xbdev_device *dev);
 	/* The parameters that would make this device again, for save_config: a new object. */
@@ -123,6 +127,8 @@ struct xbdev_device {
 	struct xr_msg check_msg;
 	struct xbdev_hop remove_hop;
 	bool is_quiesced; /* removal has been told to every channel */
+	bool is_retiring; /* ops->retire has been called */
+	bool is_doomed;   /* goes when its claim is given up */
 	void (*removed_cb)(void *arg);
 	void *removed_arg;
 	struct xbdev_stats *stats_home; /* what has been brought home from the channels */
@@ -139,6 +145,9 @@ int xbdev_device_register(struct xbdev_ctx *ctx, struct xbdev_device *dev, struc
 /* Tells the new size to every opener. */
 void xbdev_device_set_size(struct xbdev_device *dev, uint64_t nr_blocks);
 
+/* Ends ops->retire, on the control reactor, maybe from within it. */
+void xbdev_device_retired(struct xbdev_device *dev);
+
 /* ---- life ---- */
 
 /*
@@ -147,6 +156,10 @@ void xbdev_device_set_size(struct xbdev_device *dev, uint64_t nr_blocks);
  * `cb` runs. -EBUSY when a removal is under way.
  */
 int xbdev_device_remove(struct xbdev_device *dev, void (*cb)(void *arg), void *arg);
+
+/* Removes every device that there is, those that nobody stands on first and each other one when its
+ * claim is given up, so that what stands on it can still write its last metadata. */
+void xbdev_device_remove_all(struct xbdev_ctx *ctx);
 
 struct xbdev_device *xbdev_device_find(struct xbdev_ctx *ctx, const char *name_or_uuid);
 /* The next device in order of creation; NULL starts and ends. */
