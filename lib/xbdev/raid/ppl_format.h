@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Private to lib/xbdev/raid: the header of a partial parity log on a member of a raid5
+ * (docs/raid.md, "PPL"). The partial parities of its entries follow the 4096 bytes in order.
+ */
+#ifndef XBDEV_RAID_PPL_FORMAT_H
+#define XBDEV_RAID_PPL_FORMAT_H
+
+#include <stdint.h>
+
+#include "lib/util/uuid.h"
+
+struct xu_error;
+
+#define XBDEV_MD_PPL_HEADER_BYTES 4096u
+#define XBDEV_MD_PPL_ENTRIES      148u
+
+struct xbdev_md_ppl_entry {
+	uint64_t data_sector; /* first array sector written */
+	uint32_t pp_size;     /* bytes of partial parity; 0: a whole row was written */
+	uint32_t data_size;   /* bytes */
+	uint32_t parity_disk; /* role */
+	uint32_t checksum;    /* CRC-32C of the partial parity */
+};
+
+struct xbdev_md_ppl_header {
+	uint32_t signature;
+	uint64_t generation;
+	uint32_t nr_entries;
+	struct xbdev_md_ppl_entry entries[XBDEV_MD_PPL_ENTRIES];
+};
+
+uint32_t xbdev__md_ppl_signature(const struct xu_uuid *set_uuid);
+/* CRC-32C with initial and final inversion. */
+uint32_t xbdev__md_ppl_checksum(const void *bytes, uint64_t count);
+/* -EILSEQ: the checksum is wrong; -ESTALE: another array's signature; -EINVAL. */
+int xbdev__md_ppl_parse(const void *bytes, uint32_t signature,
+	struct xbdev_md_ppl_header *ret_header, struct xu_error *err);
+void xbdev__md_ppl_format(const struct xbdev_md_ppl_header *header, void *ret_bytes);
+
+#endif
