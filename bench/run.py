@@ -49,6 +49,10 @@ class Bench:
         """The public interface, and its limits."""
         return run_json(os.path.join(self.args.build, 'bench/bench-api'), '--seconds', str(self.args.seconds), *words)
 
+    def parity(self, *words):
+        """Parity or plain copies of rows of 64 KiB buffers."""
+        return run_json(os.path.join(self.args.build, 'bench/bench-parity'), '--seconds', str(self.args.seconds), *words)
+
     def perf(self, *words):
         """xbdev-perf on the file."""
         done = run_json(os.path.join(self.args.build, 'tools/xbdev-perf'), '--json', '--runtime',
@@ -100,12 +104,14 @@ class Bench:
 
 
 def medians(runs):
-    keys = [key for key in ('iops', 'best', 'cpu_ns_per_io') if runs and key in runs[0]]
+    keys = [key for key in ('iops', 'best', 'gib_per_s', 'cpu_ns_per_io') if runs and key in runs[0]]
     return {key: statistics.median(run[key] for run in runs) for key in keys}
 
 
 def figures(one, by):
-    """IOPS, with the whole run's behind the best, and the CPU time."""
+    """IOPS, with the whole run's behind the best, or GiB/s, and the CPU time."""
+    if by == 'gib_per_s':
+        return f'{one[by]:.2f} GiB/s | {one["cpu_ns_per_io"]:,.0f}'
     iops = f'{one["best"]:,.0f} ({one["iops"]:,.0f})' if by == 'best' else f'{one["iops"]:,.0f}'
     return f'{iops} | {one["cpu_ns_per_io"]:,.0f}'
 
@@ -140,6 +146,16 @@ def api_rows(bench):
     bench.compare('malloc, xbdev_read() of 512 B embedded',
                   lambda: bench.api('--embedded', '--bs', '512', '--fill', '--device', MEMORY, 'sync'),
                   'a word passed between two cores', pingpong, 0, by='best')
+
+
+def parity_rows(bench):
+    """The limit of RAID's writes: parity alone, beside copies of the same data."""
+    for what, words in (('XOR of 4 to 1', ('--data', '4', 'xor')), ('P and Q of 6', ('--data', '6', 'pq')),
+                        ('2 of 6 recovered', ('--data', '6', 'recover'))):
+        for where, region in (('cached', '512KiB'), ('from memory', '256MiB')):
+            bench.compare(f'parity, {what}, 64 KiB, {where}', lambda: bench.parity('--region', region, *words),
+                          'memcpy of the data', lambda: bench.parity('--region', region, *words[:2], 'memcpy'), 0,
+                          by='gib_per_s')
 
 
 def file_rows(bench):
@@ -178,6 +194,7 @@ def main():
     bench = Bench(args)
     device_rows(bench)
     api_rows(bench)
+    parity_rows(bench)
     if shutil.which('fio') is None:
         print('# fio is not installed: no file figures', file=sys.stderr)
     else:
