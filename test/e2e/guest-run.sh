@@ -35,6 +35,8 @@ files=()
 devices=()
 forwards=
 nr_disks=0
+nr_packed=0
+snapshot=off
 
 usage() {
 	cat <<'END'
@@ -44,6 +46,9 @@ usage: guest-run.sh [options] SCRIPT [ARGS]
   --mem MIB              memory of the guest (1024)
   --drive FILE           raw image as a virtio-blk disk: vda, vdb...
   --nvme-drive FILE      raw image as an emulated PCI NVMe disk
+  --packed-drive SERIAL:FILE     raw image as a virtio-blk disk that is known by its serial number
+                         (20 characters) and shares a PCI slot with seven others; 128 at most
+  --snapshot on|off      on: what the guest writes to the drives that follow is lost (off)
   --qemu WORD            one more word for QEMU; repeat it for each
   --monitor PATH         QEMU's QMP on a unix socket of that path
   --file SRC[:DST]       a file for the guest; DST is absolute, default /root/NAME
@@ -76,6 +81,21 @@ add_disk() {
 	nr_disks=$((nr_disks + 1))
 }
 
+# Slots 16 to 31 of the bus are kept for these; QEMU gives the others the lowest free ones.
+add_packed_disk() {
+	local serial=${1%%:*} file=${1#*:} id=packed$nr_packed
+
+	[ -r "$file" ] || usage_error "the disk image $file cannot be read"
+	[ "${#serial}" -le 20 ] || usage_error "the serial number $serial is longer than 20"
+	[ "$nr_packed" -lt 128 ] || usage_error "there is room for 128 packed drives"
+	file=$(qemu_path "$(realpath "$file")")
+	devices+=(-drive "file=$file,if=none,id=$id,format=raw,discard=unmap,snapshot=$snapshot"
+		-device "virtio-blk-pci,drive=$id,serial=$serial,num-queues=1,multifunction=on,addr=$(
+			printf '0x%x.%d' $((16 + nr_packed / 8)) $((nr_packed % 8))
+		)")
+	nr_packed=$((nr_packed + 1))
+}
+
 parse_options() {
 	while [ $# -gt 0 ]; do
 		case $1 in
@@ -101,6 +121,8 @@ parse_options() {
 		--mem) memory_mib=$2 ;;
 		--drive) add_disk "$2" virtio-blk-pci ;;
 		--nvme-drive) add_disk "$2" nvme ;;
+		--packed-drive) add_packed_disk "$2" ;;
+		--snapshot) snapshot=$2 ;;
 		--qemu) devices+=("$2") ;;
 		--monitor) devices+=(-qmp "unix:$(qemu_path "$2"),server=on,wait=off") ;;
 		--file) files+=("$2") ;;

@@ -111,11 +111,16 @@ guest() {
 
 	"$E2E_DIR/guest-run.sh" --console-log "$TEST_DIR/console.log" \
 		--append "${XSAN_E2E_APPEND:-}" "$@" || status=$?
-	case $status in
+	guest_ended $status
+}
+
+# guest_ended STATUS: ends the test unless the guest's script has succeeded.
+guest_ended() {
+	case $1 in
 	0) return 0 ;;
 	77) test_skip "the guest's script cannot run, see above" ;;
 	125) test_fail "the guest gave no result, see above" ;;
-	*) test_fail "the guest's script failed with exit code $status, see above" ;;
+	*) test_fail "the guest's script failed with exit code $1, see above" ;;
 	esac
 }
 
