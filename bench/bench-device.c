@@ -16,9 +16,11 @@
 #include "lib/util/clock.h"
 #include "lib/util/size.h"
 #include "lib/xbdev/driver/driver.h"
+#include "lib/xbdev/raid/raid.h"
 #include "lib/xnvmf/host/host.h"
 
-#define MAX_DEPTH 4096u
+#define MAX_DEPTH   4096u
+#define MAX_MEMBERS 32
 
 struct bench {
 	struct xbdev_ctx *ctx;
@@ -93,20 +95,12 @@ static void on_created(void *arg, struct xbdev_device *dev, const struct xu_erro
 	*ret_dev = dev;
 }
 
-static void open_device(struct bench *b, const char *text)
+static struct xbdev_device *make_device(struct bench *b, json_t *params)
 {
 	const struct xbdev_driver *driver;
 	char path[XU_PARAM_PATH_SIZE];
 	struct xbdev_device *dev = NULL;
-	struct xu_error err = {0};
-	json_error_t json_err;
-	json_t *params = json_loads(text, 0, &json_err);
 
-	if (params == NULL) {
-		fprintf(stderr, "bench-device: %s\n", json_err.text);
-		exit(1);
-	}
-	xbdev_driver_add(&xnvmf_host_driver);
 	driver = xbdev_driver_find(json_string_value(json_object_get(params, "driver")));
 	if (driver == NULL) {
 		fprintf(stderr, "bench-device: unknown driver\n");
@@ -117,6 +111,55 @@ static void open_device(struct bench *b, const char *text)
 	while (dev == NULL) {
 		xr_reactor_poll(b->reactor, XU_NS_PER_MS);
 	}
+	return dev;
+}
+
+/* {"raid": LEVEL, "members": N, "chunk": BYTES, "member": {a device without its name}} */
+static struct xbdev_device *make_array(struct bench *b, json_t *params)
+{
+	const char *names[MAX_MEMBERS];
+	char texts[MAX_MEMBERS][16];
+	struct xbdev_device *dev = NULL;
+	struct xbdev_md_create_opts opts = {
+		.name = "array",
+		.level = (int32_t)json_integer_value(json_object_get(params, "raid")),
+		.layout = XBDEV_MD_LAYOUT_DEFAULT,
+		.chunk_bytes = (uint64_t)json_integer_value(json_object_get(params, "chunk")),
+		.members = names,
+		.nr_members = (uint32_t)json_integer_value(json_object_get(params, "members")),
+		.assume_clean = true,
+	};
+
+	for (uint32_t i = 0; i < opts.nr_members && i < MAX_MEMBERS; i++) {
+		json_t *member = json_deep_copy(json_object_get(params, "member"));
+
+		snprintf(texts[i], sizeof(texts[i]), "m%u", i);
+		names[i] = texts[i];
+		json_object_set_new(member, "name", json_string(names[i]));
+		make_device(b, member);
+		json_decref(member);
+	}
+	xbdev_md_create(b->ctx, &opts, on_created, &dev);
+	while (dev == NULL) {
+		xr_reactor_poll(b->reactor, XU_NS_PER_MS);
+	}
+	return dev;
+}
+
+static void open_device(struct bench *b, const char *text)
+{
+	struct xbdev_device *dev;
+	struct xu_error err = {0};
+	json_error_t json_err;
+	json_t *params = json_loads(text, 0, &json_err);
+
+	if (params == NULL) {
+		fprintf(stderr, "bench-device: %s\n", json_err.text);
+		exit(1);
+	}
+	xbdev_driver_add(&xnvmf_host_driver);
+	dev = json_object_get(params, "raid") != NULL ? make_array(b, params)
+						      : make_device(b, params);
 	json_decref(params);
 	if (xbdev_desc_open(b->ctx, dev->name, true, NULL, NULL, &b->desc, &err) != 0) {
 		die("opening the device", &err);
@@ -193,20 +236,12 @@ static void run(struct bench *b, double seconds)
 	xu_buf_free(memory, (size_t)b->depth * b->block_bytes);
 }
 
-static void on_removed(void *arg)
-{
-	*(bool *)arg = true;
-}
-
 static void close_device(struct bench *b)
 {
-	struct xbdev_device *dev = b->desc->dev;
-	bool is_removed = false;
-
 	xbdev_channel_put(b->ch);
 	xbdev_desc_close(b->desc);
-	xbdev_device_remove(dev, on_removed, &is_removed);
-	while (!is_removed) {
+	xbdev_device_remove_all(b->ctx);
+	while (xbdev_device_next(b->ctx, NULL) != NULL) {
 		xr_reactor_poll(b->reactor, XU_NS_PER_MS);
 	}
 }
@@ -252,7 +287,9 @@ static void run_memcpy(struct bench *b, uint64_t size, double seconds)
 static const char usage[] =
 	"usage: bench-device [options] DEVICE-JSON\n"
 	"       bench-device [options] --memcpy SIZE\n"
-	"Random I/O on a device such as '{\"driver\":\"null\",\"name\":\"n\",\"size\":\"1TiB\"}'.\n"
+	"Random I/O on a device such as '{\"driver\":\"null\",\"name\":\"n\",\"size\":\"1TiB\"}',\n"
+	"or on an array: '{\"raid\":5,\"members\":5,\"chunk\":65536,\"member\":\n"
+	"{\"driver\":\"malloc\",\"size\":\"128MiB\"}}'.\n"
 	"  --rw read|write   default read\n"
 	"  --bs SIZE         default 4KiB\n"
 	"  --depth N         default 64\n"

@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Private to lib/xbdev/raid: an array while it runs.
+ *
+ * Everything here belongs to the array's owner reactor: its members' channels, its metadata, the
+ * requests that it carries out. The control reactor has the descriptors of the members, and sends
+ * messages. Sectors are 512 bytes; array sectors count from the start of the array, member sectors
+ * from a member's data_offset.
+ *
+ *   struct xbdev_md_array    the device and what it knows of itself
+ *   struct xbdev_md_member   a device below it, in a role, spare or failed
+ *   struct xbdev_md_req      the driver's part of an I/O that the array was given
+ *   struct xbdev_md_child    one I/O to a member, from the array's pool
+ *   struct xbdev_md_window   a range that a resync works on, closed to writes meanwhile
+ *   struct xbdev_md_level    what differs between levels
+ */
+#ifndef XBDEV_RAID_ARRAY_H
+#define XBDEV_RAID_ARRAY_H
+
+#include "lib/util/error.h"
+#include "lib/util/pool.h"
+#include "lib/xbdev/core/device.h"
+#include "lib/xbdev/raid/badblocks.h"
+#include "lib/xbdev/raid/geometry.h"
+#include "lib/xbdev/raid/select.h"
+#include "lib/xbdev/raid/super.h"
+
+#define XBDEV_MD_MAX_MEMBERS 96u /* roles, replacements and spares */
+#define XBDEV_MD_MAX_IOV     16u
+#define XBDEV_MD_NR_CHILDREN 1024u
+#define XBDEV_MD_NEVER       UINT64_MAX
+
+struct xbdev_md_array;
+struct xbdev_md_member;
+struct xbdev_md_stripes;
+struct xbdev_md_sync;
+
+/* ---- I/O ---- */
+
+/* Something waits for a round of metadata. */
+struct xbdev_md_waiter {
+	struct xu_list link;
+	uint64_t seq;
+	void (*fn)(struct xbdev_md_waiter *waiter, int status);
+};
+
+/* An I/O that the array has. It ends when nr_pending falls to 0. */
+struct xbdev_md_req {
+	struct xbdev_md_array *array;
+	struct xu_list link; /* among the array's writes, or in a line */
+	uint64_t next;       /* bytes that have been given to members */
+	uint32_t copy;       /* of the piece at `next`: how many of its copies have been */
+	uint32_t nr_pending; /* what is under way, and 1 while it is being given out */
+	int32_t status;
+	bool is_write;
+	bool is_tracked;               /* in the array's list of writes */
+	bool is_in_submit;             /* the core's call has not returned yet */
+	struct xbdev_md_waiter waiter; /* for metadata; its link is for every line it waits in */
+};
+
+struct xbdev_md_child {
+	struct xbdev_io io;
+	struct iovec iov[XBDEV_MD_MAX_IOV];
+	struct xbdev_md_member *member;
+	struct xbdev_md_req *req; /* or NULL: the user's own */
+	void (*done)(struct xbdev_md_child *child, int status);
+	void *arg;
+	uint64_t sector;        /* of the array, where the piece begins */
+	uint64_t member_sector; /* parity levels: the same on its member, */
+	uint64_t count;         /* and how much of it is still to be recovered */
+	struct xu_list link;
+	uint32_t tried; /* bit per role that could not be read */
+};
+
+/* A range of array sectors without writes. */
+struct xbdev_md_window {
+	struct xu_list link;
+	uint64_t start, end;
+	uint32_t nr_before; /* writes in flight that overlap it and came before it */
+	void (*ready)(
+		struct xbdev_md_window *window); /* called when there are none; maybe at once */
+	struct xu_list waiting;                  /* struct xbdev_md_req.waiter */
+};
+
+/* ---- members ---- */
+
+enum xbdev_md_member_state {
+	XBDEV_MD_MEMBER_SPARE,      /* has no role */
+	XBDEV_MD_MEMBER_RECOVERING, /* good below recovery_offset */
+	XBDEV_MD_MEMBER_IN_SYNC,
+	XBDEV_MD_MEMBER_FAULTY, /* nothing is read from it or written to it any more */
+};
+
+struct xbdev_md_member {
+	struct xbdev_md_array *array;
+	uint32_t slot;              /* its place in array->members */
+	struct xbdev_desc *desc;    /* the control reactor's */
+	struct xbdev_channel *ch;   /* NULL: given back */
+	char name[XBDEV_NAME_SIZE]; /* of the device */
+	enum xbdev_md_member_state state;
+	bool is_replacement;
+	uint32_t role;            /* unless spare */
+	uint64_t recovery_offset; /* member sectors that are good; XBDEV_MD_NEVER: all */
+	uint64_t recovery_saved;  /* those that are durable: what the superblock says */
+	uint64_t dev_sectors;
+	uint64_t next_sector; /* where the last read ended: reading on is cheap */
+	uint32_t nr_children; /* I/Os that it has */
+	struct xbdev_md_super super;
+	struct xbdev_md_bad_blocks *bad; /* NULL: no log */
+	bool is_bad_written_wanted;      /* its log differs from the disk */
+	void *meta_buf;                  /* XBDEV_MD_META_BYTES, for its superblock and log */
+	struct xbdev_io meta_io;
+	struct iovec meta_iov;
+	struct xbdev_md_child flush; /* the sync engine's */
+	struct xr_msg msg;           /* to the control reactor, when it leaves */
+	struct xr_timer leave_timer; /* until its last I/O has come back */
+	uint32_t nr_meta;            /* writes of metadata that it has */
+	bool is_gone;                /* its device is being removed, and it has no slot yet */
+	bool is_leaving;
+	bool is_told; /* the control reactor's: gone_msg has been sent */
+	_Atomic bool is_gone_pending;
+	struct xr_msg gone_msg; /* to the owner: the device is going */
+};
+
+#define XBDEV_MD_META_BYTES (XBDEV_MD_SUPER_BYTES + XBDEV_MD_BAD_BLOCKS_BYTES)
+
+/* ---- levels ---- */
+
+struct xbdev_md_level {
+	int32_t level;
+	bool has_redundancy;
+	/* Sets up what the level needs once its members are known; on the owner. */
+	int (*init)(struct xbdev_md_array *array, struct xu_error *err);
+	void (*fini)(struct xbdev_md_array *array);
+	/* The device's limits and abilities. */
+	void (*limits)(struct xbdev_md_array *array);
+	/* Carries out a READ, WRITE, WRITE_ZEROES or DISCARD; req->nr_pending is 1 and the level
+	 * ends that one by xbdev__md_req_put(). Called again when a child is free. */
+	void (*run)(struct xbdev_md_req *req, struct xbdev_io *io);
+};
+
+extern const struct xbdev_md_level xbdev__md_linear, xbdev__md_raid0, xbdev__md_raid1,
+	xbdev__md_raid4, xbdev__md_raid5, xbdev__md_raid6, xbdev__md_raid10;
+const struct xbdev_md_level *xbdev__md_level_find(int32_t level);
+
+/* ---- the array ---- */
+
+struct xbdev_md_meta {
+	uint64_t wanted;  /* number of the newest state that is to be on disk */
+	uint64_t writing; /* the one that is being written, while is_writing */
+	uint64_t written; /* the one that is on every member that counts */
+	bool is_writing;
+	bool has_failed; /* in this round: a member was lost, so it is written again */
+	bool is_logs;    /* this part of the round: bitmap headers and bad block logs */
+	uint32_t nr_pending;
+	struct xu_list waiters; /* struct xbdev_md_waiter */
+};
+
+struct xbdev_md_array {
+	struct xbdev_device dev;
+	const struct xbdev_md_level *level;
+	struct xbdev_md_geometry geo;
+	struct xr_reactor *reactor;
+	struct xbdev_md_super super; /* what all members have in common; events, resync_offset */
+	struct xbdev_md_member *members[XBDEV_MD_MAX_MEMBERS];    /* by slot; NULL: free */
+	uint32_t nr_members;                                      /* slots in use, holes included */
+	struct xbdev_md_member *roles[XBDEV_MD_MAX_DISKS];        /* NULL: missing */
+	struct xbdev_md_member *replacements[XBDEV_MD_MAX_DISKS]; /* beside a member that serves */
+	uint32_t nr_degraded; /* roles without a member in sync */
+	bool is_read_only;
+	bool is_frozen; /* no recovery or resync is begun by itself */
+	bool is_broken; /* too few members are left: writes and what cannot be read fail */
+
+	struct xu_pool children;
+	struct xu_list starved; /* struct xbdev_md_req.waiter: for children */
+	struct xu_list writes;  /* struct xbdev_md_req.link: in flight */
+	uint32_t nr_writes;
+	uint32_t nr_reqs; /* in flight, of any kind */
+	uint64_t nr_submitted;
+	struct xu_list windows; /* struct xbdev_md_window */
+
+	uint64_t in_sync_below; /* array sectors (raid4/5/6: of the members) whose copies or parity
+				 * are known to agree; XBDEV_MD_NEVER: all */
+	bool is_active;         /* the disk says (or is about to say): not clean */
+	uint64_t active_seq;    /* the metadata that said so */
+	uint64_t fail_seq;      /* the metadata that knows of the last failure */
+	struct xr_timer safe_timer;
+	bool is_safe_now; /* mark clean at once: the array is stopping */
+	struct xbdev_md_meta meta;
+
+	struct xbdev_md_stripes *stripes;        /* raid4, raid5, raid6 */
+	struct xbdev_md_sync *sync;              /* NULL: none runs */
+	uint32_t nr_repairs;                     /* small ones, beside it */
+	uint64_t sync_speed_min, sync_speed_max; /* KiB/s; max 0: no limit */
+	uint64_t mismatch_sectors;               /* of the last check, repair or resync */
+
+	/* Life. */
+	struct xr_msg begin_msg, msg;
+	struct xr_timer life_timer;
+	bool is_running; /* registered, begun */
+	bool is_retiring;
+	uint32_t nr_leaving; /* members that have not been put yet */
+	void (*closed)(struct xbdev_md_array *array, void *arg);
+	void *closed_arg;
+};
+
+static inline struct xbdev_md_array *xbdev__md_array_of(const struct xbdev_device *dev)
+{
+	return xu_container_of(dev, struct xbdev_md_array, dev);
+}
+
+static inline struct xbdev_md_req *xbdev__md_req_of(struct xbdev_io *io)
+{
+	return xbdev_io_driver(io, struct xbdev_md_req);
+}
+
+static inline struct xbdev_io *xbdev__md_io_of(struct xbdev_md_req *req)
+{
+	return xbdev_io_of_driver(req);
+}
+
+/* ---- request.c ---- */
+
+extern const struct xbdev_device_ops xbdev__md_device_ops;
+
+int xbdev__md_requests_init(struct xbdev_md_array *array);
+void xbdev__md_requests_fini(struct xbdev_md_array *array);
+
+/* One part of the request has ended, with this status; the last one ends it. */
+void xbdev__md_req_put(struct xbdev_md_req *req, int status);
+
+/* The request stands in a line (array->starved: for a child) and is called again from there. */
+void xbdev__md_starve(struct xu_list *line, struct xbdev_md_req *req);
+/* Something is free again: calls those in the line until one has to wait once more. */
+void xbdev__md_wake(struct xu_list *line);
+
+/* A child, or NULL: then the request (may be NULL) is called again when there is one. */
+struct xbdev_md_child *xbdev__md_child_get(struct xbdev_md_array *array, struct xbdev_md_req *req);
+void xbdev__md_child_put(struct xbdev_md_array *array, struct xbdev_md_child *child);
+
+/*
+ * Sends a child to a member: op, flags, iov, nr_iov, io.len are set, member_sector is where. `done`
+ * runs later, exactly once, also when the member refuses it.
+ */
+void xbdev__md_child_send(
+	struct xbdev_md_child *child, struct xbdev_md_member *member, uint64_t member_sector);
+
+/* Cuts [skip, skip + len) bytes out of the segments of an I/O; returns how many bytes it got in the
+ * segments at hand, *ret_nr of them: a multiple of 512, less than len where they did not suffice.
+ */
+uint64_t xbdev__md_slice(const struct xbdev_io *io, uint64_t skip, uint64_t len,
+	struct iovec ret_iov[XBDEV_MD_MAX_IOV], uint32_t *ret_nr);
+
+/* Closes a range to writes; calls window->ready when those in flight have ended. */
+void xbdev__md_window_open(struct xbdev_md_array *array, struct xbdev_md_window *window);
+void xbdev__md_window_close(struct xbdev_md_array *array, struct xbdev_md_window *window);
+
+/* ---- life.c ---- */
+
+/* Opens and claims a device as a member that has no slot yet; on the control reactor. */
+int xbdev__md_member_open(struct xbdev_md_array *array, const char *name, bool is_writable,
+	struct xbdev_md_member **ret_member, struct xu_error *err);
+
+/* Whether a claim is that of one of the array's members; on the control reactor. */
+bool xbdev__md_is_member_desc(const struct xbdev_desc *desc, const struct xbdev_md_array *array);
+
+/* Gives a member that serves no more (or has no slot) back: its channel, then on the control
+ * reactor its descriptor, then its memory. On the owner; its slot is free at once. Waits for I/O
+ * that it still has. */
+void xbdev__md_member_release(struct xbdev_md_member *member);
+
+/* The array has been registered: begins what is due (resync, recovery). On the owner. */
+void xbdev__md_array_begin(struct xbdev_md_array *array);
+
+/*
+ * Gives back all members and what the level has; no request may be left. From either reactor; calls
+ * `closed` on the control reactor. The array itself stays.
+ */
+void xbdev__md_array_close(struct xbdev_md_array *array,
+	void (*closed)(struct xbdev_md_array *array, void *arg), void *arg);
+
+void xbdev__md_retire(struct xbdev_device *dev);
+void xbdev__md_destroy(struct xbdev_device *dev);
+
+/* ---- detail.c ---- */
+
+json_t *xbdev__md_config(const struct xbdev_device *dev);
+json_t *xbdev__md_info(const struct xbdev_device *dev);
+
+/* ---- copies.c ---- */
+
+/*
+ * The copy to read of `len` sectors from `sector` on, or of the first of them; `tried` are the
+ * roles that have failed. With is_exact it is all of them or nothing. member NULL: none.
+ */
+struct xbdev_md_choice {
+	struct xbdev_md_member *member;
+	uint64_t sector; /* of the member */
+	uint64_t len;
+	uint64_t cost;
+};
+struct xbdev_md_choice xbdev__md_choose(
+	struct xbdev_md_array *array, uint64_t sector, uint64_t len, uint32_t tried, bool is_exact);
+
+/* ---- member.c ---- */
+
+/* May this much of it be read? */
+static inline bool xbdev__md_member_is_readable(
+	const struct xbdev_md_member *member, uint64_t end_sector)
+{
+	return member != NULL && member->state != XBDEV_MD_MEMBER_FAULTY &&
+	       (member->state == XBDEV_MD_MEMBER_IN_SYNC || end_sector <= member->recovery_offset);
+}
+
+static inline bool xbdev__md_member_is_writable(const struct xbdev_md_member *member)
+{
+	return member != NULL && member->state != XBDEV_MD_MEMBER_FAULTY;
+}
+
+/*
+ * Takes a member out of service after an error, unless the array could not go on without it: then
+ * the array is broken (raid1, raid10: the error is the I/O's alone). The new metadata is asked for;
+ * array->fail_seq is what to wait for. True: it is out.
+ */
+bool xbdev__md_member_fail(struct xbdev_md_member *member, const char *why, int error);
+
+/* Could the array serve all its data without this one? */
+bool xbdev__md_member_can_go(const struct xbdev_md_member *member);
+
+/* Counts roles anew, from the members' states. */
+void xbdev__md_count_degraded(struct xbdev_md_array *array);
+
+/* ---- meta.c ---- */
+
+void xbdev__md_meta_init(struct xbdev_md_array *array);
+
+/* Has the array's state written to all members; returns the number to wait for. */
+uint64_t xbdev__md_meta_update(struct xbdev_md_array *array);
+/* Calls waiter->fn when state `waiter->seq` is on disk; maybe at once. -EIO: no member is left. */
+void xbdev__md_meta_wait(struct xbdev_md_array *array, struct xbdev_md_waiter *waiter);
+
+/* May data be written now? Else the dirty mark is on its way: wait for array->active_seq. */
+bool xbdev__md_meta_begin_write(struct xbdev_md_array *array);
+/* The last write has ended: the array is clean after a while. */
+void xbdev__md_meta_end_writes(struct xbdev_md_array *array);
+
+/* ---- sync.c ---- */
+
+enum xbdev_md_sync_kind {
+	XBDEV_MD_SYNC_IDLE,
+	XBDEV_MD_SYNC_RESYNC,  /* copies or parity are made to agree */
+	XBDEV_MD_SYNC_RECOVER, /* members get their content */
+	XBDEV_MD_SYNC_CHECK,   /* what does not agree is counted, */
+	XBDEV_MD_SYNC_REPAIR,  /* and made to agree */
+};
+
+const char *xbdev__md_sync_name(enum xbdev_md_sync_kind kind);
+
+/* Begins what is due and does not run yet: recovery of members, then resync. */
+void xbdev__md_sync_kick(struct xbdev_md_array *array);
+/* Ends what runs, soon; its progress is kept. array->sync is NULL when it has. */
+void xbdev__md_sync_stop(struct xbdev_md_array *array);
+
+/* How far it is: false when none runs. Sectors; speed in KiB/s over the last seconds. */
+bool xbdev__md_sync_progress(const struct xbdev_md_array *array, enum xbdev_md_sync_kind *ret_kind,
+	uint64_t *ret_done, uint64_t *ret_total, uint64_t *ret_speed_kib);
+/* Begins a check or a repair; -EBUSY when something runs, -EINVAL where there is nothing to
+ * compare. */
+int xbdev__md_sync_scrub(struct xbdev_md_array *array, enum xbdev_md_sync_kind kind);
+
+/* A copy or a parity member could not be read here but the data is known: rewrites it, later. */
+void xbdev__md_repair(struct xbdev_md_array *array, uint64_t sector, uint64_t count);
+
+#endif

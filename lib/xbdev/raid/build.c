@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How an array comes into being, see build.h:
+ *
+ *   control reactor   open and claim the members
+ *   owner             channels, superblocks -> judge() -> bad block logs, level
+ *   control reactor   register the device, tell the caller; then the owner begins what is due
+ *
+ * Nothing is written before judge() has agreed to all members. What fails takes the way back:
+ * channels are put on the owner, descriptors closed on the control reactor, and the caller is told
+ * the first reason.
+ */
+#include "lib/xbdev/raid/build.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/util/buf.h"
+#include "lib/util/log.h"
+
+/* ---- the way back ---- */
+
+static void on_taken_apart(struct xbdev_md_array *array, void *arg)
+{
+	struct xbdev_md_build *build = arg;
+	struct xu_error err = build->err;
+	xbdev_created_fn done = build->done;
+	void *done_arg = build->arg;
+
+	free(array);
+	free(build);
+	done(done_arg, NULL, &err);
+}
+
+void xbdev__md_build_fail(struct xbdev_md_build *build)
+{
+	assert(build->err.code != 0);
+	xbdev__md_array_close(build->array, on_taken_apart, build);
+}
+
+/* ---- I/O on members ---- */
+
+static void unpend(struct xbdev_md_build *build)
+{
+	if (--build->nr_pending > 0) {
+		return;
+	}
+	if (build->err.code != 0) {
+		xbdev__md_build_fail(build);
+	} else {
+		build->then(build);
+	}
+}
+
+struct member_io {
+	struct xbdev_io io;
+	struct iovec iov;
+	struct xbdev_md_build *build;
+	struct xbdev_md_member *member;
+};
+
+static void on_member_io(struct xbdev_io *io, int status)
+{
+	struct member_io *mio = xu_container_of(io, struct member_io, io);
+	struct xbdev_md_build *build = mio->build;
+
+	if (status != 0 && build->err.code == 0) {
+		xu_error_set_errno(&build->err, status, "array '%s': %s %llu bytes at %llu of '%s'",
+			build->array->dev.name, io->op == XBDEV_OP_READ ? "reading" : "writing",
+			(unsigned long long)io->len, (unsigned long long)io->offset,
+			mio->member->name);
+	}
+	free(mio);
+	unpend(build);
+}
+
+static void member_io(struct xbdev_md_build *build, struct xbdev_md_member *member, uint8_t op,
+	uint64_t sector, void *bytes, size_t count)
+{
+	struct member_io *mio = calloc(1, sizeof(*mio));
+	int rc = -ENOMEM;
+
+	build->nr_pending++;
+	if (mio != NULL) {
+		mio->build = build;
+		mio->member = member;
+		mio->iov = (struct iovec){bytes, count};
+		mio->io.ch = member->ch;
+		mio->io.cb = on_member_io;
+		mio->io.iov = &mio->iov;
+		mio->io.nr_iov = 1;
+		mio->io.op = op;
+		mio->io.flags = op == XBDEV_OP_WRITE ? XBDEV_IO_FUA : 0;
+		mio->io.offset = sector * XBDEV_MD_SECTOR;
+		mio->io.len = count;
+		rc = xbdev_io_submit(&mio->io);
+	}
+	if (rc != 0) {
+		if (build->err.code == 0) {
+			xu_error_set_errno(&build->err, rc, "array '%s': using '%s'",
+				build->array->dev.name, member->name);
+		}
+		free(mio);
+		build->nr_pending--;
+	}
+}
+
+void xbdev__md_build_write(struct xbdev_md_build *build, struct xbdev_md_member *member,
+	uint64_t sector, void *bytes, size_t count)
+{
+	member_io(build, member, XBDEV_OP_WRITE, sector, bytes, count);
+}
+
+void xbdev__md_build_read(struct xbdev_md_build *build, struct xbdev_md_member *member,
+	uint64_t sector, void *bytes, size_t count)
+{
+	member_io(build, member, XBDEV_OP_READ, sector, bytes, count);
+}
+
+void xbdev__md_build_wait(struct xbdev_md_build *build, void (*then)(struct xbdev_md_build *build))
+{
+	build->nr_pending++;
+	build->then = then;
+	unpend(build);
+}
+
+/* ---- the last steps ---- */
+
+static void on_begin(struct xr_msg *msg)
+{
+	xbdev__md_array_begin(xu_container_of(msg, struct xbdev_md_array, begin_msg));
+}
+
+static void on_register(struct xr_msg *msg)
+{
+	struct xbdev_md_build *build = xu_container_of(msg, struct xbdev_md_build, msg);
+	struct xbdev_md_array *array = build->array;
+	xbdev_created_fn done = build->done;
+	void *arg = build->arg;
+
+	if (xbdev_device_register(build->ctx, &array->dev, &build->err) != 0) {
+		xbdev__md_array_close(array, on_taken_apart, build);
+		return;
+	}
+	free(build);
+	array->begin_msg.fn = on_begin;
+	xr_msg_send(array->reactor, &array->begin_msg);
+	done(arg, &array->dev, NULL);
+}
+
+static void set_limits(struct xbdev_md_array *array)
+{
+	struct xbdev_device *dev = &array->dev;
+	struct xbdev_limits *limits = &dev->limits;
+
+	*limits = (struct xbdev_limits){
+		.block_size = 512,
+		.buf_align = 1,
+		.max_transfer = 4u << 20,
+		.max_iov = XBDEV_MD_MAX_IOV,
+		.max_zeroes = 1u << 30,
+		.discard_granularity = 512,
+		.queue_depth = XBDEV_MD_NR_CHILDREN,
+	};
+	dev->numa_node = -1;
+	for (uint32_t i = 0; i < array->nr_members; i++) {
+		const struct xbdev_device *base;
+
+		if (array->members[i] == NULL) {
+			continue;
+		}
+		base = array->members[i]->ch->dev;
+		if (base->limits.block_size > limits->block_size) {
+			limits->block_size = base->limits.block_size;
+		}
+		if (base->limits.buf_align > limits->buf_align) {
+			limits->buf_align = base->limits.buf_align;
+		}
+		if (base->limits.discard_granularity > limits->discard_granularity) {
+			limits->discard_granularity = base->limits.discard_granularity;
+		}
+		dev->has_write_cache |= base->has_write_cache;
+		dev->is_rotational |= base->is_rotational;
+		dev->is_remote |= base->is_remote;
+	}
+	dev->ops_mask = 1u << XBDEV_OP_READ | 1u << XBDEV_OP_WRITE | 1u << XBDEV_OP_FLUSH;
+	dev->has_fua = true;
+	dev->is_read_only = array->is_read_only;
+	atomic_store(&dev->nr_blocks, array->geo.array_size * XBDEV_MD_SECTOR / limits->block_size);
+	array->level->limits(array);
+}
+
+static void on_logs_read(struct xbdev_md_build *build)
+{
+	struct xbdev_md_array *array = build->array;
+	int rc;
+
+	for (uint32_t i = 0; i < array->nr_members; i++) {
+		struct xbdev_md_member *member = array->members[i];
+
+		if (member != NULL && xbdev__md_super_has(&member->super, XBDEV_MD_F_BAD_BLOCKS) &&
+			member->bad != NULL &&
+			xbdev__md_bad_blocks_parse((char *)member->meta_buf + XBDEV_MD_SUPER_BYTES,
+				member->super.bblog_shift, member->bad, &build->err) != 0) {
+			xu_error_prefix(&build->err, "array '%s': bad block log of '%s'",
+				array->dev.name, member->name);
+			xbdev__md_build_fail(build);
+			return;
+		}
+	}
+	set_limits(array);
+	rc = xbdev__md_requests_init(array);
+	if (rc == 0 && array->level->init != NULL) {
+		rc = array->level->init(array, &build->err);
+	}
+	if (rc != 0) {
+		if (build->err.code == 0) {
+			xu_error_set_errno(
+				&build->err, rc, "setting up array '%s'", array->dev.name);
+		}
+		xbdev__md_build_fail(build);
+		return;
+	}
+	build->msg.fn = on_register;
+	xr_msg_send(xbdev_ctx_control(build->ctx), &build->msg);
+}
+
+void xbdev__md_build_finish(struct xbdev_md_build *build, const struct xbdev_md_shape *shape)
+{
+	struct xbdev_md_array *array = build->array;
+
+	if (xbdev__md_geometry_init(&array->geo, shape, &build->err) != 0) {
+		xu_error_prefix(&build->err, "array '%s'", array->dev.name);
+		xbdev__md_build_fail(build);
+		return;
+	}
+	array->level = xbdev__md_level_find(shape->level);
+	if (array->level == NULL) {
+		char name[24];
+
+		xu_error_set(&build->err, -EOPNOTSUPP, "array '%s': %s arrays are not served yet",
+			array->dev.name, xbdev__md_level_name(shape->level, name));
+		xbdev__md_build_fail(build);
+		return;
+	}
+	array->dev.uuid = array->super.set_uuid;
+	xbdev__md_count_degraded(array);
+	for (uint32_t i = 0; i < array->nr_members; i++) {
+		struct xbdev_md_member *member = array->members[i];
+
+		if (member == NULL || member->super.bblog_offset == 0 || build->err.code != 0) {
+			continue;
+		}
+		member->bad = calloc(1, sizeof(*member->bad));
+		if (member->bad == NULL) {
+			xu_error_set_errno(&build->err, -ENOMEM, "array '%s'", array->dev.name);
+			break;
+		}
+		member->bad->shift = member->super.bblog_shift;
+		if (!xbdev__md_super_has(&member->super, XBDEV_MD_F_BAD_BLOCKS)) {
+			continue; /* empty, whatever lies there */
+		}
+		xbdev__md_build_read(build, member,
+			(uint64_t)((int64_t)XBDEV_MD_SUPER_OFFSET + member->super.bblog_offset),
+			(char *)member->meta_buf + XBDEV_MD_SUPER_BYTES, XBDEV_MD_BAD_BLOCKS_BYTES);
+	}
+	xbdev__md_build_wait(build, on_logs_read);
+}
+
+/* ---- the first steps ---- */
+
+static void on_supers_read(struct xbdev_md_build *build)
+{
+	for (uint32_t i = 0; i < build->array->nr_members; i++) {
+		struct xbdev_md_member *member = build->array->members[i];
+		int rc;
+
+		if (member == NULL) {
+			continue;
+		}
+		rc = xbdev__md_super_parse(
+			member->meta_buf, member->dev_sectors, &member->super, &build->err);
+		build->is_found[i] = rc == 0;
+		if (rc != 0 && rc != -ENOENT) {
+			xu_error_prefix(&build->err, "member '%s'", member->name);
+			xbdev__md_build_fail(build);
+			return;
+		}
+		build->err = (struct xu_error){0};
+	}
+	build->judge(build);
+}
+
+static void on_owner(struct xr_msg *msg)
+{
+	struct xbdev_md_build *build = xu_container_of(msg, struct xbdev_md_build, msg);
+	struct xbdev_md_array *array = build->array;
+
+	for (uint32_t i = 0; i < array->nr_members && build->err.code == 0; i++) {
+		struct xbdev_md_member *member = array->members[i];
+		int rc;
+
+		if (member == NULL) {
+			continue;
+		}
+		rc = xbdev_channel_get(member->desc, array->reactor, &member->ch);
+		if (rc != 0) {
+			xu_error_set_errno(&build->err, rc, "array '%s': using '%s'",
+				array->dev.name, member->name);
+		}
+	}
+	for (uint32_t i = 0; i < array->nr_members && build->err.code == 0; i++) {
+		if (array->members[i] != NULL) {
+			xbdev__md_build_read(build, array->members[i], XBDEV_MD_SUPER_OFFSET,
+				array->members[i]->meta_buf, XBDEV_MD_SUPER_BYTES);
+		}
+	}
+	xbdev__md_build_wait(build, on_supers_read);
+}
+
+static void choose_owner(struct xbdev_md_build *build)
+{
+	struct xbdev_md_array *array = build->array;
+	int32_t numa_node = -1;
+
+	for (uint32_t i = 0; i < array->nr_members && array->reactor == NULL; i++) {
+		const struct xbdev_device *base;
+
+		if (array->members[i] == NULL) {
+			continue;
+		}
+		base = array->members[i]->desc->dev;
+		numa_node = numa_node < 0 ? base->numa_node : numa_node;
+		if (!base->is_multi_reactor) {
+			array->reactor = base->owner;
+		}
+	}
+	if (array->reactor == NULL) {
+		array->reactor = xbdev_ctx_next_owner(build->ctx, numa_node);
+	}
+	array->dev.owner = array->reactor;
+}
+
+void xbdev__md_build_start(
+	struct xbdev_md_build *build, const char *const *names, uint32_t nr_names)
+{
+	struct xbdev_md_array *array = build->array;
+
+	assert(nr_names <= XBDEV_MD_MAX_MEMBERS);
+	for (uint32_t i = 0; i < nr_names; i++) {
+		array->nr_members = i + 1;
+		if (strcmp(names[i], XBDEV_MD_MISSING) == 0) {
+			continue;
+		}
+		if (xbdev__md_member_open(array, names[i], !array->is_read_only, &array->members[i],
+			    &build->err) != 0) {
+			xu_error_prefix(&build->err, "array '%s'", array->dev.name);
+			break;
+		}
+		array->members[i]->slot = i;
+	}
+	choose_owner(build);
+	if (build->err.code != 0) {
+		xbdev__md_build_fail(build);
+		return;
+	}
+	build->msg.fn = on_owner;
+	xr_msg_send(array->reactor, &build->msg);
+}
+
+struct xbdev_md_build *xbdev__md_build_new(
+	struct xbdev_ctx *ctx, const char *name, xbdev_created_fn done, void *arg)
+{
+	struct xbdev_md_build *build = calloc(1, sizeof(*build));
+	struct xbdev_md_array *array = calloc(1, sizeof(*array));
+
+	if (build == NULL || array == NULL) {
+		struct xu_error err;
+
+		xu_error_set_errno(&err, -ENOMEM, "array '%s'", name);
+		free(build);
+		free(array);
+		done(arg, NULL, &err);
+		return NULL;
+	}
+	xbdev__set_name(&array->dev, name);
+	array->dev.driver = "raid";
+	array->dev.product = "RAID array";
+	array->dev.ops = &xbdev__md_device_ops;
+	array->dev.ctx = ctx;
+	array->in_sync_below = XBDEV_MD_NEVER;
+	xbdev__md_meta_init(array);
+	build->array = array;
+	build->ctx = ctx;
+	build->done = done;
+	build->arg = arg;
+	return build;
+}

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The levels whose blocks lie on members as they are, once or in copies: linear, raid0, raid1,
+ * raid10. A request is cut into pieces that lie together on each member (xbdev__md_copies()); a
+ * read takes one copy of a piece, a write goes to all.
+ *
+ * Reads prefer the copy that the member's last read ended at, then the member with the least to do;
+ * one that is write-mostly only when there is no other. Where the copies are not known to agree (a
+ * resync has not been there yet) the first copy is always taken, so that a block reads the same
+ * twice. A copy that cannot be read is replaced by another within the request.
+ *
+ * A write that a member refuses costs the member its place; the request succeeds when one copy in
+ * sync has it, and is acknowledged when the superblocks know of the failure (request.c).
+ */
+#include <assert.h>
+#include <errno.h>
+
+#include "lib/xbdev/raid/array.h"
+
+/* ---- reading ---- */
+
+static uint64_t cost_of(const struct xbdev_md_member *member, uint64_t sector)
+{
+	uint64_t cost = (uint64_t)member->nr_children * 2;
+
+	if (member->next_sector != sector) {
+		cost += 1;
+	}
+	if (member->super.devflags & XBDEV_MD_DEV_WRITE_MOSTLY) {
+		cost += UINT32_MAX;
+	}
+	return cost;
+}
+
+/* How many of the sectors at a place can be read from its member: 0 where it has none or they are
+ * known to be bad; then *bad_len is how many. */
+static uint64_t readable(
+	const struct xbdev_md_member *member, uint64_t sector, uint64_t len, uint64_t *bad_len)
+{
+	uint64_t bad, count;
+
+	if (!xbdev__md_member_is_readable(member, sector + len)) {
+		return 0;
+	}
+	if (member->bad == NULL || member->bad->count == 0 ||
+		!xbdev__md_bad_blocks_find(
+			member->bad, member->super.data_offset + sector, len, &bad, &count)) {
+		return len;
+	}
+	bad -= member->super.data_offset;
+	if (bad == sector) {
+		*bad_len = count < *bad_len ? count : *bad_len;
+	}
+	return bad - sector;
+}
+
+struct xbdev_md_choice xbdev__md_choose(
+	struct xbdev_md_array *array, uint64_t sector, uint64_t len, uint32_t tried, bool is_exact)
+{
+	struct xbdev_md_place places[XBDEV_MD_MAX_DISKS];
+	struct xbdev_md_choice best = {0};
+	uint64_t run, bad_len = len;
+	uint32_t nr = xbdev__md_copies(&array->geo, sector, places, &run);
+	bool is_fixed;
+
+	len = run < len ? run : len;
+	is_fixed = sector + len > array->in_sync_below;
+	for (uint32_t i = 0; i < nr; i++) {
+		struct xbdev_md_member *member = array->roles[places[i].role];
+		struct xbdev_md_choice choice = {member, places[i].sector, 0, 0};
+
+		if (member == NULL || (tried & (1u << places[i].role)) != 0) {
+			continue;
+		}
+		choice.len = readable(member, places[i].sector, len, &bad_len);
+		choice.cost = cost_of(member, places[i].sector);
+		if (choice.len == 0 || (is_exact && choice.len < len)) {
+			continue;
+		}
+		if (best.member == NULL || (!is_fixed && choice.cost < best.cost)) {
+			best = choice;
+		}
+	}
+	/* Where a copy is bad, another one is read only as far as it is. */
+	if (best.member != NULL && bad_len < best.len && !is_exact) {
+		best.len = bad_len;
+	}
+	return best;
+}
+
+static void send_read(struct xbdev_md_child *child, const struct xbdev_md_choice *choice)
+{
+	choice->member->next_sector = choice->sector + choice->len;
+	xbdev__md_child_send(child, choice->member, choice->sector);
+}
+
+static void on_read(struct xbdev_md_child *child, int status)
+{
+	struct xbdev_md_req *req = child->req;
+	struct xbdev_md_array *array = req->array;
+	struct xbdev_io *io = xbdev__md_io_of(req);
+
+	if (status != 0 && !io->is_cancelled && array->level->has_redundancy) {
+		struct xbdev_md_choice choice;
+
+		child->tried |= 1u << child->member->role;
+		choice = xbdev__md_choose(
+			array, child->sector, child->io.len / XBDEV_MD_SECTOR, child->tried, true);
+		if (choice.member != NULL) {
+			send_read(child, &choice);
+			return;
+		}
+	}
+	if (status == 0 && child->tried != 0) {
+		xbdev__md_repair(array, child->sector, child->io.len / XBDEV_MD_SECTOR);
+	}
+	xbdev__md_child_put(array, child);
+	xbdev__md_req_put(req, status);
+}
+
+/* False: no child is free; the request is called again. */
+static bool read_piece(struct xbdev_md_req *req, struct xbdev_io *io)
+{
+	struct xbdev_md_array *array = req->array;
+	uint64_t sector = (io->offset + req->next) / XBDEV_MD_SECTOR;
+	struct xbdev_md_choice choice =
+		xbdev__md_choose(array, sector, (io->len - req->next) / XBDEV_MD_SECTOR, 0, false);
+	struct xbdev_md_child *child;
+
+	if (choice.member == NULL) {
+		req->status = -EIO;
+		req->next = io->len;
+		return true;
+	}
+	child = xbdev__md_child_get(array, req);
+	if (child == NULL) {
+		return false;
+	}
+	child->done = on_read;
+	child->sector = sector;
+	child->io.op = XBDEV_OP_READ;
+	child->io.len = choice.len * XBDEV_MD_SECTOR;
+	child->io.iov = child->iov;
+	xbdev__md_slice(io, req->next, child->io.len, child->iov, &child->io.nr_iov);
+	req->next += child->io.len;
+	req->nr_pending++;
+	send_read(child, &choice);
+	return true;
+}
+
+/* ---- writing ---- */
+
+/* What was written is no longer bad. */
+static void clear_bad(struct xbdev_md_member *member, const struct xbdev_io *io)
+{
+	struct xbdev_md_bad_blocks *bad = member->bad;
+	uint64_t sector = io->offset / XBDEV_MD_SECTOR, count = io->len / XBDEV_MD_SECTOR;
+	uint64_t bad_sector, bad_count;
+
+	if (io->op == XBDEV_OP_WRITE &&
+		xbdev__md_bad_blocks_find(bad, sector, count, &bad_sector, &bad_count) &&
+		xbdev__md_bad_blocks_remove(bad, sector, count) == 0) {
+		xbdev__md_meta_update(member->array);
+	}
+}
+
+static void on_write(struct xbdev_md_child *child, int status)
+{
+	struct xbdev_md_req *req = child->req;
+	struct xbdev_md_array *array = req->array;
+	struct xbdev_md_member *member = child->member;
+
+	if (status == 0 && member->bad != NULL && member->bad->count > 0) {
+		clear_bad(member, &child->io);
+	} else if (status != 0 && array->level->has_redundancy &&
+		   xbdev__md_member_fail(member, "does not take a write", status)) {
+		status = 0;
+	}
+	xbdev__md_child_put(array, child);
+	xbdev__md_req_put(req, status);
+}
+
+/* Sends what remains of the copies of one piece, each place's member and its replacement. */
+static bool write_copies(struct xbdev_md_req *req, const struct xbdev_io *io,
+	const struct xbdev_md_place *places, uint32_t nr_places, uint64_t len_bytes)
+{
+	struct xbdev_md_array *array = req->array;
+
+	for (; req->copy < nr_places * 2; req->copy++) {
+		const struct xbdev_md_place *place = &places[req->copy / 2];
+		struct xbdev_md_member *member = req->copy % 2 == 0
+							 ? array->roles[place->role]
+							 : array->replacements[place->role];
+		struct xbdev_md_child *child;
+
+		if (!xbdev__md_member_is_writable(member)) {
+			continue;
+		}
+		child = xbdev__md_child_get(array, req);
+		if (child == NULL) {
+			return false;
+		}
+		child->done = on_write;
+		child->io.op = io->op;
+		child->io.flags = io->flags;
+		child->io.len = len_bytes;
+		child->io.iov = child->iov;
+		child->io.nr_iov = 0;
+		if (io->op == XBDEV_OP_WRITE) {
+			xbdev__md_slice(io, req->next, len_bytes, child->iov, &child->io.nr_iov);
+		}
+		req->nr_pending++;
+		xbdev__md_child_send(child, member, place->sector);
+	}
+	return true;
+}
+
+/* A piece of which no copy in sync is left cannot be written. */
+static bool has_copy(const struct xbdev_md_array *array, const struct xbdev_md_place *places,
+	uint32_t nr_places, uint64_t len)
+{
+	for (uint32_t i = 0; i < nr_places; i++) {
+		if (xbdev__md_member_is_readable(
+			    array->roles[places[i].role], places[i].sector + len)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool write_piece(struct xbdev_md_req *req, struct xbdev_io *io)
+{
+	struct xbdev_md_array *array = req->array;
+	struct xbdev_md_place places[XBDEV_MD_MAX_DISKS];
+	uint64_t sector = (io->offset + req->next) / XBDEV_MD_SECTOR;
+	uint64_t len = (io->len - req->next) / XBDEV_MD_SECTOR, run;
+	uint32_t nr = xbdev__md_copies(&array->geo, sector, places, &run);
+
+	len = run < len ? run : len;
+	if (!has_copy(array, places, nr, len)) {
+		req->status = -EIO;
+		req->next = io->len;
+		return true;
+	}
+	if (!write_copies(req, io, places, nr, len * XBDEV_MD_SECTOR)) {
+		return false;
+	}
+	req->copy = 0;
+	req->next += len * XBDEV_MD_SECTOR;
+	return true;
+}
+
+static void run(struct xbdev_md_req *req, struct xbdev_io *io)
+{
+	bool is_read = io->op == XBDEV_OP_READ;
+
+	while (req->next < io->len) {
+		if (is_read ? !read_piece(req, io) : !write_piece(req, io)) {
+			return;
+		}
+	}
+	xbdev__md_req_put(req, 0);
+}
+
+/* ---- limits ---- */
+
+static void limits(struct xbdev_md_array *array)
+{
+	struct xbdev_device *dev = &array->dev;
+
+	dev->ops_mask |= 1u << XBDEV_OP_WRITE_ZEROES;
+	dev->limits.optimal_io = array->geo.level == 0 || array->geo.level == 10
+					 ? array->geo.chunk * XBDEV_MD_SECTOR
+					 : 0;
+	for (uint32_t i = 0; i < array->nr_members; i++) {
+		const struct xbdev_md_member *member = array->members[i];
+
+		if (member != NULL && !(member->ch->dev->ops_mask & (1u << XBDEV_OP_DISCARD))) {
+			return;
+		}
+	}
+	dev->ops_mask |= 1u << XBDEV_OP_DISCARD;
+}
+
+const struct xbdev_md_level xbdev__md_linear = {.level = -1, .limits = limits, .run = run};
+const struct xbdev_md_level xbdev__md_raid0 = {.level = 0, .limits = limits, .run = run};
+const struct xbdev_md_level xbdev__md_raid1 = {
+	.level = 1, .has_redundancy = true, .limits = limits, .run = run};
+const struct xbdev_md_level xbdev__md_raid10 = {
+	.level = 10, .has_redundancy = true, .limits = limits, .run = run};

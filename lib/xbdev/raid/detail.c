@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What an array tells of itself: the parameters that would assemble it again, and its state. The
+ * state is the owner's, so it is looked at there and carried to the control reactor as a copy.
+ */
+#include "lib/xbdev/raid/raid.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/xbdev/raid/array.h"
+#include "lib/xbdev/raid/sync.h"
+
+/* ---- a look ---- */
+
+struct look {
+	struct xbdev_md_array *array;
+	struct xbdev_desc *hold;
+	struct xr_msg msg;
+	struct xbdev_md_info info;
+	void (*cb)(void *arg, const struct xbdev_md_info *info);
+	void *arg;
+};
+
+static void fill_disk(struct xbdev_md_info *info, const struct xbdev_md_member *member)
+{
+	struct xbdev_md_disk *disk = &info->disks[info->nr_disks++];
+
+	memset(disk, 0, sizeof(*disk));
+	disk->number = member->super.dev_number;
+	disk->role = member->state == XBDEV_MD_MEMBER_RECOVERING ||
+				     member->state == XBDEV_MD_MEMBER_IN_SYNC
+			     ? (int32_t)member->role
+			     : -1;
+	disk->state = member->state == XBDEV_MD_MEMBER_IN_SYNC      ? XBDEV_MD_DISK_IS_IN_SYNC
+		      : member->state == XBDEV_MD_MEMBER_RECOVERING ? XBDEV_MD_DISK_IS_RECOVERING
+		      : member->state == XBDEV_MD_MEMBER_SPARE      ? XBDEV_MD_DISK_IS_SPARE
+								    : XBDEV_MD_DISK_IS_FAULTY;
+	disk->is_replacement = member->is_replacement;
+	disk->is_write_mostly = (member->super.devflags & XBDEV_MD_DEV_WRITE_MOSTLY) != 0;
+	memcpy(disk->name, member->name, sizeof(disk->name));
+	disk->size_sectors = member->super.data_size;
+	disk->recovered_sectors = member->recovery_offset == XBDEV_MD_NEVER
+					  ? member->array->geo.member_size
+					  : member->recovery_offset;
+	disk->nr_corrected_sectors = member->super.cnt_corrected_read;
+	disk->nr_bad_ranges = member->bad != NULL ? member->bad->count : 0;
+}
+
+static void fill_disks(const struct xbdev_md_array *array, struct xbdev_md_info *info)
+{
+	for (uint32_t role = 0; role < array->geo.raid_disks; role++) {
+		if (array->roles[role] != NULL) {
+			fill_disk(info, array->roles[role]);
+			continue;
+		}
+		info->disks[info->nr_disks++] = (struct xbdev_md_disk){
+			.state = XBDEV_MD_DISK_IS_MISSING,
+			.number = UINT32_MAX,
+			.role = (int32_t)role,
+		};
+	}
+	for (uint32_t i = 0; i < array->nr_members; i++) {
+		const struct xbdev_md_member *member = array->members[i];
+		bool is_shown = member != NULL && member->state != XBDEV_MD_MEMBER_SPARE &&
+				array->roles[member->role] == member;
+
+		if (member != NULL && !is_shown && info->nr_disks < XBDEV_MD_MAX_DISKS_INFO) {
+			fill_disk(info, member);
+		}
+	}
+}
+
+static void fill_sync(const struct xbdev_md_array *array, struct xbdev_md_info *info)
+{
+	enum xbdev_md_sync_kind kind = XBDEV_MD_SYNC_IDLE;
+
+	xbdev__md_sync_progress(
+		array, &kind, &info->sync_done, &info->sync_total, &info->sync_speed_kib);
+	info->sync_action = xbdev__md_sync_name(kind);
+	info->mismatch_sectors = array->mismatch_sectors;
+	info->speed_min_kib = array->sync_speed_min;
+	info->speed_max_kib = array->sync_speed_max;
+}
+
+static void fill(const struct xbdev_md_array *array, struct xbdev_md_info *info)
+{
+	char buf[32];
+	const char *layout = xbdev__md_layout_name(&array->geo, buf);
+
+	info->level = array->geo.level;
+	info->layout = array->geo.layout;
+	strncpy(info->layout_name, layout != NULL ? layout : "", sizeof(info->layout_name) - 1);
+	info->raid_disks = array->geo.raid_disks;
+	info->chunk_bytes = (uint64_t)array->geo.chunk * XBDEV_MD_SECTOR;
+	info->array_sectors = array->geo.array_size;
+	info->member_sectors = array->geo.member_size;
+	info->state = array->is_broken   ? XBDEV_MD_ARRAY_BROKEN
+		      : array->is_active ? XBDEV_MD_ARRAY_ACTIVE
+					 : XBDEV_MD_ARRAY_CLEAN;
+	info->is_read_only = array->is_read_only;
+	info->is_frozen = array->is_frozen;
+	info->nr_degraded = array->nr_degraded;
+	info->uuid = array->super.set_uuid;
+	memcpy(info->set_name, array->super.set_name, sizeof(info->set_name));
+	info->ctime_s = array->super.ctime & ((1ull << 40) - 1);
+	info->utime_s = array->super.utime;
+	info->events = array->super.events;
+	fill_sync(array, info);
+	fill_disks(array, info);
+}
+
+static void on_looked(struct xr_msg *msg)
+{
+	struct look *look = xu_container_of(msg, struct look, msg);
+
+	xbdev_desc_close(look->hold);
+	look->cb(look->arg, &look->info);
+	free(look);
+}
+
+static void on_look(struct xr_msg *msg)
+{
+	struct look *look = xu_container_of(msg, struct look, msg);
+
+	fill(look->array, &look->info);
+	look->msg.fn = on_looked;
+	xr_msg_send(xbdev_ctx_control(look->array->dev.ctx), &look->msg);
+}
+
+void xbdev_md_info_get(struct xbdev_device *dev,
+	void (*cb)(void *arg, const struct xbdev_md_info *info), void *arg)
+{
+	struct look *look = calloc(1, sizeof(*look));
+
+	if (look == NULL ||
+		xbdev_desc_open(dev->ctx, dev->name, false, NULL, NULL, &look->hold, NULL) != 0) {
+		free(look);
+		cb(arg, NULL);
+		return;
+	}
+	look->array = xbdev__md_array_of(dev);
+	look->cb = cb;
+	look->arg = arg;
+	look->msg.fn = on_look;
+	xr_msg_send(look->array->reactor, &look->msg);
+}
+
+/* ---- the device's own ---- */
+
+bool xbdev_md_is_array(const struct xbdev_device *dev)
+{
+	return dev->ops == &xbdev__md_device_ops;
+}
+
+/* Its members are asked for by the control reactor, through those that it has opened: the claims.
+ */
+json_t *xbdev__md_config(const struct xbdev_device *dev)
+{
+	const struct xbdev_md_array *array = xbdev__md_array_of(dev);
+	json_t *config = xbdev__config_common(dev), *members = json_array();
+	struct xbdev_device *base = NULL;
+	char level[24];
+
+	json_object_set_new(
+		config, "level", json_string(xbdev__md_level_name(array->geo.level, level)));
+	while ((base = xbdev_device_next(dev->ctx, base)) != NULL) {
+		if (base->claim != NULL && xbdev__md_is_member_desc(base->claim, array)) {
+			json_array_append_new(members, json_string(base->name));
+		}
+	}
+	json_object_set_new(config, "members", members);
+	return config;
+}
+
+json_t *xbdev__md_info(const struct xbdev_device *dev)
+{
+	const struct xbdev_md_array *array = xbdev__md_array_of(dev);
+	char level[24];
+
+	/* Of the owner's only what never changes; the rest is xbdev_md_info_get()'s. */
+	return json_pack("{s:s, s:i, s:I}", "level", xbdev__md_level_name(array->geo.level, level),
+		"raid_disks", (int)array->geo.raid_disks, "chunk_size",
+		(json_int_t)array->geo.chunk * XBDEV_MD_SECTOR);
+}

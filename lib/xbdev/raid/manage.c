@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Commands to a running array. A command is one object that travels: checked on the control
+ * reactor, where a device that is to become a member is opened and claimed; carried out on the
+ * array's owner; answered on the control reactor when the superblocks say what it has changed.
+ *
+ *   control reactor ──▶ owner: act() ──▶ (channel, superblock of a new member) ──▶ superblocks ──▶
+ *   control reactor: done()
+ *
+ * A device that becomes a member must be blank, or have been a member of this array before: nothing
+ * of anybody else's is overwritten. What it held is of no use here and is recovered anew.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/util/log.h"
+#include "lib/xbdev/raid/array.h"
+#include "lib/xbdev/raid/raid.h"
+#include "lib/xbdev/raid/sync.h"
+
+struct command {
+	struct xbdev_md_array *array;
+	struct xbdev_md_command what;
+	char device[XBDEV_NAME_SIZE], new_device[XBDEV_NAME_SIZE];
+	struct xbdev_md_member *member; /* one that is to be added */
+	struct xbdev_desc *hold;        /* keeps the array meanwhile */
+	struct xu_error err;
+	struct xr_msg msg;
+	struct xbdev_md_waiter waiter;
+	struct xbdev_io io;
+	struct iovec iov;
+	void (*done)(void *arg, const struct xu_error *err);
+	void *arg;
+};
+
+/* ---- the end ---- */
+
+static void on_answer(struct xr_msg *msg)
+{
+	struct command *command = xu_container_of(msg, struct command, msg);
+
+	xbdev_desc_close(command->hold);
+	command->done(command->arg, command->err.code != 0 ? &command->err : NULL);
+	free(command);
+}
+
+static void answer(struct command *command)
+{
+	if (command->member != NULL && command->err.code != 0) {
+		xbdev__md_member_release(command->member);
+	}
+	command->msg.fn = on_answer;
+	xr_msg_send(xbdev_ctx_control(command->array->dev.ctx), &command->msg);
+}
+
+static void on_recorded(struct xbdev_md_waiter *waiter, int status)
+{
+	struct command *command = xu_container_of(waiter, struct command, waiter);
+
+	if (status != 0) {
+		xu_error_set_errno(&command->err, status, "array '%s': writing its superblocks",
+			command->array->dev.name);
+	}
+	command->member = NULL;
+	answer(command);
+}
+
+/* Answers when the superblocks have what has been changed. */
+static void record(struct command *command)
+{
+	command->waiter.seq = xbdev__md_meta_update(command->array);
+	command->waiter.fn = on_recorded;
+	xbdev__md_meta_wait(command->array, &command->waiter);
+}
+
+/* ---- members by name ---- */
+
+static struct xbdev_md_member *find_member(const struct xbdev_md_array *array, const char *name)
+{
+	for (uint32_t i = 0; i < array->nr_members; i++) {
+		if (array->members[i] != NULL && strcmp(array->members[i]->name, name) == 0) {
+			return array->members[i];
+		}
+	}
+	return NULL;
+}
+
+static struct xbdev_md_member *need_member(struct command *command, const char *name)
+{
+	struct xbdev_md_member *member = find_member(command->array, name);
+
+	if (member == NULL) {
+		xu_error_set(&command->err, -ENOENT, "array '%s' has no member '%s'",
+			command->array->dev.name, name);
+	}
+	return member;
+}
+
+/* ---- adding ---- */
+
+static uint32_t free_number(const struct xbdev_md_array *array)
+{
+	for (uint32_t number = 0; number < array->super.max_dev; number++) {
+		bool is_used = false;
+
+		for (uint32_t i = 0; i < array->nr_members; i++) {
+			is_used |= array->members[i] != NULL &&
+				   array->members[i]->super.dev_number == number;
+		}
+		if (!is_used) {
+			return number;
+		}
+	}
+	return UINT32_MAX;
+}
+
+static uint32_t free_slot(struct xbdev_md_array *array)
+{
+	for (uint32_t i = 0; i < XBDEV_MD_MAX_MEMBERS; i++) {
+		if (array->members[i] == NULL) {
+			array->nr_members = i + 1 > array->nr_members ? i + 1 : array->nr_members;
+			return i;
+		}
+	}
+	return UINT32_MAX;
+}
+
+/* Any member of the array: what they have in common is taken from it. */
+static const struct xbdev_md_member *sample(const struct xbdev_md_array *array)
+{
+	for (uint32_t i = 0; i < array->nr_members; i++) {
+		if (array->members[i] != NULL) {
+			return array->members[i];
+		}
+	}
+	return NULL;
+}
+
+static int fill_super(struct command *command)
+{
+	struct xbdev_md_array *array = command->array;
+	struct xbdev_md_member *member = command->member;
+	uint64_t data_offset = sample(array)->super.data_offset;
+	uint32_t number = free_number(array), slot = free_slot(array);
+
+	if (number == UINT32_MAX || slot == UINT32_MAX) {
+		return xu_error_set(&command->err, -ENOSPC,
+			"array '%s' has as many members and spares as it can; remove one first",
+			array->dev.name);
+	}
+	if (member->dev_sectors < data_offset + array->geo.member_size) {
+		return xu_error_set(&command->err, -ENOSPC,
+			"'%s' is too small for array '%s': it has %llu sectors, %llu are needed",
+			member->name, array->dev.name, (unsigned long long)member->dev_sectors,
+			(unsigned long long)(data_offset + array->geo.member_size));
+	}
+	member->super = sample(array)->super;
+	member->super.dev_number = number;
+	member->super.data_size = member->dev_sectors - data_offset;
+	member->super.device_uuid = xu_uuid_random(xr_reactor_random(array->reactor));
+	member->super.devflags = 0;
+	member->super.cnt_corrected_read = 0;
+	member->state = XBDEV_MD_MEMBER_SPARE;
+	if (member->super.bblog_offset != 0) {
+		member->bad = calloc(1, sizeof(*member->bad));
+		if (member->bad == NULL) {
+			return xu_error_set_errno(
+				&command->err, -ENOMEM, "array '%s'", array->dev.name);
+		}
+		member->bad->shift = member->super.bblog_shift;
+	}
+	member->slot = slot;
+	array->members[slot] = member;
+	return 0;
+}
+
+static void put_beside(struct command *command, struct xbdev_md_member *member);
+
+/* Its superblock, if it has one, has been read. */
+static void on_super_read(struct xbdev_io *io, int status)
+{
+	struct command *command = xu_container_of(io, struct command, io);
+	struct xbdev_md_array *array = command->array;
+	struct xbdev_md_member *member = command->member;
+
+	if (status == 0) {
+		status = xbdev__md_super_parse(
+			member->meta_buf, member->dev_sectors, &member->super, NULL);
+	} else {
+		xu_error_set_errno(&command->err, status, "reading '%s'", member->name);
+	}
+	if (status == 0 && !xu_uuid_is_equal(&member->super.set_uuid, &array->super.set_uuid)) {
+		xu_error_set(&command->err, -EEXIST,
+			"'%s' belongs to another array, '%s'; erase its superblock first",
+			member->name, member->super.set_name);
+	}
+	if (member->is_gone) {
+		xu_error_set(&command->err, -ENODEV, "'%s' has been removed", member->name);
+	}
+	if (command->err.code == 0 && !array->is_broken) {
+		fill_super(command);
+	} else if (command->err.code == 0) {
+		xu_error_set(&command->err, -EIO, "array '%s' is broken", array->dev.name);
+	}
+	if (command->err.code != 0) {
+		answer(command);
+		return;
+	}
+	if (command->what.kind == XBDEV_MD_COMMAND_REPLACE) {
+		put_beside(command, member);
+		return;
+	}
+	xbdev__md_sync_kick(array);
+	record(command);
+}
+
+static void attach(struct command *command)
+{
+	struct xbdev_md_member *member = command->member;
+	int rc = xbdev_channel_get(member->desc, command->array->reactor, &member->ch);
+
+	if (rc == 0) {
+		command->iov = (struct iovec){member->meta_buf, XBDEV_MD_SUPER_BYTES};
+		command->io.ch = member->ch;
+		command->io.cb = on_super_read;
+		command->io.iov = &command->iov;
+		command->io.nr_iov = 1;
+		command->io.op = XBDEV_OP_READ;
+		command->io.offset = XBDEV_MD_SUPER_OFFSET * XBDEV_MD_SECTOR;
+		command->io.len = XBDEV_MD_SUPER_BYTES;
+		rc = xbdev_io_submit(&command->io);
+	}
+	if (rc != 0) {
+		xu_error_set_errno(&command->err, rc, "array '%s': using '%s'",
+			command->array->dev.name, member->name);
+		answer(command);
+	}
+}
+
+/* ---- replacing ---- */
+
+/* The old one serves on; the new one gets what it has. */
+static void put_beside(struct command *command, struct xbdev_md_member *member)
+{
+	struct xbdev_md_array *array = command->array;
+	struct xbdev_md_member *old = find_member(array, command->device);
+
+	if (old != NULL && old->state == XBDEV_MD_MEMBER_IN_SYNC &&
+		array->replacements[old->role] == NULL && member->state == XBDEV_MD_MEMBER_SPARE) {
+		member->role = old->role;
+		member->state = XBDEV_MD_MEMBER_RECOVERING;
+		member->recovery_offset = member->recovery_saved = 0;
+		member->is_replacement = true;
+		array->replacements[old->role] = member;
+	}
+	xbdev__md_sync_kick(array);
+	record(command);
+}
+
+static void act_replace(struct command *command)
+{
+	struct xbdev_md_array *array = command->array;
+	struct xbdev_md_member *old = find_member(array, command->device);
+	struct xbdev_md_member *next = find_member(array, command->new_device);
+
+	if (old == NULL && next == NULL) {
+		need_member(command, command->device);
+		answer(command);
+	} else if (old != NULL && old->state == XBDEV_MD_MEMBER_IN_SYNC &&
+		   array->replacements[old->role] != NULL &&
+		   array->replacements[old->role] != next) {
+		xu_error_set(&command->err, -EBUSY,
+			"array '%s': '%s' is being replaced by '%s' already", array->dev.name,
+			old->name, array->replacements[old->role]->name);
+		answer(command);
+	} else if (next != NULL && next->state == XBDEV_MD_MEMBER_FAULTY) {
+		xu_error_set(&command->err, -EBUSY,
+			"array '%s': '%s' has failed; remove it, and name another", array->dev.name,
+			next->name);
+		answer(command);
+	} else if (next != NULL) {
+		/* A spare, or one that has been taken for this member already. */
+		put_beside(command, next);
+	} else {
+		attach(command);
+	}
+}
+
+/* ---- the other commands ---- */
+
+static void act_remove(struct command *command)
+{
+	struct xbdev_md_member *member = need_member(command, command->device);
+
+	if (member != NULL && member->state != XBDEV_MD_MEMBER_SPARE &&
+		member->state != XBDEV_MD_MEMBER_FAULTY) {
+		xu_error_set(&command->err, -EBUSY,
+			"array '%s': '%s' serves as member %u; set it faulty or replace it first",
+			command->array->dev.name, member->name, member->role);
+	}
+	if (command->err.code != 0) {
+		answer(command);
+		return;
+	}
+	xbdev__md_member_release(member);
+	record(command);
+}
+
+static void act_fail(struct command *command)
+{
+	struct xbdev_md_member *member = need_member(command, command->device);
+
+	if (member != NULL && member->state != XBDEV_MD_MEMBER_FAULTY &&
+		!xbdev__md_member_can_go(member)) {
+		xu_error_set(&command->err, -EBUSY,
+			"array '%s': there is no other member for what '%s' holds",
+			command->array->dev.name, member->name);
+	}
+	if (command->err.code != 0) {
+		answer(command);
+		return;
+	}
+	xbdev__md_member_fail(member, "has been set faulty", -EIO);
+	record(command);
+}
+
+static void act_scrub(struct command *command)
+{
+	bool is_check = command->what.kind == XBDEV_MD_COMMAND_CHECK;
+	int rc = xbdev__md_sync_scrub(
+		command->array, is_check ? XBDEV_MD_SYNC_CHECK : XBDEV_MD_SYNC_REPAIR);
+
+	if (rc != 0) {
+		xu_error_set_errno(&command->err, rc, "array '%s' cannot be %s now",
+			command->array->dev.name, is_check ? "checked" : "repaired");
+	}
+	answer(command);
+}
+
+static void act_writable(struct command *command)
+{
+	struct xbdev_md_array *array = command->array;
+
+	array->is_read_only = command->what.kind == XBDEV_MD_COMMAND_READ_ONLY;
+	if (array->is_read_only) {
+		xbdev__md_sync_stop(array);
+	} else {
+		xbdev__md_sync_kick(array);
+	}
+	answer(command);
+}
+
+static void act_sync(struct command *command)
+{
+	struct xbdev_md_array *array = command->array;
+
+	array->is_frozen = command->what.kind == XBDEV_MD_COMMAND_SYNC_STOP;
+	if (array->is_frozen) {
+		xbdev__md_sync_stop(array);
+	} else {
+		xbdev__md_sync_kick(array);
+	}
+	answer(command);
+}
+
+static void act_speed(struct command *command)
+{
+	command->array->sync_speed_min = command->what.speed_min_kib;
+	command->array->sync_speed_max = command->what.speed_max_kib;
+	answer(command);
+}
+
+static void (*const acts[])(struct command *command) = {
+	[XBDEV_MD_COMMAND_ADD] = attach,
+	[XBDEV_MD_COMMAND_REMOVE] = act_remove,
+	[XBDEV_MD_COMMAND_FAIL] = act_fail,
+	[XBDEV_MD_COMMAND_REPLACE] = act_replace,
+	[XBDEV_MD_COMMAND_READ_ONLY] = act_writable,
+	[XBDEV_MD_COMMAND_READ_WRITE] = act_writable,
+	[XBDEV_MD_COMMAND_SYNC_STOP] = act_sync,
+	[XBDEV_MD_COMMAND_SYNC_START] = act_sync,
+	[XBDEV_MD_COMMAND_SPEED] = act_speed,
+	[XBDEV_MD_COMMAND_CHECK] = act_scrub,
+	[XBDEV_MD_COMMAND_REPAIR] = act_scrub,
+};
+
+/* ---- the beginning ---- */
+
+static void on_act(struct xr_msg *msg)
+{
+	struct command *command = xu_container_of(msg, struct command, msg);
+
+	acts[command->what.kind](command);
+}
+
+/* Opens the device that is to be added, unless it is a member already. */
+static int open_new(struct command *command)
+{
+	struct xbdev_md_array *array = command->array;
+	bool is_replace = command->what.kind == XBDEV_MD_COMMAND_REPLACE;
+	const char *name = is_replace ? command->new_device : command->device;
+	const struct xbdev_device *dev;
+
+	if (command->what.kind != XBDEV_MD_COMMAND_ADD && !is_replace) {
+		return 0;
+	}
+	if (!array->level->has_redundancy) {
+		return xu_error_set(&command->err, -EINVAL,
+			"array '%s' has no redundancy, so it takes no spares", array->dev.name);
+	}
+	dev = xbdev_device_find(array->dev.ctx, name);
+	if (is_replace && dev != NULL && dev->claim != NULL &&
+		xbdev__md_is_member_desc(dev->claim, array)) {
+		return 0;
+	}
+	return xbdev__md_member_open(array, name, true, &command->member, &command->err);
+}
+
+static int check(
+	const struct xbdev_md_command *what, const struct xbdev_device *dev, struct xu_error *err)
+{
+	const char *device = what->device != NULL ? what->device : "";
+
+	switch (what->kind) {
+	case XBDEV_MD_COMMAND_REPLACE:
+		if (what->new_device == NULL || *what->new_device == '\0') {
+			return xu_error_set(err, -EINVAL,
+				"array '%s': name the device that is to replace '%s'", dev->name,
+				device);
+		}
+		/* fall through */
+	case XBDEV_MD_COMMAND_ADD:
+	case XBDEV_MD_COMMAND_REMOVE:
+	case XBDEV_MD_COMMAND_FAIL:
+		return *device != '\0'
+			       ? 0
+			       : xu_error_set(err, -EINVAL, "array '%s': name a device", dev->name);
+	case XBDEV_MD_COMMAND_SPEED:
+		return what->speed_max_kib == 0 || what->speed_min_kib <= what->speed_max_kib
+			       ? 0
+			       : xu_error_set(err, -EINVAL,
+					 "array '%s': the least speed, %llu KiB/s, is above the "
+					 "greatest, %llu",
+					 dev->name, (unsigned long long)what->speed_min_kib,
+					 (unsigned long long)what->speed_max_kib);
+	default:
+		return 0;
+	}
+}
+
+void xbdev_md_manage(struct xbdev_device *dev, const struct xbdev_md_command *what,
+	void (*done)(void *arg, const struct xu_error *err), void *arg)
+{
+	struct command *command = calloc(1, sizeof(*command));
+	struct xu_error err = {0};
+	int rc = command == NULL ? xu_error_set_errno(&err, -ENOMEM, "array '%s'", dev->name)
+		 : !xbdev_md_is_array(dev)
+			 ? xu_error_set(&err, -EINVAL, "device '%s' is no RAID array", dev->name)
+			 : check(what, dev, &err);
+
+	if (rc == 0) {
+		rc = xbdev_desc_open(dev->ctx, dev->name, false, NULL, NULL, &command->hold, &err);
+	}
+	if (rc != 0) {
+		free(command);
+		done(arg, &err);
+		return;
+	}
+	command->array = xbdev__md_array_of(dev);
+	command->what = *what;
+	strncpy(command->device, what->device != NULL ? what->device : "",
+		sizeof(command->device) - 1);
+	strncpy(command->new_device, what->new_device != NULL ? what->new_device : "",
+		sizeof(command->new_device) - 1);
+	command->done = done;
+	command->arg = arg;
+	if (open_new(command) != 0) {
+		on_answer(&command->msg);
+		return;
+	}
+	if (what->kind == XBDEV_MD_COMMAND_READ_ONLY || what->kind == XBDEV_MD_COMMAND_READ_WRITE) {
+		dev->is_read_only = what->kind == XBDEV_MD_COMMAND_READ_ONLY;
+	}
+	command->msg.fn = on_act;
+	xr_msg_send(command->array->reactor, &command->msg);
+}

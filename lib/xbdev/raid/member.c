@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The members of a running array: who serves in which role, and what happens when one fails.
+ *
+ *   SPARE ──▶ RECOVERING ──▶ IN_SYNC ──▶ FAULTY      (a failure leads to FAULTY from everywhere)
+ *
+ * A member is failed at once in memory; the other members' superblocks follow, and no write that it
+ * missed is acknowledged before they have (array->fail_seq). The last member that holds some data
+ * is never failed: a mirror passes the error on, a parity array stops (is_broken) and leaves its
+ * superblocks as they are, so that an administrator can still decide which members to believe.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "lib/util/log.h"
+#include "lib/xbdev/core/context.h"
+#include "lib/xbdev/raid/array.h"
+
+static uint32_t roles_in_sync(const struct xbdev_md_array *array)
+{
+	uint32_t roles = 0;
+
+	for (uint32_t i = 0; i < array->geo.raid_disks; i++) {
+		if (array->roles[i] != NULL && array->roles[i]->state == XBDEV_MD_MEMBER_IN_SYNC) {
+			roles |= 1u << i;
+		}
+	}
+	return roles;
+}
+
+void xbdev__md_count_degraded(struct xbdev_md_array *array)
+{
+	array->nr_degraded =
+		array->geo.raid_disks - (uint32_t)__builtin_popcount(roles_in_sync(array));
+}
+
+static bool is_mirror(const struct xbdev_md_array *array)
+{
+	return array->geo.level == 1 || array->geo.level == 10;
+}
+
+bool xbdev__md_member_can_go(const struct xbdev_md_member *member)
+{
+	const struct xbdev_md_array *array = member->array;
+
+	return member->state == XBDEV_MD_MEMBER_SPARE || array->roles[member->role] != member ||
+	       member->state != XBDEV_MD_MEMBER_IN_SYNC ||
+	       xbdev__md_is_enough(&array->geo, roles_in_sync(array) & ~(1u << member->role));
+}
+
+/* The member's role falls to its replacement, which is then one that is being recovered. */
+static void vacate(struct xbdev_md_member *member)
+{
+	struct xbdev_md_array *array = member->array;
+
+	if (array->replacements[member->role] == member) {
+		array->replacements[member->role] = NULL;
+	} else if (array->roles[member->role] == member) {
+		array->roles[member->role] = array->replacements[member->role];
+		array->replacements[member->role] = NULL;
+		if (array->roles[member->role] != NULL) {
+			array->roles[member->role]->is_replacement = false;
+		}
+	}
+}
+
+bool xbdev__md_member_fail(struct xbdev_md_member *member, const char *why, int error)
+{
+	struct xbdev_md_array *array = member->array;
+	struct xu_logger *log = xbdev_ctx_log(array->dev.ctx);
+
+	if (member->state == XBDEV_MD_MEMBER_FAULTY) {
+		return true;
+	}
+	if (!xbdev__md_member_can_go(member)) {
+		xu_err(log, "array %s: member %s %s (%s), and there is no other for its data%s",
+			array->dev.name, member->name, why, strerror(-error),
+			is_mirror(array) ? "" : ": the array has stopped");
+		array->is_broken |= !is_mirror(array);
+		return false;
+	}
+	if (member->state != XBDEV_MD_MEMBER_SPARE) {
+		vacate(member);
+	}
+	member->state = XBDEV_MD_MEMBER_FAULTY;
+	xbdev__md_count_degraded(array);
+	xu_err(log, "array %s: member %s %s (%s) and is out; %u of %u members serve",
+		array->dev.name, member->name, why, strerror(-error),
+		array->geo.raid_disks - array->nr_degraded, array->geo.raid_disks);
+	array->fail_seq = xbdev__md_meta_update(array);
+	xbdev__md_sync_kick(array);
+	return true;
+}

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One piece of a mirror (raid1, raid10) made good: closed to writes by a window, its copies are
+ * read and compared with the first good one, and those that differ or cannot be read are written. A
+ * recovery reads one copy and writes its target.
+ *
+ * A piece that no member can give fails; nothing is written then. A copy that could not be read and
+ * takes the write counts as corrected.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/util/buf.h"
+#include "lib/util/clock.h"
+#include "lib/xbdev/raid/sync.h"
+
+#define NO_CHILD_NS XU_NS_PER_MS
+
+/* ---- the end ---- */
+
+static void finish(struct xbdev_md_slot *slot, int status)
+{
+	xbdev__md_window_close(slot->array, &slot->window);
+	xbdev__md_slot_done(slot, status, slot->mismatch_sectors);
+}
+
+/* ---- I/O ---- */
+
+static void on_no_child(struct xr_timer *timer)
+{
+	struct xbdev_md_slot *slot = xu_container_of(timer, struct xbdev_md_slot, timer);
+
+	slot->pump(slot);
+}
+
+/* Calls `pump`, which gives out I/Os for as long as there are children and drops the slot's own
+ * count when it has given out all; else it is called again. */
+static void start(struct xbdev_md_slot *slot, void (*pump)(struct xbdev_md_slot *slot))
+{
+	slot->nr_pending = 1;
+	slot->pump = pump;
+	pump(slot);
+}
+
+static void pump_later(struct xbdev_md_slot *slot)
+{
+	slot->timer.fn = on_no_child;
+	xr_timer_start(slot->array->reactor, &slot->timer, NO_CHILD_NS);
+}
+
+static struct xbdev_md_child *prepare(struct xbdev_md_slot *slot, struct xbdev_md_slot_copy *copy,
+	uint8_t op, void (*done)(struct xbdev_md_child *child, int status))
+{
+	struct xbdev_md_child *child = xbdev__md_child_get(slot->array, NULL);
+
+	if (child != NULL) {
+		child->done = done;
+		child->arg = slot;
+		child->sector = (uint64_t)(copy - slot->copies);
+		child->iov[0] = (struct iovec){copy->buf, slot->count * XBDEV_MD_SECTOR};
+		child->io.op = op;
+		child->io.iov = child->iov;
+		child->io.nr_iov = 1;
+		child->io.len = child->iov[0].iov_len;
+	}
+	return child;
+}
+
+/* ---- writing ---- */
+
+static void on_written(struct xbdev_md_child *child, int status)
+{
+	struct xbdev_md_slot *slot = child->arg;
+	struct xbdev_md_slot_copy *copy = &slot->copies[child->sector];
+	struct xbdev_md_member *member = child->member;
+
+	xbdev__md_child_put(slot->array, child);
+	if (status != 0) {
+		if (!xbdev__md_member_fail(member, "does not take a write", status)) {
+			slot->status = status;
+		}
+	} else if (copy->has_failed) {
+		member->super.cnt_corrected_read += (uint32_t)slot->count;
+	}
+	if (--slot->nr_pending == 0) {
+		finish(slot, slot->status);
+	}
+}
+
+static void pump_writes(struct xbdev_md_slot *slot)
+{
+	for (uint32_t i = 0; i < slot->nr_copies; i++) {
+		struct xbdev_md_slot_copy *copy = &slot->copies[i];
+		struct xbdev_md_child *child;
+
+		if (!copy->is_written || !xbdev__md_member_is_writable(copy->member)) {
+			continue;
+		}
+		copy->buf = slot->content;
+		child = prepare(slot, copy, XBDEV_OP_WRITE, on_written);
+		if (child == NULL) {
+			pump_later(slot);
+			return;
+		}
+		copy->is_written = false;
+		slot->nr_pending++;
+		xbdev__md_child_send(child, copy->member, copy->sector);
+	}
+	if (--slot->nr_pending == 0) {
+		finish(slot, slot->status);
+	}
+}
+
+/* ---- reading ---- */
+
+static bool is_look_only(const struct xbdev_md_slot *slot)
+{
+	return slot->sync != NULL && slot->sync->kind == XBDEV_MD_SYNC_CHECK;
+}
+
+static bool try_another(struct xbdev_md_slot *slot);
+
+static void compare(struct xbdev_md_slot *slot)
+{
+	slot->content = NULL;
+	for (uint32_t i = 0; i < slot->nr_copies; i++) {
+		struct xbdev_md_slot_copy *copy = &slot->copies[i];
+
+		if (copy->is_read && !copy->has_failed && slot->content == NULL) {
+			slot->content = copy->buf;
+		} else if (copy->is_read && !copy->has_failed &&
+			   memcmp(copy->buf, slot->content, slot->count * XBDEV_MD_SECTOR) != 0) {
+			slot->mismatch_sectors += slot->count;
+			copy->is_written = !is_look_only(slot);
+		}
+		copy->is_written |= copy->has_failed;
+	}
+	if (slot->content != NULL) {
+		start(slot, pump_writes);
+	} else if (!try_another(slot)) {
+		finish(slot, -EIO);
+	}
+}
+
+static void on_read(struct xbdev_md_child *child, int status)
+{
+	struct xbdev_md_slot *slot = child->arg;
+
+	slot->copies[child->sector].has_failed = status != 0;
+	xbdev__md_child_put(slot->array, child);
+	if (--slot->nr_pending == 0) {
+		compare(slot);
+	}
+}
+
+static void pump_reads(struct xbdev_md_slot *slot)
+{
+	for (uint32_t i = 0; i < slot->nr_copies; i++) {
+		struct xbdev_md_slot_copy *copy = &slot->copies[i];
+		struct xbdev_md_child *child;
+
+		if (copy->is_read || copy->is_written) {
+			continue;
+		}
+		child = prepare(slot, copy, XBDEV_OP_READ, on_read);
+		if (child == NULL) {
+			pump_later(slot);
+			return;
+		}
+		copy->is_read = true;
+		slot->nr_pending++;
+		xbdev__md_child_send(child, copy->member, copy->sector);
+	}
+	if (--slot->nr_pending == 0) {
+		compare(slot);
+	}
+}
+
+/* ---- the plan ---- */
+
+static void add_copy(struct xbdev_md_slot *slot, struct xbdev_md_member *member, uint64_t sector,
+	bool is_written)
+{
+	uint32_t i = slot->nr_copies++;
+
+	slot->copies[i] = (struct xbdev_md_slot_copy){
+		.member = member,
+		.sector = sector,
+		.buf = slot->buf + (size_t)i * XBDEV_MD_SYNC_SECTORS * XBDEV_MD_SECTOR,
+		.is_written = is_written,
+	};
+}
+
+/* All copies that can be read, in MD's order. */
+static void plan_compare(struct xbdev_md_slot *slot, uint64_t array_sector)
+{
+	struct xbdev_md_place places[XBDEV_MD_MAX_DISKS];
+	uint64_t run;
+	uint32_t nr = xbdev__md_copies(&slot->array->geo, array_sector, places, &run);
+
+	for (uint32_t i = 0; i < nr; i++) {
+		struct xbdev_md_member *member = slot->array->roles[places[i].role];
+
+		if (xbdev__md_member_is_readable(member, places[i].sector + slot->count)) {
+			add_copy(slot, member, places[i].sector, false);
+		}
+	}
+}
+
+/* The copy to read, but for those that have been tried, and the target. */
+static bool plan_recovery(struct xbdev_md_slot *slot)
+{
+	struct xbdev_md_member *target = slot->sync->target;
+	uint32_t own = target->is_replacement ? 0 : 1u << target->role;
+	struct xbdev_md_choice choice = xbdev__md_choose(
+		slot->array, slot->window.start, slot->count, slot->tried | own, true);
+
+	slot->nr_copies = 0;
+	if (choice.member == NULL) {
+		return false;
+	}
+	slot->tried |= 1u << choice.member->role;
+	add_copy(slot, choice.member, choice.sector, false);
+	add_copy(slot, target, slot->sector, true);
+	return true;
+}
+
+static bool is_recovery(const struct xbdev_md_slot *slot)
+{
+	return slot->sync != NULL && slot->sync->kind == XBDEV_MD_SYNC_RECOVER;
+}
+
+static bool try_another(struct xbdev_md_slot *slot)
+{
+	if (!is_recovery(slot) || !plan_recovery(slot)) {
+		return false;
+	}
+	start(slot, pump_reads);
+	return true;
+}
+
+static void on_window(struct xbdev_md_window *window)
+{
+	struct xbdev_md_slot *slot = xu_container_of(window, struct xbdev_md_slot, window);
+
+	if (is_recovery(slot)) {
+		plan_recovery(slot);
+	} else {
+		plan_compare(slot, window->start);
+	}
+	start(slot, pump_reads);
+}
+
+/* The array sector of the slot's place; XBDEV_MD_NEVER: nothing of the array lies there. */
+static uint64_t array_sector(const struct xbdev_md_slot *slot)
+{
+	const struct xbdev_md_array *array = slot->array;
+
+	if (array->geo.level == 10 && is_recovery(slot)) {
+		return xbdev__md_raid10_sector(&array->geo, slot->sync->target->role, slot->sector);
+	}
+	return slot->sector;
+}
+
+static void on_nothing_there(struct xr_timer *timer)
+{
+	xbdev__md_slot_done(xu_container_of(timer, struct xbdev_md_slot, timer), 0, 0);
+}
+
+void xbdev__md_mirror_sync(struct xbdev_md_slot *slot)
+{
+	uint64_t sector = array_sector(slot);
+
+	slot->nr_copies = 0;
+	slot->tried = 0;
+	slot->status = 0;
+	slot->mismatch_sectors = 0;
+	if (sector == XBDEV_MD_NEVER || sector >= slot->array->geo.array_size) {
+		slot->timer.fn = on_nothing_there;
+		xr_timer_start(slot->array->reactor, &slot->timer, 0);
+		return;
+	}
+	slot->window.start = sector;
+	slot->window.end = sector + slot->count;
+	slot->window.ready = on_window;
+	xbdev__md_window_open(slot->array, &slot->window);
+}
+
+/* ---- a repair by itself ---- */
+
+#define MAX_REPAIRS 8u
+
+void xbdev__md_repair(struct xbdev_md_array *array, uint64_t sector, uint64_t count)
+{
+	while (count > 0 && array->nr_repairs < MAX_REPAIRS && !array->is_read_only &&
+		!array->is_retiring) {
+		uint64_t len = XBDEV_MD_SYNC_SECTORS, run = count;
+		struct xbdev_md_place places[XBDEV_MD_MAX_DISKS];
+		struct xbdev_md_slot *slot = calloc(1, sizeof(*slot));
+
+		if (slot == NULL) {
+			return;
+		}
+		xbdev__md_copies(&array->geo, sector, places, &run);
+		len = run < len ? run : len;
+		len = count < len ? count : len;
+		slot->buf_bytes = (size_t)XBDEV_MD_SYNC_SECTORS * XBDEV_MD_SECTOR *
+				  xbdev__md_nr_copies(array);
+		slot->buf = xu_buf_alloc(slot->buf_bytes);
+		if (slot->buf == NULL) {
+			free(slot);
+			return;
+		}
+		slot->array = array;
+		slot->sector = sector;
+		slot->count = len;
+		array->nr_repairs++;
+		xbdev__md_mirror_sync(slot);
+		sector += len;
+		count -= len;
+	}
+}

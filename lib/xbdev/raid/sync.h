@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Private to lib/xbdev/raid: a resync, recovery, check or repair while it runs, see sync.c. */
+#ifndef XBDEV_RAID_SYNC_H
+#define XBDEV_RAID_SYNC_H
+
+#include "lib/xbdev/raid/stripe.h"
+
+#define XBDEV_MD_SYNC_SLOTS   16u
+#define XBDEV_MD_SYNC_SECTORS 128u /* of each member, for a slot */
+
+/* One copy of a mirror's piece. */
+struct xbdev_md_slot_copy {
+	struct xbdev_md_member *member; /* NULL: none */
+	uint64_t sector;                /* of the member */
+	char *buf;
+	bool is_read;
+	bool has_failed;
+	bool is_written;
+};
+
+struct xbdev_md_slot {
+	struct xbdev_md_array *array;
+	struct xbdev_md_sync *sync; /* NULL: a repair by itself, which frees itself */
+	bool is_busy;
+	uint64_t sector; /* where the walk is: raid10 in RESYNC, CHECK, REPAIR: of the array, else
+			  * of the members */
+	uint64_t count;
+	struct xbdev_md_entry entry; /* parity levels */
+	/* Mirrors. */
+	struct xbdev_md_window window;
+	struct xbdev_md_slot_copy copies[XBDEV_MD_MAX_DISKS];
+	uint32_t nr_copies;
+	uint32_t tried; /* recovery: bit per role that could not be read */
+	char *buf;      /* nr_copies * XBDEV_MD_SYNC_SECTORS */
+	size_t buf_bytes;
+	uint32_t nr_pending;
+	int status;
+	uint64_t mismatch_sectors;
+	void (*pump)(struct xbdev_md_slot *slot);
+	char *content; /* what all copies are to be */
+	struct xr_timer timer;
+};
+
+struct xbdev_md_sync {
+	struct xbdev_md_array *array;
+	enum xbdev_md_sync_kind kind;
+	struct xbdev_md_member *target; /* RECOVER of a mirror: the one; by slot, see is_target */
+	uint64_t start, next, done, end;
+	struct xbdev_md_slot slots[XBDEV_MD_SYNC_SLOTS];
+	uint32_t nr_busy;
+	bool is_stopping;
+	bool has_failed;    /* a target misses something */
+	bool is_incomplete; /* RESYNC: some blocks could not be made to agree */
+	uint64_t mismatch_sectors;
+	uint32_t targets[3]; /* bit per slot of members that are being recovered */
+	/* Saving. */
+	bool is_saving, is_ending;
+	uint32_t nr_flushes;
+	uint64_t saving, last_saved, saved_ns;
+	/* Pace. */
+	struct xr_timer timer;
+	uint64_t pace_ns, pace_next, nr_submitted_seen, speed_kib;
+	void *memory;
+	size_t memory_bytes;
+};
+
+/* sync_plan.c: what is walked, and for whom. */
+void xbdev__md_sync_range(struct xbdev_md_sync *sync);
+uint64_t xbdev__md_sync_step(const struct xbdev_md_sync *sync, uint64_t sector);
+bool xbdev__md_sync_is_target(
+	const struct xbdev_md_sync *sync, const struct xbdev_md_member *member);
+/* Something to do it for: always, but in a recovery only while a target serves. */
+bool xbdev__md_sync_has_target(const struct xbdev_md_sync *sync);
+uint32_t xbdev__md_nr_copies(const struct xbdev_md_array *array);
+/* Gives missing roles to spares. */
+void xbdev__md_take_spares(struct xbdev_md_array *array);
+bool xbdev__md_has_recovering(const struct xbdev_md_array *array);
+/* A member in sync that was a replacement takes over; the old one is out. */
+void xbdev__md_member_promote(struct xbdev_md_member *member);
+
+/* mirror_sync.c: one slot of raid1 or raid10; ends by xbdev__md_slot_done(). */
+void xbdev__md_mirror_sync(struct xbdev_md_slot *slot);
+
+void xbdev__md_slot_done(struct xbdev_md_slot *slot, int status, uint64_t mismatch_sectors);
+
+#endif

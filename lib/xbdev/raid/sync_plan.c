@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a resync or recovery walks over, and for which members.
+ *
+ *   parity levels    member sectors, in stripes; all members that recover at once
+ *   raid1            member sectors (they are the array's)
+ *   raid10           recovery: the sectors of one member; else array sectors, not past a chunk
+ *
+ * Mirrors recover one member after the other.
+ */
+#include <assert.h>
+
+#include "lib/util/log.h"
+#include "lib/xbdev/raid/sync.h"
+
+static bool is_set(const uint32_t *bits, uint32_t i)
+{
+	return (bits[i / 32] & (1u << (i % 32))) != 0;
+}
+
+bool xbdev__md_sync_is_target(
+	const struct xbdev_md_sync *sync, const struct xbdev_md_member *member)
+{
+	return sync->kind == XBDEV_MD_SYNC_RECOVER && is_set(sync->targets, member->slot) &&
+	       member->state == XBDEV_MD_MEMBER_RECOVERING;
+}
+
+bool xbdev__md_sync_has_target(const struct xbdev_md_sync *sync)
+{
+	const struct xbdev_md_array *array = sync->array;
+
+	for (uint32_t i = 0; i < array->nr_members && sync->kind == XBDEV_MD_SYNC_RECOVER; i++) {
+		if (array->members[i] != NULL &&
+			xbdev__md_sync_is_target(sync, array->members[i])) {
+			return true;
+		}
+	}
+	return sync->kind != XBDEV_MD_SYNC_RECOVER;
+}
+
+bool xbdev__md_has_recovering(const struct xbdev_md_array *array)
+{
+	for (uint32_t i = 0; i < array->nr_members; i++) {
+		if (array->members[i] != NULL &&
+			array->members[i]->state == XBDEV_MD_MEMBER_RECOVERING) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Where the recovery starts: at the lowest place that is not good yet. Parity levels do all members
+ * that are at that place. */
+static void choose_targets(struct xbdev_md_sync *sync)
+{
+	struct xbdev_md_array *array = sync->array;
+	uint64_t start = XBDEV_MD_NEVER;
+
+	for (uint32_t i = 0; i < array->nr_members; i++) {
+		const struct xbdev_md_member *member = array->members[i];
+
+		if (member != NULL && member->state == XBDEV_MD_MEMBER_RECOVERING &&
+			member->recovery_offset < start) {
+			start = member->recovery_offset;
+		}
+	}
+	for (uint32_t i = 0; i < array->nr_members; i++) {
+		struct xbdev_md_member *member = array->members[i];
+
+		if (member == NULL || member->state != XBDEV_MD_MEMBER_RECOVERING ||
+			member->recovery_offset != start ||
+			(array->stripes == NULL && sync->target != NULL)) {
+			continue;
+		}
+		sync->target = member;
+		sync->targets[i / 32] |= 1u << (i % 32);
+	}
+	sync->start = start;
+}
+
+void xbdev__md_sync_range(struct xbdev_md_sync *sync)
+{
+	const struct xbdev_md_array *array = sync->array;
+	bool is_array_wide = array->geo.level == 10 && sync->kind != XBDEV_MD_SYNC_RECOVER;
+
+	sync->end = is_array_wide ? array->geo.array_size : array->geo.member_size;
+	if (sync->kind == XBDEV_MD_SYNC_RECOVER) {
+		choose_targets(sync);
+	} else if (sync->kind == XBDEV_MD_SYNC_RESYNC) {
+		sync->start = array->in_sync_below;
+	}
+	if (array->stripes != NULL) {
+		sync->end -= sync->end % array->geo.chunk;
+		sync->start -= sync->start % array->stripes->sectors;
+	}
+	if (sync->start > sync->end) {
+		sync->start = sync->end;
+	}
+}
+
+uint64_t xbdev__md_sync_step(const struct xbdev_md_sync *sync, uint64_t sector)
+{
+	const struct xbdev_md_array *array = sync->array;
+	uint64_t count = array->stripes != NULL ? array->stripes->sectors : XBDEV_MD_SYNC_SECTORS;
+
+	if (array->geo.level == 10) {
+		uint64_t in_chunk = array->geo.chunk - sector % array->geo.chunk;
+
+		count = in_chunk < count ? in_chunk : count;
+	}
+	return count < sync->end - sector ? count : sync->end - sector;
+}
+
+uint32_t xbdev__md_nr_copies(const struct xbdev_md_array *array)
+{
+	return array->geo.level == 10 ? array->geo.near * array->geo.far : array->geo.raid_disks;
+}
+
+/* ---- members ---- */
+
+static bool is_large_enough(
+	const struct xbdev_md_array *array, const struct xbdev_md_member *member)
+{
+	return member->super.data_size >= array->geo.member_size;
+}
+
+static struct xbdev_md_member *find_spare(const struct xbdev_md_array *array)
+{
+	for (uint32_t i = 0; i < array->nr_members; i++) {
+		struct xbdev_md_member *member = array->members[i];
+
+		if (member != NULL && member->state == XBDEV_MD_MEMBER_SPARE &&
+			is_large_enough(array, member)) {
+			return member;
+		}
+	}
+	return NULL;
+}
+
+void xbdev__md_take_spares(struct xbdev_md_array *array)
+{
+	for (uint32_t role = 0; role < array->geo.raid_disks; role++) {
+		struct xbdev_md_member *spare =
+			array->roles[role] == NULL ? find_spare(array) : NULL;
+
+		if (spare == NULL) {
+			continue;
+		}
+		spare->state = XBDEV_MD_MEMBER_RECOVERING;
+		spare->role = role;
+		spare->recovery_offset = spare->recovery_saved = 0;
+		array->roles[role] = spare;
+		xu_info(xbdev_ctx_log(array->dev.ctx),
+			"array %s: spare %s takes the place of "
+			"member %u",
+			array->dev.name, spare->name, role);
+		xbdev__md_meta_update(array);
+	}
+}
+
+void xbdev__md_member_promote(struct xbdev_md_member *member)
+{
+	struct xbdev_md_array *array = member->array;
+	struct xbdev_md_member *old = array->roles[member->role];
+
+	if (!member->is_replacement) {
+		return;
+	}
+	member->is_replacement = false;
+	array->replacements[member->role] = NULL;
+	array->roles[member->role] = member;
+	if (old != NULL) {
+		old->state = XBDEV_MD_MEMBER_FAULTY;
+		xu_info(xbdev_ctx_log(array->dev.ctx),
+			"array %s: member %s has been replaced by "
+			"%s",
+			array->dev.name, old->name, member->name);
+	}
+}
