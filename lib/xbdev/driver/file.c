@@ -36,6 +36,7 @@ struct file_device {
 	uint64_t size_bytes; /* asked for */
 	struct xu_error err;
 	struct xbdev_desc *resizer; /* keeps the device while it is resized */
+	struct xr_file_info resized_info;
 	xbdev_created_fn created;
 	void (*resized)(void *arg, const struct xu_error *err);
 	void *arg;
@@ -107,7 +108,7 @@ static void resize_work(struct xr_work *work)
 		}
 	}
 	if (rc == 0) {
-		rc = platform->file_info(platform, file->io.fd, &file->io.info);
+		rc = platform->file_info(platform, file->io.fd, &file->resized_info);
 	}
 	if (rc != 0) {
 		xu_error_set_errno(&file->err, rc, "resizing %s", file->io.path);
@@ -120,9 +121,10 @@ static void resize_done(struct xr_work *work)
 	struct xbdev_desc *resizer = file->resizer;
 
 	file->resizer = NULL;
+	xbdev__file_sync_end(&file->io);
 	if (file->err.code == 0) {
-		xbdev_device_set_size(
-			&file->io.dev, file->io.info.size_bytes / file->io.dev.limits.block_size);
+		xbdev_device_set_size(&file->io.dev,
+			file->resized_info.size_bytes / file->io.dev.limits.block_size);
 	}
 	file->resized(file->arg, &file->err);
 	xbdev_desc_close(resizer);
@@ -161,6 +163,7 @@ static void file_resize(struct xbdev_device *dev, uint64_t size_bytes,
 	file->err = (struct xu_error){0};
 	file->work.work = resize_work;
 	file->work.done = resize_done;
+	xbdev__file_sync_begin(&file->io);
 	xr_work_submit(xbdev_ctx_control(dev->ctx), &file->work);
 }
 

@@ -11,6 +11,10 @@
  *
  * The kernel tells once of writes that it has lost, to one fdatasync, and forgets them: the next
  * one succeeds. So when one has failed every later FLUSH does, until the device is made again.
+ * Of two fdatasyncs at a time on one descriptor, too, only one is told of pages that could not be
+ * written back. So through the page cache there is one at a time, on the control reactor; the
+ * FLUSHes that come meanwhile share the next one. And a FUA write is there a write and such a
+ * FLUSH, for RWF_DSYNC hears, and forgets, like fdatasync.
  *
  * A discarded block reads as zeroes here. DISCARD punches holes, which do; a block device that
  * cannot is told to discard and then zeroed, because a discard alone is a hint; a file that cannot
@@ -42,6 +46,7 @@ struct file_io {
 	union {
 		struct xr_work work;
 		struct iovec zeroes;
+		struct xr_msg msg;
 	};
 	uint64_t zeroed_bytes;
 	uint32_t nr_retries;
@@ -108,24 +113,128 @@ static void on_transferred(struct xr_op *op, int32_t result)
 		xr_op_submit(xr_reactor_current(), op);
 		return;
 	}
-	if ((op->flags & XR_OP_DSYNC) && result < 0 && !file_of(io->ch->dev)->info.is_direct &&
-		error_of(io, result) != -ECANCELED) {
-		xbdev__file_lose_writes(file_of(io->ch->dev), result);
-	}
 	end_io(io, error_of(io, result));
+}
+
+/* ---- flush ---- */
+
+/* What an fdatasync that ended like this says of what was written before it: 0 or -errno. */
+static int flush_status(struct xbdev__file *file, int32_t result)
+{
+	if (result >= 0) {
+		return atomic_load(&file->has_lost_writes) ? -EIO : 0;
+	}
+	if (result != -EINTR && result != -EAGAIN && result != -ECANCELED) {
+		xbdev__file_lose_writes(file, result);
+	}
+	return result;
+}
+
+static void end_flush(struct xbdev_io *io, int status)
+{
+	end_io(io, status < 0 ? error_of(io, status) : 0);
 }
 
 static void on_flushed(struct xr_op *op, int32_t result)
 {
 	struct xbdev_io *io = xbdev_io_of_driver(xu_container_of(op, struct file_io, op));
+
+	end_flush(io, flush_status(file_of(io->ch->dev), result));
+}
+
+static void start_op(
+	struct xr_reactor *reactor, struct xr_op *op, void (*cb)(struct xr_op *op, int32_t result))
+{
+	op->cb = cb;
+	op->opcode = XR_OP_FSYNC;
+	op->flags = XR_OP_DATASYNC;
+	xr_op_submit(reactor, op);
+}
+
+/* ---- flush through the page cache, on the control reactor ---- */
+
+static void on_group_flushed(struct xr_op *op, int32_t result);
+
+static void start_group(struct xbdev__file *file)
+{
+	if (file->flushing != NULL || file->is_syncing || file->flush_waiting == NULL) {
+		return;
+	}
+	file->flushing = file->flush_waiting;
+	file->flush_waiting = NULL;
+	start_op(xbdev_ctx_control(file->ctx), &xbdev_io_driver(file->flushing, struct file_io)->op,
+		on_group_flushed);
+}
+
+static void on_home(struct xr_msg *msg)
+{
+	struct xbdev_io *io = xbdev_io_of_driver(xu_container_of(msg, struct file_io, msg));
+
+	end_flush(io, io->status);
+}
+
+/* Sends the group home. With its last I/O the device may go, so the next group starts before. */
+static void end_group(struct xbdev__file *file)
+{
+	struct xbdev_io *io = file->flushing;
+	int status;
+
+	if (!file->is_flushed || file->is_syncing) {
+		return;
+	}
+	status = flush_status(file, file->flush_result);
+	file->is_flushed = false;
+	file->flushing = NULL;
+	start_group(file);
+	while (io != NULL) {
+		struct xbdev_io *next = io->next_io;
+		struct file_io *fio = xbdev_io_driver(io, struct file_io);
+
+		io->status = status;
+		fio->msg.fn = on_home;
+		xr_msg_send(io->ch->reactor, &fio->msg);
+		io = next;
+	}
+}
+
+static void on_group_flushed(struct xr_op *op, int32_t result)
+{
+	struct xbdev_io *io = xbdev_io_of_driver(xu_container_of(op, struct file_io, op));
 	struct xbdev__file *file = file_of(io->ch->dev);
 
-	if (result >= 0) {
-		result = atomic_load(&file->has_lost_writes) ? -EIO : 0;
-	} else if (result != -EINTR && result != -EAGAIN && result != -ECANCELED) {
-		xbdev__file_lose_writes(file, result);
-	}
-	end_io(io, result < 0 ? error_of(io, result) : 0);
+	file->is_flushed = true;
+	file->flush_result = result;
+	end_group(file);
+}
+
+static void on_join(struct xr_msg *msg)
+{
+	struct xbdev_io *io = xbdev_io_of_driver(xu_container_of(msg, struct file_io, msg));
+	struct xbdev__file *file = file_of(io->ch->dev);
+
+	io->next_io = file->flush_waiting;
+	file->flush_waiting = io;
+	start_group(file);
+}
+
+static void join_group(struct xbdev__file *file, struct xbdev_io *io)
+{
+	struct file_io *fio = xbdev_io_driver(io, struct file_io);
+
+	fio->msg.fn = on_join;
+	xr_msg_send(xbdev_ctx_control(file->ctx), &fio->msg);
+}
+
+void xbdev__file_sync_begin(struct xbdev__file *file)
+{
+	file->is_syncing = true;
+}
+
+void xbdev__file_sync_end(struct xbdev__file *file)
+{
+	file->is_syncing = false;
+	end_group(file);
+	start_group(file);
 }
 
 /* ---- discard and zeroes ---- */
@@ -294,10 +403,12 @@ void xbdev__file_submit(struct xbdev_channel *ch, struct xbdev_io *io)
 		op->nr_iov = io->nr_iov;
 		break;
 	case XBDEV_OP_FLUSH:
-		op->cb = on_flushed;
-		op->opcode = XR_OP_FSYNC;
-		op->flags = XR_OP_DATASYNC;
-		break;
+		if (file->is_cached) {
+			join_group(file, io);
+		} else {
+			start_op(ch->reactor, op, on_flushed);
+		}
+		return;
 	case XBDEV_OP_DISCARD:
 	case XBDEV_OP_WRITE_ZEROES:
 		start_range(io);
@@ -310,9 +421,12 @@ void xbdev__file_submit(struct xbdev_channel *ch, struct xbdev_io *io)
 }
 
 /* A write that the disk has already cannot be called back; the kernel says which it was. What is
- * done in several steps looks at is_cancelled between them. */
+ * done in several steps looks at is_cancelled between them. An fdatasync that is shared runs on. */
 void xbdev__file_cancel(struct xbdev_channel *ch, struct xbdev_io *io)
 {
+	if (io->op == XBDEV_OP_FLUSH && file_of(ch->dev)->is_cached) {
+		return;
+	}
 	xr_op_cancel(ch->reactor, &xbdev_io_driver(io, struct file_io)->op);
 }
 
@@ -351,7 +465,8 @@ void xbdev__file_fill(struct xbdev__file *file)
 	if (file->can_zero) { /* a hole would read as zeroes but not stay allocated */
 		dev->ops_mask |= 1u << XBDEV_OP_WRITE_ZEROES;
 	}
-	dev->has_fua = true;
+	file->is_cached = !info->is_direct;
+	dev->has_fua = info->is_direct;
 	dev->has_write_cache = info->has_write_cache;
 	dev->is_rotational = info->is_rotational;
 	dev->numa_node = info->numa_node;

@@ -20,6 +20,14 @@ struct xbdev__file {
 	_Atomic bool can_punch, can_zero;
 	_Atomic uint64_t nr_zeroed; /* I/Os for which zeroes were written here */
 	_Atomic bool has_lost_writes;
+
+	/* FLUSH through the page cache: the control reactor's, but for the first. */
+	bool is_cached;  /* its I/O goes there; set by xbdev__file_fill() */
+	bool is_syncing; /* somebody else syncs the file meanwhile */
+	bool is_flushed; /* the fdatasync is over, with flush_result */
+	int32_t flush_result;
+	struct xbdev_io *flushing;      /* share the fdatasync that runs, by next_io */
+	struct xbdev_io *flush_waiting; /* will share the next one */
 };
 
 /* Finds out what fallocate() can do there; may block. */
@@ -32,6 +40,10 @@ void xbdev__file_fill(struct xbdev__file *file);
 /* As in struct xbdev_device_ops. */
 void xbdev__file_submit(struct xbdev_channel *ch, struct xbdev_io *io);
 void xbdev__file_cancel(struct xbdev_channel *ch, struct xbdev_io *io);
+
+/* Around a sync of the file by other means, on the control reactor: a FLUSH ends only after it. */
+void xbdev__file_sync_begin(struct xbdev__file *file);
+void xbdev__file_sync_end(struct xbdev__file *file);
 
 /* The kernel has told that it could not make writes durable, and will not tell again. Any thread.
  */

@@ -563,6 +563,113 @@ static void test_file_reports_what_the_kernel_says(void **state)
 	fixture_stop(&f);
 }
 
+/* Through the page cache a durable write is a write and a flush. */
+static void test_file_flushes_for_durability_through_the_page_cache(void **state)
+{
+	struct xr_platform platform = *xr_platform_linux();
+	struct fixture f;
+
+	(void)state;
+	platform.ring_new = fixture_wrong_ring_new;
+	fixture_start_on(&f, &platform, ", 'size': '1MiB', 'direct': false");
+	fixture_wrong.nr_ops = 0;
+	assert_int_equal(harness_io(&f.h, f.ch, XBDEV_OP_WRITE, 0, f.buf, 4096, XBDEV_IO_FUA), 0);
+	assert_int_equal(fixture_wrong.nr_ops, 2);
+	assert_int_equal(fixture_wrong.last.opcode, XR_OP_FSYNC);
+	assert_int_equal(fixture_wrong.last.flags, XR_OP_DATASYNC);
+	fixture_stop(&f);
+}
+
+/* ---- flushes at a time, through the page cache ---- */
+
+#define NR_FLUSHES 8u
+
+static void on_flushed(struct xbdev_io *io, int status)
+{
+	struct harness_io *hio = io->cb_arg;
+
+	hio->status = status;
+	hio->nr_done++;
+}
+
+static void start_flushes(struct fixture *f, struct harness_io flushes[NR_FLUSHES])
+{
+	for (uint32_t i = 0; i < NR_FLUSHES; i++) {
+		harness_io_set(&flushes[i], f->ch, XBDEV_OP_FLUSH, 0, NULL, 0);
+		flushes[i].io.cb = on_flushed;
+		flushes[i].io.cb_arg = &flushes[i];
+		assert_int_equal(xbdev_io_submit(&flushes[i].io), 0);
+	}
+}
+
+/* Those that come while one runs share the next one, and its error; a cancel ends nothing early. */
+static void test_file_shares_flushes(void **state)
+{
+	struct xr_platform platform = *xr_platform_linux();
+	struct harness_io flushes[NR_FLUSHES] = {0};
+	struct fixture f;
+
+	(void)state;
+	platform.ring_new = fixture_wrong_ring_new;
+	fixture_start_on(&f, &platform, ", 'size': '1MiB', 'direct': false");
+	for (uint32_t round = 0; round < 2; round++) {
+		fixture_wrong.nr_ops = 0;
+		fixture_wrong.nr_wrong = round; /* the first of the second round fails */
+		fixture_wrong.result = -EIO;
+		start_flushes(&f, flushes);
+		xbdev_io_cancel(&flushes[NR_FLUSHES / 2].io);
+		for (uint32_t i = 0; i < NR_FLUSHES; i++) {
+			harness_wait(&f.h, flushes[i].nr_done == 1);
+			assert_int_equal(flushes[i].status, round == 0 ? 0 : -EIO);
+		}
+		assert_true(fixture_wrong.nr_ops >= 1 && fixture_wrong.nr_ops <= 2);
+	}
+	fixture_stop(&f);
+}
+
+/* A sync of the file that was begun by a resize may be the one that is told of the loss. */
+static atomic_bool is_sync_held, is_in_sync;
+
+static int fail_held_sync(const struct xr_platform *platform, int fd)
+{
+	if (!atomic_load(&is_sync_held)) {
+		return xr_platform_linux()->file_sync(platform, fd);
+	}
+	atomic_store(&is_in_sync, true);
+	while (atomic_load(&is_sync_held)) {
+		usleep(100);
+	}
+	return -EIO;
+}
+
+static void test_file_flush_ends_after_a_resize(void **state)
+{
+	struct xr_platform platform = *xr_platform_linux();
+	struct harness_io flushes[NR_FLUSHES] = {0};
+	struct fixture_resize resize = {0};
+	struct fixture f;
+
+	(void)state;
+	platform.file_sync = fail_held_sync;
+	fixture_start_on(&f, &platform, ", 'size': '1MiB', 'direct': false");
+	atomic_store(&is_sync_held, true);
+	f.dev->ops->resize(f.dev, 2 * MIB, fixture_on_resized, &resize);
+	harness_wait(&f.h, atomic_load(&is_in_sync));
+	start_flushes(&f, flushes);
+	harness_poll_times(&f.h, 200);
+	for (uint32_t i = 0; i < NR_FLUSHES; i++) {
+		assert_int_equal(flushes[i].nr_done, 0);
+	}
+	atomic_store(&is_sync_held, false);
+	for (uint32_t i = 0; i < NR_FLUSHES; i++) {
+		harness_wait(&f.h, flushes[i].nr_done == 1);
+		assert_int_equal(flushes[i].status, -EIO);
+	}
+	harness_wait(&f.h, resize.nr_done == 1);
+	assert_int_equal(resize.err.code, -EIO);
+	fixture_stop(&f);
+}
+
 static void test_file_asks_the_kernel_for_durability(void **state)
 {
 	struct xr_platform platform = *xr_platform_linux();
@@ -613,6 +720,9 @@ int main(void)
 		cmocka_unit_test(test_file_repeats_short_and_interrupted_transfers),
 		cmocka_unit_test(test_file_reports_what_the_kernel_says),
 		cmocka_unit_test(test_file_asks_the_kernel_for_durability),
+		cmocka_unit_test(test_file_flushes_for_durability_through_the_page_cache),
+		cmocka_unit_test(test_file_shares_flushes),
+		cmocka_unit_test(test_file_flush_ends_after_a_resize),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

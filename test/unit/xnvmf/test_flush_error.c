@@ -76,7 +76,8 @@ static void test_flush_fails_after_a_failed_one(void **state)
 	}
 }
 
-/* Through the page cache a durable write too may be told of what others have lost. */
+/* Through the page cache a durable write is a write and a flush, which may be told of what others
+ * have lost. */
 static void test_flush_fails_after_a_durable_write_that_failed(void **state)
 {
 	struct sim_initiator h = {0};
@@ -85,7 +86,7 @@ static void test_flush_fails_after_a_durable_write_that_failed(void **state)
 	start(&t, 10, true);
 	sim_initiator_attach(&h, &t, 0, 2);
 	assert_ok(write_some(&h.io[0], false));
-	fail_next(&t, XR_OP_WRITE, 0);
+	fail_next(&t, XR_OP_FSYNC, 0);
 	assert_int_equal(write_some(&h.io[1], true).status, NVME_SC_WRITE_FAULT);
 	check_no_flush(&t, &h);
 	sim_initiator_detach(&h);
@@ -108,6 +109,83 @@ static void test_flush_works_after_harmless_errors(void **state)
 	assert_ok(wire_flush(&h.io[1]));
 	sim_initiator_detach(&h);
 	sim_target_stop(&t);
+}
+
+/* Through the page cache, on a disk that takes its time. */
+static void start_slow(struct sim_target *t, struct sim_initiator *h, uint64_t seed)
+{
+	const struct sim_disk_opts disk = {.size_bytes = SIM_TARGET_DISK_BYTES,
+		.no_direct = true,
+		.latency_min_ns = 50000,
+		.latency_max_ns = 50000};
+
+	sim_target_start(
+		t, &(struct sim_target_opts){.seed = seed, .nr_reactors = 2, .disk = &disk});
+	sim_initiator_attach(h, t, 0, 2);
+	assert_ok(write_some(&h->io[0], false));
+}
+
+/* Sends one command on each queue while the node stands still, so that they arrive together; both
+ * must fail. */
+static void check_fail_together(
+	struct sim_target *t, struct sim_initiator *h, const struct nvme_cmd *cmd, uint32_t len)
+{
+	static const char data[BYTES] = "data";
+	uint16_t cids[2];
+
+	sim_host_pause(t->node, true);
+	for (uint32_t i = 0; i < 2; i++) {
+		struct nvme_cmd copy = *cmd;
+
+		assert_int_equal(wire_send_cmd(&h->io[i], &copy, len != 0 ? data : NULL, len), 0);
+		cids[i] = copy.cid;
+	}
+	sim_target_run(t, XU_NS_PER_MS);
+	sim_host_pause(t->node, false);
+	for (uint32_t i = 0; i < 2; i++) {
+		struct wire_result result = wire_finish(&h->io[i], cids[i], NULL, NULL, 0);
+
+		assert_int_equal(result.error, 0);
+		assert_int_equal(result.status, NVME_SC_WRITE_FAULT);
+	}
+	assert_int_equal(sim_disk_nr_faults(t->disk_a), 1);
+}
+
+/* Two flushes are asked for at a time, on two reactors, for writes that both cover. The kernel
+ * tells one of them of the loss; the other one must not say that all is well, whoever hears first.
+ */
+static void test_flushes_at_a_time_fail_together(void **state)
+{
+	const struct nvme_cmd cmd = {.opc = NVME_IO_FLUSH, .nsid = 1};
+
+	for (uint64_t seed = 20; seed < 40; seed++) {
+		struct sim_initiator h = {0};
+		struct sim_target t;
+
+		start_slow(&t, &h, seed);
+		fail_next(&t, XR_OP_FSYNC, 0);
+		check_fail_together(&t, &h, &cmd, 0);
+		sim_initiator_detach(&h);
+		sim_target_stop(&t);
+	}
+}
+
+/* Durable writes are such flushes too. */
+static void test_durable_writes_at_a_time_fail_together(void **state)
+{
+	struct nvme_cmd cmd = wire_io_cmd(NVME_IO_WRITE, 1, 0, 4096);
+
+	cmd.cdw12 |= 1u << 30; /* FUA */
+	for (uint64_t seed = 40; seed < 60; seed++) {
+		struct sim_initiator h = {0};
+		struct sim_target t;
+
+		start_slow(&t, &h, seed);
+		fail_next(&t, XR_OP_FSYNC, 0);
+		check_fail_together(&t, &h, &cmd, 4096);
+		sim_initiator_detach(&h);
+		sim_target_stop(&t);
+	}
 }
 
 /* ---- made again ---- */
@@ -186,6 +264,8 @@ int main(void)
 		cmocka_unit_test(test_flush_fails_after_a_failed_one),
 		cmocka_unit_test(test_flush_fails_after_a_durable_write_that_failed),
 		cmocka_unit_test(test_flush_works_after_harmless_errors),
+		cmocka_unit_test(test_flushes_at_a_time_fail_together),
+		cmocka_unit_test(test_durable_writes_at_a_time_fail_together),
 		cmocka_unit_test(test_flush_works_when_the_device_is_made_again),
 	};
 
