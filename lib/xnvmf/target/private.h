@@ -275,7 +275,8 @@ struct xnvmf_qpair {
 					  line */
 	struct xu_list buffer_waiters; /* requests over its own share of the pool */
 	uint64_t id;                   /* for people */
-	bool is_lost; /* the connection broke; set by the transport before it is gone */
+	bool is_lost; /* the connection broke, or was ended for an error or a silence of its host;
+		       * set by the transport before it is gone */
 	struct xnvmf_req *disconnect_req; /* waits for the queue's other commands */
 	struct xnvmf_req *connect_req;    /* while it moves */
 	struct xnvmf_req *held_req;       /* an admin Connect in target->held_connects */

@@ -73,6 +73,12 @@ void tcp_conn_close(struct tcp_conn *conn, const char *why)
 	}
 }
 
+void tcp_conn_lose(struct tcp_conn *conn, const char *why)
+{
+	conn->qpair.is_lost |= conn->state < TCP_CONN_CLOSED;
+	tcp_conn_close(conn, why);
+}
+
 static void on_term_timer(struct xr_timer *timer)
 {
 	struct tcp_conn *conn = xu_container_of(timer, struct tcp_conn, term_timer);
@@ -97,7 +103,7 @@ void tcp_conn_fatal(struct tcp_conn *conn, enum nvme_tcp_fes fes, uint32_t fei, 
 		"connection %llu: fatal error %u (information %u): %s; the connection is ended",
 		(unsigned long long)conn->qpair.id, fes, fei, why);
 	if (conn->own_tx.link.next != NULL && xu_list_is_linked(&conn->own_tx.link)) {
-		tcp_conn_close(conn, why); /* the answer to ICReq is not out yet */
+		tcp_conn_lose(conn, why); /* the answer to ICReq is not out yet */
 		return;
 	}
 	if (hlen < sizeof(struct nvme_tcp_hdr) || hlen > NVME_TCP_TERM_DATA_MAX) {
@@ -112,6 +118,7 @@ void tcp_conn_fatal(struct tcp_conn *conn, enum nvme_tcp_fes fes, uint32_t fei, 
 	term->fei = fei;
 	memcpy(conn->own_pdu + sizeof(*term), culprit, len);
 	conn->state = TCP_CONN_TERMINATING;
+	conn->qpair.is_lost = true;
 	conn->own_tx.iov[0] = (struct iovec){term, term->hdr.plen};
 	conn->own_tx.nr_iov = 1;
 	conn->own_tx.sent = on_term_sent;

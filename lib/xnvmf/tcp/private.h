@@ -43,7 +43,7 @@ struct tcp_req {
 	bool is_r2t_due;
 	bool is_response_due;
 	bool is_draining;            /* aborted, with data of the host on its way */
-	uint64_t fetch_ns;           /* when the host's data was first asked for */
+	uint64_t fetch_ns;           /* when its first R2T had been sent */
 	uint32_t nr_fetched;         /* bytes of the host's data that are here */
 	uint32_t r2t_start, r2t_end; /* the current R2T */
 	void *icd_buf;
@@ -117,8 +117,10 @@ _Static_assert(sizeof(struct nvme_tcp_icresp) <= sizeof(((struct tcp_conn *)0)->
 
 /* conn.c */
 struct tcp_conn *tcp_conn_new(struct xnvmf_port *port, int fd);
-/* Ends the connection at once. */
+/* Ends the connection at once, in good order. */
 void tcp_conn_close(struct tcp_conn *conn, const char *why);
+/* The same for one that is lost: broken, or ended because of what its host does or does not do. */
+void tcp_conn_lose(struct tcp_conn *conn, const char *why);
 /* Sends a termination request about the PDU at rx_start, then ends the connection. */
 void tcp_conn_fatal(struct tcp_conn *conn, enum nvme_tcp_fes fes, uint32_t fei, const char *why);
 /* After anything that may have been the last: goes on to pausing or to being gone. */

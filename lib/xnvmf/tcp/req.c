@@ -169,9 +169,12 @@ void tcp_reqs_drop(struct tcp_conn *conn)
 static bool is_late(const struct tcp_slab *slab, uint64_t now_ns, bool *ret_is_fetching)
 {
 	for (uint32_t i = 0; i < slab->count; i++) {
-		if (slab->reqs[i].state == TCP_REQ_FETCHING) {
+		const struct tcp_req *treq = &slab->reqs[i];
+
+		if (treq->state == TCP_REQ_FETCHING) {
 			*ret_is_fetching = true;
-			if (now_ns - slab->reqs[i].fetch_ns >= DATA_WAIT_NS) {
+			/* Until the R2T has been sent it is the sending that is bounded. */
+			if (!treq->is_tx_busy && now_ns - treq->fetch_ns >= DATA_WAIT_NS) {
 				return true;
 			}
 		}
@@ -188,7 +191,7 @@ static void on_data_timer(struct xr_timer *timer)
 
 	if (is_late(&conn->slabs[0], now_ns, &is_fetching) ||
 		is_late(&conn->slabs[1], now_ns, &is_fetching)) {
-		tcp_conn_close(conn, "the host does not send the data of its command");
+		tcp_conn_lose(conn, "the host does not send the data of its command");
 		tcp_conn_settle(conn);
 	} else if (is_fetching) {
 		xr_timer_start(conn->qpair.reactor, &conn->data_timer, DATA_WAIT_NS);
@@ -201,7 +204,6 @@ void tcp_fetch(struct xnvmf_req *req)
 	struct tcp_conn *conn = treq->conn;
 
 	treq->state = TCP_REQ_FETCHING;
-	treq->fetch_ns = xr_now_ns(conn->qpair.reactor);
 	if (!xr_timer_is_running(&conn->data_timer)) {
 		conn->data_timer.fn = on_data_timer;
 		xr_timer_start(conn->qpair.reactor, &conn->data_timer, DATA_WAIT_NS);

@@ -300,7 +300,7 @@ static void handle_term(struct tcp_conn *conn, const struct nvme_tcp_term *pdu)
 	xu_info(conn->qpair.target->log,
 		"connection %llu: the host ends it: fatal error status %u, information %u",
 		(unsigned long long)conn->qpair.id, pdu->fes, pdu->fei);
-	tcp_conn_close(conn, "terminated by the host");
+	tcp_conn_lose(conn, "terminated by the host");
 }
 
 /* ---- headers ---- */
@@ -489,10 +489,10 @@ static void on_received(struct xr_op *op, int32_t result)
 	uint32_t len = result > 0 ? (uint32_t)result : 0;
 
 	if (result <= 0) {
-		if (conn->state < TCP_CONN_CLOSED) {
-			conn->qpair.is_lost = result < 0;
-			tcp_conn_close(
-				conn, result == 0 ? "closed by the host" : "connection lost");
+		if (result < 0) {
+			tcp_conn_lose(conn, "connection lost");
+		} else {
+			tcp_conn_close(conn, "closed by the host");
 		}
 		tcp_conn_settle(conn);
 		return;

@@ -22,8 +22,7 @@ static void on_sent(struct xr_op *op, int32_t result)
 	xu_list_init(&done);
 	xu_list_splice_tail(&done, &conn->sending);
 	if (result < 0 || (uint64_t)result != conn->send_bytes) {
-		conn->qpair.is_lost |= conn->state < TCP_CONN_CLOSED;
-		tcp_conn_close(conn, "sending failed");
+		tcp_conn_lose(conn, "sending failed");
 	}
 	while ((node = xu_list_pop(&done)) != NULL) {
 		struct tcp_tx *tx = xu_list_entry(node, struct tcp_tx, link);
@@ -83,7 +82,7 @@ static void on_send_timer(struct xr_timer *timer)
 		return;
 	}
 	if (conn->nr_sends == conn->nr_sends_seen) {
-		tcp_conn_close(conn, "the host does not read");
+		tcp_conn_lose(conn, "the host does not read");
 		tcp_conn_settle(conn);
 		return;
 	}
@@ -246,6 +245,9 @@ static void on_r2t_sent(struct tcp_conn *conn, struct tcp_tx *tx)
 	struct tcp_req *treq = xu_container_of(tx, struct tcp_req, tx);
 
 	treq->is_tx_busy = false;
+	if (treq->r2t_start == 0) {
+		treq->fetch_ns = xr_now_ns(conn->qpair.reactor);
+	}
 	/* The host may have answered before we heard that it was sent. */
 	if (treq->is_response_due) {
 		treq->is_response_due = false;

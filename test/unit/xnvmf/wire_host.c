@@ -85,7 +85,7 @@ static int send_both(
 	return result == (int32_t)len ? 0 : result < 0 ? result : -EPIPE;
 }
 
-static int send_all(struct wire_conn *conn, const void *buf, size_t len)
+int wire_send_raw(struct wire_conn *conn, const void *buf, size_t len)
 {
 	return send_both(conn, buf, len, NULL, 0);
 }
@@ -140,7 +140,7 @@ int wire_open(struct wire_conn *conn, struct sim *sim, struct sim_host *host,
 	}
 	rc = connect_to(conn, &addr, len);
 	if (rc == 0) {
-		rc = send_all(conn, &req, sizeof(req));
+		rc = wire_send_raw(conn, &req, sizeof(req));
 	}
 	if (rc == 0) {
 		rc = recv_all(conn, &resp, sizeof(resp));
@@ -266,6 +266,7 @@ struct nvme_cmd wire_connect_cmd(
 
 	if (opts->qid == 0) {
 		u.connect.kato = opts->kato_ms != 0 ? opts->kato_ms : 30000;
+		u.connect.cattr = opts->has_queue_deletion ? NVME_CATTR_QUEUE_DELETION : 0;
 	}
 	*ret_data = (struct nvme_connect_data){
 		.hostid = {1, opts->host}, .cntlid = opts->qid != 0 ? opts->cntlid : 0xffff};

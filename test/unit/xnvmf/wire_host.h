@@ -52,9 +52,10 @@ struct wire_result wire_flush(struct wire_conn *conn);
 struct wire_connect_opts {
 	const char *nqn; /* of the subsystem; no default */
 	uint16_t qid;
-	uint16_t cntlid;  /* of an I/O queue */
-	uint32_t kato_ms; /* of an admin queue; 30000 */
-	uint8_t host;     /* each number is another host: its NQN and its identifier differ */
+	uint16_t cntlid;         /* of an I/O queue */
+	uint32_t kato_ms;        /* of an admin queue; 30000 */
+	bool has_queue_deletion; /* of an admin queue: CATTR bit 3 */
+	uint8_t host; /* each number is another host: its NQN and its identifier differ */
 };
 
 /* A Connect and its data, to be sent with them in the capsule. */
@@ -83,6 +84,8 @@ union wire_pdu {
 /* Sends the capsule of a command with `len` bytes of data, which are in the capsule or, with `icd`
  * NULL, are asked for or sent by the target. Sets cmd->cid, ->flags and ->sgl. */
 int wire_send_cmd(struct wire_conn *conn, struct nvme_cmd *cmd, const void *icd, uint32_t len);
+/* Any bytes. */
+int wire_send_raw(struct wire_conn *conn, const void *buf, size_t len);
 int wire_recv_pdu(struct wire_conn *conn, union wire_pdu *ret_pdu);
 int wire_recv_data(struct wire_conn *conn, void *buf, uint32_t len);
 /* Sends the data that an R2T asks for out of `out`, the command's whole buffer; `len` bytes of it,
