@@ -24,6 +24,7 @@ def controller(t):
             ('NPSS', 263, 1, 0), ('RTD3R', 84, 4, 0), ('RTD3E', 88, 4, 0), ('FNA', 524, 1, 0)):
         equal(le(ids, offset, size), expected, what)
     check(le(ids, 320, 2) != 0, 'KAS is 0')
+    check(le(ids, 386, 2) != 0, 'CQT is 0: not told')
     check(ids[76] & 2, f'CMIC {ids[76]:#x} without several controllers')
     check(ids[261] & 6 == 6, f'LPA {ids[261]:#x} without effects log or extended data')
     check(le(ids, 92, 4) & 0x100, f'OAES {le(ids, 92, 4):#x} without namespace attributes')

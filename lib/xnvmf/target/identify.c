@@ -10,7 +10,8 @@
 #define ONCS_VERIFY       (1u << 7)
 #define SGLS_VALUE        0x00300001u /* offset in capsule, transport SGL */
 #define KAS_100MS         10u
-#define WZSL_4K           16u /* 2^16 pages: as io.c checks */
+#define CQT_MS            10000u /* what a disk may take for its last write, as hosts expect it */
+#define WZSL_4K           16u    /* 2^16 pages: as io.c checks */
 
 static void put_text(char *field, size_t size, const char *text)
 {
@@ -44,6 +45,7 @@ static void fill_common(struct nvme_id_ctrl *id, const struct xnvmf_ctrl *ctrl)
 	id->lpa = 0x6; /* effects log, offsets */
 	id->elpe = XNVMF_ERROR_ENTRIES - 1;
 	id->kas = KAS_100MS;
+	id->cqt = CQT_MS;
 	id->sqes = 0x66;
 	id->cqes = 0x44;
 	id->maxcmd = (uint16_t)opts->max_queue_depth;
