@@ -452,11 +452,24 @@ static int linux_sock_name(const struct xr_platform *platform, int fd, bool is_p
 
 static void linux_sock_tune(const struct xr_platform *platform, int fd)
 {
-	int one = 1;
+	static const struct {
+		int level, name, value;
+	} options[] = {
+		{IPPROTO_TCP, TCP_NODELAY, 1},
+		/* A peer that has vanished is found out after two minutes: it is asked after one
+		 * without a word, and so is one that leaves what was sent unacknowledged. */
+		{SOL_SOCKET, SO_KEEPALIVE, 1},
+		{IPPROTO_TCP, TCP_KEEPIDLE, 60},
+		{IPPROTO_TCP, TCP_KEEPINTVL, 10},
+		{IPPROTO_TCP, TCP_KEEPCNT, 6},
+		{IPPROTO_TCP, TCP_USER_TIMEOUT, 120000},
+	};
 
 	(void)platform;
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		setsockopt(fd, options[i].level, options[i].name, &options[i].value,
+			sizeof(options[i].value));
+	}
 }
 
 static void linux_sock_shutdown(const struct xr_platform *platform, int fd)

@@ -119,7 +119,7 @@ struct xr_platform {
 	/* Numeric address and port of this end, or of the peer. */
 	int (*sock_name)(const struct xr_platform *platform, int fd, bool is_peer,
 		char address[XR_ADDRESS_SIZE], uint16_t *ret_port);
-	/* Options that a data connection wants (no delay). */
+	/* Options that a connection wants: no delay, and an end when its peer has vanished. */
 	void (*sock_tune)(const struct xr_platform *platform, int fd);
 	/* Ends both directions; pending operations complete. */
 	void (*sock_shutdown)(const struct xr_platform *platform, int fd);

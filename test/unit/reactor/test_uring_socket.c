@@ -7,6 +7,8 @@
 #include "lib/reactor/address.h"
 #include "test/unit/reactor/test.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -425,6 +427,31 @@ static void test_socket_accept_and_connect_cancelled(void **state)
 	pair_free(&p);
 }
 
+static int option_of(int fd, int level, int name)
+{
+	socklen_t len = sizeof(int);
+	int value = 0;
+
+	assert_int_equal(getsockopt(fd, level, name, &value, &len), 0);
+	return value;
+}
+
+/* Without a word of it a peer that has vanished is found out within two minutes, whether or not it
+ * owes an acknowledgement. */
+static void test_socket_ends_without_its_peer(void **state)
+{
+	struct pair p = pair_new();
+
+	(void)state;
+	assert_int_equal(option_of(p.server, SOL_SOCKET, SO_KEEPALIVE), 1);
+	assert_in_range(option_of(p.server, IPPROTO_TCP, TCP_KEEPIDLE) +
+				option_of(p.server, IPPROTO_TCP, TCP_KEEPINTVL) *
+					option_of(p.server, IPPROTO_TCP, TCP_KEEPCNT),
+		30, 120);
+	assert_in_range(option_of(p.server, IPPROTO_TCP, TCP_USER_TIMEOUT), 30000, 120000);
+	pair_free(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -442,6 +469,7 @@ int main(void)
 		cmocka_unit_test(test_socket_reset_ends_what_waits),
 		cmocka_unit_test(test_socket_send_is_all_or_an_error),
 		cmocka_unit_test(test_socket_poll),
+		cmocka_unit_test(test_socket_ends_without_its_peer),
 		cmocka_unit_test(test_socket_accept_and_connect_cancelled),
 	};
 
