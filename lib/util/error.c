@@ -7,6 +7,7 @@
 #include "lib/util/error.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -127,6 +128,22 @@ int xu_error_set_errno(struct xu_error *err, int code, const char *fmt, ...)
 	return code;
 }
 
+/* How much of the sentence's beginning is the last name of the prefix once more: a parameter says
+ * "size: it is …", and who knows where it stands puts "devices[0].size" in front. */
+static size_t repeated(const char *prefix, const char *text)
+{
+	const char *end = prefix + strlen(prefix), *name = end;
+
+	while (name > prefix && (isalnum((unsigned char)name[-1]) || name[-1] == '_')) {
+		name--;
+	}
+	if (name == end || strncmp(text, name, (size_t)(end - name)) != 0 ||
+		strncmp(text + (end - name), ": ", 2) != 0) {
+		return 0;
+	}
+	return (size_t)(end - name) + 2;
+}
+
 int xu_error_prefix(struct xu_error *err, const char *fmt, ...)
 {
 	char prefix[sizeof(err->text)], text[2 * sizeof(err->text)];
@@ -138,8 +155,8 @@ int xu_error_prefix(struct xu_error *err, const char *fmt, ...)
 	va_start(args, fmt);
 	format(prefix, sizeof(prefix), fmt, args);
 	va_end(args);
-	if ((size_t)snprintf(text, sizeof(text), "%s: %s", prefix, err->text) >=
-		sizeof(err->text)) {
+	if ((size_t)snprintf(text, sizeof(text), "%s: %s", prefix,
+		    err->text + repeated(prefix, err->text)) >= sizeof(err->text)) {
 		cut(text, sizeof(err->text));
 	}
 	memcpy(err->text, text, strlen(text) + 1);

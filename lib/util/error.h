@@ -22,7 +22,8 @@ int xu_error_set(struct xu_error *err, int code, const char *fmt, ...)
 int xu_error_set_errno(struct xu_error *err, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Puts a formatted text and ": " in front of the sentence; returns the error's code. */
+/* Puts a formatted text and ": " in front of the sentence; returns the error's code. The name that
+ * both end and begin with ("devices[0].size" and "size: …") is told once. */
 int xu_error_prefix(struct xu_error *err, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 

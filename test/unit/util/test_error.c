@@ -128,6 +128,30 @@ static void test_error_prefix_puts_text_in_front(void **state)
 	assert_string_equal(err.text, "node.json:12: block_size 77 is no power of two");
 }
 
+static void test_error_prefix_names_a_parameter_once(void **state)
+{
+	static const struct {
+		const char *prefix, *text, *wanted;
+	} cases[] = {
+		{"block_size", "block_size: 77 is odd", "block_size: 77 is odd"},
+		{"devices[0].size", "size: 77 is odd", "devices[0].size: 77 is odd"},
+		{"a.json:3: devices[0].size", "size: odd", "a.json:3: devices[0].size: odd"},
+		{"block_size", "size: 77 is odd", "block_size: size: 77 is odd"},
+		{"size", "sizes: 77 is odd", "size: sizes: 77 is odd"},
+		{"size", "size 77 is odd", "size: size 77 is odd"},
+		{"devices[0]", "0: is odd", "devices[0]: 0: is odd"},
+		{"", "size: odd", ": size: odd"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct xu_error err;
+
+		xu_error_set(&err, -EINVAL, "%s", cases[i].text);
+		assert_int_equal(xu_error_prefix(&err, "%s", cases[i].prefix), -EINVAL);
+		assert_string_equal(err.text, cases[i].wanted);
+	}
+}
+
 static void test_error_prefix_leaves_no_error_alone(void **state)
 {
 	struct xu_error err = {0};
@@ -165,6 +189,7 @@ int main(void)
 		cmocka_unit_test(test_error_set_cuts_between_characters),
 		cmocka_unit_test(test_error_set_errno_never_loses_the_reason),
 		cmocka_unit_test(test_error_prefix_puts_text_in_front),
+		cmocka_unit_test(test_error_prefix_names_a_parameter_once),
 		cmocka_unit_test(test_error_prefix_leaves_no_error_alone),
 		cmocka_unit_test(test_error_prefix_cuts_the_end),
 	};
