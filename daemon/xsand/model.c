@@ -334,6 +334,29 @@ static json_t *find_above(const json_t *model, const json_t *entry)
 	return NULL;
 }
 
+bool model_find_user(const json_t *model, const json_t *entry, char *text, size_t size)
+{
+	const json_t *above = find_above(model, entry);
+	json_t *subsystem, *ns;
+	const char *nqn, *nsid;
+
+	if (above != NULL) {
+		snprintf(text, size, "device '%s'",
+			json_string_value(json_object_get(above, "name")));
+		return true;
+	}
+	json_object_foreach (model_subsystems(model), nqn, subsystem) {
+		json_object_foreach (json_object_get(subsystem, "namespaces"), nsid, ns) {
+			if (xbdev_config_is_called(
+				    entry, json_string_value(json_object_get(ns, "device")))) {
+				snprintf(text, size, "namespace %s of %s", nsid, nqn);
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
 int model_remove_device(json_t *model, const char *name_or_uuid)
 {
 	json_t *entry = model_find_device(model, name_or_uuid), *above;

@@ -61,6 +61,9 @@ uint32_t model_max_namespaces(const json_t *subsystem);
 void model_ns_key(uint32_t nsid, char key[MODEL_KEY_SIZE]);
 void model_listener_key(const json_t *listener, char key[MODEL_KEY_SIZE]);
 
+/* Who uses the device of this entry, for sentences; false: nobody. */
+bool model_find_user(const json_t *model, const json_t *entry, char *text, size_t size);
+
 /* Takes the device away, what stands on it, and the namespaces of all these. -ENOENT. */
 int model_remove_device(json_t *model, const char *name_or_uuid);
 

@@ -9,6 +9,7 @@
 #include "daemon/xsand/node.h"
 #include "lib/xbdev/config/devices.h"
 #include "lib/xbdev/core/device.h"
+#include "lib/xnvmf/target/target.h"
 
 struct device_edit {
 	char *name;
@@ -70,17 +71,42 @@ static json_t *find_entry(const struct device_edit *edit, const json_t *model, s
 
 /* ---- create ---- */
 
+/* The rest is checked with the whole model, but would be told of a place in a document that the
+ * caller has not written. */
+static int check_others(const struct device_edit *edit, const json_t *model, struct xu_error *err)
+{
+	const char *base = xbdev_config_base(edit->value);
+	const char *uuid = json_string_value(json_object_get(edit->value, "uuid"));
+	json_t *below = base != NULL ? model_find_device(model, base) : NULL;
+	json_t *same = uuid != NULL ? model_find_device(model, uuid) : NULL;
+	char user[XNVMF_NQN_MAX + XBDEV_NAME_SIZE];
+
+	if (base != NULL && below == NULL) {
+		return xu_error_set(err, -ENODEV, "there is no device '%s' to stand on", base);
+	}
+	if (below != NULL && model_find_user(model, below, user, sizeof(user))) {
+		return xu_error_set(err, -EINVAL,
+			"base: '%.64s' is used by %.300s already; a device has one user", base,
+			user);
+	}
+	if (same != NULL) {
+		return xu_error_set(err, -EINVAL,
+			"uuid: device '%.64s' has it already; each device needs one of its own",
+			json_string_value(json_object_get(same, "name")));
+	}
+	return 0;
+}
+
 static int edit_create(void *arg, json_t *model, struct xu_error *err)
 {
 	struct device_edit *edit = arg;
-	const char *base = xbdev_config_base(edit->value);
 
 	if (json_object_get(model_devices(model), edit->name) != NULL) {
 		return xu_error_set(err, -EEXIST,
 			"there is a device named '%s' already; choose another name", edit->name);
 	}
-	if (base != NULL && model_find_device(model, base) == NULL) {
-		return xu_error_set(err, -ENODEV, "there is no device '%s' to stand on", base);
+	if (check_others(edit, model, err) != 0) {
+		return err->code;
 	}
 	if (json_object_set(model_devices(model), edit->name, edit->value) != 0) {
 		return xu_error_set_errno(err, -ENOMEM, "adding device '%s'", edit->name);

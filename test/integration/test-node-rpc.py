@@ -94,7 +94,7 @@ class Culprits(NodeTest):
                 self.call(method, params)
             self.assertEqual(caught.exception.code, code, caught.exception.message)
             self.assertTrue(caught.exception.message.startswith(begin), caught.exception.message)
-            self.assertNotIn('subsystems[', caught.exception.message)
+            self.assertNotRegex(caught.exception.message, r'(subsystems|devices)\[')
 
     def test_of_subsystems(self):
         self.start()
@@ -136,6 +136,27 @@ class Culprits(NodeTest):
                 ({'bdev_name': 'm2', 'nguid': '12'}, 'namespace.nguid: it takes 32'),
                 ({'bdev_name': 'm2', 'uuid': '12'}, 'namespace.uuid: "12" is not accepted')]:
             self.refused('nvmf_subsystem_add_ns', {'nqn': NQN, 'namespace': ns}, -32602, begin)
+        self.stop()
+
+    def test_of_devices(self):
+        """A base that something else uses, and a UUID that another device has."""
+        uuid = '6ba7b810-9dad-11d1-80b4-00c04fd430c8'
+        self.start()
+        self.call('bdev_malloc_create', {'name': 'm1', 'num_blocks': 8, 'block_size': 512,
+                                         'uuid': uuid})
+        self.call('bdev_error_create', {'base_name': 'm1', 'name': 'e1'})
+        for method, params, begin in [
+                ('bdev_error_create', {'base_name': 'disk0'},
+                 f"base: 'disk0' is used by namespace 1 of {NQN} already"),
+                ('bdev_delay_create', {'base_bdev_name': 'disk0', 'name': 'd', 'avg_read_latency': 1,
+                                       'p99_read_latency': 1, 'avg_write_latency': 1,
+                                       'p99_write_latency': 1},
+                 f"base: 'disk0' is used by namespace 1 of {NQN} already"),
+                ('bdev_create', {'driver': 'delay', 'name': 'd', 'base': 'm1'},
+                 "base: 'm1' is used by device 'e1' already"),
+                ('bdev_create', {'driver': 'malloc', 'name': 'm2', 'size': 4096, 'uuid': uuid},
+                 "uuid: device 'm1' has it already")]:
+            self.refused(method, params, -32602, begin)
         self.stop()
 
     def test_of_the_transport(self):
