@@ -207,6 +207,18 @@ static void drop_file(struct file_device *file, const struct xr_platform *platfo
 	file->io.fd = -1;
 }
 
+/* A size that was asked for is whole blocks, of the size that the device will have. */
+static void check_size(struct file_device *file)
+{
+	uint32_t block_size = xbdev__file_block_size(&file->io);
+
+	if (file->err.code == 0 && file->size_bytes % block_size != 0) {
+		xu_error_set(&file->err, -EINVAL,
+			"device '%s': size %llu is not a multiple of the block size %u",
+			file->io.dev.name, (unsigned long long)file->size_bytes, block_size);
+	}
+}
+
 /* Opens the file; without O_DIRECT when that asks for larger blocks than the device is to have. */
 static void create_work(struct xr_work *work)
 {
@@ -214,7 +226,10 @@ static void create_work(struct xr_work *work)
 	const struct xr_platform *platform = xr_reactor_platform(work->reactor);
 	uint32_t block_size = file->io.dev.limits.block_size;
 
-	if (open_file(file, platform, file->wants_direct) != 0) {
+	if (block_size != 0) {
+		check_size(file); /* before the file grows */
+	}
+	if (file->err.code != 0 || open_file(file, platform, file->wants_direct) != 0) {
 		return;
 	}
 	if (file->io.info.is_direct && block_size != 0 && file->io.info.io_align > block_size) {
@@ -230,8 +245,9 @@ static void create_work(struct xr_work *work)
 			"small",
 			file->io.path, file->io.info.block_size, block_size);
 	}
+	check_size(file);
 	/* A later FUA write is durable in a file whose size is not only when the size is first. */
-	if (file->size_bytes != 0 && !file->io.dev.is_read_only) {
+	if (file->err.code == 0 && file->size_bytes != 0 && !file->io.dev.is_read_only) {
 		int rc = platform->file_sync(platform, file->io.fd);
 
 		if (rc != 0) {

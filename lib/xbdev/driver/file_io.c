@@ -438,19 +438,26 @@ void xbdev__file_probe(struct xbdev__file *file, const struct xr_platform *platf
 	file->can_zero = platform->file_can(platform, file->fd, ZERO_MODE);
 }
 
+uint32_t xbdev__file_block_size(const struct xbdev__file *file)
+{
+	const struct xr_file_info *info = &file->info;
+	uint32_t need = info->is_direct ? info->io_align : 512;
+
+	if (file->dev.limits.block_size != 0) {
+		return file->dev.limits.block_size;
+	}
+	if (info->is_block_device && info->block_size > need) {
+		need = info->block_size;
+	}
+	return need <= 512 ? 512 : 4096;
+}
+
 void xbdev__file_fill(struct xbdev__file *file)
 {
 	struct xbdev_device *dev = &file->dev;
 	const struct xr_file_info *info = &file->info;
 
-	if (dev->limits.block_size == 0) {
-		uint32_t need = info->is_direct ? info->io_align : 512;
-
-		if (info->is_block_device && info->block_size > need) {
-			need = info->block_size;
-		}
-		dev->limits.block_size = need <= 512 ? 512 : 4096;
-	}
+	dev->limits.block_size = xbdev__file_block_size(file);
 	dev->product = info->is_block_device ? "block device" : "file";
 	dev->limits.buf_align = info->is_direct ? info->mem_align : 1;
 	dev->limits.max_transfer = MAX_TRANSFER;

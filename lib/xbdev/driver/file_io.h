@@ -33,6 +33,9 @@ struct xbdev__file {
 /* Finds out what fallocate() can do there; may block. */
 void xbdev__file_probe(struct xbdev__file *file, const struct xr_platform *platform);
 
+/* The block size that is set, or that the descriptor asks for. */
+uint32_t xbdev__file_block_size(const struct xbdev__file *file);
+
 /* Fills in what the descriptor says of the device: limits (the block size, when it is not set yet),
  * operations, size. */
 void xbdev__file_fill(struct xbdev__file *file);

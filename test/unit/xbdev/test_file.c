@@ -182,6 +182,7 @@ static int fail_second_open(const struct xr_platform *platform, const char *path
 static void test_file_of_a_device_that_fails_goes(void **state)
 {
 	struct xr_platform no_sync = *xr_platform_linux(), one_open = *xr_platform_linux();
+	struct xr_platform coarse = *xr_platform_linux();
 	const struct {
 		const struct xr_platform *platform;
 		int code;
@@ -190,7 +191,14 @@ static void test_file_of_a_device_that_fails_goes(void **state)
 		{NULL, -EINVAL, "block size 1024", ", 'size': '1MiB', 'block_size': 1024"},
 		{NULL, -EINVAL, "block size 1024",
 			", 'size': '1MiB', 'block_size': 1024, 'direct': false"},
-		{NULL, -EINVAL, "smaller than one block", ", 'size': 512, 'block_size': 4096"},
+		{NULL, -EINVAL, "size 512 is not a multiple of the block size 4096",
+			", 'size': 512, 'block_size': 4096"},
+		{NULL, -EINVAL, "size 4608 is not a multiple of the block size 4096",
+			", 'size': 4608, 'block_size': 4096"},
+		{NULL, -EINVAL, "size 1000 is not a multiple of the block size 512",
+			", 'size': 1000, 'direct': false"},
+		{&coarse, -EINVAL, "size 4608 is not a multiple of the block size 4096",
+			", 'size': 4608"},
 		{NULL, -EFBIG, "growing", ", 'size': '4096PiB'"},
 		{NULL, -EEXIST, "a device named 'f'", ", 'size': '1MiB'"},
 		{&no_sync, -EIO, "writing the size", ", 'size': '1MiB'"},
@@ -200,6 +208,7 @@ static void test_file_of_a_device_that_fails_goes(void **state)
 	(void)state;
 	no_sync.file_sync = fail_sync;
 	one_open.file_open = fail_second_open;
+	coarse.file_open = open_coarse;
 	for (uint32_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct fixture f;
 
