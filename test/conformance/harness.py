@@ -9,17 +9,22 @@ for the suite and judges its end."""
 
 import json
 import os
+import pathlib
 import random
 import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 
 import nvmetcp
 from host import Controller, ok
 from nvmetcp import Closed, Connection, Failure, Terminated
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from ports import free_port  # noqa: E402
 
 SANITIZER = re.compile(r'(AddressSanitizer|LeakSanitizer|ThreadSanitizer|MemorySanitizer|'
                        r'runtime error:|[Aa]ssertion .*failed)')
@@ -421,9 +426,3 @@ class Daemon:
 def listener_address(config):
     listener = config['nvmf']['subsystems'][0]['listeners'][0]
     return listener['traddr'], int(listener['trsvcid'])
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(('127.0.0.1', 0))
-        return sock.getsockname()[1]

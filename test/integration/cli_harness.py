@@ -21,6 +21,9 @@ import time
 import traceback
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(TOP / 'test'))
+from ports import free_port  # noqa: E402
+
 BUILD = pathlib.Path(os.environ.get('XSAN_BUILD', TOP / 'build'))
 XSAN = BUILD / 'cli/xsan'
 XSAND = BUILD / 'daemon/xsand/xsand'
@@ -101,16 +104,6 @@ def expect(result, code, err=None):
     if err is not None:
         check(err in result.err, f'{err!r} was expected on stderr of {result}')
     return result
-
-
-def free_port():
-    """A free port of five digits, so that tables keep their widths."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(('127.0.0.1', 0))
-            port = probe.getsockname()[1]
-        if port >= 10000:
-            return port
 
 
 class Node:

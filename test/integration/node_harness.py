@@ -12,11 +12,15 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(TOP / 'test'))
+from ports import free_port  # noqa: E402
+
 BUILD = pathlib.Path(os.environ.get('XSAN_BUILD', TOP / 'build'))
 XSAND = BUILD / 'daemon/xsand/xsand'
 PATIENCE_S = 60
@@ -88,12 +92,6 @@ class Client:
         if 'error' in answer:
             raise RpcError(answer['error'])
         return answer['result']
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
 
 
 class NodeTest(unittest.TestCase):
