@@ -117,7 +117,8 @@ struct xbdev_module {
 	/* Starts an I/O; must not block. */
 	void (*submit)(void *data, void *channel, struct xbdev_module_io *io);
 	/* Asks for the early end of an I/O, which ends as always; -ECANCELED says that this is why.
-	 */
+	 * Never after complete() has returned for it, but maybe while another thread is in there:
+	 * `io` is valid then too, and what the module itself has of it is the module's to guard. */
 	void (*cancel)(void *data, void *channel, struct xbdev_module_io *io);
 };
 

@@ -11,6 +11,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,6 +68,7 @@ struct module_io {
 	struct xr_reactor *reactor;
 	struct xr_msg msg;
 	int status;
+	_Atomic bool has_ended; /* the module has completed it, and knows it no more */
 };
 
 static struct xbdev_module_device *device_of(const struct xbdev_device *dev)
@@ -89,6 +91,7 @@ static void host_complete(struct xbdev_module_io *io, int status)
 
 	mio->status = status < 0 ? status : 0;
 	mio->msg.fn = on_home;
+	atomic_store_explicit(&mio->has_ended, true, memory_order_release);
 	xr_msg_send(mio->reactor, &mio->msg);
 }
 
@@ -99,6 +102,7 @@ static void module_submit(struct xbdev_channel *ch, struct xbdev_io *io)
 	struct module_io *mio = xbdev_io_driver(io, struct module_io);
 
 	mio->reactor = ch->reactor;
+	atomic_init(&mio->has_ended, false);
 	mio->io = (struct xbdev_module_io){
 		.op = io->op,
 		.flags = io->flags,
@@ -114,10 +118,11 @@ static void module_cancel(struct xbdev_channel *ch, struct xbdev_io *io)
 {
 	struct xbdev_module_device *device = device_of(ch->dev);
 	struct module_channel *mch = ch->driver;
+	struct module_io *mio = xbdev_io_driver(io, struct module_io);
 
-	if (device->driver->module->cancel != NULL) {
-		device->driver->module->cancel(
-			device->data, mch->channel, &xbdev_io_driver(io, struct module_io)->io);
+	if (device->driver->module->cancel != NULL &&
+		!atomic_load_explicit(&mio->has_ended, memory_order_acquire)) {
+		device->driver->module->cancel(device->data, mch->channel, &mio->io);
 	}
 }
 
