@@ -8,7 +8,8 @@
  *
  * Ending closes the door first (is_up), so no new call gets in; then descriptors are closed, which
  * ends or cancels what is in flight and so lets waiting threads out; then devices are removed, and
- * last the reactors let go of the queues and stop.
+ * last the reactors let go of the queues and stop. Only that last part holds the mutex: who calls
+ * xbdev_init() or xbdev_fini() before waits, but threads come and go.
  */
 #include <assert.h>
 #include <errno.h>
@@ -24,8 +25,11 @@
 #include "lib/xbdev/driver/driver.h"
 #include "lib/xnvmf/host/host.h"
 
+#define ENDING_WAIT_NS (API_FINI_WAIT_NS + 5 * XU_NS_PER_S)
+
 struct api_lib api_lib = {
 	.mutex = PTHREAD_MUTEX_INITIALIZER,
+	.has_ended = PTHREAD_COND_INITIALIZER,
 	.threads = {&api_lib.threads, &api_lib.threads},
 	.queue_depth = API_DEPTH_DEFAULT,
 	.nr_queues_max = API_QUEUES_DEFAULT,
@@ -165,6 +169,24 @@ static int start(const xbdev_init_options_t *options, struct api_thread *thread)
 	return 0;
 }
 
+/* With the mutex held: waits until no other thread is ending the library. */
+static int wait_for_ending(void)
+{
+	uint64_t end_ns = api_now_ns() + ENDING_WAIT_NS;
+	const struct timespec deadline = {
+		.tv_sec = (time_t)(end_ns / XU_NS_PER_S), .tv_nsec = (long)(end_ns % XU_NS_PER_S)};
+
+	while (api_lib.is_ending) {
+		if (pthread_cond_clockwait(&api_lib.has_ended, &api_lib.mutex, CLOCK_MONOTONIC,
+			    &deadline) == ETIMEDOUT &&
+			api_lib.is_ending) {
+			return api_fail(-EBUSY, "another thread is ending the library, and does "
+						"not come to the end of it");
+		}
+	}
+	return 0;
+}
+
 static int init(const xbdev_init_options_t *options, bool may_run)
 {
 	struct api_thread *thread = api_thread();
@@ -177,6 +199,11 @@ static int init(const xbdev_init_options_t *options, bool may_run)
 		return api_fail(-EDEADLK, "xbdev_init() in a callback");
 	}
 	pthread_mutex_lock(&api_lib.mutex);
+	rc = wait_for_ending();
+	if (rc != 0) {
+		pthread_mutex_unlock(&api_lib.mutex);
+		return rc;
+	}
 	if (api_lib.nr_inits == 0) {
 		rc = start(options, thread);
 	} else if (may_run) {
@@ -290,11 +317,13 @@ static int wait_for_threads(const struct api_thread *self, uint64_t deadline_ns)
 
 	do {
 		is_inside = false;
+		pthread_mutex_lock(&api_lib.mutex);
 		xu_list_for_each (node, &api_lib.threads) {
 			struct api_thread *thread = xu_list_entry(node, struct api_thread, link);
 
 			is_inside |= thread != self && atomic_load(&thread->is_inside);
 		}
+		pthread_mutex_unlock(&api_lib.mutex);
 		if (is_inside && self->is_owner) {
 			xr_reactor_poll(api_lib.shards[0].reactor, 100 * XU_NS_PER_US);
 		} else if (is_inside) {
@@ -318,16 +347,12 @@ static int ask_all(struct api_thread *thread, void (*fn)(struct api_call *call))
 				 "that it has; keep the buffers and call xbdev_fini() again");
 }
 
-/* With the mutex held. */
-static int end(struct api_thread *thread)
+/* Lets go of what is in use. Without the mutex: it takes as long as threads and devices do. */
+static int let_go(struct api_thread *thread)
 {
-	struct detach detach;
 	struct api_call call;
-	int rc;
+	int rc = api_call_run(thread, &call, api_mgmt_stop);
 
-	api_lib.ending_deadline_ns = api_now_ns() + API_FINI_WAIT_NS;
-	atomic_store_explicit(&api_lib.is_up, false, memory_order_seq_cst);
-	rc = api_call_run(thread, &call, api_mgmt_stop);
 	if (rc == 0) {
 		rc = ask_all(thread, on_close_all);
 	}
@@ -340,9 +365,23 @@ static int end(struct api_thread *thread)
 	if (rc == 0) {
 		rc = api_notify_hold(api_lib.ending_deadline_ns);
 	}
-	if (rc == 0) {
-		rc = ask_all(thread, on_remove_all);
-	}
+	return rc == 0 ? ask_all(thread, on_remove_all) : rc;
+}
+
+/* With the mutex held, which it gives up for a while. */
+static int end(struct api_thread *thread)
+{
+	struct detach detach;
+	int rc;
+
+	api_lib.ending_deadline_ns = api_now_ns() + API_FINI_WAIT_NS;
+	atomic_store_explicit(&api_lib.is_up, false, memory_order_seq_cst);
+	api_lib.is_ending = true;
+	pthread_mutex_unlock(&api_lib.mutex);
+	rc = let_go(thread);
+	pthread_mutex_lock(&api_lib.mutex);
+	api_lib.is_ending = false;
+	pthread_cond_broadcast(&api_lib.has_ended);
 	if (rc != 0) {
 		atomic_store(&api_lib.is_up, true);
 		api_notify_release();
@@ -375,6 +414,11 @@ int xbdev_fini(void)
 		return api_fail(-EDEADLK, "xbdev_fini() in a callback");
 	}
 	pthread_mutex_lock(&api_lib.mutex);
+	rc = wait_for_ending();
+	if (rc != 0) {
+		pthread_mutex_unlock(&api_lib.mutex);
+		return rc;
+	}
 	if (api_lib.nr_inits == 0) {
 		rc = api_fail(-ESHUTDOWN, "the library does not run");
 	} else if (api_lib.nr_inits > 1) {

@@ -132,6 +132,8 @@ struct api_shard {
 struct api_lib {
 	pthread_mutex_t mutex;
 	uint32_t nr_inits;
+	bool is_ending; /* a thread is in xbdev_fini(), and has let go of the mutex meanwhile */
+	pthread_cond_t has_ended; /* or has given up */
 	struct xu_list threads;
 	_Atomic uint32_t queue_setting; /* changes with the two below */
 	_Atomic uint32_t queue_depth;   /* of threads' queues */
