@@ -246,7 +246,8 @@ struct api_io {
 };
 
 /* Starts io->io (op, flags, offset, len, iov set) on a descriptor; `done` runs once, later. Or
- * -errno: never. On the shard's reactor. */
+ * -errno, or API_NOTHING_TO_DO for no bytes: never. On the shard's reactor. */
+#define API_NOTHING_TO_DO 1
 int api_io_start(struct api_shard *shard, int fd, uint32_t generation, struct api_io *io);
 
 /* How long an I/O took that has come back, at most UINT16_MAX. */

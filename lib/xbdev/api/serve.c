@@ -43,6 +43,9 @@ int api_io_start(struct api_shard *shard, int fd, uint32_t generation, struct ap
 	if (port->refusal != 0) {
 		return port->refusal;
 	}
+	if (io->io.len == 0 && io->io.op != XBDEV_OP_FLUSH) {
+		return API_NOTHING_TO_DO; /* the same for every kind of call */
+	}
 	io->io.ch = port->ch;
 	io->io.cb = on_io_done;
 	io->port = port;
@@ -208,7 +211,7 @@ void api_link_start(struct api_link *link, const struct api_sqe *sqe)
 	rc = api_io_start(link->shard, sqe->fd, sqe->generation, aio);
 	if (rc != 0) {
 		xu_pool_put(&link->ios, aio);
-		complete(link, sqe->cookie, sqe->kind, rc, 0);
+		complete(link, sqe->cookie, sqe->kind, rc < 0 ? rc : 0, 0);
 		return;
 	}
 	link->nr_inflight++;

@@ -94,7 +94,7 @@ static void on_sync(struct xr_msg *msg)
 	rc = api_io_start(shard, sync->fd, sync->generation, aio);
 	if (rc != 0) {
 		put_io(shard, sync, aio);
-		finish(sync, rc);
+		finish(sync, rc < 0 ? rc : 0);
 	}
 }
 
@@ -160,9 +160,6 @@ static ssize_t transfer(
 	if (flags & ~XBDEV_IO_FUA) {
 		return api_fail(-EINVAL, "unknown flags 0x%x", flags);
 	}
-	if (count == 0) {
-		return 0;
-	}
 	call.sync = (struct sync_io){.op = (uint8_t)op,
 		.flags = (uint8_t)flags,
 		.offset = offset,
@@ -189,9 +186,6 @@ static ssize_t transfer_vector(
 				-EINVAL, "more than %u bytes asked for in one call", API_MAX_COUNT);
 		}
 		len += iov[i].iov_len;
-	}
-	if (len == 0) {
-		return 0;
 	}
 	call.sync = (struct sync_io){.op = (uint8_t)op,
 		.offset = offset,
@@ -253,10 +247,10 @@ int xbdev_flush(int fd)
 
 int xbdev_discard(int fd, uint64_t offset, uint64_t count)
 {
-	return count == 0 ? 0 : no_data(fd, XBDEV_OP_DISCARD, offset, count, 0);
+	return no_data(fd, XBDEV_OP_DISCARD, offset, count, 0);
 }
 
 int xbdev_write_zeroes(int fd, uint64_t offset, uint64_t count, uint32_t flags)
 {
-	return count == 0 ? 0 : no_data(fd, XBDEV_OP_WRITE_ZEROES, offset, count, flags);
+	return no_data(fd, XBDEV_OP_WRITE_ZEROES, offset, count, flags);
 }

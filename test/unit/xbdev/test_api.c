@@ -18,6 +18,7 @@
 #include <setjmp.h>
 
 #include <cmocka.h>
+#include <xbdev/stats.h>
 #include <xbdev/xbdev.h>
 
 #define BLOCK 4096u
@@ -175,7 +176,6 @@ static void test_sync_io_keeps_the_contract(void **state)
 	assert_int_equal(xbdev_read(fd, in, BLOCK + 1, 0), -EINVAL);
 	assert_int_equal(xbdev_read(fd, in, BLOCK, 16u << 20), -EINVAL);
 	assert_int_equal(xbdev_read(fd, in, BLOCK, UINT64_MAX - BLOCK + 1), -EINVAL);
-	assert_int_equal(xbdev_read(fd, in, 0, 0), 0);
 	assert_int_equal(xbdev_readv(fd, iov, 0, 0), -EINVAL);
 	assert_int_equal(xbdev_read(fd + 1, in, BLOCK, 0), -EBADF);
 	assert_int_equal(xbdev_close(fd), 0);
@@ -234,6 +234,49 @@ static xbdev_request_t *make_request(int fd, int op, void *buf, size_t count, ui
 	req->user_cb = on_complete;
 	req->user_arg = &nr_called;
 	return req;
+}
+
+/* No bytes are no I/O, in every kind of call; what is wrong with the descriptor is said all the
+ * same. */
+static void test_no_bytes_are_nothing_to_do(void **state)
+{
+	static const int ops[] = {XBDEV_OP_READ, XBDEV_OP_WRITE, XBDEV_OP_DISCARD,
+		XBDEV_OP_WRITE_ZEROES, XBDEV_OP_COMPARE};
+	int fds[] = {xbdev_open("mem"), 999}, results[] = {0, -EBADF};
+	char buf[BLOCK];
+	struct iovec iov = {buf, 0};
+	xbdev_aio_event_t event;
+	xbdev_stats_t stats;
+
+	for (int i = 0; i < 2; i++) {
+		int fd = fds[i], result = results[i];
+
+		assert_int_equal(xbdev_read(fd, buf, 0, 0), result);
+		assert_int_equal(xbdev_write(fd, buf, 0, BLOCK), result);
+		assert_int_equal(xbdev_write_with(fd, buf, 0, 0, XBDEV_IO_FUA), result);
+		assert_int_equal(xbdev_readv(fd, &iov, 1, 0), result);
+		assert_int_equal(xbdev_writev(fd, &iov, 1, 0), result);
+		assert_int_equal(xbdev_compare(fd, buf, 0, 0), result);
+		assert_int_equal(xbdev_discard(fd, 0, 0), result);
+		assert_int_equal(xbdev_write_zeroes(fd, 0, 0, 0), result);
+		assert_int_equal(xbdev_aio_write(fd, buf, 0, 0, buf), result);
+		for (size_t k = 0; k < sizeof(ops) / sizeof(ops[0]); k++) {
+			xbdev_request_t *req = make_request(fd, ops[k], buf, 0, 0);
+
+			assert_int_equal(xbdev_request_submit(req), result);
+			if (result == 0) {
+				assert_int_equal(xbdev_request_wait(req, UINT64_MAX), 0);
+				assert_int_equal(req->result, 0);
+			}
+			assert_int_equal(xbdev_request_free(req), 0);
+		}
+	}
+	assert_int_equal(xbdev_aio_submit(), 1);
+	assert_int_equal(xbdev_aio_get_events(&event, 1, UINT64_MAX), 1);
+	assert_int_equal(event.result, 0);
+	assert_int_equal(xbdev_stats_get("mem", &stats), 0);
+	assert_int_equal(stats.all.count, 0);
+	assert_int_equal(xbdev_close(fds[0]), 0);
 }
 
 static void test_request_completes_once_and_never_from_submit(void **state)
@@ -642,6 +685,7 @@ int main(void)
 		threads_test(test_open_tells_what_is_wrong),
 		threads_test(test_exclusive_opener_keeps_others_from_writing),
 		threads_test(test_sync_io_keeps_the_contract),
+		threads_test(test_no_bytes_are_nothing_to_do),
 		threads_test(test_removed_device_answers_enodev_until_closed),
 		threads_test(test_request_completes_once_and_never_from_submit),
 		threads_test(test_callback_may_submit_and_free),
@@ -655,6 +699,7 @@ int main(void)
 		threads_test(test_thread_may_end_with_io_in_flight),
 		embedded_test(test_open_tells_what_is_wrong),
 		embedded_test(test_sync_io_keeps_the_contract),
+		embedded_test(test_no_bytes_are_nothing_to_do),
 		embedded_test(test_removed_device_answers_enodev_until_closed),
 		embedded_test(test_request_completes_once_and_never_from_submit),
 		embedded_test(test_callback_may_submit_and_free),
