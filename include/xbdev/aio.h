@@ -57,7 +57,9 @@ struct xbdev_request {
 
 /* A zeroed request; NULL: out of memory. Any thread. */
 xbdev_request_t *xbdev_request_alloc(void);
-/* Frees it; NULL is fine. -EBUSY while it is in flight. May be called from callbacks. */
+/* Frees it; NULL is fine. -EBUSY while it is in flight. May be called from callbacks. When the
+ * thread that has submitted it has ended, it completes without its callback, and any thread may
+ * free it. */
 int xbdev_request_free(xbdev_request_t *req);
 
 /*

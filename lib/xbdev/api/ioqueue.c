@@ -489,12 +489,17 @@ int xbdev_io_batch_result(const xbdev_io_batch_t *batch, int index)
 
 void api_batch_complete(struct api_queue *queue, void *cookie, int result)
 {
-	struct batch_io *bio = cookie;
-
-	bio->result = result;
 	if (result < 0 && queue->first_error == 0) {
 		queue->first_error = result;
 	}
+	api_batch_forget(cookie, result);
+}
+
+void api_batch_forget(void *cookie, int result)
+{
+	struct batch_io *bio = cookie;
+
+	bio->result = result;
 	atomic_fetch_sub_explicit(&bio->batch->nr_in_flight, 1, memory_order_release);
 }
 

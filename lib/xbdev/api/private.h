@@ -377,6 +377,9 @@ bool api_is_past(uint64_t deadline_ns);
 /* What a completion of each kind does; in the client's thread. */
 void api_request_complete(void *cookie, int result);
 void api_batch_complete(struct api_queue *queue, void *cookie, int result);
+/* The same when the queue has gone and nobody is told: then they can be freed. Any thread. */
+void api_request_forget(void *cookie, int result);
+void api_batch_forget(void *cookie, int result);
 /* Checks op_type, flags and range of a request and writes range and buffers to the entry. -EINVAL.
  */
 int api_request_fill(const xbdev_request_t *req, struct api_sqe *sqe);

@@ -5,8 +5,10 @@
  *   IDLE --submit--> IN_FLIGHT --reaped by its queue--> IDLE
  *
  * A request belongs to the application; while it is in flight the reactor knows it as a cookie that
- * it hands back and never looks into. Only the thread that reaps it changes it, so `state` needs no
- * atomics; who asks from another thread is told -EINVAL by the queue that does not match.
+ * it hands back and never looks into. Only the thread that reaps it changes it; who asks from
+ * another thread is told -EINVAL by the queue that does not match. When its queue has gone before
+ * it, with the thread, nobody reaps it: then the reactor says in it that it has completed, without
+ * the callback, so that it can be freed.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -19,7 +21,7 @@
 
 struct api_request {
 	xbdev_request_t pub;
-	struct api_queue *queue; /* while it is in flight; else NULL */
+	_Atomic(struct api_queue *) queue; /* while it is in flight; else NULL */
 	struct api_link *link;
 	bool *watched; /* a waiter's, set when it completes; or NULL */
 	bool has_completed;
@@ -28,6 +30,12 @@ struct api_request {
 static struct api_request *request_of(xbdev_request_t *req)
 {
 	return xu_container_of(req, struct api_request, pub);
+}
+
+/* Acquire: the result of one that a reactor has completed. */
+static struct api_queue *queue_of(const struct api_request *req)
+{
+	return atomic_load_explicit(&req->queue, memory_order_acquire);
 }
 
 /* ---- threads' queues ---- */
@@ -158,7 +166,7 @@ int xbdev_request_free(xbdev_request_t *req)
 	if (req == NULL) {
 		return 0;
 	}
-	if (request_of(req)->queue != NULL) {
+	if (queue_of(request_of(req)) != NULL) {
 		return api_fail(-EBUSY, "the request is in flight; complete it first");
 	}
 	free(request_of(req));
@@ -230,7 +238,7 @@ int api_request_submit_to(struct api_queue *queue, struct api_thread *thread, xb
 	};
 	int rc;
 
-	if (req->queue != NULL) {
+	if (queue_of(req) != NULL) {
 		return api_fail(-EBUSY, "the request is in flight already");
 	}
 	rc = api_request_fill(pub, &sqe);
@@ -242,7 +250,7 @@ int api_request_submit_to(struct api_queue *queue, struct api_thread *thread, xb
 		return explain(rc, pub->fd);
 	}
 	*ret_generation = sqe.generation;
-	req->queue = queue;
+	atomic_store_explicit(&req->queue, queue, memory_order_relaxed);
 	req->has_completed = false;
 	pub->result = -EINPROGRESS;
 	if (!queue->is_reaping) {
@@ -270,7 +278,7 @@ void api_request_complete(void *cookie, int result)
 {
 	struct api_request *req = cookie;
 
-	req->queue = NULL;
+	atomic_store_explicit(&req->queue, NULL, memory_order_relaxed);
 	req->has_completed = true;
 	req->pub.result = result;
 	if (req->watched != NULL) {
@@ -281,6 +289,15 @@ void api_request_complete(void *cookie, int result)
 		/* The callback may free the request. */
 		req->pub.user_cb(&req->pub, result, req->pub.user_arg);
 	}
+}
+
+void api_request_forget(void *cookie, int result)
+{
+	struct api_request *req = cookie;
+
+	req->has_completed = true;
+	req->pub.result = result;
+	atomic_store_explicit(&req->queue, NULL, memory_order_release);
 }
 
 /*
@@ -314,13 +331,13 @@ int xbdev_request_wait(xbdev_request_t *pub, uint64_t timeout_us)
 	if (rc != 0) {
 		return rc;
 	}
-	if (req->queue == queue) {
+	if (queue_of(req) == queue) {
 		rc = wait_for(req, queue, thread, api_deadline_ns(timeout_us));
 		if (rc == -ETIMEDOUT) {
 			api_fail(rc, "the request has not completed within %llu us",
 				(unsigned long long)timeout_us);
 		}
-	} else if (req->queue != NULL || !req->has_completed) {
+	} else if (queue_of(req) != NULL || !req->has_completed) {
 		rc = api_fail(-EINVAL, "the request is not in flight on this thread's queue");
 	}
 	api_leave(thread);
@@ -366,8 +383,8 @@ int xbdev_request_cancel(xbdev_request_t *pub)
 	if (rc != 0) {
 		return rc;
 	}
-	if (req->queue != queue) {
-		rc = req->queue == NULL && req->has_completed
+	if (queue_of(req) != queue) {
+		rc = queue_of(req) == NULL && req->has_completed
 			     ? 0
 			     : api_fail(-EINVAL,
 				       "the request is not in flight on this thread's queue");

@@ -132,6 +132,36 @@ static void on_flush(struct xr_msg *msg)
 	}
 }
 
+/* The end of an I/O whose queue has gone. */
+static void forget(void *cookie, uint32_t kind, int result)
+{
+	switch ((enum api_kind)kind) {
+	case API_KIND_REQUEST:
+		api_request_forget(cookie, result);
+		break;
+	case API_KIND_BATCH:
+		api_batch_forget(cookie, result);
+		break;
+	case API_KIND_AIO:
+		break;
+	}
+}
+
+/* What its client will not reap any more. */
+static void forget_completed(struct api_link *link)
+{
+	uint32_t count;
+
+	api_link_commit(link);
+	count = xu_spsc_peek(&link->cq, UINT32_MAX);
+	for (uint32_t i = 0; i < count; i++) {
+		const struct api_cqe *cqe = xu_spsc_entry(&link->cq, i);
+
+		forget(cqe->cookie, cqe->kind, cqe->result);
+	}
+	xu_spsc_release(&link->cq, count);
+}
+
 static void complete(
 	struct api_link *link, void *cookie, uint32_t kind, int result, uint16_t service_us)
 {
@@ -139,6 +169,7 @@ static void complete(
 	uint32_t room;
 
 	if (link->is_orphan) {
+		forget(cookie, kind, result);
 		return;
 	}
 	room = xu_spsc_reserve(&link->cq, link->nr_done + 1);
@@ -333,6 +364,7 @@ int api_link_new(struct api_queue *queue, uint32_t shard, struct api_link **ret_
 
 void api_link_free(struct api_link *link)
 {
+	forget_completed(link);
 	xu_pool_fini(&link->ios);
 	xu_spsc_fini(&link->sq);
 	xu_spsc_fini(&link->cq);
@@ -348,6 +380,7 @@ static void on_detach(struct xr_msg *msg)
 		/* What was submitted is done, though nobody hears of it. */
 	}
 	link->is_orphan = true;
+	forget_completed(link);
 	free_orphan(link);
 }
 

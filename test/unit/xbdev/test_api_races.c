@@ -930,10 +930,8 @@ static void test_fini_lets_everybody_out(void **state)
 		for (int i = 0; i < NR_WAITERS; i++) {
 			void *req;
 
-			/* Its thread's queue is gone, so what it did not reap counts as in
-			 * flight; but the library has ended and has nothing of it. */
 			pthread_join(waiters[i].thread, &req);
-			free(req);
+			assert_int_equal(xbdev_request_free(req), 0);
 		}
 	}
 	init_with(1, false);
@@ -1067,6 +1065,71 @@ static void test_fini_after_threads_that_left_io_hanging(void **state)
 			pthread_join(start_thread(leave_hanging, &fd), NULL);
 		}
 		assert_int_equal(xbdev_fini(), 0);
+	}
+}
+
+struct left {
+	int slow, fast;
+	xbdev_request_t *hangs, *completes;
+	_Atomic int nr_callbacks;
+};
+
+static void on_left(xbdev_request_t *req, int result, void *arg)
+{
+	(void)req;
+	(void)result;
+	atomic_fetch_add((_Atomic int *)arg, 1);
+}
+
+static void *leave_requests(void *arg)
+{
+	struct left *left = arg;
+
+	left->hangs = new_request(left->slow, XBDEV_OP_READ, 0);
+	left->completes = new_request(left->fast, XBDEV_OP_READ, 1);
+	left->hangs->user_cb = left->completes->user_cb = on_left;
+	left->hangs->user_arg = left->completes->user_arg = &left->nr_callbacks;
+	MUST(xbdev_request_submit(left->hangs) == 0);
+	MUST(xbdev_request_submit(left->completes) == 0);
+	return NULL;
+}
+
+/* 0 or the error after some seconds of trying. */
+static int free_in_time(xbdev_request_t *req)
+{
+	int rc = xbdev_request_free(req);
+
+	for (int i = 0; i < 5000 && rc == -EBUSY; i++) {
+		rest_us(1000);
+		rc = xbdev_request_free(req);
+	}
+	return rc;
+}
+
+/* They can be freed when the devices have given them back, though nobody reaps them. */
+static void test_requests_of_a_thread_that_has_ended_are_freed(void **state)
+{
+	for (uint32_t round = 0; round < 8; round++) {
+		struct left left = {0};
+
+		init_with(1 + round % 2, false);
+		make_slow("slow", 0, HOUR_US);
+		assert_int_equal(xbdev_config_null(1, BLOCK, "fast"), 0);
+		left.slow = open_must("slow");
+		left.fast = open_must("fast");
+		pthread_join(start_thread(leave_requests, &left), NULL);
+		assert_int_equal(free_in_time(left.completes), 0);
+		assert_int_equal(xbdev_request_free(left.hangs), -EBUSY);
+		assert_int_equal(xbdev_request_wait(left.hangs, 0), -EINVAL);
+		if (round < 4) {
+			assert_int_equal(xbdev_config_remove("slow"), 0);
+			assert_int_equal(free_in_time(left.hangs), 0);
+			assert_int_equal(xbdev_fini(), 0);
+		} else {
+			assert_int_equal(xbdev_fini(), 0);
+			assert_int_equal(xbdev_request_free(left.hangs), 0);
+		}
+		assert_int_equal(atomic_load(&left.nr_callbacks), 0);
 	}
 }
 
@@ -1350,6 +1413,7 @@ int main(int argc, char **argv)
 		race_test(test_fini_lets_everybody_out),
 		race_test(test_library_ends_and_begins_under_threads),
 		race_test(test_fini_after_threads_that_left_io_hanging),
+		race_test(test_requests_of_a_thread_that_has_ended_are_freed),
 		race_test(test_each_user_of_the_library_counts),
 		race_test(test_cancel_and_timeout_cross_the_end),
 		race_test(test_removal_under_load),
