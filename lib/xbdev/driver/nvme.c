@@ -198,6 +198,13 @@ static void on_uevent(struct xbdev_uevent_watch *watch, const struct xbdev_ueven
 	if (is_ours && event->diskseq != 0 && nvme->diskseq != 0) {
 		is_ours = event->diskseq == nvme->diskseq;
 	}
+	if (strcmp(event->subsystem, "block") == 0 && strcmp(event->action, "add") == 0 &&
+		xbdev__nvme_is_sibling(nvme->disk.disk, event->devname)) {
+		xu_info(log_of(nvme),
+			"device %s: there is another namespace beside its disk %s now, /dev/%s; a "
+			"device of its own makes it usable",
+			nvme->file.dev.name, nvme->disk.disk, event->devname);
+	}
 	if (is_ours && strcmp(event->action, "remove") == 0) {
 		remove_device(nvme);
 	} else if (is_ours || event->are_lost) {

@@ -533,6 +533,16 @@ static bool is_of_disk(const char *source, const char *disk)
 	return *source == '\0' || (*source == 'p' && isdigit((unsigned char)source[1]));
 }
 
+bool xbdev__nvme_is_sibling(const char *disk, const char *other)
+{
+	const char *end = strrchr(disk, 'n');
+	size_t len = end != NULL ? (size_t)(end - disk) + 1 : 0;
+
+	/* A disk has nothing but digits behind its last n, a partition has a p. */
+	return len > 1 && strcmp(disk, other) != 0 && strncmp(disk, other, len) == 0 &&
+	       other[len] != '\0' && other[len + strspn(other + len, "0123456789")] == '\0';
+}
+
 void xbdev__nvme_user(
 	const char *sys, const char *mounts, const char *disk, char *user, size_t size)
 {

@@ -4,6 +4,7 @@
 #ifndef XBDEV_DRIVER_NVME_SYSFS_H
 #define XBDEV_DRIVER_NVME_SYSFS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,6 +32,10 @@ struct xbdev__nvme_disk {
 	uint32_t discard_granularity;
 	uint32_t nr_requests; /* that the kernel has for one of its queues */
 };
+
+/* Whether `other` is a disk beside `disk`: another namespace of its controller (or, with several
+ * paths, of its subsystem). Names as the kernel gives them, "nvme0n2" beside "nvme0n1". */
+bool xbdev__nvme_is_sibling(const char *disk, const char *other);
 
 /*
  * Finds one namespace: of the controller at `pci_addr` ("0000:01:00.0" or "01:00.0"), or of

@@ -313,6 +313,33 @@ static void test_nvme_says_who_uses_a_disk(void **state)
 	assert_string_equal(user, "");
 }
 
+static void test_nvme_knows_a_disk_beside_another(void **state)
+{
+	static const struct {
+		const char *disk, *other;
+		bool is_sibling;
+	} cases[] = {
+		{"nvme0n1", "nvme0n2", true},
+		{"nvme12n1", "nvme12n345", true},
+		{"nvme0n1", "nvme0n1", false},
+		{"nvme0n1", "nvme0n1p1", false},
+		{"nvme0n1", "nvme0n2p1", false},
+		{"nvme0n1", "nvme1n2", false},
+		{"nvme1n1", "nvme11n2", false},
+		{"nvme0n1", "nvme0", false},
+		{"nvme0n1", "nvme0n", false},
+		{"nvme0n1", "sda", false},
+		{"nvme0n1", "", false},
+		{"", "nvme0n1", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(
+			xbdev__nvme_is_sibling(cases[i].disk, cases[i].other), cases[i].is_sibling);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -323,6 +350,7 @@ int main(void)
 		cmocka_unit_test(test_nvme_says_what_there_is_instead),
 		cmocka_unit_test(test_nvme_names_that_are_none),
 		cmocka_unit_test(test_nvme_says_who_uses_a_disk),
+		cmocka_unit_test(test_nvme_knows_a_disk_beside_another),
 	};
 
 	return cmocka_run_group_tests_name("xbdev_nvme_sysfs", tests, set_up, tear_down);
