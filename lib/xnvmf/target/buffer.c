@@ -6,16 +6,19 @@
  *
  *   a queue  holds at most 1/8 of the pool      else waits in the queue's line
  *   a host   holds at most as much as is free   else waits in the host's line
+ *            or, while no other has or wants any, all but a quarter
  *   all      hold at most 15/16 of the pool: the rest is the devices', whose bounce buffers the
  *            commands that hold the others may be waiting for
  *
- * The second rule is a moving bound: one host alone has half of the pool, n that take all they can
- * 1/(n+1) each, and as much stays free for the next. Hosts over it are served in turn. A host that
- * holds nothing may have one buffer whatever its size. While even that is not free it is hungry,
- * and for the hungry host that has waited for longest what others give back is put by: buffers that
- * were out before are reserved for it when they return. So small commands cannot starve a large
- * one, nor does a large one that waits for a host that has gone silent hold up the small ones,
- * which have what was free all along.
+ * The second rule is a moving bound: n hosts that take all they can have 1/(n+1) each, and as much
+ * stays free for the next. One alone would leave half of the pool to nobody; it leaves a quarter,
+ * and room for two of the largest commands, so that the next host can begin at once; the first one
+ * then gets nothing more until it is within the bound. Hosts over it are served in turn. A host
+ * that holds nothing may have one buffer whatever its size. While even that is not free it is
+ * hungry, and for the hungry host that has waited for longest what others give back is put by:
+ * buffers that were out before are reserved for it when they return. So small commands cannot
+ * starve a large one, nor does a large one that waits for a host that has gone silent hold up the
+ * small ones, which have what was free all along.
  *
  * The fast path, when nobody waits, is a few comparisons. When others wait, a command that gives
  * its buffer back first serves its own host. The other hosts are looked through only when what is
@@ -69,14 +72,28 @@ static void relink(struct xnvmf_group *group, struct xnvmf_share *share)
 	}
 }
 
+/* What must be free for a share to take one more: a host alone needs less than one among others. */
+static uint64_t need_alone(const struct xnvmf_group *group, uint64_t cost)
+{
+	return group->alone_left + cost;
+}
+
+static uint64_t least_need(
+	const struct xnvmf_group *group, const struct xnvmf_share *share, uint64_t cost)
+{
+	uint64_t alone = need_alone(group, cost), among = share->bytes + cost;
+
+	return alone < among ? alone : among;
+}
+
 /* After every change of a share. What it needs may have become less; more does no harm. */
 static void update_share(struct xnvmf_group *group, struct xnvmf_share *share)
 {
 	const struct xnvmf_req *req = first_of(&share->line);
 
 	relink(group, share);
-	if (req != NULL && share->bytes + cost_of(req) < group->min_need) {
-		group->min_need = share->bytes + cost_of(req);
+	if (req != NULL && least_need(group, share, cost_of(req)) < group->min_need) {
+		group->min_need = least_need(group, share, cost_of(req));
 	}
 }
 
@@ -100,13 +117,28 @@ static uint64_t available(const struct xnvmf_group *group, const struct xnvmf_sh
 	return kept < group->buf_limit ? group->buf_limit - kept : 0;
 }
 
+/* No other host has a buffer; one that has none and wants one is hungry. */
+static bool is_alone(const struct xnvmf_group *group, const struct xnvmf_share *share)
+{
+	return group->held_bytes == share->bytes && xu_list_is_empty(&group->hungry);
+}
+
+static bool may_take(
+	const struct xnvmf_group *group, const struct xnvmf_share *share, uint64_t cost)
+{
+	uint64_t left = available(group, share);
+
+	return share->bytes + cost <= left ||
+	       (need_alone(group, cost) <= left && is_alone(group, share));
+}
+
 /* Takes a buffer for the request, when the pool has it and its host may. */
 static bool take(struct xnvmf_group *group, struct xnvmf_req *req)
 {
 	struct xnvmf_share *share = req->qpair->share;
 	uint64_t cost = cost_of(req);
 
-	if (share->bytes + cost > available(group, share)) {
+	if (!may_take(group, share, cost)) {
 		return false;
 	}
 	req->buf = xu_bufpool_get(xr_reactor_buffers(group->reactor), req->data_len);
@@ -114,6 +146,7 @@ static bool take(struct xnvmf_group *group, struct xnvmf_req *req)
 	if (req->is_pool_buf) {
 		req->buf_epoch = group->epoch;
 		share->bytes += cost;
+		group->held_bytes += cost;
 	}
 	return req->is_pool_buf;
 }
@@ -256,6 +289,7 @@ void xnvmf__buffer_put(struct xnvmf_req *req)
 	xu_bufpool_put(xr_reactor_buffers(qpair->reactor), req->buf, req->data_len);
 	qpair->buf_bytes -= cost;
 	qpair->share->bytes -= cost;
+	group->held_bytes -= cost;
 	req->is_pool_buf = false;
 	req->buf = NULL;
 	if (group->first_hungry != NULL && req->buf_epoch != group->epoch) {

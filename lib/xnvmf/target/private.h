@@ -361,6 +361,8 @@ struct xnvmf_group {
 	uint32_t epoch;                   /* counts who was first */
 	uint64_t buf_limit;               /* bytes of the pool that commands may hold */
 	uint64_t qpair_share;             /* bytes of it that one queue may hold */
+	uint64_t alone_left;              /* bytes of it that a host alone leaves free */
+	uint64_t held_bytes;              /* by all shares */
 	bool is_serving;
 	bool must_serve;              /* again, something has changed meanwhile */
 	struct xnvmf_share strangers; /* of connections without Connect, all together */

@@ -66,6 +66,15 @@ static int check_opts(const struct xnvmf_target_opts *opts, struct xu_error *err
 	return rc;
 }
 
+/* A quarter, and at least room for two commands of the largest size. */
+static uint64_t alone_left(const struct xnvmf_target *target, uint32_t reactor)
+{
+	uint64_t quarter = target->groups[reactor].buf_limit / 4;
+	uint64_t two = 2ull * target->opts.max_io_size;
+
+	return quarter > two ? quarter : two;
+}
+
 int xnvmf_target_new(struct xbdev_ctx *ctx, const struct xnvmf_target_opts *opts,
 	struct xnvmf_target **ret_target, struct xu_error *err)
 {
@@ -116,6 +125,7 @@ int xnvmf_target_new(struct xbdev_ctx *ctx, const struct xnvmf_target_opts *opts
 		target->groups[i].min_need = UINT64_MAX;
 		target->groups[i].buf_limit = pool_bytes - pool_bytes / RESERVE_DIVISOR;
 		target->groups[i].qpair_share = pool_bytes / QPAIR_SHARE_DIVISOR;
+		target->groups[i].alone_left = alone_left(target, i);
 	}
 	rc = xnvmf__subsystem_new(target, &discovery, true, &target->discovery, err);
 	if (rc != 0) {

@@ -116,6 +116,71 @@ static void test_termination_with_writes_in_line(void **state)
 	sim_target_stop(&t);
 }
 
+/* ---- one host alone, and then another ---- */
+
+#define LIMIT_MIB 60u /* 15/16 of the pool */
+
+static uint32_t recv_r2ts(struct wire_conn *io, uint32_t max)
+{
+	uint32_t count = 0;
+	union wire_pdu pdu;
+
+	io->wait_ns = 10 * XU_NS_PER_MS;
+	while (count < max && wire_recv_pdu(io, &pdu) == 0) {
+		assert_int_equal(pdu.hdr.type, NVME_TCP_R2T);
+		count++;
+	}
+	io->wait_ns = 0;
+	return count;
+}
+
+static uint32_t send_more_writes(struct sim_target *t, struct wire_conn *io, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		struct nvme_cmd cmd = wire_io_cmd(NVME_IO_WRITE, 1, 0, MIB);
+
+		assert_int_equal(wire_send_cmd(io, &cmd, NULL, MIB), 0);
+	}
+	sim_target_run(t, XU_NS_PER_MS);
+	return recv_r2ts(io, count);
+}
+
+/* Alone it is asked for the data of three quarters; the next host begins all the same, and what the
+ * first one gives back is not the first one's again. */
+static void test_host_alone_leaves_room_for_the_next(void **state)
+{
+	static char data[MIB];
+	struct sim_initiator h = {0}, other = {0};
+	struct nvme_cmd cmd = wire_io_cmd(NVME_IO_WRITE, 1, 0, MIB);
+	uint32_t count = 0;
+	union wire_pdu pdu;
+	struct sim_target t;
+
+	sim_target_start(&t, &(struct sim_target_opts){.seed = 20, .nr_reactors = 1});
+	sim_initiator_attach(&h, &t, 0, SIM_TARGET_QUEUES);
+	sim_initiator_attach(&other, &t, 1, 2);
+	assert_int_equal(wire_send_cmd(&h.io[0], &cmd, NULL, MIB), 0);
+	assert_int_equal(wire_recv_pdu(&h.io[0], &pdu), 0);
+	count = 1 + send_more_writes(&t, &h.io[0], NR_SHARE - 1);
+	for (uint32_t i = 1; i < SIM_TARGET_QUEUES; i++) {
+		count += send_more_writes(&t, &h.io[i], NR_SHARE);
+	}
+	assert_int_equal(count, LIMIT_MIB * 3 / 4);
+	assert_int_equal(sim_target_used_buffers(&t, 0), count * MIB);
+	assert_in_range(send_more_writes(&t, &other.io[0], NR_SHARE), 6, 8);
+	assert_int_equal(wire_send_data(&h.io[0], &pdu.r2t, data, MIB), 0);
+	assert_ok(wire_finish(&h.io[0], cmd.cid, NULL, NULL, 0));
+	wire_close(&h.io[1]);
+	sim_target_run(&t, XU_NS_PER_MS);
+	for (uint32_t i = 2; i < SIM_TARGET_QUEUES; i++) {
+		assert_int_equal(recv_r2ts(&h.io[i], 1), 0);
+	}
+	assert_int_equal(send_more_writes(&t, &other.io[1], 2), 2);
+	sim_initiator_detach(&h);
+	sim_initiator_detach(&other);
+	sim_target_stop(&t);
+}
+
 /* ---- compares ---- */
 
 #define NR_QUEUES SIM_TARGET_QUEUES
@@ -259,6 +324,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_connection_ends_with_writes_in_line),
 		cmocka_unit_test(test_termination_with_writes_in_line),
+		cmocka_unit_test(test_host_alone_leaves_room_for_the_next),
 		cmocka_unit_test(test_compares_leave_each_other_a_buffer),
 		cmocka_unit_test(test_withheld_data_ends_the_connection),
 	};
