@@ -15,7 +15,8 @@
 
 /* One input, from beginning to end; nothing is kept for the next. Returns 0. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-/* Once, before the first input; a fuzzer may leave it out. */
+/* Once, before the first input; a fuzzer may leave it out. It may put options of libFuzzer's behind
+ * the program's name. */
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 
 /* FUZZ_VERBOSE is in the environment: tell on stderr what happens, for whoever looks into a

@@ -81,7 +81,9 @@ int main(int argc, char **argv)
 		LLVMFuzzerInitialize(&argc, &argv);
 	}
 	for (int i = 1; i < argc; i++) {
-		run_path(argv[i]);
+		if (argv[i][0] != '-') { /* an option of libFuzzer's */
+			run_path(argv[i]);
+		}
 	}
 	printf("%u inputs\n", nr_run);
 	return nr_run != 0 ? 0 : 1;
