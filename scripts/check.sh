@@ -91,12 +91,14 @@ number() {
 	sed -n "s/^$2: *\([0-9]*\).*/\1/p" "$1" | tail -n 1
 }
 
-# suite STAGE DIR MESON-TEST-OPTIONS...: runs meson's tests and adds up their results.
+# suite STAGE DIR MESON-TEST-OPTIONS...: runs meson's tests and adds up their results. Two a core: they
+# wait for disks and clocks most of the time.
 suite() {
 	local stage=$1 dir=$2 log ok bad skip late
 	shift 2
 	log=$logs/$stage-tests.log
-	meson test -C "$dir" --no-rebuild --print-errorlogs "$@" >"$log" 2>&1
+	meson test -C "$dir" --no-rebuild --print-errorlogs --num-processes $((2 * jobs)) "$@" \
+		>"$log" 2>&1
 	ok=$(number "$log" Ok) bad=$(number "$log" Fail) late=$(number "$log" Timeout)
 	skip=$(number "$log" Skipped)
 	if [ -z "$ok" ]; then
