@@ -3,13 +3,17 @@
 #
 # Shows that what a Linux host writes is what it reads back: fio with crc32c verification at block
 # sizes of 4 KiB, 64 KiB, 1 MiB and 512 bytes to 128 KiB mixed, at depths 1, 16 and 128, with
-# header and data digests on and off and with in-capsule data on and off.
+# header and data digests on and off and with in-capsule data on and off: every two of these three
+# together, with XSAN_LONG all three.
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/node.sh"
 
 on_request() {
 	case $1 in
+	form)
+		echo "${XSAN_LONG:+long}"
+		;;
 	in-capsule)
 		node_stop && node_config "$2" 256MiB && node_start
 		;;
