@@ -3,8 +3,8 @@
 #
 # Shows that the guest harness itself works, without xsand: arguments, files, disks, exit codes,
 # output and host_do get through, and in the guest the kernel's NVMe/TCP host, formatters and fio
-# work against the kernel's own target. Also that a guest which panics, hangs or fails is reported
-# as such.
+# work against the kernel's own target. Also that a guest which fails is reported as such and, with
+# XSAN_LONG, one that panics or hangs.
 
 . "$(dirname "$0")/lib.sh"
 test_begin
@@ -53,6 +53,8 @@ guest --timeout 120 --append nvme_core.multipath=N --mem 768 \
 	test_fail "what the guest wrote to its virtio disk is not in the image"
 
 guest_gives 42 "last words" "echo last words; exit 42"
-guest_gives 125 "kernel panicked" "echo c >/proc/sysrq-trigger; sleep 60"
-guest_gives 125 "within 9 s" "sleep 60" --timeout 9
+if [ -n "${XSAN_LONG:-}" ]; then
+	guest_gives 125 "kernel panicked" "echo c >/proc/sysrq-trigger; sleep 60"
+	guest_gives 125 "within 9 s" "sleep 60" --timeout 9
+fi
 test_pass
