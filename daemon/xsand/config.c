@@ -83,7 +83,7 @@ static const struct xu_param reactors_params[] = {
 		.help = "list of CPUs to pin them to (default: not pinned)"},
 	{"spin_max_us", XU_PARAM_U32, offsetof(struct reactors_section, spin_max_us),
 		.max = 1000000,
-		.help = "longest spin before sleeping, microseconds (default 50; 0: never)"},
+		.help = "longest spin before sleeping, microseconds (default 25; 0: never)"},
 	{"buffer_size", XU_PARAM_SIZE, offsetof(struct reactors_section, buffer_size),
 		.min = 4u << 20, .max = 1ull << 40,
 		.help = "bytes of I/O buffers of each reactor (default \"64MiB\")"},

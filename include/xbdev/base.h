@@ -38,7 +38,7 @@ typedef struct xbdev_init_options {
 	size_t size;
 	uint32_t nr_reactors; /* threads that do the I/O, 1 … 64; 0: 1, or $XBDEV_REACTORS */
 	const int *cpus;      /* nr_reactors CPUs to pin them to; NULL: not pinned */
-	uint32_t spin_max_us; /* longest spin before a reactor sleeps; 0: 50 */
+	uint32_t spin_max_us; /* longest spin before a reactor sleeps; 0: 25 */
 	bool never_spin;      /* sleep at once */
 	bool is_embedded;     /* the thread that calls xbdev_init_with() is the first reactor: its
 			       * calls do the work, and it calls xbdev_poll() while it waits */

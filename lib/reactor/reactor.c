@@ -53,6 +53,11 @@ struct xr_reactor {
 	struct xr_msg *deferred_first, **deferred_end;
 	struct xr_msg *flush_first, **flush_end; /* before the next submission */
 	uint64_t now_ns;
+	bool has_ticks;       /* time passes by the cycle counter between two readings of the clock */
+	uint64_t clock_ns;    /* the last of these, */
+	uint64_t clock_ticks; /* the counter at that moment, */
+	uint64_t ticks_max;   /* and how far to trust it */
+	uint64_t read_ns;     /* the last time that was told */
 	uint64_t spin_max_ns;
 	uint64_t gap_average_ns;
 	uint32_t nr_until_try, try_wait; /* waits until the next try, and after one in vain */
@@ -80,6 +85,30 @@ struct xr_reactor {
 
 static _Thread_local struct xr_reactor *current;
 static _Thread_local pid_t own_tid;
+
+/*
+ * The time. The clock costs several times what the counter does, and a round reads it up to three
+ * times, so it is asked once a millisecond and the counter in between. Time never goes back, also
+ * when the counter was ahead.
+ */
+static uint64_t read_clock(struct xr_reactor *r)
+{
+	uint64_t ticks, now_ns;
+
+	if (!r->has_ticks) {
+		return xu_clock_now_ns(r->platform->clock);
+	}
+	ticks = xu_ticks();
+	if (ticks - r->clock_ticks < r->ticks_max) {
+		now_ns = r->clock_ns + xu_ticks_to_ns(ticks - r->clock_ticks);
+	} else {
+		now_ns = xu_clock_now_ns(r->platform->clock);
+		r->clock_ns = now_ns;
+		r->clock_ticks = xu_ticks();
+	}
+	r->read_ns = now_ns > r->read_ns ? now_ns : r->read_ns;
+	return r->read_ns;
+}
 
 struct xr_reactor *xr_reactor_current(void)
 {
@@ -279,7 +308,7 @@ void xr_cmd_submit(struct xr_reactor *reactor, struct xr_cmd *cmd)
 
 void xr_timer_start(struct xr_reactor *reactor, struct xr_timer *timer, uint64_t delay_ns)
 {
-	uint64_t now_ns = xu_clock_now_ns(reactor->platform->clock);
+	uint64_t now_ns = read_clock(reactor);
 
 	xr_timer_stop(reactor, timer);
 	/* Never due in the round that starts it, so a timer of 0 ns cannot keep the loop. */
@@ -387,7 +416,7 @@ static bool spin(struct xr_reactor *r, uint64_t start_ns, uint64_t limit_ns, uin
 			cpu_relax();
 			found = has_work(r);
 		}
-		now_ns = xu_clock_now_ns(r->platform->clock);
+		now_ns = read_clock(r);
 	}
 	r->ended_ns = now_ns;
 	r->stats.spin_ns += now_ns - start_ns;
@@ -402,7 +431,7 @@ static uint32_t sleep_until(struct xr_reactor *r, uint64_t deadline_ns)
 	uint32_t count;
 
 	if (deadline_ns != UINT64_MAX) {
-		uint64_t now_ns = xu_clock_now_ns(r->platform->clock);
+		uint64_t now_ns = read_clock(r);
 
 		timeout_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
 	}
@@ -461,7 +490,7 @@ static uint32_t wait_for_events(struct xr_reactor *r, uint64_t now_ns, uint64_t 
 		}
 	}
 	count = sleep_until(r, deadline_ns);
-	r->ended_ns = xu_clock_now_ns(r->platform->clock);
+	r->ended_ns = read_clock(r);
 	return count;
 }
 
@@ -494,7 +523,7 @@ static uint32_t run_round(struct xr_reactor *r, uint64_t timeout_ns, bool may_sl
 	assert(outer != r); /* from a callback: what this round has taken would wait for ever */
 	check_owner(r);
 	current = r;
-	r->now_ns = start_ns = r->ended_ns != 0 ? r->ended_ns : xu_clock_now_ns(r->platform->clock);
+	r->now_ns = start_ns = r->ended_ns != 0 ? r->ended_ns : read_clock(r);
 	r->ended_ns = 0;
 	count = run_inbox(r);
 	count += run_deferred(r);
@@ -515,7 +544,7 @@ static uint32_t run_round(struct xr_reactor *r, uint64_t timeout_ns, bool may_sl
 		}
 		now_ns = start_ns;
 		if (count != 0) {
-			now_ns = xu_clock_now_ns(r->platform->clock);
+			now_ns = read_clock(r);
 			r->stats.busy_ns += now_ns - start_ns;
 			r->idle_since_ns = 0;
 		}
@@ -527,7 +556,7 @@ static uint32_t run_round(struct xr_reactor *r, uint64_t timeout_ns, bool may_sl
 		nr_events = run_rings(r);
 		if (count + nr_events != 0) {
 			r->idle_since_ns = 0;
-			r->ended_ns = xu_clock_now_ns(r->platform->clock);
+			r->ended_ns = read_clock(r);
 			r->stats.busy_ns += r->ended_ns - start_ns;
 		}
 	}
@@ -567,7 +596,9 @@ int xr_reactor_new(
 	r->try_wait = 1;
 	r->deferred_end = &r->deferred_first;
 	r->flush_end = &r->flush_first;
-	r->now_ns = xu_clock_now_ns(r->platform->clock);
+	r->has_ticks = r->platform->clock == xu_clock_system();
+	r->ticks_max = xu_ticks_from_ns(XU_NS_PER_MS);
+	r->now_ns = read_clock(r);
 	xu_list_init(&r->pollers);
 	xu_mpsc_init(&r->inbox);
 	r->platform->entropy(r->platform, &seed, sizeof(seed));

@@ -185,7 +185,7 @@ struct xr_reactor_opts {
 	size_t buf_limit_bytes; /* bound of the buffer pool; 0: 64 MiB */
 };
 
-#define XR_SPIN_MAX_NS_DEFAULT 50000ull
+#define XR_SPIN_MAX_NS_DEFAULT 25000ull
 
 struct xr_reactor_stats {
 	uint64_t nr_rounds;
