@@ -114,7 +114,8 @@ static struct xbdev_device *make_device(struct bench *b, json_t *params)
 	return dev;
 }
 
-/* {"raid": LEVEL, "members": N, "chunk": BYTES, "member": {a device without its name}} */
+/* {"raid": LEVEL, "members": N, "missing": the first so many, "chunk": BYTES, "member": {a device
+ * without its name}} */
 static struct xbdev_device *make_array(struct bench *b, json_t *params)
 {
 	const char *names[MAX_MEMBERS];
@@ -130,11 +131,16 @@ static struct xbdev_device *make_array(struct bench *b, json_t *params)
 		.assume_clean = true,
 	};
 
-	for (uint32_t i = 0; i < opts.nr_members && i < MAX_MEMBERS; i++) {
+	for (int64_t i = 0; i < opts.nr_members && i < MAX_MEMBERS; i++) {
 		json_t *member = json_deep_copy(json_object_get(params, "member"));
 
-		snprintf(texts[i], sizeof(texts[i]), "m%u", i);
+		snprintf(texts[i], sizeof(texts[i]), "m%d", (int)i);
 		names[i] = texts[i];
+		if (i < json_integer_value(json_object_get(params, "missing"))) {
+			names[i] = XBDEV_MD_MISSING;
+			json_decref(member);
+			continue;
+		}
 		json_object_set_new(member, "name", json_string(names[i]));
 		make_device(b, member);
 		json_decref(member);
@@ -180,9 +186,10 @@ static void report(const struct bench *b, const struct xbdev_stats *stats, doubl
 {
 	const struct xu_hist *latency = &stats->ops[b->op].latency;
 
-	printf("{\"iops\": %.0f, \"cpu_ns_per_io\": %.0f, \"cpu_percent\": %.1f, "
-	       "\"p50_us\": %.2f, \"p99_us\": %.2f, \"errors\": %llu}\n",
-		(double)done / seconds, cpu / (double)done, cpu / seconds / 1e7,
+	printf("{\"iops\": %.0f, \"gib_per_s\": %.2f, \"cpu_ns_per_io\": %.0f, "
+	       "\"cpu_percent\": %.1f, \"p50_us\": %.2f, \"p99_us\": %.2f, \"errors\": %llu}\n",
+		(double)done / seconds, (double)done / seconds * b->block_bytes / (1u << 30),
+		cpu / (double)done, cpu / seconds / 1e7,
 		(double)xu_hist_percentile_ns(latency, 50) / 1e3,
 		(double)xu_hist_percentile_ns(latency, 99) / 1e3, (unsigned long long)b->nr_errors);
 }
@@ -294,7 +301,7 @@ static const char usage[] =
 	"  --bs SIZE         default 4KiB\n"
 	"  --depth N         default 64\n"
 	"  --seconds S       default 3\n"
-	"  --spin US         longest spin before sleeping, default 50\n"
+	"  --spin US         longest spin before sleeping, default 25\n"
 	"  --fill            write the whole device first\n";
 
 static void fill(struct bench *b)
