@@ -34,7 +34,7 @@ if [ "${#stages[@]}" -eq 0 ]; then
 	[ "$long" -eq 1 ] && stages+=(soak)
 fi
 
-fuzz_seconds=20 soak_seconds=60
+fuzz_seconds=12 soak_seconds=60
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
 if [ "$long" -eq 1 ]; then
@@ -70,7 +70,18 @@ one() {
 	fi
 }
 
-# build DIR CC MESON-OPTIONS...: configures and builds; false when that fails.
+# needed DIR SUITE: what ninja must build for the tests of a suite.
+needed() {
+	meson introspect "$1" --tests --targets --force-object-output | python3 -c '
+import json, os, sys
+told = json.load(sys.stdin)
+files = {t["id"]: t["filename"][0] for t in told["targets"]}
+ids = {i for t in told["tests"] if sys.argv[2] in [s.split(":")[-1] for s in t["suite"]] for i in t["depends"]}
+print("\n".join(sorted(os.path.relpath(files[i], sys.argv[1]) for i in ids if i in files)))' "$1" "$2"
+}
+
+# build DIR CC MESON-OPTIONS...: configures and builds; false when that fails. With only_suite set, what
+# the tests of that suite need.
 build() {
 	local dir=$1 cc=$2
 	shift 2
@@ -80,7 +91,9 @@ build() {
 			return 1
 		}
 	fi
-	ninja -C "$dir" -j "$jobs" >"$logs/${dir##*/}-build.log" 2>&1 || {
+	# shellcheck disable=SC2046
+	ninja -C "$dir" -j "$jobs" $([ -z "${only_suite:-}" ] || needed "$dir" "$only_suite") \
+		>"$logs/${dir##*/}-build.log" 2>&1 || {
 		grep -E 'error|warning|FAILED' "$logs/${dir##*/}-build.log" | head -n 40
 		return 1
 	}
@@ -147,6 +160,7 @@ stage_asan() {
 }
 
 stage_tsan() {
+	local only_suite=threaded
 	if ! build "$top/build-tsan" clang -Db_sanitize=thread -Db_lundef=false; then
 		result build-tsan fail "clang build with TSan"
 		return
