@@ -558,6 +558,48 @@ static void test_device_fails_what_is_in_flight_when_it_goes(void **state)
 
 /* ---- channels ---- */
 
+struct order_listener {
+	struct xbdev_graph_listener listener;
+	char order[64]; /* names of what has been removed */
+};
+
+static void on_order(struct xbdev_graph_listener *listener, enum xbdev_graph_event event,
+	struct xbdev_device *dev)
+{
+	struct order_listener *l = xu_container_of(listener, struct order_listener, listener);
+
+	if (event == XBDEV_GRAPH_REMOVED) {
+		strcat(l->order, dev->name);
+		/* A base is told to go only when nothing stands on it any more. */
+		assert_null(dev->claim);
+	}
+}
+
+/* All devices are removed: what stands on others goes before them. */
+static void test_devices_are_removed_from_the_top(void **state)
+{
+	struct order_listener listener = {.listener.fn = on_order};
+	struct xbdev_device *base;
+	struct harness h;
+
+	harness_start(&h, 1, 1);
+	xu_list_init(&listener.listener.link);
+	xbdev_ctx_add_listener(h.ctx, &listener.listener);
+	base = harness_create(&h, "malloc", "{'name':'a','size':'1MiB'}");
+	harness_create(&h, "delay", "{'name':'b','base':'a'}");
+	harness_create(&h, "delay", "{'name':'c','base':'b'}");
+	harness_create(&h, "malloc", "{'name':'d','size':'1MiB'}");
+	xbdev_device_remove_all(h.ctx);
+	/* Nothing has been said to the base yet, so what stands on it can still write. */
+	assert_int_equal(atomic_load(&base->state), XBDEV_DEVICE_READY);
+	harness_wait(&h, xbdev_device_next(h.ctx, NULL) == NULL);
+	assert_non_null(strchr(listener.order, 'd'));
+	assert_true(strchr(listener.order, 'c') < strchr(listener.order, 'b') &&
+		    strchr(listener.order, 'b') < strchr(listener.order, 'a'));
+	xbdev_ctx_del_listener(&listener.listener);
+	harness_stop(&h);
+}
+
 static void test_channel_reports_the_driver_that_cannot_open(void **state)
 {
 	struct xbdev_channel *ch = NULL;
@@ -677,6 +719,7 @@ int main(void)
 		cmocka_unit_test(test_device_waits_for_channels_on_their_way),
 		cmocka_unit_test(test_device_fails_what_is_in_flight_when_it_goes),
 		cmocka_unit_test(test_channel_reports_the_driver_that_cannot_open),
+		cmocka_unit_test(test_devices_are_removed_from_the_top),
 		cmocka_unit_test(test_context_takes_a_bounded_number_of_reactors),
 		cmocka_unit_test(test_context_is_not_freed_with_devices_in_it),
 		cmocka_unit_test(test_context_hop_visits_every_reactor_and_comes_home),
