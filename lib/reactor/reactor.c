@@ -53,8 +53,8 @@ struct xr_reactor {
 	struct xr_msg *deferred_first, **deferred_end;
 	struct xr_msg *flush_first, **flush_end; /* before the next submission */
 	uint64_t now_ns;
-	bool has_ticks;       /* time passes by the cycle counter between two readings of the clock */
-	uint64_t clock_ns;    /* the last of these, */
+	bool has_ticks;    /* time passes by the cycle counter between two readings of the clock */
+	uint64_t clock_ns; /* the last of these, */
 	uint64_t clock_ticks; /* the counter at that moment, */
 	uint64_t ticks_max;   /* and how far to trust it */
 	uint64_t read_ns;     /* the last time that was told */
