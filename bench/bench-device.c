@@ -145,7 +145,7 @@ static struct xbdev_device *make_array(struct bench *b, json_t *params)
 		make_device(b, member);
 		json_decref(member);
 	}
-	xbdev_md_create(b->ctx, &opts, on_created, &dev);
+	xbdev__md_create(b->ctx, &opts, on_created, &dev);
 	while (dev == NULL) {
 		xr_reactor_poll(b->reactor, XU_NS_PER_MS);
 	}

@@ -101,7 +101,9 @@ int xbdev_ctx_new(
 	ctx->nr_reactors = nr_reactors;
 	xu_list_init(&ctx->devices);
 	xu_list_init(&ctx->listeners);
-	rc = make_reactors(ctx, opts, err);
+	ctx->notes = xbdev__notes_new();
+	rc = ctx->notes != NULL ? make_reactors(ctx, opts, err)
+				: xu_error_set_errno(err, -ENOMEM, "making a context");
 	if (rc != 0) {
 		xbdev_ctx_free(ctx);
 		return rc;
@@ -139,6 +141,7 @@ void xbdev_ctx_free(struct xbdev_ctx *ctx)
 	for (uint32_t i = 0; i < ctx->nr_reactors; i++) {
 		xr_reactor_free(ctx->reactors[i]);
 	}
+	xbdev__notes_free(ctx->notes);
 	xbdev__uevents_free(ctx->uevents);
 	free(ctx);
 }

@@ -13,12 +13,17 @@ struct xbdev_ctx {
 	int32_t numa_nodes[XBDEV_MAX_REACTORS]; /* of the CPUs they are pinned to; -1 */
 	struct xu_list devices;                 /* in order of creation; the control reactor's */
 	uint32_t next_owner;
-	struct xu_list listeners;       /* of the graph */
+	struct xu_list listeners; /* of the graph */
+	struct xbdev__notes *notes;
 	struct xbdev__uevents *uevents; /* NULL: nobody has asked for them */
 };
 
 void xbdev__graph_event(
 	struct xbdev_ctx *ctx, enum xbdev_graph_event event, struct xbdev_device *dev);
+
+/* note.c; NULL: out of memory. Freed after the reactors have gone; NULL is fine. */
+struct xbdev__notes *xbdev__notes_new(void);
+void xbdev__notes_free(struct xbdev__notes *notes);
 
 /* uevent.c: after the reactors have gone. NULL is fine. */
 void xbdev__uevents_free(struct xbdev__uevents *uevents);

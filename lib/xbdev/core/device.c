@@ -27,7 +27,7 @@ static bool is_power_of_two(uint64_t n)
 	return n != 0 && (n & (n - 1)) == 0;
 }
 
-static int check_name(const char *name, struct xu_error *err)
+int xbdev_device_check_name(const char *name, struct xu_error *err)
 {
 	size_t len = strnlen(name, XBDEV_NAME_SIZE);
 
@@ -88,7 +88,7 @@ struct xr_reactor *xbdev_ctx_next_owner(struct xbdev_ctx *ctx, int32_t numa_node
 
 int xbdev_device_register(struct xbdev_ctx *ctx, struct xbdev_device *dev, struct xu_error *err)
 {
-	int rc = check_name(dev->name, err);
+	int rc = xbdev_device_check_name(dev->name, err);
 
 	if (rc == 0) {
 		rc = check_limits(dev, err);

@@ -142,6 +142,9 @@ struct xbdev_device {
  */
 int xbdev_device_register(struct xbdev_ctx *ctx, struct xbdev_device *dev, struct xu_error *err);
 
+/* Whether a device may be called so: 1 to 255 printable characters. -EINVAL. Any thread. */
+int xbdev_device_check_name(const char *name, struct xu_error *err);
+
 /* Tells the new size to every opener. */
 void xbdev_device_set_size(struct xbdev_device *dev, uint64_t nr_blocks);
 

@@ -20,6 +20,7 @@
 #include "lib/util/error.h"
 #include "lib/util/pool.h"
 #include "lib/xbdev/core/device.h"
+#include "lib/xbdev/core/note.h"
 #include "lib/xbdev/raid/badblocks.h"
 #include "lib/xbdev/raid/geometry.h"
 #include "lib/xbdev/raid/select.h"
@@ -29,8 +30,10 @@
 #define XBDEV_MD_MAX_IOV     16u
 #define XBDEV_MD_NR_CHILDREN 1024u
 #define XBDEV_MD_NEVER       UINT64_MAX
+#define XBDEV_MD_NR_ZONES    256u
 
 struct xbdev_md_array;
+struct xbdev_md_bitmap;
 struct xbdev_md_member;
 struct xbdev_md_stripes;
 struct xbdev_md_sync;
@@ -54,6 +57,7 @@ struct xbdev_md_req {
 	int32_t status;
 	bool is_write;
 	bool is_tracked;               /* in the array's list of writes */
+	bool is_counted;               /* in the bitmap */
 	bool is_in_submit;             /* the core's call has not returned yet */
 	struct xbdev_md_waiter waiter; /* for metadata; its link is for every line it waits in */
 };
@@ -69,7 +73,8 @@ struct xbdev_md_child {
 	uint64_t member_sector; /* parity levels: the same on its member, */
 	uint64_t count;         /* and how much of it is still to be recovered */
 	struct xu_list link;
-	uint32_t tried; /* bit per role that could not be read */
+	uint32_t tried; /* bit per role that could not be read; parity levels: the role */
+	bool is_gone;   /* parity levels: for its device is being removed */
 };
 
 /* A range of array sectors without writes. */
@@ -83,6 +88,12 @@ struct xbdev_md_window {
 };
 
 /* ---- members ---- */
+
+struct xbdev_md_meta_io {
+	struct xbdev_io io;
+	struct iovec iov;
+	struct xbdev_md_member *member;
+};
 
 enum xbdev_md_member_state {
 	XBDEV_MD_MEMBER_SPARE,      /* has no role */
@@ -99,6 +110,7 @@ struct xbdev_md_member {
 	char name[XBDEV_NAME_SIZE]; /* of the device */
 	enum xbdev_md_member_state state;
 	bool is_replacement;
+	bool is_by_bitmap;        /* recovering: it lacks only what the bitmap marks */
 	uint32_t role;            /* unless spare */
 	uint64_t recovery_offset; /* member sectors that are good; XBDEV_MD_NEVER: all */
 	uint64_t recovery_saved;  /* those that are durable: what the superblock says */
@@ -107,14 +119,16 @@ struct xbdev_md_member {
 	uint32_t nr_children; /* I/Os that it has */
 	struct xbdev_md_super super;
 	struct xbdev_md_bad_blocks *bad; /* NULL: no log */
-	bool is_bad_written_wanted;      /* its log differs from the disk */
+	bool is_in_round;                /* of metadata: meta_buf holds what it is to get */
+	bool is_log_due;                 /* and that is a log too */
 	void *meta_buf;                  /* XBDEV_MD_META_BYTES, for its superblock and log */
-	struct xbdev_io meta_io;
-	struct iovec meta_iov;
+	struct xbdev_md_meta_io meta_io, bits_io;
 	struct xbdev_md_child flush; /* the sync engine's */
 	struct xr_msg msg;           /* to the control reactor, when it leaves */
 	struct xr_timer leave_timer; /* until its last I/O has come back */
 	uint32_t nr_meta;            /* writes of metadata that it has */
+	uint32_t nr_users;           /* pieces of the sync engine that refer to it */
+	bool is_sync_target;         /* the recovery that runs is for it */
 	bool is_gone;                /* its device is being removed, and it has no slot yet */
 	bool is_leaving;
 	bool is_told; /* the control reactor's: gone_msg has been sent */
@@ -149,11 +163,16 @@ struct xbdev_md_meta {
 	uint64_t wanted;  /* number of the newest state that is to be on disk */
 	uint64_t writing; /* the one that is being written, while is_writing */
 	uint64_t written; /* the one that is on every member that counts */
+	uint64_t bits_wanted, bits_writing, bits_written; /* the same of the bitmap's bits */
 	bool is_writing;
-	bool has_failed; /* in this round: a member was lost, so it is written again */
-	bool is_logs;    /* this part of the round: bitmap headers and bad block logs */
+	bool has_supers;      /* this round writes superblocks */
+	bool has_failed;      /* in this round: a member was lost, so it is written again */
+	uint32_t part;        /* of the round: the next one */
+	bool is_flush_wanted; /* the next round begins with one */
+	uint8_t *bits;        /* of the bitmap, that this round writes; NULL: none */
+	size_t bits_offset, bits_count;
 	uint32_t nr_pending;
-	struct xu_list waiters; /* struct xbdev_md_waiter */
+	struct xu_list waiters, bits_waiters; /* struct xbdev_md_waiter */
 };
 
 struct xbdev_md_array {
@@ -168,6 +187,7 @@ struct xbdev_md_array {
 	struct xbdev_md_member *replacements[XBDEV_MD_MAX_DISKS]; /* beside a member that serves */
 	uint32_t nr_degraded; /* roles without a member in sync */
 	bool is_read_only;
+	bool is_sealed; /* assembled read-only: nothing is ever written, metadata neither */
 	bool is_frozen; /* no recovery or resync is begun by itself */
 	bool is_broken; /* too few members are left: writes and what cannot be read fail */
 
@@ -178,6 +198,9 @@ struct xbdev_md_array {
 	uint32_t nr_reqs; /* in flight, of any kind */
 	uint64_t nr_submitted;
 	struct xu_list windows; /* struct xbdev_md_window */
+	/* Mirrors: writes that overlap follow each other, or copies would keep different ones. */
+	struct xu_list overlapping; /* struct xbdev_md_req.waiter: for one in flight */
+	uint32_t nr_writes_at[XBDEV_MD_NR_ZONES]; /* in flight, by where they are */
 
 	uint64_t in_sync_below; /* array sectors (raid4/5/6: of the members) whose copies or parity
 				 * are known to agree; XBDEV_MD_NEVER: all */
@@ -188,7 +211,9 @@ struct xbdev_md_array {
 	bool is_safe_now; /* mark clean at once: the array is stopping */
 	struct xbdev_md_meta meta;
 
+	struct xbdev_md_bitmap *bitmap;          /* NULL: none */
 	struct xbdev_md_stripes *stripes;        /* raid4, raid5, raid6 */
+	uint32_t nr_stripes;                     /* it may have at a time; 0: the default */
 	struct xbdev_md_sync *sync;              /* NULL: none runs */
 	uint32_t nr_repairs;                     /* small ones, beside it */
 	uint64_t sync_speed_min, sync_speed_max; /* KiB/s; max 0: no limit */
@@ -198,7 +223,7 @@ struct xbdev_md_array {
 	struct xr_msg begin_msg, msg;
 	struct xr_timer life_timer;
 	bool is_running; /* registered, begun */
-	bool is_retiring;
+	bool is_retiring, is_settled;
 	uint32_t nr_leaving; /* members that have not been put yet */
 	void (*closed)(struct xbdev_md_array *array, void *arg);
 	void *closed_arg;
@@ -208,6 +233,12 @@ static inline struct xbdev_md_array *xbdev__md_array_of(const struct xbdev_devic
 {
 	return xu_container_of(dev, struct xbdev_md_array, dev);
 }
+
+/* What happens to the array, for people who watch it; `member` may be NULL. */
+#define xbdev__md_note(array, event, member, ...)                                                  \
+	xbdev_ctx_note((array)->dev.ctx, (array)->dev.name, event,                                 \
+		(member) != NULL ? ((const struct xbdev_md_member *)(member))->name : NULL,        \
+		__VA_ARGS__)
 
 static inline struct xbdev_md_req *xbdev__md_req_of(struct xbdev_io *io)
 {
@@ -324,6 +355,13 @@ static inline bool xbdev__md_member_is_writable(const struct xbdev_md_member *me
  */
 bool xbdev__md_member_fail(struct xbdev_md_member *member, const char *why, int error);
 
+/* This has been written: what was bad there no longer is. */
+void xbdev__md_member_clear_bad(struct xbdev_md_member *member, const struct xbdev_io *io);
+
+/* Is any of these sectors known to be bad? */
+bool xbdev__md_member_has_bad(
+	const struct xbdev_md_member *member, uint64_t sector, uint64_t count);
+
 /* Could the array serve all its data without this one? */
 bool xbdev__md_member_can_go(const struct xbdev_md_member *member);
 
@@ -338,6 +376,10 @@ void xbdev__md_meta_init(struct xbdev_md_array *array);
 uint64_t xbdev__md_meta_update(struct xbdev_md_array *array);
 /* Calls waiter->fn when state `waiter->seq` is on disk; maybe at once. -EIO: no member is left. */
 void xbdev__md_meta_wait(struct xbdev_md_array *array, struct xbdev_md_waiter *waiter);
+
+/* The same for bits of the bitmap; waits for all that are wanted now. */
+void xbdev__md_meta_update_bits(struct xbdev_md_array *array);
+void xbdev__md_meta_wait_bits(struct xbdev_md_array *array, struct xbdev_md_waiter *waiter);
 
 /* May data be written now? Else the dirty mark is on its way: wait for array->active_seq. */
 bool xbdev__md_meta_begin_write(struct xbdev_md_array *array);
@@ -364,6 +406,9 @@ void xbdev__md_sync_stop(struct xbdev_md_array *array);
 /* How far it is: false when none runs. Sectors; speed in KiB/s over the last seconds. */
 bool xbdev__md_sync_progress(const struct xbdev_md_array *array, enum xbdev_md_sync_kind *ret_kind,
 	uint64_t *ret_done, uint64_t *ret_total, uint64_t *ret_speed_kib);
+/* Member sectors of a member that is being recovered which have been worked on, or are now. */
+uint64_t xbdev__md_sync_reached(
+	const struct xbdev_md_array *array, const struct xbdev_md_member *member);
 /* Begins a check or a repair; -EBUSY when something runs, -EINVAL where there is nothing to
  * compare. */
 int xbdev__md_sync_scrub(struct xbdev_md_array *array, enum xbdev_md_sync_kind kind);

@@ -72,6 +72,8 @@ static void take(struct xbdev_md_build *build, struct xbdev_md_member *member,
 		/* fall through */
 	case XBDEV_MD_RECOVERING:
 		member->state = XBDEV_MD_MEMBER_RECOVERING;
+		member->is_by_bitmap =
+			xbdev__md_super_has(&member->super, XBDEV_MD_F_RECOVERY_BITMAP);
 		/* Without the bit it is complete, and only its taking over is due. */
 		member->recovery_offset =
 			xbdev__md_super_has(&member->super, XBDEV_MD_F_RECOVERY_OFFSET)
@@ -162,18 +164,15 @@ static int collect(struct xbdev_md_build *build, struct xbdev_md_candidate *cand
 		}
 		if (!build->is_found[i]) {
 			return xu_error_set(&build->err, -EINVAL,
-				"array '%s': '%s' has no RAID superblock, it is no member of any "
-				"array",
-				array->dev.name, member->name);
+				"'%s' has no RAID superblock, it is no member of any array",
+				member->name);
 		}
 		members[nr] = member;
 		candidates[nr++] =
 			(struct xbdev_md_candidate){.name = member->name, .super = &member->super};
 	}
 	*ret_nr = nr;
-	return nr > 0 ? 0
-		      : xu_error_set(&build->err, -EINVAL, "array '%s': no members are named",
-				array->dev.name);
+	return nr > 0 ? 0 : xu_error_set(&build->err, -EINVAL, "no members are named");
 }
 
 static int judge_members(struct xbdev_md_build *build)
@@ -224,7 +223,7 @@ static void judge(struct xbdev_md_build *build)
 	xbdev__md_build_finish(build, &shape);
 }
 
-void xbdev_md_assemble(struct xbdev_ctx *ctx, const struct xbdev_md_assemble_opts *opts,
+void xbdev__md_assemble(struct xbdev_ctx *ctx, const struct xbdev_md_assemble_opts *opts,
 	xbdev_created_fn done, void *arg)
 {
 	struct xbdev_md_build *build;
@@ -247,5 +246,7 @@ void xbdev_md_assemble(struct xbdev_ctx *ctx, const struct xbdev_md_assemble_opt
 	build->force = opts->force;
 	build->run = opts->run;
 	build->array->is_read_only = opts->read_only;
+	build->array->is_sealed = opts->read_only;
+	build->array->nr_stripes = opts->nr_stripes;
 	xbdev__md_build_start(build, opts->members, opts->nr_members);
 }

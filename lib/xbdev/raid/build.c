@@ -19,6 +19,7 @@
 
 #include "lib/util/buf.h"
 #include "lib/util/log.h"
+#include "lib/xbdev/raid/bitmap.h"
 
 /* ---- the way back ---- */
 
@@ -30,6 +31,7 @@ static void on_taken_apart(struct xbdev_md_array *array, void *arg)
 	void *done_arg = build->arg;
 
 	free(array);
+	xu_buf_free(build->bits, build->bits_bytes);
 	free(build);
 	done(done_arg, NULL, &err);
 }
@@ -144,6 +146,7 @@ static void on_register(struct xr_msg *msg)
 		xbdev__md_array_close(array, on_taken_apart, build);
 		return;
 	}
+	xu_buf_free(build->bits, build->bits_bytes);
 	free(build);
 	array->begin_msg.fn = on_begin;
 	xr_msg_send(array->reactor, &array->begin_msg);
@@ -210,8 +213,19 @@ static void on_logs_read(struct xbdev_md_build *build)
 			return;
 		}
 	}
+	for (uint32_t i = 0; i < array->nr_members; i++) {
+		if (array->members[i] != NULL && array->members[i]->is_gone) {
+			xu_error_set(&build->err, -ENODEV, "array '%s': '%s' has been removed",
+				array->dev.name, array->members[i]->name);
+			xbdev__md_build_fail(build);
+			return;
+		}
+	}
 	set_limits(array);
 	rc = xbdev__md_requests_init(array);
+	if (rc == 0 && build->bits != NULL) {
+		rc = xbdev__md_bitmap_start(array, build->bits, build->bits_bytes, &build->err);
+	}
 	if (rc == 0 && array->level->init != NULL) {
 		rc = array->level->init(array, &build->err);
 	}
@@ -225,6 +239,30 @@ static void on_logs_read(struct xbdev_md_build *build)
 	}
 	build->msg.fn = on_register;
 	xr_msg_send(xbdev_ctx_control(build->ctx), &build->msg);
+}
+
+/* The bitmap of a member that is in sync counts; one that has just been made is at hand. */
+static void read_bitmap(struct xbdev_md_build *build)
+{
+	struct xbdev_md_array *array = build->array;
+
+	for (uint32_t i = 0; i < array->geo.raid_disks && build->bits == NULL; i++) {
+		struct xbdev_md_member *member = array->roles[i];
+
+		if (member == NULL || member->state != XBDEV_MD_MEMBER_IN_SYNC ||
+			!xbdev__md_super_has(&member->super, XBDEV_MD_F_BITMAP)) {
+			continue;
+		}
+		build->bits_bytes = xbdev__md_bitmap_bytes(&member->super, member->dev_sectors);
+		build->bits = xu_buf_alloc(build->bits_bytes);
+		if (build->bits == NULL) {
+			xu_error_set_errno(&build->err, -ENOMEM, "array '%s'", array->dev.name);
+			return;
+		}
+		xbdev__md_build_read(build, member,
+			(uint64_t)((int64_t)XBDEV_MD_SUPER_OFFSET + member->super.bitmap_offset),
+			build->bits, build->bits_bytes);
+	}
 }
 
 void xbdev__md_build_finish(struct xbdev_md_build *build, const struct xbdev_md_shape *shape)
@@ -265,6 +303,9 @@ void xbdev__md_build_finish(struct xbdev_md_build *build, const struct xbdev_md_
 		xbdev__md_build_read(build, member,
 			(uint64_t)((int64_t)XBDEV_MD_SUPER_OFFSET + member->super.bblog_offset),
 			(char *)member->meta_buf + XBDEV_MD_SUPER_BYTES, XBDEV_MD_BAD_BLOCKS_BYTES);
+	}
+	if (build->err.code == 0) {
+		read_bitmap(build);
 	}
 	xbdev__md_build_wait(build, on_logs_read);
 }
@@ -349,7 +390,14 @@ void xbdev__md_build_start(
 	struct xbdev_md_array *array = build->array;
 
 	assert(nr_names <= XBDEV_MD_MAX_MEMBERS);
-	for (uint32_t i = 0; i < nr_names; i++) {
+	/* Not only at registration: then the members would have been written already. */
+	if (xbdev_device_check_name(array->dev.name, &build->err) == 0 &&
+		xbdev_device_find(build->ctx, array->dev.name) != NULL) {
+		xu_error_set(&build->err, -EEXIST,
+			"there is a device named '%s' already; choose another name",
+			array->dev.name);
+	}
+	for (uint32_t i = 0; i < nr_names && build->err.code == 0; i++) {
 		array->nr_members = i + 1;
 		if (strcmp(names[i], XBDEV_MD_MISSING) == 0) {
 			continue;

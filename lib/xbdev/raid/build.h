@@ -23,7 +23,11 @@ struct xbdev_md_build {
 	/* What is made of the members; on the owner. Ends by _finish() or _fail(). */
 	void (*judge)(struct xbdev_md_build *build);
 
+	uint8_t *bits; /* the bitmap's bytes, while they are read or written */
+	size_t bits_bytes;
+
 	/* create.c */
+	uint32_t bitmap_chunk_bytes;
 	uint32_t layout, chunk, raid_disks;
 	int32_t level;
 	bool assume_clean;

@@ -150,28 +150,14 @@ static bool read_piece(struct xbdev_md_req *req, struct xbdev_io *io)
 
 /* ---- writing ---- */
 
-/* What was written is no longer bad. */
-static void clear_bad(struct xbdev_md_member *member, const struct xbdev_io *io)
-{
-	struct xbdev_md_bad_blocks *bad = member->bad;
-	uint64_t sector = io->offset / XBDEV_MD_SECTOR, count = io->len / XBDEV_MD_SECTOR;
-	uint64_t bad_sector, bad_count;
-
-	if (io->op == XBDEV_OP_WRITE &&
-		xbdev__md_bad_blocks_find(bad, sector, count, &bad_sector, &bad_count) &&
-		xbdev__md_bad_blocks_remove(bad, sector, count) == 0) {
-		xbdev__md_meta_update(member->array);
-	}
-}
-
 static void on_write(struct xbdev_md_child *child, int status)
 {
 	struct xbdev_md_req *req = child->req;
 	struct xbdev_md_array *array = req->array;
 	struct xbdev_md_member *member = child->member;
 
-	if (status == 0 && member->bad != NULL && member->bad->count > 0) {
-		clear_bad(member, &child->io);
+	if (status == 0) {
+		xbdev__md_member_clear_bad(member, &child->io);
 	} else if (status != 0 && array->level->has_redundancy &&
 		   xbdev__md_member_fail(member, "does not take a write", status)) {
 		status = 0;

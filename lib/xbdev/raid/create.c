@@ -12,7 +12,9 @@
 #include <string.h>
 
 #include "lib/reactor/platform.h"
+#include "lib/util/buf.h"
 #include "lib/util/clock.h"
+#include "lib/xbdev/raid/bitmap.h"
 #include "lib/xbdev/raid/build.h"
 #include "lib/xbdev/raid/space.h"
 
@@ -78,7 +80,10 @@ static void set_common(struct xbdev_md_build *build, const struct xbdev_md_space
 	for (uint32_t i = 0; i < build->raid_disks; i++) {
 		nr_missing += array->members[i] == NULL;
 	}
-	super->feature_map = build->level == 0 ? XBDEV_MD_F_RAID0_LAYOUT : 0;
+	super->feature_map = build->level == 0           ? XBDEV_MD_F_RAID0_LAYOUT
+			     : space->bitmap_offset != 0 ? XBDEV_MD_F_BITMAP
+							 : 0;
+	super->bitmap_offset = space->bitmap_offset;
 	super->set_uuid = build->uuid;
 	super->ctime = clock->wall_ns(clock) / XU_NS_PER_S;
 	super->utime = super->ctime;
@@ -116,9 +121,9 @@ static void fill_member(struct xbdev_md_build *build, struct xbdev_md_member *me
 	}
 }
 
-static void on_written(struct xbdev_md_build *build)
+static struct xbdev_md_shape shape_of(const struct xbdev_md_build *build)
 {
-	struct xbdev_md_array *array = build->array;
+	const struct xbdev_md_array *array = build->array;
 	struct xbdev_md_shape shape = {
 		.level = build->level,
 		.layout = build->layout,
@@ -133,6 +138,36 @@ static void on_written(struct xbdev_md_build *build)
 			shape.data_sizes[i] = array->members[i]->super.data_size;
 		}
 	}
+	return shape;
+}
+
+/* Whether the array could run, before anything is written. */
+static int check_shape(struct xbdev_md_build *build)
+{
+	struct xbdev_md_array *array = build->array;
+	const struct xbdev_md_shape shape = shape_of(build);
+	uint32_t roles = 0;
+	int rc = xbdev__md_geometry_init(&array->geo, &shape, &build->err);
+
+	if (rc != 0) {
+		return xu_error_prefix(&build->err, "array '%s'", array->dev.name);
+	}
+	for (uint32_t i = 0; i < build->raid_disks; i++) {
+		roles |= array->members[i] != NULL ? 1u << i : 0;
+	}
+	if (!xbdev__md_is_enough(&array->geo, roles)) {
+		return xu_error_set(&build->err, -EINVAL,
+			"array '%s': %d of %u members are there, which is not enough to hold its "
+			"data",
+			array->dev.name, __builtin_popcount(roles), build->raid_disks);
+	}
+	return 0;
+}
+
+static void on_written(struct xbdev_md_build *build)
+{
+	const struct xbdev_md_shape shape = shape_of(build);
+
 	xbdev__md_build_finish(build, &shape);
 }
 
@@ -150,11 +185,38 @@ static void on_logs_written(struct xbdev_md_build *build)
 	xbdev__md_build_wait(build, on_written);
 }
 
+static int make_bitmap(struct xbdev_md_build *build, const struct xbdev_md_space *space)
+{
+	struct xbdev_md_geometry geo;
+	const struct xbdev_md_shape shape = {
+		.level = build->level,
+		.layout = build->layout,
+		.raid_disks = build->raid_disks,
+		.chunk = build->level == 1 ? 0 : build->chunk,
+		.size = space->size,
+	};
+	int rc = xbdev__md_geometry_init(&geo, &shape, &build->err);
+
+	if (rc != 0) {
+		return xu_error_prefix(&build->err, "array '%s'", build->array->dev.name);
+	}
+	build->bits_bytes = (size_t)space->bitmap_sectors * XBDEV_MD_SECTOR;
+	build->bits = xu_buf_alloc(build->bits_bytes);
+	if (build->bits == NULL) {
+		return xu_error_set_errno(
+			&build->err, -ENOMEM, "array '%s'", build->array->dev.name);
+	}
+	xbdev__md_bitmap_make(build->bits, build->bits_bytes, &build->array->super,
+		build->level == 10 ? geo.array_size : space->size, space->bitmap_chunk_bytes);
+	return 0;
+}
+
 static void judge(struct xbdev_md_build *build)
 {
 	struct xbdev_md_array *array = build->array;
-	const struct xbdev_md_space_opts opts = {
-		.level = build->level, .chunk = build->level == 1 ? 0 : build->chunk};
+	const struct xbdev_md_space_opts opts = {.level = build->level,
+		.chunk = build->level == 1 ? 0 : build->chunk,
+		.bitmap_chunk_bytes = build->bitmap_chunk_bytes};
 	uint64_t sizes[XBDEV_MD_MAX_MEMBERS];
 	struct xbdev_md_space space;
 	int rc = check_free(build);
@@ -169,6 +231,19 @@ static void judge(struct xbdev_md_build *build)
 		return;
 	}
 	set_common(build, &space);
+	if (space.bitmap_offset != 0 && make_bitmap(build, &space) != 0) {
+		xbdev__md_build_fail(build);
+		return;
+	}
+	for (uint32_t i = 0; i < array->nr_members; i++) {
+		if (array->members[i] != NULL) {
+			fill_member(build, array->members[i]);
+		}
+	}
+	if (check_shape(build) != 0) {
+		xbdev__md_build_fail(build);
+		return;
+	}
 	for (uint32_t i = 0; i < array->nr_members; i++) {
 		struct xbdev_md_member *member = array->members[i];
 		void *log;
@@ -176,7 +251,11 @@ static void judge(struct xbdev_md_build *build)
 		if (member == NULL) {
 			continue;
 		}
-		fill_member(build, member);
+		if (build->bits != NULL) {
+			xbdev__md_build_write(build, member,
+				(uint64_t)((int64_t)XBDEV_MD_SUPER_OFFSET + space.bitmap_offset),
+				build->bits, build->bits_bytes);
+		}
 		log = (char *)member->meta_buf + XBDEV_MD_SUPER_BYTES;
 		memset(log, 0xff, XBDEV_MD_BAD_BLOCKS_BYTES);
 		if (member->super.bblog_offset != 0) {
@@ -192,6 +271,7 @@ static void judge(struct xbdev_md_build *build)
 static int check_opts(const struct xbdev_md_create_opts *opts, struct xu_error *err)
 {
 	uint64_t chunk_bytes = opts->chunk_bytes;
+	uint32_t nr_missing = 0;
 
 	if (opts->nr_members < 1 || opts->nr_members > XBDEV_MD_MAX_DISKS ||
 		opts->nr_spares > XBDEV_MD_MAX_DISKS) {
@@ -200,6 +280,13 @@ static int check_opts(const struct xbdev_md_create_opts *opts, struct xu_error *
 			"spares are possible",
 			opts->name, opts->nr_members, opts->nr_spares, XBDEV_MD_MAX_DISKS,
 			XBDEV_MD_MAX_DISKS);
+	}
+	for (uint32_t i = 0; i < opts->nr_members; i++) {
+		nr_missing += strcmp(opts->members[i], XBDEV_MD_MISSING) == 0;
+	}
+	if (nr_missing == opts->nr_members) {
+		return xu_error_set(
+			err, -EINVAL, "array '%s': all of its members are missing", opts->name);
 	}
 	if (chunk_bytes != 0 && (chunk_bytes < 4096 || chunk_bytes > (64u << 20) ||
 					(chunk_bytes & (chunk_bytes - 1)) != 0)) {
@@ -211,7 +298,7 @@ static int check_opts(const struct xbdev_md_create_opts *opts, struct xu_error *
 	return 0;
 }
 
-void xbdev_md_create(struct xbdev_ctx *ctx, const struct xbdev_md_create_opts *opts,
+void xbdev__md_create(struct xbdev_ctx *ctx, const struct xbdev_md_create_opts *opts,
 	xbdev_created_fn done, void *arg)
 {
 	struct xbdev_md_build *build;
@@ -234,7 +321,9 @@ void xbdev_md_create(struct xbdev_ctx *ctx, const struct xbdev_md_create_opts *o
 				  XBDEV_MD_SECTOR);
 	build->raid_disks = opts->nr_members;
 	build->assume_clean = opts->assume_clean;
+	build->bitmap_chunk_bytes = opts->bitmap_chunk_bytes;
 	build->force = opts->force;
+	build->array->nr_stripes = opts->nr_stripes;
 	build->uuid = xu_uuid_is_null(&opts->uuid)
 			      ? xu_uuid_random(xr_reactor_random(xbdev_ctx_control(ctx)))
 			      : opts->uuid;

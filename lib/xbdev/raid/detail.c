@@ -100,6 +100,7 @@ static void fill(const struct xbdev_md_array *array, struct xbdev_md_info *info)
 					 : XBDEV_MD_ARRAY_CLEAN;
 	info->is_read_only = array->is_read_only;
 	info->is_frozen = array->is_frozen;
+	info->is_resync_due = array->in_sync_below != XBDEV_MD_NEVER;
 	info->nr_degraded = array->nr_degraded;
 	info->uuid = array->super.set_uuid;
 	memcpy(info->set_name, array->super.set_name, sizeof(info->set_name));
@@ -128,7 +129,7 @@ static void on_look(struct xr_msg *msg)
 	xr_msg_send(xbdev_ctx_control(look->array->dev.ctx), &look->msg);
 }
 
-void xbdev_md_info_get(struct xbdev_device *dev,
+void xbdev__md_info_get(struct xbdev_device *dev,
 	void (*cb)(void *arg, const struct xbdev_md_info *info), void *arg)
 {
 	struct look *look = calloc(1, sizeof(*look));
@@ -148,9 +149,22 @@ void xbdev_md_info_get(struct xbdev_device *dev,
 
 /* ---- the device's own ---- */
 
-bool xbdev_md_is_array(const struct xbdev_device *dev)
+bool xbdev__md_is_array(const struct xbdev_device *dev)
 {
 	return dev->ops == &xbdev__md_device_ops;
+}
+
+struct xbdev_device *xbdev__md_array_that_has(const struct xbdev_device *base)
+{
+	struct xbdev_device *dev = NULL;
+
+	while (base->claim != NULL && (dev = xbdev_device_next(base->ctx, dev)) != NULL) {
+		if (xbdev__md_is_array(dev) &&
+			xbdev__md_is_member_desc(base->claim, xbdev__md_array_of(dev))) {
+			return dev;
+		}
+	}
+	return NULL;
 }
 
 /* Its members are asked for by the control reactor, through those that it has opened: the claims.
@@ -178,7 +192,7 @@ json_t *xbdev__md_info(const struct xbdev_device *dev)
 	const struct xbdev_md_array *array = xbdev__md_array_of(dev);
 	char level[24];
 
-	/* Of the owner's only what never changes; the rest is xbdev_md_info_get()'s. */
+	/* Of the owner's only what never changes; the rest is xbdev__md_info_get()'s. */
 	return json_pack("{s:s, s:i, s:I}", "level", xbdev__md_level_name(array->geo.level, level),
 		"raid_disks", (int)array->geo.raid_disks, "chunk_size",
 		(json_int_t)array->geo.chunk * XBDEV_MD_SECTOR);

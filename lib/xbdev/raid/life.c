@@ -19,7 +19,7 @@
 #include "lib/util/clock.h"
 #include "lib/util/log.h"
 #include "lib/xbdev/driver/driver.h"
-#include "lib/xbdev/raid/array.h"
+#include "lib/xbdev/raid/bitmap.h"
 
 #define LOOK_AGAIN_NS XU_NS_PER_MS
 
@@ -50,7 +50,7 @@ static void look_whether_idle(struct xr_timer *timer)
 		xu_container_of(timer, struct xbdev_md_member, leave_timer);
 	struct xbdev_md_array *array = member->array;
 
-	if (member->nr_children > 0 || member->nr_meta > 0) {
+	if (member->nr_children > 0 || member->nr_meta > 0 || member->nr_users > 0) {
 		xr_timer_start(array->reactor, timer, LOOK_AGAIN_NS);
 		return;
 	}
@@ -79,10 +79,32 @@ void xbdev__md_member_release(struct xbdev_md_member *member)
 	xr_timer_start(array->reactor, &member->leave_timer, 0);
 }
 
-/* The device of a member is going; on the owner. */
+/* The device of a member is going: it serves no more, and is given back. */
+static void lose(struct xbdev_md_member *member)
+{
+	struct xbdev_md_array *array = member->array;
+
+	if (!array->is_retiring &&
+		(!array->level->has_redundancy ||
+			!xbdev__md_member_fail(member, "has been removed", -ENODEV))) {
+		xu_err(xbdev_ctx_log(array->dev.ctx),
+			"array %s: %s has been removed, and the array cannot be without it",
+			array->dev.name, member->name);
+		array->is_broken = true;
+		xbdev__md_note(array, "stopped", member,
+			"%s has been removed, and the array cannot be without it", member->name);
+	}
+	if (member->state != XBDEV_MD_MEMBER_SPARE && array->roles[member->role] == member) {
+		array->roles[member->role] = NULL;
+		xbdev__md_count_degraded(array);
+	}
+	xbdev__md_member_release(member);
+}
+
+/* On the owner. */
 static void on_member_gone(struct xr_msg *msg)
 {
-	struct xbdev_md_member *member = xu_container_of(msg, struct xbdev_md_member, msg);
+	struct xbdev_md_member *member = xu_container_of(msg, struct xbdev_md_member, gone_msg);
 	struct xbdev_md_array *array = member->array;
 	bool is_leaving = member->is_leaving;
 
@@ -91,22 +113,11 @@ static void on_member_gone(struct xr_msg *msg)
 	if (is_leaving) {
 		return;
 	}
-	if (member->slot == UINT32_MAX) {
-		member->is_gone = true;
+	if (member->slot == UINT32_MAX || !array->is_running) {
+		member->is_gone = true; /* build.c, manage.c or begin() sees to it */
 		return;
 	}
-	if (!array->is_retiring && array->is_running &&
-		(!array->level->has_redundancy ||
-			!xbdev__md_member_fail(member, "has been removed", -ENODEV))) {
-		xu_err(xbdev_ctx_log(array->dev.ctx),
-			"array %s: %s has been removed, and the array cannot be without it",
-			array->dev.name, member->name);
-		array->is_broken = true;
-	}
-	if (member->state != XBDEV_MD_MEMBER_SPARE && array->roles[member->role] == member) {
-		array->roles[member->role] = NULL;
-	}
-	xbdev__md_member_release(member);
+	lose(member);
 }
 
 static void on_event(struct xbdev_desc *desc, enum xbdev_event event, void *arg)
@@ -179,6 +190,7 @@ static void look_whether_closed(struct xr_timer *timer)
 	if (array->level != NULL && array->level->fini != NULL) {
 		array->level->fini(array);
 	}
+	xbdev__md_bitmap_free(array);
 	xbdev__md_requests_fini(array);
 	/* Sent after the members' messages, so it arrives after them. */
 	array->msg.fn = on_closed;
@@ -218,17 +230,32 @@ static void on_retired(struct xbdev_md_array *array, void *arg)
 /* Calm: nothing is being written any more, and the disks say what is to be said. */
 static bool is_at_rest(const struct xbdev_md_array *array)
 {
-	return array->nr_reqs == 0 && array->sync == NULL && !array->meta.is_writing &&
-	       (array->is_broken || array->meta.written == array->meta.wanted);
+	return array->nr_reqs == 0 && array->sync == NULL && array->nr_repairs == 0 &&
+	       !array->meta.is_writing &&
+	       (array->is_broken || (array->meta.written == array->meta.wanted &&
+					    array->meta.bits_written == array->meta.bits_wanted));
+}
+
+/* The last word on the disks: clean, and no bit of the bitmap left. */
+static void settle(struct xbdev_md_array *array)
+{
+	array->is_settled = true;
+	if (array->bitmap != NULL && !array->is_read_only) {
+		xbdev__md_bitmap_settle(array);
+		xbdev__md_meta_update_bits(array);
+	}
+	if (array->is_active) {
+		array->is_active = false;
+		xbdev__md_meta_update(array);
+	}
 }
 
 static void look_whether_at_rest(struct xr_timer *timer)
 {
 	struct xbdev_md_array *array = xu_container_of(timer, struct xbdev_md_array, life_timer);
 
-	if (is_at_rest(array) && array->is_active && !array->is_broken) {
-		array->is_active = false;
-		xbdev__md_meta_update(array);
+	if (is_at_rest(array) && !array->is_settled && !array->is_broken) {
+		settle(array);
 	}
 	if (!is_at_rest(array)) {
 		xr_timer_start(array->reactor, timer, LOOK_AGAIN_NS);
@@ -266,5 +293,11 @@ void xbdev__md_destroy(struct xbdev_device *dev)
 void xbdev__md_array_begin(struct xbdev_md_array *array)
 {
 	array->is_running = true;
+	for (uint32_t i = 0; i < array->nr_members; i++) {
+		if (array->members[i] != NULL && array->members[i]->is_gone) {
+			lose(array->members[i]);
+		}
+	}
+	xbdev__md_bitmap_watch(array);
 	xbdev__md_sync_kick(array);
 }

@@ -16,6 +16,7 @@
 
 #include "lib/util/log.h"
 #include "lib/xbdev/raid/array.h"
+#include "lib/xbdev/raid/bitmap.h"
 #include "lib/xbdev/raid/raid.h"
 #include "lib/xbdev/raid/sync.h"
 
@@ -40,6 +41,9 @@ static void on_answer(struct xr_msg *msg)
 {
 	struct command *command = xu_container_of(msg, struct command, msg);
 
+	if (command->what.kind == XBDEV_MD_COMMAND_READ_WRITE && command->err.code == 0) {
+		command->array->dev.is_read_only = false;
+	}
 	xbdev_desc_close(command->hold);
 	command->done(command->arg, command->err.code != 0 ? &command->err : NULL);
 	free(command);
@@ -99,16 +103,20 @@ static struct xbdev_md_member *need_member(struct command *command, const char *
 
 /* ---- adding ---- */
 
+static bool is_number_used(const struct xbdev_md_array *array, uint32_t number)
+{
+	for (uint32_t i = 0; i < array->nr_members; i++) {
+		if (array->members[i] != NULL && array->members[i]->super.dev_number == number) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static uint32_t free_number(const struct xbdev_md_array *array)
 {
 	for (uint32_t number = 0; number < array->super.max_dev; number++) {
-		bool is_used = false;
-
-		for (uint32_t i = 0; i < array->nr_members; i++) {
-			is_used |= array->members[i] != NULL &&
-				   array->members[i]->super.dev_number == number;
-		}
-		if (!is_used) {
+		if (!is_number_used(array, number)) {
 			return number;
 		}
 	}
@@ -155,6 +163,12 @@ static int fill_super(struct command *command)
 			member->name, array->dev.name, (unsigned long long)member->dev_sectors,
 			(unsigned long long)(data_offset + array->geo.member_size));
 	}
+	if (member->desc->dev->limits.block_size > array->dev.limits.block_size) {
+		return xu_error_set(&command->err, -EINVAL,
+			"'%s' has blocks of %u bytes, array '%s' of %u", member->name,
+			member->desc->dev->limits.block_size, array->dev.name,
+			array->dev.limits.block_size);
+	}
 	member->super = sample(array)->super;
 	member->super.dev_number = number;
 	member->super.data_size = member->dev_sectors - data_offset;
@@ -177,6 +191,47 @@ static int fill_super(struct command *command)
 
 static void put_beside(struct command *command, struct xbdev_md_member *member);
 
+/*
+ * A member that was away, and of which the bitmap still knows what it missed, gets only that. Its
+ * own superblock says which role it had and when it left; a number that is taken meanwhile is not
+ * given back.
+ */
+static bool take_back(struct command *command)
+{
+	struct xbdev_md_array *array = command->array;
+	struct xbdev_md_member *member = command->member;
+	uint32_t role = xbdev__md_super_role(&member->super), slot;
+
+	if (command->what.kind != XBDEV_MD_COMMAND_ADD || array->bitmap == NULL ||
+		array->is_broken || role >= array->geo.raid_disks || array->roles[role] != NULL ||
+		xbdev__md_super_has(&member->super, XBDEV_MD_F_RECOVERY_OFFSET) ||
+		member->super.events < array->bitmap->header.events_cleared ||
+		member->super.data_size < array->geo.member_size ||
+		member->super.bitmap_offset != array->super.bitmap_offset ||
+		is_number_used(array, member->super.dev_number)) {
+		return false;
+	}
+	slot = free_slot(array);
+	if (slot == UINT32_MAX) {
+		return false;
+	}
+	if (member->super.bblog_offset != 0) {
+		member->bad = calloc(1, sizeof(*member->bad));
+		if (member->bad == NULL) {
+			return false;
+		}
+		member->bad->shift = member->super.bblog_shift;
+	}
+	member->slot = slot;
+	array->members[slot] = member;
+	array->roles[role] = member;
+	member->role = role;
+	member->state = XBDEV_MD_MEMBER_RECOVERING;
+	member->recovery_offset = member->recovery_saved = 0;
+	member->is_by_bitmap = true;
+	return true;
+}
+
 /* Its superblock, if it has one, has been read. */
 static void on_super_read(struct xbdev_io *io, int status)
 {
@@ -190,6 +245,12 @@ static void on_super_read(struct xbdev_io *io, int status)
 	} else {
 		xu_error_set_errno(&command->err, status, "reading '%s'", member->name);
 	}
+	if (status != 0 && status != -ENOENT && command->err.code == 0) {
+		xu_error_set(&command->err, -EEXIST,
+			"'%s' carries a superblock that is damaged; erase it first if nothing on "
+			"it is wanted",
+			member->name);
+	}
 	if (status == 0 && !xu_uuid_is_equal(&member->super.set_uuid, &array->super.set_uuid)) {
 		xu_error_set(&command->err, -EEXIST,
 			"'%s' belongs to another array, '%s'; erase its superblock first",
@@ -197,6 +258,11 @@ static void on_super_read(struct xbdev_io *io, int status)
 	}
 	if (member->is_gone) {
 		xu_error_set(&command->err, -ENODEV, "'%s' has been removed", member->name);
+	}
+	if (command->err.code == 0 && status == 0 && take_back(command)) {
+		xbdev__md_sync_kick(array);
+		record(command);
+		return;
 	}
 	if (command->err.code == 0 && !array->is_broken) {
 		fill_super(command);
@@ -211,6 +277,7 @@ static void on_super_read(struct xbdev_io *io, int status)
 		put_beside(command, member);
 		return;
 	}
+	xbdev__md_note(array, "added", member, "%s is a spare now", member->name);
 	xbdev__md_sync_kick(array);
 	record(command);
 }
@@ -279,6 +346,18 @@ static void act_replace(struct command *command)
 			"array '%s': '%s' has failed; remove it, and name another", array->dev.name,
 			next->name);
 		answer(command);
+	} else if (next == NULL && command->member == NULL) {
+		xu_error_set(&command->err, -EAGAIN,
+			"array '%s': '%s' was just being removed from it; try again",
+			array->dev.name, command->new_device);
+		answer(command);
+	} else if (old != NULL && next != NULL && next->state != XBDEV_MD_MEMBER_SPARE &&
+		   (next == old || old->state == XBDEV_MD_MEMBER_SPARE ||
+			   next->role != old->role)) {
+		xu_error_set(&command->err, -EBUSY,
+			"array '%s': '%s' serves as member %u and cannot take the place of '%s'",
+			array->dev.name, next->name, next->role, old->name);
+		answer(command);
 	} else if (next != NULL) {
 		/* A spare, or one that has been taken for this member already. */
 		put_beside(command, next);
@@ -303,6 +382,7 @@ static void act_remove(struct command *command)
 		answer(command);
 		return;
 	}
+	xbdev__md_note(command->array, "removed", member, "%s is a member no more", member->name);
 	xbdev__md_member_release(member);
 	record(command);
 }
@@ -341,13 +421,25 @@ static void act_scrub(struct command *command)
 static void act_writable(struct command *command)
 {
 	struct xbdev_md_array *array = command->array;
+	bool is_read_only = command->what.kind == XBDEV_MD_COMMAND_READ_ONLY;
 
-	array->is_read_only = command->what.kind == XBDEV_MD_COMMAND_READ_ONLY;
+	if (!is_read_only && !sample(array)->desc->is_writable) {
+		xu_error_set(&command->err, -EROFS,
+			"array '%s' was assembled read-only, so its members are open for reading "
+			"only; "
+			"stop it and assemble it again",
+			array->dev.name);
+		answer(command);
+		return;
+	}
+	array->is_read_only = is_read_only;
 	if (array->is_read_only) {
 		xbdev__md_sync_stop(array);
 	} else {
 		xbdev__md_sync_kick(array);
 	}
+	xbdev__md_note(array, array->is_read_only ? "read-only" : "read-write", NULL,
+		"the array is %s now", array->is_read_only ? "read-only" : "writable");
 	answer(command);
 }
 
@@ -394,6 +486,32 @@ static void on_act(struct xr_msg *msg)
 	acts[command->what.kind](command);
 }
 
+/* A member that was opened is given back on the owner. */
+static void on_refused(struct xr_msg *msg)
+{
+	answer(xu_container_of(msg, struct command, msg));
+}
+
+/* What the array has promised to who stands on it, its new member must keep. */
+static int check_abilities(struct command *command)
+{
+	const struct xbdev_device *dev = &command->array->dev, *base = command->member->desc->dev;
+
+	if (base->has_write_cache && !dev->has_write_cache) {
+		return xu_error_set(&command->err, -EINVAL,
+			"'%s' has a write cache and array '%s' was started without one, so nobody "
+			"would flush it; stop the array and start it with '%s' in it",
+			base->name, dev->name, base->name);
+	}
+	if ((dev->ops_mask & (1u << XBDEV_OP_DISCARD)) != 0 &&
+		(base->ops_mask & (1u << XBDEV_OP_DISCARD)) == 0) {
+		return xu_error_set(&command->err, -EINVAL,
+			"'%s' cannot discard, and array '%s' was started as one that can",
+			base->name, dev->name);
+	}
+	return 0;
+}
+
 /* Opens the device that is to be added, unless it is a member already. */
 static int open_new(struct command *command)
 {
@@ -414,14 +532,39 @@ static int open_new(struct command *command)
 		xbdev__md_is_member_desc(dev->claim, array)) {
 		return 0;
 	}
-	return xbdev__md_member_open(array, name, true, &command->member, &command->err);
+	if (xbdev__md_member_open(array, name, true, &command->member, &command->err) != 0) {
+		return command->err.code;
+	}
+	return check_abilities(command);
+}
+
+/* What changes an array that is read-only, other than making it writable, would have to write its
+ * superblocks. */
+static int check_writable(
+	const struct xbdev_md_command *what, const struct xbdev_device *dev, struct xu_error *err)
+{
+	if (!dev->is_read_only || what->kind == XBDEV_MD_COMMAND_READ_ONLY ||
+		what->kind == XBDEV_MD_COMMAND_READ_WRITE || what->kind == XBDEV_MD_COMMAND_SPEED) {
+		return 0;
+	}
+	return xu_error_set(
+		err, -EROFS, "array '%s' is read-only; make it writable first", dev->name);
 }
 
 static int check(
 	const struct xbdev_md_command *what, const struct xbdev_device *dev, struct xu_error *err)
 {
 	const char *device = what->device != NULL ? what->device : "";
+	bool is_writing = what->kind == XBDEV_MD_COMMAND_ADD ||
+			  what->kind == XBDEV_MD_COMMAND_REPLACE ||
+			  what->kind == XBDEV_MD_COMMAND_READ_WRITE;
 
+	if (is_writing && xbdev__md_array_of(dev)->is_sealed) {
+		return xu_error_set(err, -EROFS,
+			"array '%s' has been assembled read-only and its members are open for "
+			"reading only; stop it and assemble it for writing",
+			dev->name);
+	}
 	switch (what->kind) {
 	case XBDEV_MD_COMMAND_REPLACE:
 		if (what->new_device == NULL || *what->new_device == '\0') {
@@ -436,6 +579,12 @@ static int check(
 		return *device != '\0'
 			       ? 0
 			       : xu_error_set(err, -EINVAL, "array '%s': name a device", dev->name);
+	case XBDEV_MD_COMMAND_READ_ONLY:
+		return dev->nr_writers == 0
+			       ? 0
+			       : xu_error_set(err, -EBUSY,
+					 "array '%s' is open for writing; close it first",
+					 dev->name);
 	case XBDEV_MD_COMMAND_SPEED:
 		return what->speed_max_kib == 0 || what->speed_min_kib <= what->speed_max_kib
 			       ? 0
@@ -449,16 +598,19 @@ static int check(
 	}
 }
 
-void xbdev_md_manage(struct xbdev_device *dev, const struct xbdev_md_command *what,
+void xbdev__md_manage(struct xbdev_device *dev, const struct xbdev_md_command *what,
 	void (*done)(void *arg, const struct xu_error *err), void *arg)
 {
 	struct command *command = calloc(1, sizeof(*command));
 	struct xu_error err = {0};
 	int rc = command == NULL ? xu_error_set_errno(&err, -ENOMEM, "array '%s'", dev->name)
-		 : !xbdev_md_is_array(dev)
+		 : !xbdev__md_is_array(dev)
 			 ? xu_error_set(&err, -EINVAL, "device '%s' is no RAID array", dev->name)
 			 : check(what, dev, &err);
 
+	if (rc == 0) {
+		rc = check_writable(what, dev, &err);
+	}
 	if (rc == 0) {
 		rc = xbdev_desc_open(dev->ctx, dev->name, false, NULL, NULL, &command->hold, &err);
 	}
@@ -476,11 +628,16 @@ void xbdev_md_manage(struct xbdev_device *dev, const struct xbdev_md_command *wh
 	command->done = done;
 	command->arg = arg;
 	if (open_new(command) != 0) {
-		on_answer(&command->msg);
+		if (command->member != NULL) {
+			command->msg.fn = on_refused;
+			xr_msg_send(command->array->reactor, &command->msg);
+		} else {
+			on_answer(&command->msg);
+		}
 		return;
 	}
-	if (what->kind == XBDEV_MD_COMMAND_READ_ONLY || what->kind == XBDEV_MD_COMMAND_READ_WRITE) {
-		dev->is_read_only = what->kind == XBDEV_MD_COMMAND_READ_ONLY;
+	if (what->kind == XBDEV_MD_COMMAND_READ_ONLY) {
+		dev->is_read_only = true;
 	}
 	command->msg.fn = on_act;
 	xr_msg_send(command->array->reactor, &command->msg);

@@ -48,6 +48,27 @@ bool xbdev__md_member_can_go(const struct xbdev_md_member *member)
 	       xbdev__md_is_enough(&array->geo, roles_in_sync(array) & ~(1u << member->role));
 }
 
+void xbdev__md_member_clear_bad(struct xbdev_md_member *member, const struct xbdev_io *io)
+{
+	uint64_t sector = io->offset / XBDEV_MD_SECTOR, count = io->len / XBDEV_MD_SECTOR;
+	uint64_t bad, bad_count;
+
+	if (io->op != XBDEV_OP_DISCARD && member->bad != NULL && member->bad->count > 0 &&
+		xbdev__md_bad_blocks_find(member->bad, sector, count, &bad, &bad_count) &&
+		xbdev__md_bad_blocks_remove(member->bad, sector, count) == 0) {
+		xbdev__md_meta_update(member->array);
+	}
+}
+
+bool xbdev__md_member_has_bad(const struct xbdev_md_member *member, uint64_t sector, uint64_t count)
+{
+	uint64_t bad, bad_count;
+
+	return member->bad != NULL && member->bad->count > 0 &&
+	       xbdev__md_bad_blocks_find(
+		       member->bad, member->super.data_offset + sector, count, &bad, &bad_count);
+}
+
 /* The member's role falls to its replacement, which is then one that is being recovered. */
 static void vacate(struct xbdev_md_member *member)
 {
@@ -77,6 +98,9 @@ bool xbdev__md_member_fail(struct xbdev_md_member *member, const char *why, int 
 			array->dev.name, member->name, why, strerror(-error),
 			is_mirror(array) ? "" : ": the array has stopped");
 		array->is_broken |= !is_mirror(array);
+		xbdev__md_note(array, is_mirror(array) ? "error" : "stopped", member,
+			"member %s %s (%s), and there is no other for its data%s", member->name,
+			why, strerror(-error), is_mirror(array) ? "" : ": the array has stopped");
 		return false;
 	}
 	if (member->state != XBDEV_MD_MEMBER_SPARE) {
@@ -87,6 +111,10 @@ bool xbdev__md_member_fail(struct xbdev_md_member *member, const char *why, int 
 	xu_err(log, "array %s: member %s %s (%s) and is out; %u of %u members serve",
 		array->dev.name, member->name, why, strerror(-error),
 		array->geo.raid_disks - array->nr_degraded, array->geo.raid_disks);
+	xbdev__md_note(array, "failed", member,
+		"member %s %s (%s) and is out; %u of %u members serve", member->name, why,
+		strerror(-error), array->geo.raid_disks - array->nr_degraded,
+		array->geo.raid_disks);
 	array->fail_seq = xbdev__md_meta_update(array);
 	xbdev__md_sync_kick(array);
 	return true;

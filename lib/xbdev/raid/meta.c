@@ -3,12 +3,18 @@
  * The metadata of an array while it runs: its superblocks and bad block logs.
  *
  * States are numbered. Whoever changes the array asks for a new number (`wanted`); a round writes
- * the newest one to every member that serves, bad block logs first, durably (FUA). When all have
- * it, `written` moves on and who waited for it goes on. What is asked for during a round waits for
- * the next one, so a hundred writers that find the array clean cost two rounds. A member that
- * cannot be written is failed, which is a new state again; the round counts only when nobody failed
- * in it. Power that goes within a round leaves members whose event counts differ by one: assembly
- * takes both kinds, and the newest one's word counts.
+ * the newest one to every member that serves. What it is to say is put together when it begins;
+ * then members are flushed, so that no "clean" and no log that has forgotten a block comes before
+ * the data; then bad block logs and the bitmap are written, then the superblocks, durably (FUA) and
+ * each when the one before is done.
+ * When all have it, `written` moves on and who waited for it goes on. What is asked for during a
+ * round waits for the next one, so a hundred writers that find the array clean cost two rounds. A
+ * member that cannot be written is failed, which is a new state again; the round counts only when
+ * nobody failed in it. Power that goes within a round leaves members whose event counts differ by
+ * one: assembly takes both kinds, and the newest one's word counts.
+ *
+ * Bits of the bitmap have numbers of their own: a round that only they need leaves the superblocks
+ * alone.
  *
  * raid0 and linear have nothing to say after their creation: nothing here is called for them.
  */
@@ -20,7 +26,7 @@
 #include "lib/util/clock.h"
 #include "lib/util/log.h"
 #include "lib/xbdev/core/context.h"
-#include "lib/xbdev/raid/array.h"
+#include "lib/xbdev/raid/bitmap.h"
 
 #define SAFE_DELAY_NS (200 * XU_NS_PER_MS)
 
@@ -60,6 +66,9 @@ static void fill_features(const struct xbdev_md_member *member, struct xbdev_md_
 		if (member->is_replacement) {
 			super->feature_map |= XBDEV_MD_F_REPLACEMENT;
 		}
+		if (member->is_by_bitmap) {
+			super->feature_map |= XBDEV_MD_F_RECOVERY_BITMAP;
+		}
 	}
 	if (member->bad != NULL && member->bad->count > 0) {
 		super->feature_map |= XBDEV_MD_F_BAD_BLOCKS;
@@ -88,18 +97,30 @@ static void fill_super(struct xbdev_md_member *member)
 	xbdev__md_super_format(super, member->meta_buf);
 }
 
+static void prepare(struct xbdev_md_member *member)
+{
+	member->is_in_round = true;
+	member->is_log_due = member->bad != NULL && member->bad->is_changed;
+	fill_super(member);
+	if (member->is_log_due) {
+		xbdev__md_bad_blocks_format(
+			member->bad, (char *)member->meta_buf + XBDEV_MD_SUPER_BYTES);
+	}
+}
+
 /* ---- a round ---- */
 
-static void wake(struct xbdev_md_array *array, int status)
+/* Calls those in line whose number has been reached; all of them on an error. */
+static void wake(struct xu_list *waiters, uint64_t seq, int status)
 {
 	struct xu_list ready, *node, *next;
 
 	/* Who is told may ask again: only those that are here now are looked at. */
 	xu_list_init(&ready);
-	xu_list_for_each_safe (node, next, &array->meta.waiters) {
+	xu_list_for_each_safe (node, next, waiters) {
 		struct xbdev_md_waiter *waiter = xu_list_entry(node, struct xbdev_md_waiter, link);
 
-		if (status != 0 || waiter->seq <= array->meta.written) {
+		if (status != 0 || waiter->seq <= seq) {
 			xu_list_del(node);
 			xu_list_add_tail(&ready, node);
 		}
@@ -111,110 +132,165 @@ static void wake(struct xbdev_md_array *array, int status)
 	}
 }
 
+static bool has_more(const struct xbdev_md_meta *meta)
+{
+	return meta->wanted > meta->written || meta->bits_wanted > meta->bits_written;
+}
+
 static void end_round(struct xbdev_md_array *array)
 {
 	struct xbdev_md_meta *meta = &array->meta;
+	int status = array->is_broken ? -EIO : 0;
 
 	meta->is_writing = false;
+	if (array->bitmap != NULL) {
+		xbdev__md_bitmap_taken(array);
+	}
 	if (array->is_broken) {
 		meta->written = meta->wanted;
-		wake(array, -EIO);
-		return;
+		meta->bits_written = meta->bits_wanted;
+	} else {
+		meta->bits_written = meta->bits_writing;
+		if (!meta->has_failed && meta->has_supers) {
+			meta->written = meta->writing;
+		}
+		if (has_more(meta)) {
+			start_round(array);
+		}
 	}
-	if (!meta->has_failed) {
-		meta->written = meta->writing;
-	}
-	if (meta->wanted > meta->written) {
-		start_round(array);
-	}
-	wake(array, 0);
+	wake(&meta->bits_waiters, meta->bits_written, status);
+	wake(&meta->waiters, meta->written, status);
 }
-
-static void on_written(struct xbdev_io *io, int status);
 
 static bool counts(const struct xbdev_md_member *member)
 {
 	return member != NULL && member->state != XBDEV_MD_MEMBER_FAULTY && member->ch != NULL;
 }
 
-static void write_part(
-	struct xbdev_md_member *member, void *bytes, size_t count, int32_t sectors_from_super)
+/* One that has come meanwhile is not what the others are told of. */
+static bool is_in_round(const struct xbdev_md_member *member)
 {
-	struct xbdev_io *io = &member->meta_io;
+	return counts(member) && member->is_in_round;
+}
+
+static void on_done(struct xbdev_io *io, int status);
+
+static void submit(struct xbdev_md_member *member, struct xbdev_md_meta_io *mio, uint8_t op,
+	uint64_t sector, void *bytes, size_t count)
+{
+	struct xbdev_io *io = &mio->io;
 	int rc;
 
-	member->meta_iov = (struct iovec){bytes, count};
+	mio->iov = (struct iovec){bytes, count};
+	mio->member = member;
 	io->ch = member->ch;
-	io->cb = on_written;
-	io->cb_arg = member;
-	io->iov = &member->meta_iov;
-	io->nr_iov = 1;
-	io->op = XBDEV_OP_WRITE;
-	io->flags = XBDEV_IO_FUA;
-	io->offset =
-		(uint64_t)((int64_t)XBDEV_MD_SUPER_OFFSET + sectors_from_super) * XBDEV_MD_SECTOR;
+	io->cb = on_done;
+	io->iov = &mio->iov;
+	io->nr_iov = op == XBDEV_OP_WRITE ? 1 : 0;
+	io->op = op;
+	io->flags = op == XBDEV_OP_WRITE ? XBDEV_IO_FUA : 0;
+	io->offset = sector * XBDEV_MD_SECTOR;
 	io->len = count;
 	member->nr_meta++;
 	member->array->meta.nr_pending++;
 	rc = xbdev_io_submit(io);
 	if (rc != 0) {
-		on_written(io, rc);
+		on_done(io, rc);
 	}
 }
 
-static void write_supers(struct xbdev_md_array *array)
+static uint64_t sector_of(int32_t sectors_from_super)
 {
-	array->meta.is_logs = false;
-	for (uint32_t i = 0; i < array->nr_members; i++) {
-		if (counts(array->members[i])) {
-			fill_super(array->members[i]);
-			write_part(array->members[i], array->members[i]->meta_buf,
-				XBDEV_MD_SUPER_BYTES, 0);
+	return (uint64_t)((int64_t)XBDEV_MD_SUPER_OFFSET + sectors_from_super);
+}
+
+/* What the members were given must be there before anything says that it is. */
+static void flush_members(struct xbdev_md_array *array)
+{
+	bool is_wanted = array->meta.is_flush_wanted;
+
+	array->meta.is_flush_wanted = false;
+	for (uint32_t i = 0; i < array->nr_members && is_wanted; i++) {
+		struct xbdev_md_member *member = array->members[i];
+
+		if (is_in_round(member) && member->state != XBDEV_MD_MEMBER_SPARE &&
+			member->ch->dev->has_write_cache) {
+			submit(member, &member->meta_io, XBDEV_OP_FLUSH, 0, NULL, 0);
 		}
 	}
 }
 
 static void write_logs(struct xbdev_md_array *array)
 {
-	array->meta.is_logs = true;
+	const struct xbdev_md_meta *meta = &array->meta;
+
 	for (uint32_t i = 0; i < array->nr_members; i++) {
 		struct xbdev_md_member *member = array->members[i];
 
-		if (counts(member) && member->bad != NULL && member->bad->is_changed) {
-			void *log = (char *)member->meta_buf + XBDEV_MD_SUPER_BYTES;
-
-			xbdev__md_bad_blocks_format(member->bad, log);
-			write_part(
-				member, log, XBDEV_MD_BAD_BLOCKS_BYTES, member->super.bblog_offset);
+		if (is_in_round(member) && member->is_log_due) {
+			submit(member, &member->meta_io, XBDEV_OP_WRITE,
+				sector_of(member->super.bblog_offset),
+				(char *)member->meta_buf + XBDEV_MD_SUPER_BYTES,
+				XBDEV_MD_BAD_BLOCKS_BYTES);
+		}
+		if (is_in_round(member) && meta->bits != NULL) {
+			submit(member, &member->bits_io, XBDEV_OP_WRITE,
+				sector_of(member->super.bitmap_offset) +
+					meta->bits_offset / XBDEV_MD_SECTOR,
+				meta->bits, meta->bits_count);
 		}
 	}
 }
 
-/* One of the pending writes, or the round's own count, has ended. */
+static void write_supers(struct xbdev_md_array *array)
+{
+	struct xbdev_md_meta *meta = &array->meta;
+
+	if (meta->has_failed && meta->has_supers) {
+		/* They do not say so. Nobody has been told their number: the next round has it. */
+		array->super.events--;
+		meta->has_supers = false;
+	}
+	for (uint32_t i = 0; i < array->nr_members && meta->has_supers; i++) {
+		struct xbdev_md_member *member = array->members[i];
+
+		if (is_in_round(member)) {
+			submit(member, &member->meta_io, XBDEV_OP_WRITE, XBDEV_MD_SUPER_OFFSET,
+				member->meta_buf, XBDEV_MD_SUPER_BYTES);
+		}
+	}
+}
+
+/* One after the other, each when all of the one before is done. */
+static void (*const parts[])(struct xbdev_md_array *array) = {
+	flush_members,
+	write_logs,
+	write_supers,
+};
+
+/* One of the pending I/Os, or the part's own count, has ended. */
 static void step(struct xbdev_md_array *array)
 {
 	struct xbdev_md_meta *meta = &array->meta;
 
-	if (--meta->nr_pending > 0) {
-		return;
-	}
-	if (meta->is_logs) {
+	while (--meta->nr_pending == 0) {
+		if (meta->part == sizeof(parts) / sizeof(parts[0])) {
+			end_round(array);
+			return;
+		}
 		meta->nr_pending = 1;
-		write_supers(array);
-		step(array);
-		return;
+		parts[meta->part++](array);
 	}
-	end_round(array);
 }
 
-static void on_written(struct xbdev_io *io, int status)
+static void on_done(struct xbdev_io *io, int status)
 {
-	struct xbdev_md_member *member = io->cb_arg;
+	struct xbdev_md_member *member = xu_container_of(io, struct xbdev_md_meta_io, io)->member;
 	struct xbdev_md_array *array = member->array;
 
 	member->nr_meta--;
 	if (status != 0 && member->state != XBDEV_MD_MEMBER_FAULTY) {
-		array->meta.has_failed = true;
+		array->meta.has_failed = array->meta.is_flush_wanted = true;
 		if (!xbdev__md_member_fail(member, "does not take its metadata", status)) {
 			array->is_broken = true;
 		}
@@ -228,10 +304,25 @@ static void start_round(struct xbdev_md_array *array)
 
 	meta->is_writing = true;
 	meta->has_failed = false;
+	meta->has_supers = meta->wanted > meta->written;
 	meta->writing = meta->wanted;
-	array->super.events++;
+	meta->bits_writing = meta->bits_wanted;
+	meta->part = 0;
+	array->super.events += meta->has_supers;
+	for (uint32_t i = 0; i < array->nr_members; i++) {
+		if (array->members[i] != NULL) {
+			array->members[i]->is_in_round = false;
+		}
+		if (counts(array->members[i])) {
+			prepare(array->members[i]);
+		}
+	}
+	if (array->bitmap == NULL ||
+		!xbdev__md_bitmap_take(array, meta->has_supers ? array->super.events : 0,
+			&meta->bits, &meta->bits_offset, &meta->bits_count)) {
+		meta->bits = NULL;
+	}
 	meta->nr_pending = 1;
-	write_logs(array);
 	step(array);
 }
 
@@ -240,17 +331,43 @@ static void start_round(struct xbdev_md_array *array)
 void xbdev__md_meta_init(struct xbdev_md_array *array)
 {
 	xu_list_init(&array->meta.waiters);
+	xu_list_init(&array->meta.bits_waiters);
+}
+
+static void begin(struct xbdev_md_array *array, bool is_flush_wanted)
+{
+	struct xbdev_md_meta *meta = &array->meta;
+
+	meta->is_flush_wanted |= is_flush_wanted;
+	if (array->is_sealed) {
+		meta->written = meta->wanted;
+		meta->bits_written = meta->bits_wanted;
+	} else if (!meta->is_writing && !array->is_broken) {
+		start_round(array);
+	}
 }
 
 uint64_t xbdev__md_meta_update(struct xbdev_md_array *array)
 {
-	struct xbdev_md_meta *meta = &array->meta;
+	array->meta.wanted++;
+	begin(array, true);
+	return array->meta.wanted;
+}
 
-	meta->wanted++;
-	if (!meta->is_writing && !array->is_broken) {
-		start_round(array);
+void xbdev__md_meta_update_bits(struct xbdev_md_array *array)
+{
+	array->meta.bits_wanted++;
+	begin(array, true);
+}
+
+void xbdev__md_meta_wait_bits(struct xbdev_md_array *array, struct xbdev_md_waiter *waiter)
+{
+	waiter->seq = array->meta.bits_wanted;
+	if (array->is_broken || waiter->seq <= array->meta.bits_written) {
+		waiter->fn(waiter, array->is_broken ? -EIO : 0);
+		return;
 	}
-	return meta->wanted;
+	xu_list_add_tail(&array->meta.bits_waiters, &waiter->link);
 }
 
 void xbdev__md_meta_wait(struct xbdev_md_array *array, struct xbdev_md_waiter *waiter)
@@ -279,7 +396,9 @@ bool xbdev__md_meta_begin_write(struct xbdev_md_array *array)
 	if (!array->is_active) {
 		xr_timer_stop(array->reactor, &array->safe_timer);
 		array->is_active = true;
-		array->active_seq = xbdev__md_meta_update(array);
+		/* No data has changed since the disks said "clean": nothing to flush. */
+		array->active_seq = ++array->meta.wanted;
+		begin(array, false);
 	}
 	return array->active_seq <= array->meta.written;
 }

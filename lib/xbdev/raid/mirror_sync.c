@@ -19,8 +19,18 @@
 
 /* ---- the end ---- */
 
+/* The members of its copies may go now, if they are to. */
+static void drop_copies(struct xbdev_md_slot *slot)
+{
+	for (uint32_t i = 0; i < slot->nr_copies; i++) {
+		slot->copies[i].member->nr_users--;
+	}
+	slot->nr_copies = 0;
+}
+
 static void finish(struct xbdev_md_slot *slot, int status)
 {
+	drop_copies(slot);
 	xbdev__md_window_close(slot->array, &slot->window);
 	xbdev__md_slot_done(slot, status, slot->mismatch_sectors);
 }
@@ -75,6 +85,9 @@ static void on_written(struct xbdev_md_child *child, int status)
 	struct xbdev_md_slot_copy *copy = &slot->copies[child->sector];
 	struct xbdev_md_member *member = child->member;
 
+	if (status == 0) {
+		xbdev__md_member_clear_bad(member, &child->io);
+	}
 	xbdev__md_child_put(slot->array, child);
 	if (status != 0) {
 		if (!xbdev__md_member_fail(member, "does not take a write", status)) {
@@ -184,6 +197,7 @@ static void add_copy(struct xbdev_md_slot *slot, struct xbdev_md_member *member,
 {
 	uint32_t i = slot->nr_copies++;
 
+	member->nr_users++;
 	slot->copies[i] = (struct xbdev_md_slot_copy){
 		.member = member,
 		.sector = sector,
@@ -192,7 +206,8 @@ static void add_copy(struct xbdev_md_slot *slot, struct xbdev_md_member *member,
 	};
 }
 
-/* All copies that can be read, in MD's order. */
+/* All copies that can be read, in MD's order; one with blocks that are known to be bad is not
+ * believed and gets what the others have. */
 static void plan_compare(struct xbdev_md_slot *slot, uint64_t array_sector)
 {
 	struct xbdev_md_place places[XBDEV_MD_MAX_DISKS];
@@ -203,7 +218,8 @@ static void plan_compare(struct xbdev_md_slot *slot, uint64_t array_sector)
 		struct xbdev_md_member *member = slot->array->roles[places[i].role];
 
 		if (xbdev__md_member_is_readable(member, places[i].sector + slot->count)) {
-			add_copy(slot, member, places[i].sector, false);
+			add_copy(slot, member, places[i].sector,
+				xbdev__md_member_has_bad(member, places[i].sector, slot->count));
 		}
 	}
 }
@@ -216,7 +232,7 @@ static bool plan_recovery(struct xbdev_md_slot *slot)
 	struct xbdev_md_choice choice = xbdev__md_choose(
 		slot->array, slot->window.start, slot->count, slot->tried | own, true);
 
-	slot->nr_copies = 0;
+	drop_copies(slot);
 	if (choice.member == NULL) {
 		return false;
 	}
@@ -240,6 +256,21 @@ static bool try_another(struct xbdev_md_slot *slot)
 	return true;
 }
 
+static bool has_source(const struct xbdev_md_slot *slot)
+{
+	for (uint32_t i = 0; i < slot->nr_copies; i++) {
+		if (!slot->copies[i].is_written) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void on_no_source(struct xr_timer *timer)
+{
+	finish(xu_container_of(timer, struct xbdev_md_slot, timer), -EIO);
+}
+
 static void on_window(struct xbdev_md_window *window)
 {
 	struct xbdev_md_slot *slot = xu_container_of(window, struct xbdev_md_slot, window);
@@ -249,7 +280,13 @@ static void on_window(struct xbdev_md_window *window)
 	} else {
 		plan_compare(slot, window->start);
 	}
-	start(slot, pump_reads);
+	if (has_source(slot)) {
+		start(slot, pump_reads);
+	} else {
+		/* Later: whoever starts slots goes on with the next one. */
+		slot->timer.fn = on_no_source;
+		xr_timer_start(slot->array->reactor, &slot->timer, 0);
+	}
 }
 
 /* The array sector of the slot's place; XBDEV_MD_NEVER: nothing of the array lies there. */

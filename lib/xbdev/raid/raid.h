@@ -21,10 +21,13 @@ struct xbdev_md_create_opts {
 	const char *const *members; /* names, by role; then nr_spares more */
 	uint32_t nr_members;
 	uint32_t nr_spares;
+	uint32_t bitmap_chunk_bytes; /* of a write-intent bitmap; 0: none; UINT32_MAX: as mdadm
+				      * would choose */
 	bool assume_clean;
 	bool force;           /* also over members that carry an array's superblock */
 	struct xu_uuid uuid;  /* null: a new one */
 	const char *set_name; /* what mdadm shows; NULL: the device's name */
+	uint32_t nr_stripes;  /* of raid4, 5, 6 in memory; 0: the default */
 };
 
 struct xbdev_md_assemble_opts {
@@ -36,14 +39,15 @@ struct xbdev_md_assemble_opts {
 	bool force;
 	bool run;
 	bool read_only;
+	uint32_t nr_stripes; /* as above */
 };
 
 /* Writes superblocks on the members and starts the array. Borrows opts during the call. */
-void xbdev_md_create(struct xbdev_ctx *ctx, const struct xbdev_md_create_opts *opts,
+void xbdev__md_create(struct xbdev_ctx *ctx, const struct xbdev_md_create_opts *opts,
 	xbdev_created_fn done, void *arg);
 
 /* Starts an array from what its members say. Borrows opts during the call. */
-void xbdev_md_assemble(struct xbdev_ctx *ctx, const struct xbdev_md_assemble_opts *opts,
+void xbdev__md_assemble(struct xbdev_ctx *ctx, const struct xbdev_md_assemble_opts *opts,
 	xbdev_created_fn done, void *arg);
 
 /* ---- what an array is like ---- */
@@ -88,6 +92,7 @@ struct xbdev_md_info {
 	enum xbdev_md_array_state state;
 	bool is_read_only;
 	bool is_frozen;
+	bool is_resync_due; /* copies or parity are not known to agree everywhere */
 	uint32_t nr_degraded;
 	struct xu_uuid uuid;
 	char set_name[XBDEV_MD_NAME_BYTES + 1];
@@ -100,10 +105,13 @@ struct xbdev_md_info {
 	struct xbdev_md_disk disks[XBDEV_MD_MAX_DISKS_INFO];
 };
 
-bool xbdev_md_is_array(const struct xbdev_device *dev);
+bool xbdev__md_is_array(const struct xbdev_device *dev);
+
+/* The array that has claimed a device; NULL: none has. On the control reactor. */
+struct xbdev_device *xbdev__md_array_that_has(const struct xbdev_device *base);
 
 /* Looks at the array on its owner; `cb` runs later with what it borrows. NULL: out of memory. */
-void xbdev_md_info_get(struct xbdev_device *dev,
+void xbdev__md_info_get(struct xbdev_device *dev,
 	void (*cb)(void *arg, const struct xbdev_md_info *info), void *arg);
 
 /* ---- management ---- */
@@ -135,7 +143,7 @@ struct xbdev_md_command {
  * Carries out a command; borrows it during the call. `done` runs once, later: 0 or -errno with a
  * sentence. It has then begun (recovery, check) and is on disk.
  */
-void xbdev_md_manage(struct xbdev_device *dev, const struct xbdev_md_command *command,
+void xbdev__md_manage(struct xbdev_device *dev, const struct xbdev_md_command *command,
 	void (*done)(void *arg, const struct xu_error *err), void *arg);
 
 #endif

@@ -7,6 +7,7 @@
  *   WRITE, WRITE_ZEROES, DISCARD
  *           -> the superblocks say "active" (else it waits in meta.c)
  *           -> no window covers it (else it waits in the window)
+ *           -> mirrors: no write in flight overlaps it (else it waits for its end)
  *           -> level->run -> children
  *           -> if a member failed meanwhile: the superblocks say so -> ended
  *   FLUSH   -> a child to every member that is written to -> ended
@@ -21,7 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/xbdev/raid/array.h"
+#include "lib/xbdev/raid/bitmap.h"
 
 static struct xbdev_md_req *req_of_line(struct xu_list *node)
 {
@@ -37,6 +38,7 @@ int xbdev__md_requests_init(struct xbdev_md_array *array)
 	xu_list_init(&array->starved);
 	xu_list_init(&array->writes);
 	xu_list_init(&array->windows);
+	xu_list_init(&array->overlapping);
 	return xu_pool_init(&array->children, XBDEV_MD_NR_CHILDREN, sizeof(struct xbdev_md_child));
 }
 
@@ -176,13 +178,48 @@ static void leave_windows(struct xbdev_md_array *array, struct xbdev_md_req *req
 	}
 }
 
+#define ZONE_SHIFT 16u /* 64 KiB; far zones share a counter */
+
+/* Counts a write where it is; whether others are in the same zones. */
+static bool count_zones(struct xbdev_md_req *req, int32_t by)
+{
+	const struct xbdev_io *io = xbdev__md_io_of(req);
+	uint64_t first = io->offset >> ZONE_SHIFT, last = (io->offset + io->len - 1) >> ZONE_SHIFT;
+	bool has_others = false;
+
+	last = last - first < XBDEV_MD_NR_ZONES ? last : first + XBDEV_MD_NR_ZONES - 1;
+	for (uint64_t zone = first; zone <= last; zone++) {
+		uint32_t *nr = &req->array->nr_writes_at[zone % XBDEV_MD_NR_ZONES];
+
+		has_others |= *nr > 0;
+		*nr += (uint32_t)by;
+	}
+	return has_others;
+}
+
+/* Writes that were in the way of others are fewer now. */
+static void readmit(struct xbdev_md_array *array)
+{
+	struct xu_list line, *node;
+
+	xu_list_init(&line);
+	xu_list_splice_tail(&line, &array->overlapping);
+	while ((node = xu_list_pop(&line)) != NULL) {
+		admit_write(req_of_line(node));
+	}
+}
+
 static void untrack(struct xbdev_md_array *array, struct xbdev_md_req *req)
 {
 	if (req->is_tracked) {
 		req->is_tracked = false;
 		xu_list_del(&req->link);
+		count_zones(req, -1);
 		if (!xu_list_is_empty(&array->windows)) {
 			leave_windows(array, req);
+		}
+		if (!xu_list_is_empty(&array->overlapping)) {
+			readmit(array);
 		}
 	}
 }
@@ -195,6 +232,12 @@ static void end(struct xbdev_md_req *req)
 	array->nr_reqs--;
 	if (is_write) {
 		array->nr_writes--;
+	}
+	if (req->is_counted) {
+		const struct xbdev_io *io = xbdev__md_io_of(req);
+
+		xbdev__md_bitmap_end(
+			array, io->offset / XBDEV_MD_SECTOR, io->len / XBDEV_MD_SECTOR);
 	}
 	if (req->is_in_submit) {
 		xbdev_io_complete_later(xbdev__md_io_of(req), req->status);
@@ -255,6 +298,26 @@ static struct xbdev_md_window *window_over(struct xbdev_md_req *req)
 	return NULL;
 }
 
+/* Parity levels have the lines of their stripes for this, other levels have one copy. */
+static bool is_overlapping(struct xbdev_md_req *req)
+{
+	const struct xbdev_md_array *array = req->array;
+	const struct xbdev_io *io = xbdev__md_io_of(req), *other;
+	struct xu_list *node;
+
+	if (!array->level->has_redundancy || array->stripes != NULL || !count_zones(req, 0)) {
+		return false;
+	}
+	xu_list_for_each (node, &array->writes) {
+		other = xbdev__md_io_of(xu_list_entry(node, struct xbdev_md_req, link));
+		if (io->offset < other->offset + other->len &&
+			other->offset < io->offset + io->len) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static void on_active(struct xbdev_md_waiter *waiter, int status)
 {
 	struct xbdev_md_req *req = xu_container_of(waiter, struct xbdev_md_req, waiter);
@@ -264,6 +327,19 @@ static void on_active(struct xbdev_md_waiter *waiter, int status)
 		return;
 	}
 	admit_write(req);
+}
+
+/* Is the write in the bitmap, on disk? */
+static bool is_marked(struct xbdev_md_req *req)
+{
+	const struct xbdev_io *io = xbdev__md_io_of(req);
+	uint64_t sector = io->offset / XBDEV_MD_SECTOR, count = io->len / XBDEV_MD_SECTOR;
+
+	if (!req->is_counted) {
+		req->is_counted = true;
+		xbdev__md_bitmap_begin(req->array, sector, count);
+	}
+	return xbdev__md_bitmap_is_on_disk(req->array, sector, count);
 }
 
 static void admit_write(struct xbdev_md_req *req)
@@ -277,13 +353,24 @@ static void admit_write(struct xbdev_md_req *req)
 		xbdev__md_meta_wait(array, &req->waiter);
 		return;
 	}
+	if (array->bitmap != NULL && !is_marked(req)) {
+		xbdev__md_meta_update_bits(array);
+		req->waiter.fn = on_active;
+		xbdev__md_meta_wait_bits(array, &req->waiter);
+		return;
+	}
 	window = window_over(req);
 	if (window != NULL) {
 		xu_list_add_tail(&window->waiting, &req->waiter.link);
 		return;
 	}
+	if (is_overlapping(req)) {
+		xu_list_add_tail(&array->overlapping, &req->waiter.link);
+		return;
+	}
 	req->is_tracked = true;
 	xu_list_add_tail(&array->writes, &req->link);
+	count_zones(req, 1);
 	run(req);
 }
 
@@ -390,6 +477,7 @@ static void md_submit(struct xbdev_channel *ch, struct xbdev_io *io)
 	req->status = 0;
 	req->is_write = io->op != XBDEV_OP_READ && io->op != XBDEV_OP_FLUSH;
 	req->is_tracked = false;
+	req->is_counted = false;
 	req->is_in_submit = true;
 	xu_list_init(&req->link);
 	xu_list_init(&req->waiter.link);

@@ -265,13 +265,14 @@ void xbdev__md_stripe_sync(
 /* ---- reads ---- */
 
 static bool recover_read(struct xbdev_md_req *req, uint64_t sector, uint32_t count,
-	uint64_t member_sector, uint32_t bad_role)
+	uint64_t member_sector, uint32_t bad_role, bool is_gone)
 {
 	const struct xbdev_md_entry want = {
 		.kind = XBDEV_MD_STRIPE_READ,
 		.sector = sector,
 		.count = count,
 		.bad_role = bad_role,
+		.is_gone = is_gone,
 	};
 
 	return enter(req, member_sector / req->array->stripes->sectors, &want);
@@ -289,7 +290,7 @@ static bool recover_rest(struct xbdev_md_child *child)
 
 		len = len < child->count ? len : child->count;
 		if (!recover_read(child->req, child->sector, (uint32_t)len, child->member_sector,
-			    child->member->role)) {
+			    child->tried, child->is_gone)) {
 			xu_list_add_tail(&array->stripes->failed, &child->link);
 			return false;
 		}
@@ -305,6 +306,9 @@ static void on_read(struct xbdev_md_child *child, int status)
 	struct xbdev_md_req *req = child->req;
 
 	if (status != 0 && !xbdev__md_io_of(req)->is_cancelled) {
+		/* While it waits for a stripe its member may be given back. */
+		child->tried = child->member->role;
+		child->is_gone = status == -ENODEV;
 		child->count = child->io.len / XBDEV_MD_SECTOR;
 		if (!recover_rest(child)) {
 			return;
@@ -333,15 +337,6 @@ static void retry_failed(struct xbdev_md_array *array)
 	}
 }
 
-static bool has_bad(const struct xbdev_md_member *member, uint64_t sector, uint64_t count)
-{
-	uint64_t bad, bad_count;
-
-	return member->bad != NULL && member->bad->count > 0 &&
-	       xbdev__md_bad_blocks_find(
-		       member->bad, member->super.data_offset + sector, count, &bad, &bad_count);
-}
-
 static bool read_piece(struct xbdev_md_req *req, struct xbdev_io *io)
 {
 	struct xbdev_md_array *array = req->array;
@@ -360,12 +355,12 @@ static bool read_piece(struct xbdev_md_req *req, struct xbdev_io *io)
 	member = array->roles[who.data[in_row >> geo->chunk_shift]];
 	len = len < left ? len : left;
 	if (!xbdev__md_member_is_readable(member, member_sector + len) ||
-		has_bad(member, member_sector, len)) {
+		xbdev__md_member_has_bad(member, member_sector, len)) {
 		uint64_t in_stripe =
 			array->stripes->sectors - member_sector % array->stripes->sectors;
 
 		len = len < in_stripe ? len : in_stripe;
-		if (!recover_read(req, sector, (uint32_t)len, member_sector, UINT32_MAX)) {
+		if (!recover_read(req, sector, (uint32_t)len, member_sector, UINT32_MAX, false)) {
 			xbdev__md_starve(&array->stripes->starved, req);
 			return false;
 		}
@@ -471,7 +466,8 @@ static int init(struct xbdev_md_array *array, struct xu_error *err)
 	int rc = -ENOMEM;
 
 	if (stripes != NULL) {
-		rc = xu_pool_init(&stripes->pool, XBDEV_MD_NR_STRIPES,
+		rc = xu_pool_init(&stripes->pool,
+			array->nr_stripes != 0 ? array->nr_stripes : XBDEV_MD_NR_STRIPES,
 			sizeof(struct xbdev_md_stripe) +
 				array->geo.raid_disks * sizeof(struct xbdev_md_column));
 	}
@@ -496,6 +492,14 @@ static int init(struct xbdev_md_array *array, struct xu_error *err)
 	xu_list_init(&stripes->blocked);
 	xu_list_init(&stripes->failed);
 	xu_list_init(&stripes->starved);
+	/* Linux may have stopped in the middle of one of our stripes; none is good in part. */
+	for (uint32_t i = 0; i < array->nr_members; i++) {
+		struct xbdev_md_member *member = array->members[i];
+
+		if (member != NULL && member->state == XBDEV_MD_MEMBER_RECOVERING) {
+			member->recovery_offset -= member->recovery_offset % stripes->sectors;
+		}
+	}
 	array->stripes = stripes;
 	return 0;
 }

@@ -34,6 +34,7 @@ struct xbdev_md_entry {
 	uint64_t sector;
 	uint32_t count;
 	uint32_t bad_role; /* READ: a member that could not be read, or UINT32_MAX */
+	bool is_gone;      /* READ: for its device is being removed */
 	/* SYNC. */
 	bool is_check; /* look only */
 	void (*synced)(void *arg, int status, uint64_t mismatch_sectors);
@@ -52,6 +53,7 @@ struct xbdev_md_column {
 	uint32_t role;
 	uint32_t index;            /* of the data, or nr_data for P, nr_data + 1 for Q */
 	bool is_bad;               /* could not be read this time */
+	bool is_gone;              /* for its device is being removed: it is about to be out */
 	bool is_read;              /* is to be read, and then has been */
 	bool is_written;           /* is to be written */
 	bool is_copied;            /* its replacement gets it, whether it is written or not */

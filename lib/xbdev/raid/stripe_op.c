@@ -109,6 +109,12 @@ static void widen(struct xbdev_md_span *span, struct xbdev_md_span by)
 	span->hi = by.hi > span->hi ? by.hi : span->hi;
 }
 
+static void note_bad(struct xbdev_md_column *column, bool is_gone)
+{
+	column->is_bad = true;
+	column->is_gone |= is_gone;
+}
+
 static void collect_entry(struct xbdev_md_stripe *stripe, const struct xbdev_md_entry *entry)
 {
 	for (uint32_t i = 0; i < nr_data(stripe); i++) {
@@ -122,9 +128,10 @@ static void collect_entry(struct xbdev_md_stripe *stripe, const struct xbdev_md_
 		}
 	}
 	stripe->io_flags |= xbdev__md_io_of(entry->req)->flags & XBDEV_IO_FUA;
-	for (uint32_t i = 0; i < nr_columns(stripe); i++) {
-		stripe->columns[i].is_bad |= entry->kind == XBDEV_MD_STRIPE_READ &&
-					     stripe->columns[i].role == entry->bad_role;
+	for (uint32_t i = 0; entry->kind == XBDEV_MD_STRIPE_READ && i < nr_columns(stripe); i++) {
+		if (stripe->columns[i].role == entry->bad_role) {
+			note_bad(&stripe->columns[i], entry->is_gone);
+		}
 	}
 }
 
@@ -136,6 +143,7 @@ static void collect(struct xbdev_md_stripe *stripe)
 		struct xbdev_md_column *column = &stripe->columns[i];
 
 		column->is_bad = column->is_read = column->is_written = false;
+		column->is_gone = false;
 		column->is_copied = false;
 		column->is_touched = column->is_full = false;
 		column->cover[0] = column->cover[1] = 0;
@@ -211,6 +219,32 @@ struct costs {
 	uint32_t change;
 };
 
+/* Would any of the span be read from this parity later, which cannot be read as a whole now? Not
+ * where the recovery of its member has yet to come, or where it says that all of the blocks are
+ * bad. A recovery has been at more stripes than the member is good for so far: slots that end early
+ * wait for those before them. */
+static bool is_believed(const struct xbdev_md_column *column)
+{
+	const struct xbdev_md_stripe *stripe = column->stripe;
+	const struct xbdev_md_member *member = member_of(column);
+	uint64_t lo = stripe->sector + stripe->span.lo, hi = stripe->sector + stripe->span.hi;
+	uint64_t bad, bad_count;
+
+	if (column->is_bad ||
+		xbdev__md_member_is_writable(stripe->array->replacements[column->role])) {
+		return true;
+	}
+	if (member->state == XBDEV_MD_MEMBER_RECOVERING &&
+		lo >= xbdev__md_sync_reached(stripe->array, member)) {
+		return false;
+	}
+	lo += member->super.data_offset;
+	hi += member->super.data_offset;
+	return member->bad == NULL ||
+	       !xbdev__md_bad_blocks_find(member->bad, lo, hi - lo, &bad, &bad_count) ||
+	       bad != lo || bad_count != hi - lo;
+}
+
 static struct costs weigh(struct xbdev_md_stripe *stripe)
 {
 	struct costs costs = {0};
@@ -233,15 +267,20 @@ static struct costs weigh(struct xbdev_md_stripe *stripe)
 		}
 	}
 	/* A parity that cannot be read but can be written is known again only if it is made from
-	 * all data. Where that is not possible it may stay behind if nobody would believe it (its
-	 * member is being recovered, or says that the block is bad), but not after a mere error. */
+	 * all data. Where that is not possible it may stay behind if nobody would believe it. */
 	for (uint32_t i = 0; i < nr_parity_all; i++) {
 		const struct xbdev_md_column *column = parity(stripe, i);
 
 		if (!is_readable(column) && xbdev__md_member_is_writable(member_of(column)) &&
-			(costs.whole != UINT32_MAX || column->is_bad)) {
+			(costs.whole != UINT32_MAX || is_believed(column))) {
 			costs.change = UINT32_MAX;
 		}
+	}
+	/* Parity that no resync has been at is not worth changing: made anew it is right, and what
+	 * is written now survives the loss of a member. */
+	if (costs.whole != UINT32_MAX &&
+		stripe->sector + stripe->span.hi > stripe->array->in_sync_below) {
+		costs.change = UINT32_MAX;
 	}
 	return costs;
 }
@@ -337,7 +376,9 @@ static void on_column_read(struct xbdev_md_child *child, int status)
 	struct xbdev_md_column *column = child->arg;
 	struct xbdev_md_stripe *stripe = column->stripe;
 
-	column->is_bad |= status != 0;
+	if (status != 0) {
+		note_bad(column, status == -ENODEV);
+	}
 	if (--stripe->nr_pending == 0) {
 		after_reads(stripe);
 	}
@@ -350,7 +391,8 @@ static bool is_guess(const struct xbdev_md_stripe *stripe)
 	bool has_bad = false;
 
 	for (uint32_t i = 0; i < nr_data(stripe); i++) {
-		has_bad |= stripe->columns[i].is_bad && stripe->columns[i].is_touched;
+		has_bad |= stripe->columns[i].is_bad && !stripe->columns[i].is_gone &&
+			   stripe->columns[i].is_touched;
 	}
 	return has_bad && stripe->sector + stripe->span.hi > stripe->array->in_sync_below;
 }
@@ -684,17 +726,11 @@ static void compute(struct xbdev_md_stripe *stripe)
 static void note_written(const struct xbdev_md_column *column, const struct xbdev_md_child *child)
 {
 	struct xbdev_md_member *member = child->member;
-	uint64_t sector = child->io.offset / XBDEV_MD_SECTOR;
-	uint64_t count = child->io.len / XBDEV_MD_SECTOR, bad, bad_count;
 
 	if (column->is_bad && child == &column->child) {
-		member->super.cnt_corrected_read += (uint32_t)count;
+		member->super.cnt_corrected_read += (uint32_t)(child->io.len / XBDEV_MD_SECTOR);
 	}
-	if (member->bad != NULL && member->bad->count > 0 &&
-		xbdev__md_bad_blocks_find(member->bad, sector, count, &bad, &bad_count) &&
-		xbdev__md_bad_blocks_remove(member->bad, sector, count) == 0) {
-		xbdev__md_meta_update(member->array);
-	}
+	xbdev__md_member_clear_bad(member, &child->io);
 }
 
 static void on_column_written(struct xbdev_md_child *child, int status)
@@ -718,13 +754,20 @@ static void write_column(struct xbdev_md_column *column)
 	struct xbdev_md_stripe *stripe = column->stripe;
 	struct xbdev_md_member *member = member_of(column);
 	struct xbdev_md_member *twin = stripe->array->replacements[column->role];
-	char *data = column->data + (size_t)(column->span.lo - stripe->span.lo) * XBDEV_MD_SECTOR;
+	bool is_written = column->is_written;
+	char *data;
 
-	if (column->is_written && xbdev__md_member_is_writable(member)) {
+	if (!column->is_written && !column->is_copied) {
+		return;
+	}
+	data = column->data + (size_t)(column->span.lo - stripe->span.lo) * XBDEV_MD_SECTOR;
+	/* The member that was read may have failed since, and its replacement have its place. */
+	is_written |= member != NULL && member->state == XBDEV_MD_MEMBER_RECOVERING;
+	if (is_written && xbdev__md_member_is_writable(member)) {
 		send_column(column, &column->child, member, XBDEV_OP_WRITE, data, column->span,
 			on_column_written);
 	}
-	if ((column->is_written || column->is_copied) && xbdev__md_member_is_writable(twin)) {
+	if (xbdev__md_member_is_writable(twin)) {
 		send_column(column, &column->twin, twin, XBDEV_OP_WRITE, data, column->span,
 			on_column_written);
 	}

@@ -23,6 +23,7 @@
 
 #include "lib/util/clock.h"
 #include "lib/util/log.h"
+#include "lib/xbdev/raid/bitmap.h"
 
 #define SAVE_EVERY_NS (300 * XU_NS_PER_S)
 #define SAVE_PARTS    16u
@@ -88,7 +89,12 @@ static void on_flushed(struct xbdev_md_child *child, int status)
 		sync->has_failed |= !xbdev__md_member_fail(member, "could not be flushed", status);
 	}
 	if (--sync->nr_flushes == 0) {
+		bool is_ending = sync->is_ending;
+
 		on_saved(sync);
+		if (!is_ending) {
+			launch(sync); /* its end may have come meanwhile */
+		}
 	}
 }
 
@@ -145,8 +151,11 @@ static void members_in_sync(struct xbdev_md_sync *sync)
 		}
 		member->state = XBDEV_MD_MEMBER_IN_SYNC;
 		member->recovery_offset = member->recovery_saved = XBDEV_MD_NEVER;
+		member->is_by_bitmap = false;
 		xu_info(log_of(array), "array %s: member %s is in sync as number %u",
 			array->dev.name, member->name, member->role);
+		xbdev__md_note(array, "in-sync", member, "member %s is in sync as number %u",
+			member->name, member->role);
 		xbdev__md_member_promote(member);
 	}
 	xbdev__md_count_degraded(array);
@@ -155,9 +164,15 @@ static void members_in_sync(struct xbdev_md_sync *sync)
 static void conclude(struct xbdev_md_sync *sync)
 {
 	struct xbdev_md_array *array = sync->array;
+	bool is_due = is_whole(sync) || !xbdev__md_sync_has_target(sync);
 
 	xr_timer_stop(array->reactor, &sync->timer);
 	array->mismatch_sectors = sync->mismatch_sectors;
+	xbdev__md_note(array, is_whole(sync) ? "sync-done" : "sync-ended", NULL,
+		"%s %s at %llu of %llu sectors, %llu did not agree",
+		xbdev__md_sync_name(sync->kind), is_whole(sync) ? "is done" : "ended",
+		(unsigned long long)sync->done, (unsigned long long)sync->end,
+		(unsigned long long)sync->mismatch_sectors);
 	if (!is_whole(sync)) {
 		xu_info(log_of(array), "array %s: %s ended at %llu of %llu sectors",
 			array->dev.name, xbdev__md_sync_name(sync->kind),
@@ -172,9 +187,10 @@ static void conclude(struct xbdev_md_sync *sync)
 		}
 		members_in_sync(sync);
 	}
+	xbdev__md_sync_forget_targets(sync);
 	array->sync = NULL;
 	xbdev__md_meta_update(array);
-	if (is_whole(sync) || !xbdev__md_sync_has_target(sync)) {
+	if (is_due) {
 		xbdev__md_sync_kick(array);
 	}
 	xu_buf_free(sync->memory, sync->memory_bytes);
@@ -280,6 +296,21 @@ static void on_stripe_synced(void *arg, int status, uint64_t mismatch_sectors)
 	xbdev__md_slot_done(arg, status, mismatch_sectors);
 }
 
+/* With a bitmap only what it marks is walked: goes on to the next place of that kind. */
+static void skip_clean(struct xbdev_md_sync *sync)
+{
+	while (sync->is_by_bitmap && sync->next < sync->end) {
+		uint64_t run = xbdev__md_bitmap_clean_run(sync->array, sync->next);
+		uint64_t step = xbdev__md_sync_step(sync, sync->next);
+
+		if (run < step) {
+			return;
+		}
+		run -= run % step;
+		sync->next += run < sync->end - sync->next ? run : sync->end - sync->next;
+	}
+}
+
 static void start_slot(struct xbdev_md_slot *slot)
 {
 	struct xbdev_md_sync *sync = slot->sync;
@@ -348,11 +379,19 @@ static void launch(struct xbdev_md_sync *sync)
 		if (sync->slots[i].is_busy) {
 			continue;
 		}
+		skip_clean(sync);
+		if (sync->next >= sync->end) {
+			break;
+		}
 		if (is_too_fast(sync)) {
 			xr_timer_start(sync->array->reactor, &sync->timer, PACE_NS / 4);
 			return;
 		}
 		start_slot(&sync->slots[i]);
+	}
+	if (sync->nr_busy == 0 && sync->next >= sync->end) {
+		update_done(sync);
+		end(sync);
 	}
 }
 
@@ -401,8 +440,12 @@ static void begin(struct xbdev_md_array *array, enum xbdev_md_sync_kind kind)
 		return;
 	}
 	xbdev__md_sync_range(sync);
+	sync->is_by_bitmap = array->bitmap != NULL && xbdev__md_sync_can_skip(sync);
 	sync->next = sync->done = sync->last_saved = sync->pace_next = sync->start;
 	array->sync = sync;
+	xbdev__md_note(array, "sync-begun", NULL, "%s begins at %llu of %llu sectors",
+		xbdev__md_sync_name(kind), (unsigned long long)sync->start,
+		(unsigned long long)sync->end);
 	xu_info(log_of(array), "array %s: %s begins at %llu of %llu sectors", array->dev.name,
 		xbdev__md_sync_name(kind), (unsigned long long)sync->start,
 		(unsigned long long)sync->end);

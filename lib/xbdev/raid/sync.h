@@ -44,15 +44,15 @@ struct xbdev_md_slot {
 struct xbdev_md_sync {
 	struct xbdev_md_array *array;
 	enum xbdev_md_sync_kind kind;
-	struct xbdev_md_member *target; /* RECOVER of a mirror: the one; by slot, see is_target */
+	struct xbdev_md_member *target; /* RECOVER of a mirror: the one; it stays as long as this */
 	uint64_t start, next, done, end;
 	struct xbdev_md_slot slots[XBDEV_MD_SYNC_SLOTS];
 	uint32_t nr_busy;
 	bool is_stopping;
 	bool has_failed;    /* a target misses something */
 	bool is_incomplete; /* RESYNC: some blocks could not be made to agree */
+	bool is_by_bitmap;  /* only what the bitmap marks */
 	uint64_t mismatch_sectors;
-	uint32_t targets[3]; /* bit per slot of members that are being recovered */
 	/* Saving. */
 	bool is_saving, is_ending;
 	uint32_t nr_flushes;
@@ -71,6 +71,9 @@ bool xbdev__md_sync_is_target(
 	const struct xbdev_md_sync *sync, const struct xbdev_md_member *member);
 /* Something to do it for: always, but in a recovery only while a target serves. */
 bool xbdev__md_sync_has_target(const struct xbdev_md_sync *sync);
+void xbdev__md_sync_forget_targets(struct xbdev_md_sync *sync);
+/* Is it enough to walk what the bitmap marks? */
+bool xbdev__md_sync_can_skip(const struct xbdev_md_sync *sync);
 uint32_t xbdev__md_nr_copies(const struct xbdev_md_array *array);
 /* Gives missing roles to spares. */
 void xbdev__md_take_spares(struct xbdev_md_array *array);

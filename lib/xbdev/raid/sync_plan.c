@@ -13,16 +13,19 @@
 #include "lib/util/log.h"
 #include "lib/xbdev/raid/sync.h"
 
-static bool is_set(const uint32_t *bits, uint32_t i)
-{
-	return (bits[i / 32] & (1u << (i % 32))) != 0;
-}
-
 bool xbdev__md_sync_is_target(
 	const struct xbdev_md_sync *sync, const struct xbdev_md_member *member)
 {
-	return sync->kind == XBDEV_MD_SYNC_RECOVER && is_set(sync->targets, member->slot) &&
+	return sync->kind == XBDEV_MD_SYNC_RECOVER && member->is_sync_target &&
 	       member->state == XBDEV_MD_MEMBER_RECOVERING;
+}
+
+uint64_t xbdev__md_sync_reached(
+	const struct xbdev_md_array *array, const struct xbdev_md_member *member)
+{
+	return array->sync != NULL && xbdev__md_sync_is_target(array->sync, member)
+		       ? array->sync->next
+		       : member->recovery_offset;
 }
 
 bool xbdev__md_sync_has_target(const struct xbdev_md_sync *sync)
@@ -72,10 +75,28 @@ static void choose_targets(struct xbdev_md_sync *sync)
 			(array->stripes == NULL && sync->target != NULL)) {
 			continue;
 		}
-		sync->target = member;
-		sync->targets[i / 32] |= 1u << (i % 32);
+		member->is_sync_target = true;
+		if (sync->target == NULL) {
+			sync->target = member;
+			member->nr_users++;
+		}
 	}
 	sync->start = start;
+}
+
+void xbdev__md_sync_forget_targets(struct xbdev_md_sync *sync)
+{
+	struct xbdev_md_array *array = sync->array;
+
+	for (uint32_t i = 0; i < array->nr_members; i++) {
+		if (array->members[i] != NULL) {
+			array->members[i]->is_sync_target = false;
+		}
+	}
+	if (sync->target != NULL) {
+		sync->target->nr_users--;
+		sync->target = NULL;
+	}
 }
 
 void xbdev__md_sync_range(struct xbdev_md_sync *sync)
@@ -96,6 +117,25 @@ void xbdev__md_sync_range(struct xbdev_md_sync *sync)
 	if (sync->start > sync->end) {
 		sync->start = sync->end;
 	}
+}
+
+bool xbdev__md_sync_can_skip(const struct xbdev_md_sync *sync)
+{
+	const struct xbdev_md_array *array = sync->array;
+
+	if (sync->kind != XBDEV_MD_SYNC_RECOVER || array->geo.level == 10) {
+		/* raid10's bits count array sectors, its recovery walks a member's. */
+		return sync->kind == XBDEV_MD_SYNC_RESYNC;
+	}
+	for (uint32_t i = 0; i < array->nr_members; i++) {
+		const struct xbdev_md_member *member = array->members[i];
+
+		if (member != NULL && xbdev__md_sync_is_target(sync, member) &&
+			!member->is_by_bitmap) {
+			return false;
+		}
+	}
+	return true;
 }
 
 uint64_t xbdev__md_sync_step(const struct xbdev_md_sync *sync, uint64_t sector)
@@ -150,6 +190,8 @@ void xbdev__md_take_spares(struct xbdev_md_array *array)
 		spare->role = role;
 		spare->recovery_offset = spare->recovery_saved = 0;
 		array->roles[role] = spare;
+		xbdev__md_note(array, "spare-taken", spare, "spare %s takes the place of member %u",
+			spare->name, role);
 		xu_info(xbdev_ctx_log(array->dev.ctx),
 			"array %s: spare %s takes the place of "
 			"member %u",
@@ -171,6 +213,10 @@ void xbdev__md_member_promote(struct xbdev_md_member *member)
 	array->roles[member->role] = member;
 	if (old != NULL) {
 		old->state = XBDEV_MD_MEMBER_FAULTY;
+		/* It misses the writes from now on, as one that has failed does. */
+		array->fail_seq = xbdev__md_meta_update(array);
+		xbdev__md_note(array, "replaced", old, "member %s has been replaced by %s",
+			old->name, member->name);
 		xu_info(xbdev_ctx_log(array->dev.ctx),
 			"array %s: member %s has been replaced by "
 			"%s",

@@ -1,0 +1,511 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Faults of members, one after the other: each I/O of a member fails once while an array is made,
+ * written, read, degraded, recovered, replaced, stopped and assembled; what cannot be had is
+ * reported, all else is hidden by redundancy and the content stays. Then what two faults leave:
+ * blocks that are lost read as errors, exactly these, until they are written. And members that go
+ * while an array cannot write.
+ *
+ * XSAN_LONG=1 makes every single I/O fail, else one in a few.
+ */
+#include "lib/xbdev/driver/error.h"
+#include "lib/xbdev/raid/array.h"
+#include "lib/xbdev/raid/raid.h"
+#include "test/unit/xbdev/harness.h"
+
+#define KIB      1024ull
+#define LEN      (96 * KIB) /* that is written */
+#define NR_DISKS 8u
+
+struct shape {
+	int32_t level;
+	uint32_t layout;
+	uint32_t nr_members;
+	uint64_t chunk_bytes;
+};
+
+static const struct shape shapes[] = {
+	{1, 0, 2, 0},
+	{5, XBDEV_MD_LAYOUT_DEFAULT, 3, 4096},
+	{6, XBDEV_MD_LAYOUT_DEFAULT, 4, 8192},
+	{10, 0x102, 3, 4096},
+};
+
+struct world {
+	struct harness h;
+	const struct shape *shape;
+	struct xbdev_device *dev;
+	struct xbdev_desc *desc;
+	struct xbdev_channel *ch;
+	bool is_done;
+	struct xu_error err;
+	char content[LEN];
+};
+
+static const char *const names[NR_DISKS] = {"e0", "e1", "e2", "e3", "e4", "e5", "e6", "e7"};
+
+static struct xbdev_md_array *array_of(const struct world *w)
+{
+	return xu_container_of(w->dev, struct xbdev_md_array, dev);
+}
+
+/* ---- steps ---- */
+
+static void on_made(void *arg, struct xbdev_device *dev, const struct xu_error *err)
+{
+	struct world *w = arg;
+
+	w->dev = dev;
+	w->err = dev == NULL ? *err : (struct xu_error){0};
+	w->is_done = true;
+}
+
+static void open_array(struct world *w)
+{
+	w->desc = harness_open(&w->h, "md0", !w->dev->is_read_only);
+	w->ch = harness_channel(&w->h, w->desc, 0);
+}
+
+static void close_array(struct world *w)
+{
+	harness_put(&w->h, w->ch);
+	xbdev_desc_close(w->desc);
+}
+
+static int create(struct world *w, uint32_t nr_spares)
+{
+	const struct xbdev_md_create_opts opts = {
+		.name = "md0",
+		.level = w->shape->level,
+		.layout = w->shape->layout,
+		.chunk_bytes = w->shape->chunk_bytes,
+		.members = names,
+		.nr_members = w->shape->nr_members,
+		.nr_spares = nr_spares,
+		.force = true,
+	};
+
+	w->is_done = false;
+	xbdev__md_create(w->h.ctx, &opts, on_made, w);
+	harness_wait(&w->h, w->is_done);
+	if (w->dev == NULL) {
+		assert_true(w->err.text[0] != '\0');
+		return w->err.code;
+	}
+	open_array(w);
+	return 0;
+}
+
+static int assemble(struct world *w, uint32_t nr_disks, bool is_read_only)
+{
+	const struct xbdev_md_assemble_opts opts = {
+		.name = "md0",
+		.level = w->shape->level,
+		.members = names,
+		.nr_members = nr_disks,
+		.run = true,
+		.read_only = is_read_only,
+	};
+
+	w->is_done = false;
+	xbdev__md_assemble(w->h.ctx, &opts, on_made, w);
+	harness_wait(&w->h, w->is_done);
+	if (w->dev == NULL) {
+		assert_true(w->err.text[0] != '\0');
+		return w->err.code;
+	}
+	open_array(w);
+	return 0;
+}
+
+static void stop(struct world *w)
+{
+	close_array(w);
+	harness_remove(&w->h, w->dev);
+	w->dev = NULL;
+}
+
+static void on_managed(void *arg, const struct xu_error *err)
+{
+	struct world *w = arg;
+
+	w->err = err != NULL ? *err : (struct xu_error){0};
+	w->is_done = true;
+}
+
+static int manage(struct world *w, enum xbdev_md_command_kind kind, const char *device,
+	const char *new_device)
+{
+	const struct xbdev_md_command what = {
+		.kind = kind, .device = device, .new_device = new_device};
+
+	w->is_done = false;
+	xbdev__md_manage(w->dev, &what, on_managed, w);
+	harness_wait(&w->h, w->is_done);
+	return w->err.code;
+}
+
+static void settle(struct world *w)
+{
+	harness_wait(&w->h, array_of(w)->sync == NULL && !array_of(w)->meta.is_writing &&
+				    array_of(w)->nr_repairs == 0);
+}
+
+static void inject(struct world *w, uint32_t disk, const struct xbdev_error_rule *rule)
+{
+	struct xbdev_device *dev = xbdev_device_find(w->h.ctx, names[disk]);
+
+	assert_int_equal(xbdev_error_inject(dev, rule, NULL, NULL, NULL), 0);
+	harness_poll_times(&w->h, 3);
+}
+
+static void clear(struct world *w, uint32_t disk)
+{
+	struct xbdev_device *dev = xbdev_device_find(w->h.ctx, names[disk]);
+
+	assert_int_equal(xbdev_error_clear(dev, NULL, NULL, NULL), 0);
+	harness_poll_times(&w->h, 3);
+}
+
+static bool was_hit(struct world *w, uint32_t disk)
+{
+	uint64_t counts[XBDEV_ERROR_NR_KINDS];
+
+	assert_int_equal(xbdev_error_counts(xbdev_device_find(w->h.ctx, names[disk]), counts), 0);
+	return counts[XBDEV_ERROR_FAIL] > 0;
+}
+
+static void world_start(struct world *w, const struct shape *shape)
+{
+	memset(w, 0, sizeof(*w));
+	w->shape = shape;
+	harness_start(&w->h, 1, 1);
+	for (uint32_t i = 0; i < NR_DISKS; i++) {
+		harness_create(&w->h, "malloc", "{'name':'m%u','size':%llu,'block_size':512}", i,
+			1280 * KIB);
+		harness_create(&w->h, "error", "{'name':'e%u','base':'m%u'}", i, i);
+	}
+}
+
+/* ---- content ---- */
+
+static void write_some(struct world *w, uint64_t offset, uint64_t len, uint64_t seed)
+{
+	harness_fill(w->content + offset, len, seed);
+	assert_int_equal(harness_io(&w->h, w->ch, XBDEV_OP_WRITE, offset, w->content + offset, len,
+				 seed % 2 == 0 ? XBDEV_IO_FUA : 0),
+		0);
+}
+
+static void compare(struct world *w)
+{
+	static char got[LEN];
+
+	for (uint64_t at = 0; at < LEN; at += 32 * KIB) {
+		assert_int_equal(
+			harness_io(&w->h, w->ch, XBDEV_OP_READ, at, got + at, 32 * KIB, 0), 0);
+	}
+	assert_memory_equal(got, w->content, LEN);
+}
+
+/* ---- one fault anywhere ---- */
+
+/* A life with everything in it. What fails for the one fault is tried again. */
+static void live(struct world *w, uint32_t disk)
+{
+	uint32_t nr = w->shape->nr_members;
+
+	if (create(w, 1) != 0) {
+		assert_true(was_hit(w, disk));
+		assert_int_equal(create(w, 1), 0);
+	}
+	write_some(w, 0, LEN, 1);
+	for (uint32_t i = 0; i < 6; i++) {
+		write_some(w, i * 13824, 512 + i * 3072, 2 + i);
+	}
+	compare(w);
+	settle(w);
+	if (manage(w, XBDEV_MD_COMMAND_REPLACE, "e1", names[nr + 1]) == 0) {
+		write_some(w, 5120, 20480, 9);
+		settle(w);
+	}
+	/* Two at a time would be more than some of these arrays can take. */
+	if (was_hit(w, disk) && array_of(w)->nr_degraded == 0) {
+		manage(w, XBDEV_MD_COMMAND_FAIL, "e0", NULL);
+	}
+	write_some(w, 8192, 30720, 10);
+	compare(w);
+	settle(w);
+	manage(w, XBDEV_MD_COMMAND_CHECK, NULL, NULL);
+	settle(w);
+	assert_int_equal(array_of(w)->mismatch_sectors, 0);
+	compare(w);
+	stop(w);
+	if (assemble(w, nr + 2, false) != 0) {
+		assert_true(was_hit(w, disk));
+		assert_int_equal(assemble(w, nr + 2, false), 0);
+	}
+	settle(w);
+	compare(w);
+	write_some(w, 1024, 60416, 11);
+	compare(w);
+	stop(w);
+}
+
+static void test_any_io_of_a_member_may_fail(void **state)
+{
+	static const uint8_t ops[] = {XBDEV_OP_READ, XBDEV_OP_WRITE, XBDEV_OP_FLUSH};
+	uint32_t stride = getenv("XSAN_LONG") != NULL ? 1 : 11;
+
+	for (uint32_t i = 0; i < ARRAY_SIZE(shapes) * ARRAY_SIZE(ops); i++) {
+		const struct shape *shape = &shapes[i / ARRAY_SIZE(ops)];
+
+		for (uint32_t disk = 0; disk < shape->nr_members + 2; disk++) {
+			struct xbdev_error_rule rule = {
+				.kind = XBDEV_ERROR_FAIL,
+				.ops_mask = 1u << ops[i % ARRAY_SIZE(ops)],
+				.skip = disk,
+				.count = 1,
+			};
+			bool is_hit = true;
+
+			for (; is_hit; rule.skip += rule.skip < 6 ? 1 : stride) {
+				static struct world w;
+
+				world_start(&w, shape);
+				inject(&w, disk, &rule);
+				live(&w, disk);
+				is_hit = was_hit(&w, disk);
+				harness_stop(&w.h);
+			}
+		}
+	}
+}
+
+/* ---- two faults ---- */
+
+static uint64_t data_offset(const struct world *w)
+{
+	return array_of(w)->roles[1]->super.data_offset * XBDEV_MD_SECTOR;
+}
+
+/* Which 4 KiB of the content can be read; compares those. */
+static uint32_t lost_blocks(struct world *w)
+{
+	static char got[4096];
+	uint32_t lost = 0;
+
+	for (uint32_t i = 0; i < LEN / 4096; i++) {
+		int rc = harness_io(&w->h, w->ch, XBDEV_OP_READ, i * 4096, got, 4096, 0);
+
+		if (rc == -EIO) {
+			lost |= 1u << i;
+			continue;
+		}
+		assert_int_equal(rc, 0);
+		assert_memory_equal(got, w->content + i * 4096, 4096);
+	}
+	return lost;
+}
+
+/* A member fails, and one that its spare is recovered from has a block that cannot be read. */
+static void test_lost_blocks_are_known_and_come_back_by_writing(void **state)
+{
+	static const struct shape lossy[] = {
+		{1, 0, 2, 0},
+		{5, 0, 3, 4096},
+	};
+
+	for (uint32_t i = 0; i < ARRAY_SIZE(lossy); i++) {
+		struct xbdev_error_rule rule = {
+			.kind = XBDEV_ERROR_FAIL, .ops_mask = 1u << XBDEV_OP_READ, .len = 512};
+		static struct world w;
+		uint32_t lost;
+
+		world_start(&w, &lossy[i]);
+		assert_int_equal(create(&w, 1), 0);
+		settle(&w);
+		write_some(&w, 0, LEN, 20);
+		rule.offset = data_offset(&w);
+		inject(&w, 1, &rule);
+		assert_int_equal(manage(&w, XBDEV_MD_COMMAND_FAIL, "e0", NULL), 0);
+		settle(&w);
+		assert_int_equal(array_of(&w)->nr_degraded, 0);
+		lost = lost_blocks(&w);
+		/* raid1: the block. raid5: also the one of the same row that was to be recovered.
+		 */
+		assert_int_equal(lost, i == 0 ? 1 : 3);
+		stop(&w);
+
+		/* It is written down. */
+		assert_int_equal(assemble(&w, w.shape->nr_members + 1, false), 0);
+		assert_int_equal(lost_blocks(&w), lost);
+		assert_int_equal(array_of(&w)->roles[0]->bad->count, 1);
+		write_some(&w, 0, LEN, 21);
+		assert_int_equal(array_of(&w)->roles[0]->bad->count, 0);
+		clear(&w, 1);
+		assert_int_equal(lost_blocks(&w), 0);
+		stop(&w);
+		assert_int_equal(assemble(&w, w.shape->nr_members + 1, false), 0);
+		assert_int_equal(lost_blocks(&w), 0);
+		stop(&w);
+		harness_stop(&w.h);
+	}
+}
+
+/* A copy that says of blocks that they are bad is never the one that others are made equal to. */
+static void test_a_repair_does_not_believe_bad_blocks(void **state)
+{
+	static struct world w;
+	static char junk[4096];
+	struct xbdev_desc *desc;
+	struct xbdev_channel *ch;
+	uint64_t at;
+
+	world_start(&w, &shapes[0]);
+	assert_int_equal(create(&w, 0), 0);
+	settle(&w);
+	write_some(&w, 0, LEN, 30);
+	at = data_offset(&w);
+	assert_int_equal(
+		xbdev__md_bad_blocks_add(array_of(&w)->roles[0]->bad, at / XBDEV_MD_SECTOR + 8, 8),
+		0);
+	stop(&w);
+	desc = harness_open(&w.h, "e0", true);
+	ch = harness_channel(&w.h, desc, 0);
+	memset(junk, 7, sizeof(junk));
+	assert_int_equal(harness_io(&w.h, ch, XBDEV_OP_WRITE, at + 4096, junk, sizeof(junk), 0), 0);
+	harness_put(&w.h, ch);
+	xbdev_desc_close(desc);
+	assert_int_equal(assemble(&w, 2, false), 0);
+	compare(&w);
+	assert_int_equal(manage(&w, XBDEV_MD_COMMAND_REPAIR, NULL, NULL), 0);
+	settle(&w);
+	compare(&w);
+	assert_int_equal(array_of(&w)->roles[0]->bad->count, 0);
+	assert_int_equal(manage(&w, XBDEV_MD_COMMAND_FAIL, "e1", NULL), 0);
+	compare(&w);
+	stop(&w);
+	harness_stop(&w.h);
+}
+
+/* raid6 without one data member, P with a bad block: a write beside the bad block keeps P right. */
+static void test_parity_that_is_bad_in_part_is_kept(void **state)
+{
+	const struct shape shape = {6, 5, 5, 16384}; /* parity-last: roles 3 and 4 */
+	static struct world w;
+
+	world_start(&w, &shape);
+	assert_int_equal(create(&w, 0), 0);
+	settle(&w);
+	write_some(&w, 0, LEN, 40);
+	assert_int_equal(xbdev__md_bad_blocks_add(
+				 array_of(&w)->roles[3]->bad, data_offset(&w) / XBDEV_MD_SECTOR, 1),
+		0);
+	assert_int_equal(manage(&w, XBDEV_MD_COMMAND_FAIL, "e0", NULL), 0);
+	write_some(&w, 16384, 4096, 41);
+	assert_int_equal(manage(&w, XBDEV_MD_COMMAND_FAIL, "e4", NULL), 0);
+	compare(&w);
+	stop(&w);
+	harness_stop(&w.h);
+}
+
+/* ---- members that go ---- */
+
+static void on_removed(void *arg)
+{
+	*(bool *)arg = true;
+}
+
+static void remove_disk(struct world *w, uint32_t disk)
+{
+	bool is_removed = false;
+
+	assert_int_equal(xbdev_device_remove(
+				 xbdev_device_find(w->h.ctx, names[disk]), on_removed, &is_removed),
+		0);
+	harness_wait(&w->h, is_removed);
+}
+
+/* Nothing is written to the members of an array that was assembled read-only, whatever happens. */
+static void test_a_read_only_array_loses_a_member(void **state)
+{
+	for (uint32_t i = 0; i < ARRAY_SIZE(shapes); i++) {
+		static struct world w;
+
+		world_start(&w, &shapes[i]);
+		assert_int_equal(create(&w, 0), 0);
+		write_some(&w, 0, LEN, 50);
+		settle(&w);
+		stop(&w);
+		assert_int_equal(assemble(&w, w.shape->nr_members, true), 0);
+		compare(&w);
+		remove_disk(&w, 0);
+		compare(&w);
+		assert_false(array_of(&w)->is_broken);
+		assert_int_equal(array_of(&w)->nr_degraded, 1);
+		assert_int_equal(manage(&w, XBDEV_MD_COMMAND_READ_WRITE, NULL, NULL), -EROFS);
+		assert_int_equal(manage(&w, XBDEV_MD_COMMAND_ADD, "e7", NULL), -EROFS);
+		compare(&w);
+		stop(&w);
+		harness_create(&w.h, "error", "{'name':'e0','base':'m0'}");
+		assert_int_equal(assemble(&w, w.shape->nr_members, false), 0);
+		assert_int_equal(array_of(&w)->nr_degraded, 0);
+		compare(&w);
+		stop(&w);
+		harness_stop(&w.h);
+	}
+}
+
+/* A device that goes while an array is put together of it. */
+static void test_a_member_goes_during_assembly(void **state)
+{
+	for (uint32_t i = 0; i < ARRAY_SIZE(shapes); i++) {
+		for (uint32_t nr_polls = 0; nr_polls < 12; nr_polls++) {
+			static struct world w;
+			struct xbdev_md_assemble_opts opts = {.name = "md0",
+				.level = XBDEV_MD_LEVEL_ANY,
+				.members = names,
+				.run = true};
+			bool is_removed = false;
+
+			world_start(&w, &shapes[i]);
+			opts.nr_members = w.shape->nr_members;
+			assert_int_equal(create(&w, 0), 0);
+			write_some(&w, 0, LEN, 60);
+			settle(&w);
+			stop(&w);
+			w.is_done = false;
+			xbdev__md_assemble(w.h.ctx, &opts, on_made, &w);
+			harness_poll_times(&w.h, nr_polls);
+			assert_int_equal(xbdev_device_remove(xbdev_device_find(w.h.ctx, "e0"),
+						 on_removed, &is_removed),
+				0);
+			harness_wait(&w.h, w.is_done && is_removed);
+			if (w.dev != NULL) {
+				open_array(&w);
+				compare(&w);
+				assert_int_equal(array_of(&w)->nr_degraded, 1);
+				stop(&w);
+			} else {
+				assert_int_equal(w.err.code, -ENODEV);
+			}
+			harness_stop(&w.h);
+		}
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_any_io_of_a_member_may_fail),
+		cmocka_unit_test(test_lost_blocks_are_known_and_come_back_by_writing),
+		cmocka_unit_test(test_a_repair_does_not_believe_bad_blocks),
+		cmocka_unit_test(test_parity_that_is_bad_in_part_is_kept),
+		cmocka_unit_test(test_a_read_only_array_loses_a_member),
+		cmocka_unit_test(test_a_member_goes_during_assembly),
+	};
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
