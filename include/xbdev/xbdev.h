@@ -8,10 +8,12 @@
 #include <xbdev/config.h>
 #include <xbdev/health.h>
 #include <xbdev/io.h>
+#include <xbdev/md.h>
 #include <xbdev/memory.h>
 #include <xbdev/mgmt.h>
 #include <xbdev/nvme.h>
 #include <xbdev/queue.h>
+#include <xbdev/raid.h>
 #include <xbdev/stats.h>
 #include <xbdev/types.h>
 

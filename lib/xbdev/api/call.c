@@ -18,6 +18,9 @@
 static pthread_key_t thread_key;
 static pthread_once_t thread_once = PTHREAD_ONCE_INIT;
 static _Thread_local struct api_thread *current __attribute__((tls_model("initial-exec")));
+/* A reactor's own, for its last error: what runs there may do nothing else, and xbdev_fini() waits
+ * for that thread with the mutex held. */
+static _Thread_local struct api_thread of_reactor;
 
 static void on_thread_end(void *arg)
 {
@@ -42,6 +45,9 @@ struct api_thread *api_thread(void)
 
 	if (thread != NULL) {
 		return thread;
+	}
+	if (xr_reactor_current() != NULL) {
+		return &of_reactor;
 	}
 	thread = calloc(1, sizeof(*thread));
 	if (thread == NULL) {
@@ -130,7 +136,7 @@ int api_enter(struct api_thread **ret_thread, bool may_wait)
 		*ret_thread = thread; /* the call that runs the callback is inside */
 		return 0;
 	}
-	if (may_wait && (thread->is_in_callback || xr_reactor_current() != NULL)) {
+	if (thread->is_in_callback || xr_reactor_current() != NULL) {
 		return api_fail(-EDEADLK, "a completion callback called a function that waits; "
 					  "submit a request instead");
 	}

@@ -172,10 +172,9 @@ static void on_removal_timer(struct xr_timer *timer)
 	removal->call = NULL;
 }
 
-static void on_remove(struct api_call *call)
+void api_device_remove(struct api_call *call, const char *name)
 {
-	struct remove_call *remove = xu_container_of(call, struct remove_call, call);
-	struct xbdev_device *dev = xbdev_device_find(api_lib.ctx, remove->name);
+	struct xbdev_device *dev = xbdev_device_find(api_lib.ctx, name);
 	struct removal *removal;
 	int rc;
 
@@ -184,7 +183,7 @@ static void on_remove(struct api_call *call)
 		xu_error_set(&call->err, rc,
 			dev == NULL ? "there is no device named '%s'%s"
 				    : "device '%s' is in use by %s; remove that first",
-			remove->name, dev == NULL ? "" : dev->claim_by);
+			name, dev == NULL ? "" : dev->claim_by);
 		api_call_done(call, rc);
 		return;
 	}
@@ -198,11 +197,16 @@ static void on_remove(struct api_call *call)
 	rc = xbdev_device_remove(dev, on_removed, removal);
 	if (rc != 0) {
 		free(removal);
-		xu_error_set(&call->err, rc, "device '%s' is being removed already", remove->name);
+		xu_error_set(&call->err, rc, "device '%s' is being removed already", name);
 		api_call_done(call, rc);
 		return;
 	}
 	xr_timer_start(xbdev_ctx_control(api_lib.ctx), &removal->timer, REMOVE_WAIT_NS);
+}
+
+static void on_remove(struct api_call *call)
+{
+	api_device_remove(call, xu_container_of(call, struct remove_call, call)->name);
 }
 
 int xbdev_config_remove(const char *name)

@@ -82,6 +82,8 @@ static void free_all(void)
 		api_ports_fini(&api_lib.shards[i]);
 	}
 	api_json_forget();
+	api_md_forget();
+	api_md_monitor_forget();
 	xbdev_ctx_free(api_lib.ctx);
 	xu_logger_free(api_lib.log);
 	api_lib.ctx = NULL;

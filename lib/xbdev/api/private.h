@@ -213,10 +213,25 @@ void api_call_done(struct api_call *call, int rc);
 /* Ends api_lib.ending with success. On the control reactor. */
 void api_ending_done(void);
 
+/* ---- devices: config.c ---- */
+
+/* Removes a device and ends the call when it has gone, after 10 s at the latest. */
+void api_device_remove(struct api_call *call, const char *name);
+
 /* ---- configuration documents: json.c ---- */
 
 /* Forgets what documents have made. When the library ends. */
 void api_json_forget(void);
+
+/* ---- arrays: md.c, md_monitor.c ---- */
+
+/* The array of this name; NULL: the call has been ended. On the control reactor. */
+struct xbdev_device *api_md_find(struct api_call *call, const char *name);
+/* The document's number of a level of MD's; -1: it has none. */
+int api_md_level(int32_t md_level);
+/* Forgets what has been stopped, and who watches. When the library ends. */
+void api_md_forget(void);
+void api_md_monitor_forget(void);
 
 /* ---- descriptors: file.c ---- */
 

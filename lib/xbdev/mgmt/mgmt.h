@@ -41,6 +41,8 @@ extern const struct xrpc_method xbdev_mgmt_methods[];
 extern const struct xrpc_method xbdev_mgmt_stats_methods[];
 extern const struct xrpc_method xbdev_mgmt_fault_methods[];
 extern const struct xrpc_method xbdev_mgmt_nvme_methods[];
+/* Arrays. They are made and removed at once, not by way of the owner: see raid.c. */
+extern const struct xrpc_method xbdev_mgmt_raid_methods[];
 
 /*
  * What has happened to the devices of a context since then, for the methods that tell clients of
