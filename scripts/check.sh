@@ -34,11 +34,11 @@ if [ "${#stages[@]}" -eq 0 ]; then
 	[ "$long" -eq 1 ] && stages+=(soak)
 fi
 
-fuzz_seconds=12 soak_seconds=60
+fuzz_seconds=20 soak_seconds=60 e2e_seconds=1200
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
 if [ "$long" -eq 1 ]; then
-	fuzz_seconds=900 soak_seconds=1800
+	fuzz_seconds=900 soak_seconds=1800 e2e_seconds=7200
 	export SIM_ROUNDS=50 XSAN_LONG=1
 fi
 
@@ -220,7 +220,7 @@ stage_e2e() {
 	for script in test/e2e/test-*.sh; do
 		name=${script##*/}
 		log=$logs/$name.log
-		XSAN_BUILD=$top/build-gcc timeout 1200 bash "$script" >"$log" 2>&1
+		XSAN_BUILD=$top/build-gcc timeout "$e2e_seconds" bash "$script" >"$log" 2>&1
 		status=$?
 		case $status in
 		0) result "$name" pass ;;
