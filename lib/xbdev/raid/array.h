@@ -377,8 +377,9 @@ uint64_t xbdev__md_meta_update(struct xbdev_md_array *array);
 /* Calls waiter->fn when state `waiter->seq` is on disk; maybe at once. -EIO: no member is left. */
 void xbdev__md_meta_wait(struct xbdev_md_array *array, struct xbdev_md_waiter *waiter);
 
-/* The same for bits of the bitmap; waits for all that are wanted now. */
-void xbdev__md_meta_update_bits(struct xbdev_md_array *array);
+/* The same for bits of the bitmap, of which some may have been cleared; waits for all that are
+ * wanted now. */
+void xbdev__md_meta_update_bits(struct xbdev_md_array *array, bool has_cleared);
 void xbdev__md_meta_wait_bits(struct xbdev_md_array *array, struct xbdev_md_waiter *waiter);
 
 /* May data be written now? Else the dirty mark is on its way: wait for array->active_seq. */

@@ -305,7 +305,7 @@ static void on_sweep(struct xr_timer *timer)
 	if (may_clear(array)) {
 		has_more = sweep(bitmap, true);
 		if (bitmap->first_page != bitmap->end_page) {
-			xbdev__md_meta_update_bits(array);
+			xbdev__md_meta_update_bits(array, true);
 		}
 	}
 	if (has_more) {

@@ -242,7 +242,7 @@ static void settle(struct xbdev_md_array *array)
 	array->is_settled = true;
 	if (array->bitmap != NULL && !array->is_read_only) {
 		xbdev__md_bitmap_settle(array);
-		xbdev__md_meta_update_bits(array);
+		xbdev__md_meta_update_bits(array, true);
 	}
 	if (array->is_active) {
 		array->is_active = false;

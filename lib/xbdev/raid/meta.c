@@ -4,14 +4,14 @@
  *
  * States are numbered. Whoever changes the array asks for a new number (`wanted`); a round writes
  * the newest one to every member that serves. What it is to say is put together when it begins;
- * then members are flushed, so that no "clean" and no log that has forgotten a block comes before
- * the data; then bad block logs and the bitmap are written, then the superblocks, durably (FUA) and
- * each when the one before is done.
- * When all have it, `written` moves on and who waited for it goes on. What is asked for during a
- * round waits for the next one, so a hundred writers that find the array clean cost two rounds. A
- * member that cannot be written is failed, which is a new state again; the round counts only when
- * nobody failed in it. Power that goes within a round leaves members whose event counts differ by
- * one: assembly takes both kinds, and the newest one's word counts.
+ * then members are flushed, so that no "clean", no cleared bit and no log that has forgotten a
+ * block comes before the data; then bad block logs and the bitmap are written, then the
+ * superblocks, durably (FUA) and each when the one before is done. When all have it, `written`
+ * moves on and who waited for it goes on. What is asked for during a round waits for the next one,
+ * so a hundred writers that find the array clean cost two rounds. A member that cannot be written
+ * is failed, which is a new state again; the round counts only when nobody failed in it. Power that
+ * goes within a round leaves members whose event counts differ by one: assembly takes both kinds,
+ * and the newest one's word counts.
  *
  * Bits of the bitmap have numbers of their own: a round that only they need leaves the superblocks
  * alone.
@@ -354,10 +354,11 @@ uint64_t xbdev__md_meta_update(struct xbdev_md_array *array)
 	return array->meta.wanted;
 }
 
-void xbdev__md_meta_update_bits(struct xbdev_md_array *array)
+void xbdev__md_meta_update_bits(struct xbdev_md_array *array, bool has_cleared)
 {
 	array->meta.bits_wanted++;
-	begin(array, true);
+	/* A bit that is set promises nothing about data. */
+	begin(array, has_cleared);
 }
 
 void xbdev__md_meta_wait_bits(struct xbdev_md_array *array, struct xbdev_md_waiter *waiter)

@@ -354,7 +354,7 @@ static void admit_write(struct xbdev_md_req *req)
 		return;
 	}
 	if (array->bitmap != NULL && !is_marked(req)) {
-		xbdev__md_meta_update_bits(array);
+		xbdev__md_meta_update_bits(array, false);
 		req->waiter.fn = on_active;
 		xbdev__md_meta_wait_bits(array, &req->waiter);
 		return;
