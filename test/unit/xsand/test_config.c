@@ -394,7 +394,7 @@ static void test_config_parse_gives_defaults(void **state)
 	assert_int_equal(s->log.format, XU_LOG_TEXT);
 	assert_int_equal(s->nr_reactors, 1);
 	assert_false(s->has_cpus);
-	assert_int_equal(s->spin_max_ns, 50000);
+	assert_int_equal(s->spin_max_ns, XR_SPIN_MAX_NS_DEFAULT);
 	assert_string_equal(s->socket, "/run/xsan/xsand.sock");
 	assert_string_equal(s->state_dir, "/var/lib/xsan");
 	assert_int_equal(s->stop_timeout_s, 10);
