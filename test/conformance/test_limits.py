@@ -105,7 +105,8 @@ def host_that_withholds_its_data(t):
     hosts = [withhold(t, 80) for _ in range(3)]
     got = [asked_for(held) for _, held in hosts]
     check(min(got) > 0, f'R2Ts for the three hosts: {got}')
-    check(got[0] <= 40, f'one host alone holds {got[0]} of 64 MiB')
+    # Three quarters of the pool, which are one host's while no other has or wants any.
+    check(got[0] <= 48, f'one host alone holds {got[0]} of 64 MiB')
     works(t, t.host())
     for host, held in hosts[1:]:
         host.close()
