@@ -63,9 +63,9 @@ check_info '"state":"forward"'
 say "the target goes and comes back under load"
 # Little under way at a time: QEMU's user network (libslirp 4.7) dies when a connection is closed while
 # its buffer is full.
-host_do start ', "quiesce_ms": 500, "queue_size": 4' model 4000 "$(host_do dump)" 8192
-for pause in 1 2 3; do
-	sleep $pause
+host_do start ', "quiesce_ms": 500, "queue_size": 4' model 8000 "$(host_do dump)" 8192
+for _ in 1 2 3; do
+	sleep 1
 	rm "$NVMET/ports/1/subsystems/$NQN"
 	sleep 1
 	ln -s "$SUBSYS" "$NVMET/ports/1/subsystems/$NQN" || fail "nvmet does not listen again"
