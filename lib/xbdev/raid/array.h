@@ -208,7 +208,6 @@ struct xbdev_md_array {
 	uint64_t active_seq;    /* the metadata that said so */
 	uint64_t fail_seq;      /* the metadata that knows of the last failure */
 	struct xr_timer safe_timer;
-	bool is_safe_now; /* mark clean at once: the array is stopping */
 	struct xbdev_md_meta meta;
 
 	struct xbdev_md_bitmap *bitmap;          /* NULL: none */

@@ -260,8 +260,8 @@ static void read_bitmap(struct xbdev_md_build *build)
 			return;
 		}
 		xbdev__md_build_read(build, member,
-			(uint64_t)((int64_t)XBDEV_MD_SUPER_OFFSET + member->super.bitmap_offset),
-			build->bits, build->bits_bytes);
+			xbdev__md_super_place(member->super.bitmap_offset), build->bits,
+			build->bits_bytes);
 	}
 }
 
@@ -301,7 +301,7 @@ void xbdev__md_build_finish(struct xbdev_md_build *build, const struct xbdev_md_
 			continue; /* empty, whatever lies there */
 		}
 		xbdev__md_build_read(build, member,
-			(uint64_t)((int64_t)XBDEV_MD_SUPER_OFFSET + member->super.bblog_offset),
+			xbdev__md_super_place(member->super.bblog_offset),
 			(char *)member->meta_buf + XBDEV_MD_SUPER_BYTES, XBDEV_MD_BAD_BLOCKS_BYTES);
 	}
 	if (build->err.code == 0) {

@@ -187,19 +187,8 @@ static void on_logs_written(struct xbdev_md_build *build)
 
 static int make_bitmap(struct xbdev_md_build *build, const struct xbdev_md_space *space)
 {
-	struct xbdev_md_geometry geo;
-	const struct xbdev_md_shape shape = {
-		.level = build->level,
-		.layout = build->layout,
-		.raid_disks = build->raid_disks,
-		.chunk = build->level == 1 ? 0 : build->chunk,
-		.size = space->size,
-	};
-	int rc = xbdev__md_geometry_init(&geo, &shape, &build->err);
+	const struct xbdev_md_geometry *geo = &build->array->geo;
 
-	if (rc != 0) {
-		return xu_error_prefix(&build->err, "array '%s'", build->array->dev.name);
-	}
 	build->bits_bytes = (size_t)space->bitmap_sectors * XBDEV_MD_SECTOR;
 	build->bits = xu_buf_alloc(build->bits_bytes);
 	if (build->bits == NULL) {
@@ -207,7 +196,7 @@ static int make_bitmap(struct xbdev_md_build *build, const struct xbdev_md_space
 			&build->err, -ENOMEM, "array '%s'", build->array->dev.name);
 	}
 	xbdev__md_bitmap_make(build->bits, build->bits_bytes, &build->array->super,
-		build->level == 10 ? geo.array_size : space->size, space->bitmap_chunk_bytes);
+		build->level == 10 ? geo->array_size : space->size, space->bitmap_chunk_bytes);
 	return 0;
 }
 
@@ -231,16 +220,13 @@ static void judge(struct xbdev_md_build *build)
 		return;
 	}
 	set_common(build, &space);
-	if (space.bitmap_offset != 0 && make_bitmap(build, &space) != 0) {
-		xbdev__md_build_fail(build);
-		return;
-	}
 	for (uint32_t i = 0; i < array->nr_members; i++) {
 		if (array->members[i] != NULL) {
 			fill_member(build, array->members[i]);
 		}
 	}
-	if (check_shape(build) != 0) {
+	if (check_shape(build) != 0 ||
+		(space.bitmap_offset != 0 && make_bitmap(build, &space) != 0)) {
 		xbdev__md_build_fail(build);
 		return;
 	}
@@ -253,16 +239,15 @@ static void judge(struct xbdev_md_build *build)
 		}
 		if (build->bits != NULL) {
 			xbdev__md_build_write(build, member,
-				(uint64_t)((int64_t)XBDEV_MD_SUPER_OFFSET + space.bitmap_offset),
-				build->bits, build->bits_bytes);
+				xbdev__md_super_place(space.bitmap_offset), build->bits,
+				build->bits_bytes);
 		}
 		log = (char *)member->meta_buf + XBDEV_MD_SUPER_BYTES;
 		memset(log, 0xff, XBDEV_MD_BAD_BLOCKS_BYTES);
 		if (member->super.bblog_offset != 0) {
 			xbdev__md_build_write(build, member,
-				(uint64_t)((int64_t)XBDEV_MD_SUPER_OFFSET +
-					   member->super.bblog_offset),
-				log, XBDEV_MD_BAD_BLOCKS_BYTES);
+				xbdev__md_super_place(member->super.bblog_offset), log,
+				XBDEV_MD_BAD_BLOCKS_BYTES);
 		}
 	}
 	xbdev__md_build_wait(build, on_logs_written);

@@ -3,9 +3,9 @@
  * The life of an array and of its members around the I/O.
  *
  *   begin()    after registration: what is due begins
- *   retire()   the device has been removed and nobody uses it: the resync stops, the superblocks
- * say "clean" (unless the array is broken or a resync is due), members are given back a member's
- * device is removed: its channel is put when its last I/O has come back
+ *   retire()   the device has been removed and nobody uses it: the resync stops, the disks say
+ *              "clean" (unless the array is broken or to be resynced), members are given back
+ *   lose()     a member's device is removed: its channel is put when its last I/O is back
  *
  * A member is taken apart in two steps: its channel on the owner, its descriptor and memory on the
  * control reactor. Nothing here waits without a bound but for I/O that a member's device holds.

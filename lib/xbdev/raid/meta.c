@@ -101,7 +101,9 @@ static void prepare(struct xbdev_md_member *member)
 {
 	member->is_in_round = true;
 	member->is_log_due = member->bad != NULL && member->bad->is_changed;
-	fill_super(member);
+	if (member->array->meta.has_supers) {
+		fill_super(member);
+	}
 	if (member->is_log_due) {
 		xbdev__md_bad_blocks_format(
 			member->bad, (char *)member->meta_buf + XBDEV_MD_SUPER_BYTES);
@@ -199,11 +201,6 @@ static void submit(struct xbdev_md_member *member, struct xbdev_md_meta_io *mio,
 	}
 }
 
-static uint64_t sector_of(int32_t sectors_from_super)
-{
-	return (uint64_t)((int64_t)XBDEV_MD_SUPER_OFFSET + sectors_from_super);
-}
-
 /* What the members were given must be there before anything says that it is. */
 static void flush_members(struct xbdev_md_array *array)
 {
@@ -229,13 +226,13 @@ static void write_logs(struct xbdev_md_array *array)
 
 		if (is_in_round(member) && member->is_log_due) {
 			submit(member, &member->meta_io, XBDEV_OP_WRITE,
-				sector_of(member->super.bblog_offset),
+				xbdev__md_super_place(member->super.bblog_offset),
 				(char *)member->meta_buf + XBDEV_MD_SUPER_BYTES,
 				XBDEV_MD_BAD_BLOCKS_BYTES);
 		}
 		if (is_in_round(member) && meta->bits != NULL) {
 			submit(member, &member->bits_io, XBDEV_OP_WRITE,
-				sector_of(member->super.bitmap_offset) +
+				xbdev__md_super_place(member->super.bitmap_offset) +
 					meta->bits_offset / XBDEV_MD_SECTOR,
 				meta->bits, meta->bits_count);
 		}
@@ -408,7 +405,6 @@ void xbdev__md_meta_end_writes(struct xbdev_md_array *array)
 {
 	if (array->is_active && array->level->has_redundancy) {
 		array->safe_timer.fn = mark_clean;
-		xr_timer_start(
-			array->reactor, &array->safe_timer, array->is_safe_now ? 0 : SAFE_DELAY_NS);
+		xr_timer_start(array->reactor, &array->safe_timer, SAFE_DELAY_NS);
 	}
 }

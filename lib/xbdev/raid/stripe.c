@@ -24,19 +24,10 @@ static uint64_t row_sectors(const struct xbdev_md_array *array)
 	return (uint64_t)array->geo.chunk * array->geo.nr_data;
 }
 
-static uint64_t array_sector_of(const struct xbdev_md_stripe *stripe, uint32_t index)
-{
-	const struct xbdev_md_geometry *geo = &stripe->array->geo;
-	uint64_t row = stripe->sector / geo->chunk;
-
-	return row * row_sectors(stripe->array) + (uint64_t)index * geo->chunk +
-	       stripe->sector % geo->chunk;
-}
-
 struct xbdev_md_span xbdev__md_entry_span(const struct xbdev_md_stripe *stripe,
 	const struct xbdev_md_entry *entry, uint32_t index, uint64_t *ret_skip)
 {
-	uint64_t start = array_sector_of(stripe, index);
+	uint64_t start = stripe->array_sector + (uint64_t)index * stripe->array->geo.chunk;
 	uint64_t end = start + stripe->array->stripes->sectors;
 	uint64_t lo = entry->sector > start ? entry->sector : start;
 	uint64_t hi = entry->sector + entry->count < end ? entry->sector + entry->count : end;
@@ -127,8 +118,10 @@ static struct xu_list *bucket_of(struct xbdev_md_stripes *stripes, uint64_t key)
 static void set_columns(struct xbdev_md_stripe *stripe)
 {
 	const struct xbdev_md_geometry *geo = &stripe->array->geo;
+	uint64_t row = stripe->sector / geo->chunk;
 
-	xbdev__md_row(geo, stripe->sector / geo->chunk, &stripe->row);
+	stripe->array_sector = row * row_sectors(stripe->array) + stripe->sector % geo->chunk;
+	xbdev__md_row(geo, row, &stripe->row);
 	for (uint32_t i = 0; i < geo->raid_disks; i++) {
 		struct xbdev_md_column *column = &stripe->columns[i];
 

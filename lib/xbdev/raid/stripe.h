@@ -68,8 +68,9 @@ struct xbdev_md_column {
 
 struct xbdev_md_stripe {
 	struct xbdev_md_array *array;
-	uint64_t key;    /* member sector / sectors of a stripe */
-	uint64_t sector; /* of the members, where it begins */
+	uint64_t key;          /* member sector / sectors of a stripe */
+	uint64_t sector;       /* of the members, where it begins */
+	uint64_t array_sector; /* of the array, where its first data column begins */
 	struct xu_list hash_link;
 	struct xu_list hungry_link; /* waits for buffers */
 	struct xu_list waiting;     /* struct xbdev_md_entry */

@@ -56,12 +56,9 @@ static bool is_readable(const struct xbdev_md_column *column)
 	const struct xbdev_md_stripe *stripe = column->stripe;
 	const struct xbdev_md_member *member = member_of(column);
 	uint64_t lo = stripe->sector + stripe->span.lo, hi = stripe->sector + stripe->span.hi;
-	uint64_t bad, bad_count;
 
 	return !column->is_bad && xbdev__md_member_is_readable(member, hi) &&
-	       (member->bad == NULL || member->bad->count == 0 ||
-		       !xbdev__md_bad_blocks_find(member->bad, member->super.data_offset + lo,
-			       hi - lo, &bad, &bad_count));
+	       !xbdev__md_member_has_bad(member, lo, hi - lo);
 }
 
 static struct xbdev_md_column *parity(struct xbdev_md_stripe *stripe, uint32_t i)

@@ -103,6 +103,11 @@ void xbdev__md_super_format(const struct xbdev_md_super *super, void *ret_bytes)
 
 /* This member's own role: dev_roles[dev_number], XBDEV_MD_ROLE_SPARE beyond the table. */
 uint16_t xbdev__md_super_role(const struct xbdev_md_super *super);
+/* The sector of the device at which something lies that is told from the superblock on. */
+static inline uint64_t xbdev__md_super_place(int32_t sectors_from_super)
+{
+	return (uint64_t)((int64_t)XBDEV_MD_SUPER_OFFSET + sectors_from_super);
+}
 static inline bool xbdev__md_super_has(const struct xbdev_md_super *super, uint32_t feature)
 {
 	return (super->feature_map & feature) != 0;
