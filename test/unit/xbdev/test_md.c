@@ -750,6 +750,20 @@ static void test_other_names_do_the_same(void **state)
 	must(xbdev_raid1_create("md0", disks, 2));
 	must(xbdev_raid0_create("md1", disks + 4, 2, 64));
 	assert_int_equal(detail_of("md1").level, XBDEV_MD_LEVEL_RAID0);
+	must(xbdev_raid_remove("md1"));
+	for (int i = 4; i < 6; i++) {
+		must(xbdev_md_zero_superblock(disks[i]));
+	}
+	must(xbdev_raid5_create("md1", disks + 4, 3, 64));
+	assert_int_equal(detail_of("md1").level, XBDEV_MD_LEVEL_RAID5);
+	assert_int_equal(detail_of("md1").chunk_size, 64);
+	must(xbdev_raid_remove("md1"));
+	for (int i = 4; i < 7; i++) {
+		must(xbdev_md_zero_superblock(disks[i]));
+	}
+	must(xbdev_raid10_create("md1", disks + 4, 4, 128));
+	assert_int_equal(detail_of("md1").level, XBDEV_MD_LEVEL_RAID10);
+	assert_int_equal(detail_of("md1").chunk_size, 128);
 	assert_int_equal(xbdev_raid_update("md0", XBDEV_RAID_ADD_SPARE, &spare), -EOPNOTSUPP);
 	assert_non_null(strstr(xbdev_last_error(), "all arrays"));
 	spare.is_global = false;
