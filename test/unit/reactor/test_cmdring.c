@@ -218,7 +218,10 @@ static bool make_loop(int *ret_backing)
 	return true;
 }
 
-/* While commands are out the reactor sleeps in the main ring and is woken for each. */
+/*
+ * While commands are out the reactor sleeps in the main ring and is woken for each. A busy machine may
+ * well run the kernel's worker before us, so that there is no need to sleep: on until there was one.
+ */
 static void test_cmd_wakes_a_sleeping_reactor(void **state)
 {
 	enum { ROUNDS = 50, EACH = 8 };
@@ -239,7 +242,8 @@ static void test_cmd_wakes_a_sleeping_reactor(void **state)
 	assert_int_equal(do_cmd(reactor, loop_fd, BLOCK_DISCARD, 4095), -EINVAL);
 	xr_reactor_stats_get(reactor, &before);
 	start_ns = test_now_ns();
-	for (uint32_t i = 0; i < ROUNDS; i++) {
+	after = before;
+	for (uint32_t i = 0; i < ROUNDS || after.nr_sleeps == before.nr_sleeps; i++) {
 		struct test_cmd tcmds[EACH] = {0};
 
 		assert_int_equal(pwrite(backing, "data", 4, 100), 4);
@@ -254,10 +258,9 @@ static void test_cmd_wakes_a_sleeping_reactor(void **state)
 			}
 			assert_int_equal(tcmds[j].result, 0);
 		}
+		assert_true(test_now_ns() - start_ns < PATIENCE_NS);
+		xr_reactor_stats_get(reactor, &after);
 	}
-	assert_true(test_now_ns() - start_ns < PATIENCE_NS);
-	xr_reactor_stats_get(reactor, &after);
-	assert_true(after.nr_sleeps > before.nr_sleeps);
 	assert_int_equal(fstat(backing, &st), 0);
 	assert_int_equal(st.st_blocks, 0); /* they were done */
 	/* With none out nothing is armed that could end a sleep. */
