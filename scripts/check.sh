@@ -4,7 +4,7 @@
 # Runs every test and ends with "N passed, N failed, N skipped"; exit status 1 when something failed.
 #
 #   check.sh           everything, in the time of a coffee (about 20 minutes on two cores)
-#   check.sh --long    the same with longer sweeps, fuzzing and guests, and an hour of soaks
+#   check.sh --long    the same with longer sweeps, fuzzing and guests, and soaks (about two and a half hours)
 #   check.sh STAGE...  only these: lint gcc asan tsan conformance fuzz e2e soak
 #
 # Each stage builds what it needs: gcc for the plain suite and the guests, clang with ASan and UBSan for
@@ -15,7 +15,7 @@ top=$PWD
 logs=$top/build-check
 jobs=$(nproc)
 passed=0 failed=0 skipped=0
-declare -a failures=()
+declare -a failures=() started=()
 long=0
 stages=()
 
@@ -38,7 +38,7 @@ fuzz_seconds=20 soak_seconds=60 e2e_seconds=1200
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
 if [ "$long" -eq 1 ]; then
-	fuzz_seconds=900 soak_seconds=1800 e2e_seconds=7200
+	fuzz_seconds=600 soak_seconds=1800 e2e_seconds=7200
 	export SIM_ROUNDS=50 XSAN_LONG=1
 fi
 
@@ -58,16 +58,36 @@ result() {
 	esac
 }
 
-# one NAME COMMAND...: a step that passes or fails as a whole.
-one() {
+# start NAME COMMAND...: a step that passes or fails as a whole, beside others, one a core.
+start() {
 	local name=$1
 	shift
-	if "$@" >"$logs/$name.log" 2>&1; then
-		result "$name" pass
-	else
-		result "$name" fail "see $logs/$name.log"
-		tail -n 25 "$logs/$name.log"
-	fi
+	while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do
+		wait -n
+	done
+	started+=("$name")
+	("$@" >"$logs/$name.log" 2>&1 && echo pass || echo fail) >"$logs/$name.end" &
+}
+
+# finish: waits for all that were started, and tells how they ended.
+finish() {
+	local name
+	wait
+	for name in "${started[@]}"; do
+		if [ "$(cat "$logs/$name.end")" = pass ]; then
+			result "$name" pass
+		else
+			result "$name" fail "see $logs/$name.log"
+			tail -n 25 "$logs/$name.log"
+		fi
+	done
+	started=()
+}
+
+# one NAME COMMAND...: such a step alone.
+one() {
+	start "$@"
+	finish
 }
 
 # needed DIR SUITE: what ninja must build for the tests of a suite.
@@ -205,10 +225,11 @@ stage_fuzz() {
 		fi
 		name=${target##*/}
 		mkdir -p "$logs/$name" "test/fuzz/corpus/${name#fuzz_}"
-		one "$name" "$target" -max_total_time="$fuzz_seconds" -timeout=10 -rss_limit_mb=2048 \
+		start "$name" "$target" -max_total_time="$fuzz_seconds" -timeout=10 -rss_limit_mb=2048 \
 			-print_final_stats=1 -artifact_prefix="$logs/$name/" \
 			"$logs/$name" "test/fuzz/corpus/${name#fuzz_}"
 	done
+	finish
 }
 
 stage_e2e() {
@@ -244,10 +265,11 @@ stage_soak() {
 		fi
 		for name in "$top/build-$dir"/test/soak/soak-*; do
 			if [ -f "$name" ] && [ -x "$name" ]; then
-				one "${name##*/}-$dir" env -C "$logs" "$name" --seconds "$soak_seconds"
+				start "${name##*/}-$dir" env -C "$logs" "$name" --seconds "$soak_seconds"
 			fi
 		done
 	done
+	finish
 }
 
 groups=(build test)

@@ -219,8 +219,9 @@ static bool make_loop(int *ret_backing)
 }
 
 /*
- * While commands are out the reactor sleeps in the main ring and is woken for each. A busy machine may
- * well run the kernel's worker before us, so that there is no need to sleep: on until there was one.
+ * While commands are out the reactor sleeps in the main ring and is woken for each. A busy machine
+ * may well run the kernel's worker before us, so that there is no need to sleep: on until there was
+ * one.
  */
 static void test_cmd_wakes_a_sleeping_reactor(void **state)
 {
