@@ -21,6 +21,8 @@ import statistics
 import subprocess
 import sys
 
+from node import node_rows
+
 NULL = '{"driver":"null","name":"n","size":"1TiB","zero_reads":false}'
 MEMORY = '{"driver":"malloc","name":"m","size":"512MiB"}'
 CACHED = '{"driver":"malloc","name":"m","size":"4MiB"}'
@@ -29,9 +31,9 @@ CACHED = '{"driver":"malloc","name":"m","size":"4MiB"}'
 PREFIX = []
 
 
-def run_json(*words):
-    done = subprocess.run([*PREFIX, *words], check=True, capture_output=True, text=True, timeout=120)
-    return json.loads(done.stdout)
+def run_json(*words, prefix=()):
+    done = subprocess.run([*PREFIX, *prefix, *words], check=True, capture_output=True, text=True, timeout=120)
+    return json.loads(done.stdout[done.stdout.index('{'):])  # fio's engines may speak first
 
 
 class Bench:
@@ -42,17 +44,21 @@ class Bench:
 
     # ---- programs; each gives IOPS, CPU nanoseconds per I/O and, where it is known, the best ----
 
-    def device(self, *words):
+    def run(self, program, *words, prefix=()):
+        return run_json(os.path.join(self.args.build, 'bench', program), '--seconds', str(self.args.seconds), *words,
+                        prefix=prefix)
+
+    def device(self, *words, prefix=()):
         """The device graph itself."""
-        return run_json(os.path.join(self.args.build, 'bench/bench-device'), '--seconds', str(self.args.seconds), *words)
+        return self.run('bench-device', *words, prefix=prefix)
 
     def api(self, *words):
         """The public interface, and its limits."""
-        return run_json(os.path.join(self.args.build, 'bench/bench-api'), '--seconds', str(self.args.seconds), *words)
+        return self.run('bench-api', *words)
 
     def parity(self, *words):
         """Parity or plain copies of rows of 64 KiB buffers."""
-        return run_json(os.path.join(self.args.build, 'bench/bench-parity'), '--seconds', str(self.args.seconds), *words)
+        return self.run('bench-parity', *words)
 
     def perf(self, *words):
         """xbdev-perf on the file."""
@@ -61,11 +67,12 @@ class Bench:
         return {'iops': done['read']['iops'] + done['write']['iops'],
                 'cpu_ns_per_io': done['cpu']['user_ns_per_io'] + done['cpu']['system_ns_per_io']}
 
-    def fio(self, rw, depth):
-        """fio's io_uring engine on the file."""
-        done = run_json('fio', '--name=peer', f'--filename={self.args.file}', '--ioengine=io_uring', '--direct=1',
-                        f'--rw={rw}', '--bs=4k', f'--iodepth={depth}', f'--runtime={self.args.seconds}', '--time_based',
-                        '--randrepeat=0', '--output-format=json')
+    def fio(self, rw, depth, *engine, prefix=()):
+        """fio's io_uring engine on the file, or another engine."""
+        engine = engine or (f'--filename={self.args.file}', '--ioengine=io_uring', '--direct=1')
+        done = run_json('fio', '--name=peer', *engine, f'--rw={rw}', '--bs=4k', f'--iodepth={depth}',
+                        f'--runtime={self.args.seconds}', '--time_based', '--randrepeat=0', '--output-format=json',
+                        prefix=prefix)
         job = done['jobs'][0]
         iops = job['read']['iops'] + job['write']['iops']
         return {'iops': iops, 'cpu_ns_per_io': (job['usr_cpu'] + job['sys_cpu']) / 100 * 1e9 / iops}
@@ -85,7 +92,7 @@ class Bench:
             ours += [subject()]
         ours, theirs = medians(ours), medians(theirs)
         ratio = ours[by] / theirs[by] if theirs else None
-        aim = f'>= {share:.2f}' if share else f'{iops:,.0f}' if iops else '–'
+        aim = f'>= {share:.2f}' if share else f'{iops:,.{2 if by == "gib_per_s" else 0}f}' if iops else '–'
         is_met = (ratio >= share if share else ours[by] >= iops) if share or iops else None
         self.rows.append({'name': name, 'by': by, 'ours': ours, 'peer': peer_name, 'theirs': theirs, 'ratio': ratio,
                           'aim': aim, 'met': is_met, 'load': os.getloadavg()[0]})
@@ -184,13 +191,17 @@ def raid_rows(bench):
                   'malloc alone', lambda: bench.device('--rw', 'write', '--fill', MEMORY), 0)
 
 
-def file_rows(bench):
+def make_file(bench):
     os.makedirs(os.path.dirname(bench.args.file) or '.', exist_ok=True)
     if not os.path.exists(bench.args.file):
         with open('/dev/urandom', 'rb') as source, open(bench.args.file, 'wb') as sink:
             for _ in range(1024):
                 sink.write(source.read(1 << 20))
             os.fsync(sink.fileno())
+
+
+def file_rows(bench):
+    make_file(bench)
     target = json.dumps({'driver': 'file', 'name': 'f', 'filename': bench.args.file, 'block_size': 512})
     for rw in ('read', 'write'):
         for depth in ('1', '16', '64'):
@@ -222,6 +233,7 @@ def main():
     api_rows(bench)
     parity_rows(bench)
     raid_rows(bench)
+    node_rows(bench, PREFIX, lambda: make_file(bench))
     if shutil.which('fio') is None:
         print('# fio is not installed: no file figures', file=sys.stderr)
     else:

@@ -10,7 +10,7 @@ test=(g++ clang libclang-rt-14-dev clang-format-14 clang-format libcmocka-dev py
 	qemu-system-x86 busybox-static kmod cpio zstd socat zsh nvme-cli mdadm fio e2fsprogs xfsprogs util-linux
 	binutils file procps iproute2 openssl)
 long=(librbd-dev ceph-mon ceph-osd ceph-base ceph-common)
-bench=(fio python3)
+bench=(fio python3 qemu-system-common util-linux)
 
 declare -a wanted=()
 for group in "${@:-build}"; do
