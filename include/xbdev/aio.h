@@ -80,7 +80,8 @@ int xbdev_request_wait(xbdev_request_t *req, uint64_t timeout_us);
 /*
  * Asks for the early end of a request and waits up to 1 s for it; its callback runs as always.
  * 0: it has completed, with -ECANCELED or its own result. -EBUSY: the device does not give it up;
- * it is still in flight. -EINVAL as above: a request of a named queue has its timeout_us instead.
+ * it is still in flight. -EINVAL as above: for a request of a named queue there is
+ * xbdev_io_queue_cancel_request().
  */
 int xbdev_request_cancel(xbdev_request_t *req);
 

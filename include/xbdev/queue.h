@@ -33,6 +33,12 @@ int xbdev_io_queue_submit_request(int queue_id, xbdev_request_t *req);
 int xbdev_io_queue_poll(int queue_id, uint32_t max_completions, uint64_t timeout_us);
 int xbdev_io_queue_eventfd(int queue_id);
 
+/* As xbdev_request_wait() and xbdev_request_cancel(), for a request that is in flight on this
+ * queue; what completes on it meanwhile is called back too. -ETIMEDOUT, for a cancellation -EBUSY,
+ * also when another thread has the queue for so long. */
+int xbdev_io_queue_wait_request(int queue_id, xbdev_request_t *req, uint64_t timeout_us);
+int xbdev_io_queue_cancel_request(int queue_id, xbdev_request_t *req);
+
 /* Waits until nothing is in flight. 0, or the first error (-errno) of an I/O of a batch since the
  * last wait. */
 int xbdev_io_queue_wait(int queue_id);

@@ -266,6 +266,36 @@ int xbdev_io_queue_submit_request(int queue_id, xbdev_request_t *req)
 	return rc;
 }
 
+int xbdev_io_queue_wait_request(int queue_id, xbdev_request_t *req, uint64_t timeout_us)
+{
+	uint64_t deadline_ns = api_deadline_ns(timeout_us);
+	struct api_thread *thread;
+	struct slot *slot = NULL;
+	int rc = hold_until(queue_id, true, deadline_ns, &thread, &slot);
+
+	if (rc == 0) {
+		rc = api_request_wait_on(slot->queue, slot->name, thread, req, deadline_ns);
+		let_go(thread, slot);
+	}
+	return rc;
+}
+
+int xbdev_io_queue_cancel_request(int queue_id, xbdev_request_t *req)
+{
+	uint64_t deadline_ns = api_deadline_ns(API_CANCEL_WAIT_US);
+	struct api_thread *thread;
+	struct slot *slot = NULL;
+	int rc = hold_until(queue_id, true, deadline_ns, &thread, &slot);
+
+	if (rc != 0) {
+		return rc == -ETIMEDOUT ? api_fail(-EBUSY, "another thread uses queue %d", queue_id)
+					: rc;
+	}
+	rc = api_request_cancel_on(slot->queue, slot->name, thread, req, deadline_ns);
+	let_go(thread, slot);
+	return rc;
+}
+
 int xbdev_io_queue_poll(int queue_id, uint32_t max_completions, uint64_t timeout_us)
 {
 	uint32_t max = max_completions < INT32_MAX ? max_completions : INT32_MAX;

@@ -401,6 +401,12 @@ int api_request_fill(const xbdev_request_t *req, struct api_sqe *sqe);
 /* Submits; the generation is that of its descriptor. */
 int api_request_submit_to(struct api_queue *queue, struct api_thread *thread, xbdev_request_t *req,
 	uint32_t *ret_generation);
+/* Of a request on the queue, which errors call `name`: xbdev_request_wait() and _cancel(). */
+#define API_CANCEL_WAIT_US 1000000u
+int api_request_wait_on(struct api_queue *queue, const char *name, struct api_thread *thread,
+	xbdev_request_t *req, uint64_t deadline_ns);
+int api_request_cancel_on(struct api_queue *queue, const char *name, struct api_thread *thread,
+	xbdev_request_t *req, uint64_t deadline_ns);
 
 /* The reactor's side: serve.c. */
 int api_link_new(struct api_queue *queue, uint32_t shard, struct api_link **ret_link);

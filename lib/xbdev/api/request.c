@@ -17,7 +17,7 @@
 #include "lib/util/clock.h"
 #include "lib/xbdev/api/private.h"
 
-#define CANCEL_WAIT_US 1000000u
+#define THREADS_QUEUE "this thread's queue"
 
 struct api_request {
 	xbdev_request_t pub;
@@ -321,9 +321,30 @@ static int wait_for(struct api_request *req, struct api_queue *queue, struct api
 	return 0;
 }
 
-int xbdev_request_wait(xbdev_request_t *pub, uint64_t timeout_us)
+/* What is said of a request that is not in flight on the queue. */
+static int why_not_here(const struct api_request *req, const char *queue)
+{
+	if (queue_of(req) == NULL && req->has_completed) {
+		return 0;
+	}
+	return api_fail(-EINVAL, "the request is not in flight on %s", queue);
+}
+
+int api_request_wait_on(struct api_queue *queue, const char *name, struct api_thread *thread,
+	xbdev_request_t *pub, uint64_t deadline_ns)
 {
 	struct api_request *req = request_of(pub);
+	int rc;
+
+	if (queue_of(req) != queue) {
+		return why_not_here(req, name);
+	}
+	rc = wait_for(req, queue, thread, deadline_ns);
+	return rc == 0 ? 0 : api_fail(rc, "the request has not completed in time");
+}
+
+int xbdev_request_wait(xbdev_request_t *pub, uint64_t timeout_us)
+{
 	struct api_thread *thread;
 	struct api_queue *queue;
 	int rc = enter_queue(&thread, &queue, true);
@@ -331,15 +352,7 @@ int xbdev_request_wait(xbdev_request_t *pub, uint64_t timeout_us)
 	if (rc != 0) {
 		return rc;
 	}
-	if (queue_of(req) == queue) {
-		rc = wait_for(req, queue, thread, api_deadline_ns(timeout_us));
-		if (rc == -ETIMEDOUT) {
-			api_fail(rc, "the request has not completed within %llu us",
-				(unsigned long long)timeout_us);
-		}
-	} else if (queue_of(req) != NULL || !req->has_completed) {
-		rc = api_fail(-EINVAL, "the request is not in flight on this thread's queue");
-	}
+	rc = api_request_wait_on(queue, THREADS_QUEUE, thread, pub, api_deadline_ns(timeout_us));
 	api_leave(thread);
 	return rc;
 }
@@ -373,9 +386,24 @@ static void ask_to_cancel(struct api_request *req, struct api_thread *thread)
 	}
 }
 
-int xbdev_request_cancel(xbdev_request_t *pub)
+int api_request_cancel_on(struct api_queue *queue, const char *name, struct api_thread *thread,
+	xbdev_request_t *pub, uint64_t deadline_ns)
 {
 	struct api_request *req = request_of(pub);
+	int rc;
+
+	if (queue_of(req) != queue) {
+		return why_not_here(req, name);
+	}
+	ask_to_cancel(req, thread);
+	rc = wait_for(req, queue, thread, deadline_ns);
+	return rc == 0 ? 0
+		       : api_fail(-EBUSY,
+				 "the device does not give the request up; it is still in flight");
+}
+
+int xbdev_request_cancel(xbdev_request_t *pub)
+{
 	struct api_thread *thread;
 	struct api_queue *queue;
 	int rc = enter_queue(&thread, &queue, true);
@@ -383,19 +411,8 @@ int xbdev_request_cancel(xbdev_request_t *pub)
 	if (rc != 0) {
 		return rc;
 	}
-	if (queue_of(req) != queue) {
-		rc = queue_of(req) == NULL && req->has_completed
-			     ? 0
-			     : api_fail(-EINVAL,
-				       "the request is not in flight on this thread's queue");
-	} else {
-		ask_to_cancel(req, thread);
-		rc = wait_for(req, queue, thread, api_deadline_ns(CANCEL_WAIT_US));
-		if (rc == -ETIMEDOUT) {
-			rc = api_fail(-EBUSY, "the device does not give the request up; it is "
-					      "still in flight");
-		}
-	}
+	rc = api_request_cancel_on(
+		queue, THREADS_QUEUE, thread, pub, api_deadline_ns(API_CANCEL_WAIT_US));
 	api_leave(thread);
 	return rc;
 }

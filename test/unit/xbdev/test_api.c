@@ -429,6 +429,8 @@ static void test_aio_events_carry_their_argument(void **state)
 
 /* ---- what hangs ---- */
 
+static int named_queue;
+
 static int open_hanger(const char *extra)
 {
 	char json[512];
@@ -460,6 +462,56 @@ static void test_timeout_and_cancel_end_what_hangs(void **state)
 	assert_int_equal(xbdev_request_wait(req, 5000000), 0);
 	assert_int_equal(req->result, -ETIMEDOUT);
 	assert_int_equal(xbdev_request_free(req), 0);
+	assert_int_equal(xbdev_close(fd), 0);
+}
+
+/* A named queue can wait for one of its requests and take it back, also in another thread than the
+ * one that submitted it; its descriptor is readable then. */
+static void *cancel_there(void *arg)
+{
+	xbdev_request_t *req = arg;
+
+	assert_int_equal(xbdev_request_cancel(req), -EINVAL); /* not of this thread's queue */
+	assert_int_equal(xbdev_io_queue_wait_request(named_queue, req, 10000), -ETIMEDOUT);
+	assert_int_equal(xbdev_io_queue_cancel_request(named_queue, req), 0);
+	return NULL;
+}
+
+static void test_named_queue_gives_one_request_up(void **state)
+{
+	char buf[BLOCK];
+	int slow = open_hanger("60000000"), fd, other;
+	xbdev_request_t *hanging = make_request(slow, XBDEV_OP_READ, buf, BLOCK, 0), *quick;
+	struct pollfd ready = {.events = POLLIN};
+	pthread_t thread;
+
+	assert_int_equal(xbdev_config_malloc(1, BLOCK, "other"), 0);
+	fd = xbdev_open("other");
+	quick = make_request(fd, XBDEV_OP_READ, buf, BLOCK, 0);
+
+	named_queue = xbdev_io_queue_create("n", 4, XBDEV_QUEUE_EVENTFD);
+	other = xbdev_io_queue_create("o", 4, 0);
+	assert_true(slow >= 0 && fd >= 0 && named_queue >= 0 && other >= 0);
+	ready.fd = xbdev_io_queue_eventfd(named_queue);
+	assert_true(ready.fd >= 0);
+	assert_int_equal(xbdev_io_queue_submit_request(named_queue, hanging), 0);
+	assert_int_equal(xbdev_io_queue_poll(named_queue, 8, 0), 0); /* that arms it */
+	assert_int_equal(poll(&ready, 1, 10), 0);
+	assert_int_equal(xbdev_io_queue_submit_request(named_queue, quick), 0);
+	assert_int_equal(poll(&ready, 1, 5000), 1);
+	assert_int_equal(xbdev_io_queue_wait_request(named_queue, quick, 5000000), 0);
+	assert_int_equal(quick->result, BLOCK);
+	assert_int_equal(xbdev_io_queue_cancel_request(other, hanging), -EINVAL);
+	assert_int_equal(pthread_create(&thread, NULL, cancel_there, hanging), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(hanging->result, -ECANCELED);
+	assert_int_equal(xbdev_io_queue_cancel_request(named_queue, hanging), 0); /* over already */
+	assert_int_equal(xbdev_io_queue_destroy(named_queue), 0);
+	assert_int_equal(xbdev_io_queue_cancel_request(named_queue, hanging), -EBADF);
+	assert_int_equal(xbdev_io_queue_destroy(other), 0);
+	assert_int_equal(xbdev_request_free(hanging), 0);
+	assert_int_equal(xbdev_request_free(quick), 0);
+	assert_int_equal(xbdev_close(slow), 0);
 	assert_int_equal(xbdev_close(fd), 0);
 }
 
@@ -693,6 +745,7 @@ int main(void)
 		threads_test(test_eventfd_is_readable_when_there_are_completions),
 		threads_test(test_aio_events_carry_their_argument),
 		threads_test(test_timeout_and_cancel_end_what_hangs),
+		threads_test(test_named_queue_gives_one_request_up),
 		threads_test(test_close_cancels_what_hangs),
 		threads_test(test_batch_goes_as_a_whole),
 		threads_test(test_threads_each_see_their_own_data),
