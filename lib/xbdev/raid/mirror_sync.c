@@ -207,7 +207,8 @@ static void add_copy(struct xbdev_md_slot *slot, struct xbdev_md_member *member,
 }
 
 /* All copies that can be read, in MD's order; one with blocks that are known to be bad is not
- * believed and gets what the others have. */
+ * believed and gets what the others have. So do replacements: what a crash has left on them may
+ * differ from all others, and where their recovery has been it does not come again. */
 static void plan_compare(struct xbdev_md_slot *slot, uint64_t array_sector)
 {
 	struct xbdev_md_place places[XBDEV_MD_MAX_DISKS];
@@ -220,6 +221,13 @@ static void plan_compare(struct xbdev_md_slot *slot, uint64_t array_sector)
 		if (xbdev__md_member_is_readable(member, places[i].sector + slot->count)) {
 			add_copy(slot, member, places[i].sector,
 				xbdev__md_member_has_bad(member, places[i].sector, slot->count));
+		}
+	}
+	for (uint32_t i = 0; i < nr && !is_look_only(slot); i++) {
+		struct xbdev_md_member *twin = slot->array->replacements[places[i].role];
+
+		if (xbdev__md_member_is_writable(twin)) {
+			add_copy(slot, twin, places[i].sector, true);
 		}
 	}
 }

@@ -28,7 +28,7 @@ struct xbdev_md_slot {
 	struct xbdev_md_entry entry; /* parity levels */
 	/* Mirrors. */
 	struct xbdev_md_window window;
-	struct xbdev_md_slot_copy copies[XBDEV_MD_MAX_DISKS];
+	struct xbdev_md_slot_copy copies[2 * XBDEV_MD_MAX_DISKS]; /* replacements last */
 	uint32_t nr_copies;
 	uint32_t tried; /* recovery: bit per role that could not be read */
 	char *buf;      /* nr_copies * XBDEV_MD_SYNC_SECTORS */
@@ -77,6 +77,7 @@ bool xbdev__md_sync_can_skip(const struct xbdev_md_sync *sync);
 uint32_t xbdev__md_nr_copies(const struct xbdev_md_array *array);
 /* Gives missing roles to spares. */
 void xbdev__md_take_spares(struct xbdev_md_array *array);
+/* Members that can be recovered now. */
 bool xbdev__md_has_recovering(const struct xbdev_md_array *array);
 /* A member in sync that was a replacement takes over; the old one is out. */
 void xbdev__md_member_promote(struct xbdev_md_member *member);

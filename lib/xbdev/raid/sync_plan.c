@@ -6,7 +6,9 @@
  *   raid1            member sectors (they are the array's)
  *   raid10           recovery: the sectors of one member; else array sectors, not past a chunk
  *
- * Mirrors recover one member after the other.
+ * Mirrors recover one member after the other. While copies or parity are not known to agree, a
+ * replacement waits: what it has already may differ from what the member beside it has, and the
+ * resync writes it anew.
  */
 #include <assert.h>
 
@@ -41,11 +43,17 @@ bool xbdev__md_sync_has_target(const struct xbdev_md_sync *sync)
 	return sync->kind != XBDEV_MD_SYNC_RECOVER;
 }
 
+/* May it be recovered now? */
+static bool is_due(const struct xbdev_md_member *member)
+{
+	return member != NULL && member->state == XBDEV_MD_MEMBER_RECOVERING &&
+	       (!member->is_replacement || member->array->in_sync_below == XBDEV_MD_NEVER);
+}
+
 bool xbdev__md_has_recovering(const struct xbdev_md_array *array)
 {
 	for (uint32_t i = 0; i < array->nr_members; i++) {
-		if (array->members[i] != NULL &&
-			array->members[i]->state == XBDEV_MD_MEMBER_RECOVERING) {
+		if (is_due(array->members[i])) {
 			return true;
 		}
 	}
@@ -62,16 +70,14 @@ static void choose_targets(struct xbdev_md_sync *sync)
 	for (uint32_t i = 0; i < array->nr_members; i++) {
 		const struct xbdev_md_member *member = array->members[i];
 
-		if (member != NULL && member->state == XBDEV_MD_MEMBER_RECOVERING &&
-			member->recovery_offset < start) {
+		if (is_due(member) && member->recovery_offset < start) {
 			start = member->recovery_offset;
 		}
 	}
 	for (uint32_t i = 0; i < array->nr_members; i++) {
 		struct xbdev_md_member *member = array->members[i];
 
-		if (member == NULL || member->state != XBDEV_MD_MEMBER_RECOVERING ||
-			member->recovery_offset != start ||
+		if (!is_due(member) || member->recovery_offset != start ||
 			(array->stripes == NULL && sync->target != NULL)) {
 			continue;
 		}

@@ -410,6 +410,64 @@ static void test_parity_that_is_bad_in_part_is_kept(void **state)
 	harness_stop(&w.h);
 }
 
+/* ---- a crash while a member is being replaced ---- */
+
+/* Turns 4 KiB of a disk's data into something else, behind the array's back. */
+static void spoil(struct world *w, uint32_t disk, uint64_t at)
+{
+	struct xbdev_desc *desc = harness_open(&w->h, names[disk], true);
+	struct xbdev_channel *ch = harness_channel(&w->h, desc, 0);
+	static char bytes[4096];
+
+	assert_int_equal(harness_io(&w->h, ch, XBDEV_OP_READ, at, bytes, sizeof(bytes), 0), 0);
+	for (uint32_t i = 0; i < sizeof(bytes); i++) {
+		bytes[i] = (char)~bytes[i];
+	}
+	assert_int_equal(harness_io(&w->h, ch, XBDEV_OP_WRITE, at, bytes, sizeof(bytes), 0), 0);
+	harness_put(&w->h, ch);
+	xbdev_desc_close(desc);
+}
+
+/* What was in flight may have reached the replacement and not the others, or the other way round,
+ * where its recovery has been already: it must not bring that back when it takes over. */
+static void test_a_replacement_is_resynced_before_it_takes_over(void **state)
+{
+	static const struct shape kinds[] = {
+		{1, 0, 2, 0}, {5, 0, 3, 4096}, {6, 0, 4, 4096}, {10, 0x102, 3, 4096}};
+
+	for (uint32_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		const struct xbdev_md_member *next;
+		static struct world w;
+		uint64_t at;
+
+		world_start(&w, &kinds[i]);
+		assert_int_equal(create(&w, 0), 0);
+		settle(&w);
+		write_some(&w, 0, LEN, 70);
+		printf("level %d\n", kinds[i].level);
+		array_of(&w)->sync_speed_min = array_of(&w)->sync_speed_max = 128;
+		assert_int_equal(
+			manage(&w, XBDEV_MD_COMMAND_REPLACE, "e0", names[w.shape->nr_members]), 0);
+		next = array_of(&w)->replacements[0];
+		assert_non_null(next);
+		harness_wait(&w.h, next->recovery_offset > 0);
+		at = data_offset(&w);
+		array_of(&w)->super.resync_offset = 0; /* as after a crash */
+		assert_int_equal(manage(&w, XBDEV_MD_COMMAND_SYNC_STOP, NULL, NULL), 0);
+		settle(&w);
+		assert_true(next->recovery_saved >= 8 && next->recovery_saved < 512);
+		stop(&w);
+		spoil(&w, w.shape->nr_members, at);
+		assert_int_equal(assemble(&w, w.shape->nr_members + 1, false), 0);
+		harness_wait(&w.h, array_of(&w)->replacements[0] == NULL);
+		settle(&w);
+		assert_string_equal(array_of(&w)->roles[0]->name, names[w.shape->nr_members]);
+		compare(&w);
+		stop(&w);
+		harness_stop(&w.h);
+	}
+}
+
 /* ---- members that go ---- */
 
 static void on_removed(void *arg)
@@ -502,6 +560,7 @@ int main(void)
 		cmocka_unit_test(test_lost_blocks_are_known_and_come_back_by_writing),
 		cmocka_unit_test(test_a_repair_does_not_believe_bad_blocks),
 		cmocka_unit_test(test_parity_that_is_bad_in_part_is_kept),
+		cmocka_unit_test(test_a_replacement_is_resynced_before_it_takes_over),
 		cmocka_unit_test(test_a_read_only_array_loses_a_member),
 		cmocka_unit_test(test_a_member_goes_during_assembly),
 	};
