@@ -58,15 +58,45 @@ static void answer(struct command *command)
 	xr_msg_send(xbdev_ctx_control(command->array->dev.ctx), &command->msg);
 }
 
+static struct xbdev_md_member *find_member(const struct xbdev_md_array *array, const char *name)
+{
+	for (uint32_t i = 0; i < array->nr_members; i++) {
+		if (array->members[i] != NULL && strcmp(array->members[i]->name, name) == 0) {
+			return array->members[i];
+		}
+	}
+	return NULL;
+}
+
+/* A device that was to become a member and did not take its superblock is none. It may have been
+ * removed since, by another command. */
+static void check_taken(struct command *command)
+{
+	bool is_replace = command->what.kind == XBDEV_MD_COMMAND_REPLACE;
+	const char *name = is_replace ? command->new_device : command->device;
+	struct xbdev_md_member *member = find_member(command->array, name);
+
+	if (command->member != NULL && member == command->member &&
+		member->state == XBDEV_MD_MEMBER_FAULTY) {
+		xu_error_set(&command->err, -EIO,
+			"array '%s': '%s' failed when its superblock was written, so it is no "
+			"member; see the log, and take another device",
+			command->array->dev.name, name);
+		return;
+	}
+	command->member = NULL;
+}
+
 static void on_recorded(struct xbdev_md_waiter *waiter, int status)
 {
 	struct command *command = xu_container_of(waiter, struct command, waiter);
 
+	check_taken(command);
 	if (status != 0) {
 		xu_error_set_errno(&command->err, status, "array '%s': writing its superblocks",
 			command->array->dev.name);
+		command->member = NULL;
 	}
-	command->member = NULL;
 	answer(command);
 }
 
@@ -79,16 +109,6 @@ static void record(struct command *command)
 }
 
 /* ---- members by name ---- */
-
-static struct xbdev_md_member *find_member(const struct xbdev_md_array *array, const char *name)
-{
-	for (uint32_t i = 0; i < array->nr_members; i++) {
-		if (array->members[i] != NULL && strcmp(array->members[i]->name, name) == 0) {
-			return array->members[i];
-		}
-	}
-	return NULL;
-}
 
 static struct xbdev_md_member *need_member(struct command *command, const char *name)
 {

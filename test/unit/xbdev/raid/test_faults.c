@@ -468,6 +468,34 @@ static void test_a_replacement_is_resynced_before_it_takes_over(void **state)
 	}
 }
 
+/* ---- a device that does not become a member ---- */
+
+static void test_a_device_that_refuses_its_superblock_is_no_member(void **state)
+{
+	static const enum xbdev_md_command_kind kinds[] = {
+		XBDEV_MD_COMMAND_ADD, XBDEV_MD_COMMAND_REPLACE};
+	const struct xbdev_error_rule rule = {
+		.kind = XBDEV_ERROR_FAIL, .ops_mask = 1u << XBDEV_OP_WRITE};
+
+	for (uint32_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		bool is_add = kinds[i] == XBDEV_MD_COMMAND_ADD;
+		static struct world w;
+
+		world_start(&w, &shapes[0]);
+		assert_int_equal(create(&w, 0), 0);
+		settle(&w);
+		inject(&w, 5, &rule);
+		assert_int_equal(manage(&w, kinds[i], is_add ? "e5" : "e0", "e5"), -EIO);
+		assert_non_null(strstr(w.err.text, "'e5'"));
+		harness_wait(&w.h, xbdev_device_find(w.h.ctx, "e5")->claim == NULL);
+		assert_int_equal(array_of(&w)->nr_degraded, 0);
+		clear(&w, 5);
+		assert_int_equal(manage(&w, kinds[i], is_add ? "e5" : "e0", "e5"), 0);
+		stop(&w);
+		harness_stop(&w.h);
+	}
+}
+
 /* ---- members that go ---- */
 
 static void on_removed(void *arg)
@@ -561,6 +589,7 @@ int main(void)
 		cmocka_unit_test(test_a_repair_does_not_believe_bad_blocks),
 		cmocka_unit_test(test_parity_that_is_bad_in_part_is_kept),
 		cmocka_unit_test(test_a_replacement_is_resynced_before_it_takes_over),
+		cmocka_unit_test(test_a_device_that_refuses_its_superblock_is_no_member),
 		cmocka_unit_test(test_a_read_only_array_loses_a_member),
 		cmocka_unit_test(test_a_member_goes_during_assembly),
 	};
