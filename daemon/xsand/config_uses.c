@@ -88,12 +88,14 @@ static void note_bases(struct uses *uses)
 	size_t i;
 
 	json_array_foreach (uses->devices, i, entry) {
-		const char *base = xbdev_config_base(entry);
-		ssize_t below = base != NULL ? find_device(uses, base) : -1;
 		json_t *user = json_sprintf("devices[%zu]", i);
 
-		if (below >= 0) {
-			note_user(uses, below, user);
+		for (size_t nth = 0; nth < xbdev_config_nr_bases(entry); nth++) {
+			ssize_t below = find_device(uses, xbdev_config_base_at(entry, nth));
+
+			if (below >= 0) {
+				note_user(uses, below, user);
+			}
 		}
 		json_decref(user);
 	}

@@ -159,31 +159,68 @@ static bool restore_device(struct merge *m, json_t *model, const char *name_or_u
 	return true;
 }
 
+/* Takes a member out of an array's list, as long as others are left; it has as many members as
+ * before, one of which is missing. */
+static bool drop_member(struct merge *m, json_t *entry, size_t nth)
+{
+	json_t *members = json_object_get(entry, "members");
+	json_int_t count = (json_int_t)json_array_size(members);
+
+	if (count < 2) {
+		return false;
+	}
+	if (json_object_get(entry, "raid_disks") == NULL &&
+		json_object_set_new(entry, "raid_disks", json_integer(count)) != 0) {
+		m->is_out_of_memory = true;
+	}
+	json_array_remove(members, nth);
+	return true;
+}
+
+/* What becomes of a device without one of its bases; true: something has changed. */
+static bool fit_base(struct merge *m, json_t *model, const char *name, json_t *entry, size_t nth)
+{
+	const char *base = xbdev_config_base_at(entry, nth);
+
+	if (model_find_device(model, base) != NULL) {
+		return false;
+	}
+	if (json_object_get(model_devices(m->file), name) != NULL &&
+		restore_device(m, model, base)) {
+		return true;
+	}
+	if (xbdev_config_is_array(entry) &&
+		json_array_size(json_object_get(entry, "members")) > 1) {
+		note(m, json_sprintf("devices %s: it goes on without its member %s, which is gone "
+				     "from the configuration file",
+				name, base));
+		return drop_member(m, entry, nth);
+	}
+	note(m, json_sprintf("devices %s: dropped, because its base %s is gone from "
+			     "the configuration file",
+			name, base));
+	json_object_del(model_devices(model), name);
+	return true;
+}
+
 /* Devices whose base is not there; a base that comes back may need one itself. */
 static void fit_bases(struct merge *m, json_t *model)
 {
 	json_t *devices = model_devices(model), *entry;
-	const char *name, *base;
 	bool is_changed = true;
+	const char *name;
 	void *tmp;
 
 	while (is_changed) {
 		is_changed = false;
 		json_object_foreach_safe (devices, tmp, name, entry) {
-			base = xbdev_config_base(entry);
-			if (base == NULL || model_find_device(model, base) != NULL) {
-				continue;
+			for (size_t nth = 0; !is_changed && nth < xbdev_config_nr_bases(entry);
+				nth++) {
+				is_changed = fit_base(m, model, name, entry, nth);
 			}
-			is_changed = true;
-			if (json_object_get(model_devices(m->file), name) != NULL &&
-				restore_device(m, model, base)) {
-				continue;
+			if (is_changed) {
+				break; /* the entry may be gone */
 			}
-			note(m, json_sprintf(
-					"devices %s: dropped, because its base %s is gone from "
-					"the configuration file",
-					name, base));
-			json_object_del(devices, name);
 		}
 	}
 }
@@ -234,9 +271,7 @@ static bool is_used_by_file(const struct merge *m, const json_t *model, const js
 	const char *nqn, *nsid, *name;
 
 	json_object_foreach (model_devices(model), name, other) {
-		const char *base = xbdev_config_base(other);
-
-		if (base != NULL && xbdev_config_is_called(entry, base)) {
+		if (xbdev_config_stands_on(other, entry)) {
 			return true;
 		}
 	}

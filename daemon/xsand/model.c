@@ -318,16 +318,13 @@ static void remove_namespaces_on(json_t *model, const json_t *entry)
 	}
 }
 
-/* The device that stands on `entry`, NULL when none does. */
-static json_t *find_above(const json_t *model, const json_t *entry)
+json_t *model_find_above(const json_t *model, const json_t *entry)
 {
 	json_t *other;
 	const char *name;
 
 	json_object_foreach (model_devices(model), name, other) {
-		const char *base = xbdev_config_base(other);
-
-		if (base != NULL && xbdev_config_is_called(entry, base)) {
+		if (xbdev_config_stands_on(other, entry)) {
 			return other;
 		}
 	}
@@ -336,7 +333,7 @@ static json_t *find_above(const json_t *model, const json_t *entry)
 
 bool model_find_user(const json_t *model, const json_t *entry, char *text, size_t size)
 {
-	const json_t *above = find_above(model, entry);
+	const json_t *above = model_find_above(model, entry);
 	json_t *subsystem, *ns;
 	const char *nqn, *nsid;
 
@@ -365,7 +362,7 @@ int model_remove_device(json_t *model, const char *name_or_uuid)
 		return -ENOENT;
 	}
 	/* A device has one user, so this goes up a line, not a tree. */
-	while ((above = find_above(model, entry)) != NULL) {
+	while ((above = model_find_above(model, entry)) != NULL) {
 		int rc = model_remove_device(
 			model, json_string_value(json_object_get(above, "name")));
 

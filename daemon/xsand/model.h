@@ -61,6 +61,8 @@ uint32_t model_max_namespaces(const json_t *subsystem);
 void model_ns_key(uint32_t nsid, char key[MODEL_KEY_SIZE]);
 void model_listener_key(const json_t *listener, char key[MODEL_KEY_SIZE]);
 
+/* The entry of the device that stands on this one; NULL: none does. */
+json_t *model_find_above(const json_t *model, const json_t *entry);
 /* Who uses the device of this entry, for sentences; false: nobody. */
 bool model_find_user(const json_t *model, const json_t *entry, char *text, size_t size);
 

@@ -101,17 +101,24 @@ static void remove_subsystems(struct differ *d)
 	}
 }
 
-/* How many devices a device stands on, one on the other. */
+/* How many devices a device stands on, one on the other. A device has one user, so all that is
+ * below one is looked at once; a circle, which a checked model does not have, ends at the bound. */
+static size_t depth_below(const json_t *model, const json_t *entry, size_t bound)
+{
+	size_t max = 0;
+
+	for (size_t nth = 0; bound > 0 && nth < xbdev_config_nr_bases(entry); nth++) {
+		const json_t *base = model_find_device(model, xbdev_config_base_at(entry, nth));
+		size_t depth = 1 + (base != NULL ? depth_below(model, base, bound - 1) : 0);
+
+		max = depth > max ? depth : max;
+	}
+	return max;
+}
+
 static size_t depth_of(const json_t *model, const json_t *entry)
 {
-	size_t depth = 0, limit = json_object_size(model_devices(model));
-	const char *base;
-
-	while (entry != NULL && depth <= limit && (base = xbdev_config_base(entry)) != NULL) {
-		entry = model_find_device(model, base);
-		depth++;
-	}
-	return depth;
+	return depth_below(model, entry, XBDEV_CONFIG_MAX_DEPTH);
 }
 
 static size_t max_depth(const json_t *model)

@@ -75,19 +75,24 @@ static json_t *find_entry(const struct device_edit *edit, const json_t *model, s
  * caller has not written. */
 static int check_others(const struct device_edit *edit, const json_t *model, struct xu_error *err)
 {
-	const char *base = xbdev_config_base(edit->value);
 	const char *uuid = json_string_value(json_object_get(edit->value, "uuid"));
-	json_t *below = base != NULL ? model_find_device(model, base) : NULL;
 	json_t *same = uuid != NULL ? model_find_device(model, uuid) : NULL;
-	char user[XNVMF_NQN_MAX + XBDEV_NAME_SIZE];
+	char user[XNVMF_NQN_MAX + XBDEV_NAME_SIZE], key[32];
 
-	if (base != NULL && below == NULL) {
-		return xu_error_set(err, -ENODEV, "there is no device '%s' to stand on", base);
-	}
-	if (below != NULL && model_find_user(model, below, user, sizeof(user))) {
-		return xu_error_set(err, -EINVAL,
-			"base: '%.64s' is used by %.300s already; a device has one user", base,
-			user);
+	for (size_t nth = 0; nth < xbdev_config_nr_bases(edit->value); nth++) {
+		const char *base = xbdev_config_base_at(edit->value, nth);
+		json_t *below = model_find_device(model, base);
+
+		if (below == NULL) {
+			return xu_error_set(
+				err, -ENODEV, "there is no device '%s' to stand on", base);
+		}
+		if (model_find_user(model, below, user, sizeof(user))) {
+			xbdev_config_base_key(edit->value, nth, key, sizeof(key));
+			return xu_error_set(err, -EINVAL,
+				"%s: '%.64s' is used by %.300s already; a device has one user", key,
+				base, user);
+		}
 	}
 	if (same != NULL) {
 		return xu_error_set(err, -EINVAL,
@@ -128,9 +133,18 @@ static void mgmt_create(struct xbdev_mgmt *mgmt, json_t *entry, xbdev_mgmt_done_
 static int edit_remove(void *arg, json_t *model, struct xu_error *err)
 {
 	struct device_edit *edit = arg;
+	json_t *entry = find_entry(edit, model, err);
+	json_t *above = entry != NULL ? model_find_above(model, entry) : NULL;
 
-	if (find_entry(edit, model, err) == NULL) {
+	if (entry == NULL) {
 		return err->code;
+	}
+	/* An array may be able to go on without it, and would have to be told first. */
+	if (above != NULL && xbdev_config_is_array(above)) {
+		return xu_error_set(err, -EBUSY,
+			"device '%.128s' is a member of array '%.128s'; take it out of that first "
+			"(bdev_raid_remove_base_bdev), or delete the array",
+			edit->name, json_string_value(json_object_get(above, "name")));
 	}
 	return model_remove_device(model, edit->name);
 }

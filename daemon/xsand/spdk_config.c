@@ -23,6 +23,7 @@ static void get_subsystems(struct xrpc_request *req, void *arg, const void *opts
 /* The list under construction. */
 struct calls {
 	json_t *list;
+	json_t *made; /* names of the devices so far */
 	bool is_out_of_memory;
 };
 
@@ -39,18 +40,34 @@ static void add_call(struct calls *calls, const char *method, json_t *params)
 
 /* ---- bdev ---- */
 
-/* Those of an entry that stand on nothing, then what stands on them, and so on. */
+/* Whether all that the device of the entry stands on has been made by the calls so far. */
+static bool has_bases(const struct calls *calls, const json_t *model, const json_t *entry)
+{
+	for (size_t nth = 0; nth < xbdev_config_nr_bases(entry); nth++) {
+		const json_t *below = model_find_device(model, xbdev_config_base_at(entry, nth));
+		const char *name = json_string_value(json_object_get(below, "name"));
+
+		if (name == NULL || json_object_get(calls->made, name) == NULL) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* Those of an entry that stand on nothing, then what stands on them, and so on; an array comes
+ * after the last of its members. */
 static void add_devices(struct calls *calls, const json_t *model, const json_t *base, size_t depth)
 {
 	json_t *entry;
 	const char *name;
 
 	json_object_foreach (model_devices(model), name, entry) {
-		const char *below = xbdev_config_base(entry);
-
-		if (base == NULL ? below == NULL
-				 : below != NULL && xbdev_config_is_called(base, below)) {
+		if (base == NULL ? xbdev_config_nr_bases(entry) == 0
+				 : xbdev_config_stands_on(entry, base) &&
+					   has_bases(calls, model, entry)) {
 			add_call(calls, "bdev_create", xbdev_config_copy(entry));
+			calls->is_out_of_memory |=
+				json_object_set_new(calls->made, name, json_true()) != 0;
 			if (depth != 0) {
 				add_devices(calls, model, entry, depth - 1);
 			}
@@ -148,7 +165,7 @@ static void get_config(struct xrpc_request *req, void *arg, const void *opts_ptr
 {
 	const struct config_opts *opts = opts_ptr;
 	struct node *node = arg;
-	struct calls calls = {.list = json_array()};
+	struct calls calls = {.list = json_array(), .made = json_object()};
 
 	if (opts->name == 0) {
 		add_devices(
@@ -156,6 +173,7 @@ static void get_config(struct xrpc_request *req, void *arg, const void *opts_ptr
 	} else {
 		add_nvmf(&calls, node);
 	}
+	json_decref(calls.made);
 	if (calls.is_out_of_memory) { /* a part of it would pass for all of it */
 		json_decref(calls.list);
 		calls.list = NULL;

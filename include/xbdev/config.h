@@ -21,10 +21,15 @@
  *
  * The method of a base device is a driver: nvme, nvmf, rbd, aio (or file), malloc, null, error,
  * delay; its parameters are those of xbdev_config_device(). Arrays are linear, raid0, raid1, raid4,
- * raid5, raid6 or raid10. What is in a store is opened as STORE/NAME. A device is named by its name
- * or its UUID, may be of any section and in any order, and has one user: an entry that uses what
- * another uses already is refused. A base may also be a device that the program has made by itself.
- * Keys that begin with "_" are comments. At most 16 MiB, 4096 entries, 32 devices on each other.
+ * raid5, raid6 or raid10; besides name and members they may have strip_size_kb, layout (mdadm's
+ * name), uuid, bitmap_chunk_kb, stripe_cache_size, raid_disks (so many of base_bdevs are members,
+ * the others spares; all by itself) and assume_clean. An array is assembled when its members carry
+ *a superblock, and made when they are blank; with a uuid, members that do not carry it are left out
+ * as long as the others are enough. What is in a store is opened as STORE/NAME. A device is named
+ *by its name or its UUID, may be of any section and in any order, and has one user: an entry that
+ *uses what another uses already is refused. A base may also be a device that the program has made
+ *by itself. Keys that begin with "_" are comments. At most 16 MiB, 4096 entries, 32 devices on each
+ *other.
  *
  * What this version cannot make (a method without a driver, a section without its layer) is refused
  * by name with -EOPNOTSUPP, never passed over.
@@ -57,8 +62,9 @@ extern "C" {
 /*
  * Brings what there is to what the document says. What is on the media is loaded; what is missing
  * is created: a file of an entry with a "size", metadata on blank devices. What is there and
- * differs is changed if it can be changed while it runs (a size, the latencies of a delay device),
- * or taken down and made again if nobody has it or anything on it open, else -EBUSY.
+ * differs is changed if it can be changed while it runs (a size, the latencies of a delay device,
+ * the spares and failed members of an array), or taken down and made again if nobody has it or
+ * anything on it open, else -EBUSY.
  *
  * There is one configuration: what an earlier call of these functions made and this document lacks
  * is removed, -EBUSY while it is open. What the program made by itself (xbdev_config_aio() and the

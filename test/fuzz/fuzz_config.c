@@ -91,10 +91,11 @@ static void check_unused(json_t *model, const char *name)
 	json_t *entry, *subsystem, *ns, *device = json_object_get(model_devices(model), name);
 
 	json_object_foreach (model_devices(model), key, entry) {
-		const char *base = xbdev_config_base(entry);
-
-		FUZZ_CHECK(base == NULL || model_find_device(model, base) != device,
-			"device %s is used by %s", name, key);
+		for (size_t nth = 0; nth < xbdev_config_nr_bases(entry); nth++) {
+			FUZZ_CHECK(model_find_device(model, xbdev_config_base_at(entry, nth)) !=
+					   device,
+				"device %s is used by %s", name, key);
+		}
 	}
 	json_object_foreach (model_subsystems(model), nqn, subsystem) {
 		json_object_foreach (json_object_get(subsystem, "namespaces"), nsid, ns) {
@@ -120,7 +121,7 @@ static void take_away(json_t *object, const char *key)
 static void play_device(json_t *model, const struct step *step)
 {
 	json_t *devices = model_devices(model);
-	const char *base = step->value != NULL ? xbdev_config_base(step->value) : NULL;
+	size_t nr_bases = step->value != NULL ? xbdev_config_nr_bases(step->value) : 0;
 
 	switch (step->kind) {
 	case STEP_DEVICE_REMOVE:
@@ -128,7 +129,8 @@ static void play_device(json_t *model, const struct step *step)
 		take_away(devices, step->key);
 		break;
 	case STEP_DEVICE_ADD:
-		if (base != NULL) {
+		for (size_t nth = 0; nth < nr_bases; nth++) {
+			const char *base = xbdev_config_base_at(step->value, nth);
 			json_t *entry = model_find_device(model, base);
 
 			FUZZ_CHECK(entry != NULL, "device %s comes before %s", step->key, base);

@@ -72,6 +72,9 @@ static int check_params(json_t *entry, char path[XU_PARAM_PATH_SIZE], struct xu_
 		json_object_del(params, "driver");
 		memcpy(opts, driver->defaults, driver->opts_bytes);
 		rc = xu_params_parse(driver->params, opts, params, path, err);
+		if (rc == 0 && driver->check != NULL) {
+			rc = driver->check(opts, path, err);
+		}
 	}
 	free(opts);
 	json_decref(params);
@@ -242,53 +245,113 @@ static int check_unique(
 	return 0;
 }
 
-/* The index of the entry's base in the list; -1: it has none, or it is not there. */
-static ssize_t base_index(json_t *list, json_t *names, size_t index)
+/* The index of one of the entry's bases in the list; -1: it is not there. */
+static ssize_t base_index(json_t *list, json_t *names, size_t index, size_t nth)
 {
-	const char *base = xbdev_config_base(json_array_get(list, index));
+	const char *base = xbdev_config_base_at(json_array_get(list, index), nth);
 	json_t *found = base != NULL ? xbdev_config_lookup(names, base) : NULL;
 
 	return found != NULL ? (ssize_t)json_integer_value(found) : -1;
 }
 
-/* The base exists, nothing before this one has it, and the way down ends. `users` has the base's
- * index of each that was looked at. */
-static int check_base(json_t *list, json_t *names, json_t *users, size_t index,
+/* Where a base is named: the path, and the short one that sentences begin with. */
+static void base_path(
+	json_t *list, size_t index, size_t nth, char path[XU_PARAM_PATH_SIZE], const char **ret_key)
+{
+	int len = snprintf(path, XU_PARAM_PATH_SIZE, "[%zu].", index);
+
+	xbdev_config_base_key(
+		json_array_get(list, index), nth, path + len, XU_PARAM_PATH_SIZE - (size_t)len);
+	*ret_key = path + len;
+}
+
+/* Who uses the device `index`; -1: nobody. */
+static ssize_t user_of(json_t *users, ssize_t index)
+{
+	char key[24];
+	json_t *user;
+
+	snprintf(key, sizeof(key), "%zd", index);
+	user = json_object_get(users, key);
+	return user != NULL ? (ssize_t)json_integer_value(user) : -1;
+}
+
+/* The base exists, and nothing before this one has it. */
+static int check_base(json_t *list, json_t *names, json_t *users, size_t index, size_t nth,
 	char path[XU_PARAM_PATH_SIZE], struct xu_error *err)
 {
-	const char *base = xbdev_config_base(json_array_get(list, index));
-	ssize_t below = base_index(list, names, index);
+	const char *base = xbdev_config_base_at(json_array_get(list, index), nth), *where;
+	ssize_t below = base_index(list, names, index, nth), user;
 	char key[24];
 
-	if (base == NULL) {
-		return 0;
-	}
-	snprintf(path, XU_PARAM_PATH_SIZE, "[%zu].base", index);
+	base_path(list, index, nth, path, &where);
 	if (below < 0) {
 		return xu_error_set(err, -EINVAL,
-			"base: there is no device '%s'; name one of the devices of this list",
+			"%s: there is no device '%s'; name one of the devices of this list", where,
 			base);
 	}
-	snprintf(key, sizeof(key), "%zd", below);
-	if (json_object_get(users, key) != NULL) {
+	user = user_of(users, below);
+	if (user >= 0) {
 		return xu_error_set(err, -EINVAL,
-			"base: '%s' is the base of devices[%lld] already; a device has one user",
-			base, (long long)json_integer_value(json_object_get(users, key)));
+			"%s: '%s' is the base of devices[%zd] already; a device has one user",
+			where, base, user);
 	}
+	snprintf(key, sizeof(key), "%zd", below);
 	if (json_object_set_new(users, key, json_integer((json_int_t)index)) != 0) {
 		return xu_error_set_errno(err, -ENOMEM, "checking devices");
 	}
-	for (uint32_t steps = 1; below >= 0; steps++) {
-		if ((size_t)below == index) {
-			return xu_error_set(
-				err, -EINVAL, "base: '%s' stands on this device itself", base);
+	return 0;
+}
+
+/* Which of its bases the device `below` is. */
+static size_t nth_base(json_t *list, json_t *names, size_t index, ssize_t below)
+{
+	size_t nth = 0, nr_bases = xbdev_config_nr_bases(json_array_get(list, index));
+
+	while (nth + 1 < nr_bases && base_index(list, names, index, nth) != below) {
+		nth++;
+	}
+	return nth;
+}
+
+/* The device of a way up that has no end: one of the circle in which it ends. */
+static int refuse_depth(json_t *list, json_t *names, json_t *users, ssize_t top,
+	char path[XU_PARAM_PATH_SIZE], struct xu_error *err)
+{
+	ssize_t below = top, above = user_of(users, top);
+	const char *where;
+	size_t nth;
+
+	for (uint32_t i = 0; i < XBDEV_CONFIG_MAX_DEPTH && above >= 0 && above != top; i++) {
+		below = above;
+		above = user_of(users, above);
+	}
+	if (above == top) {
+		nth = nth_base(list, names, (size_t)top, below);
+		base_path(list, (size_t)top, nth, path, &where);
+		return xu_error_set(err, -EINVAL, "%s: '%s' stands on this device itself", where,
+			xbdev_config_base_at(json_array_get(list, (size_t)top), nth));
+	}
+	base_path(list, (size_t)top, 0, path, &where);
+	return xu_error_set(err, -EINVAL, "%s: more than %u devices stand on each other", where,
+		XBDEV_CONFIG_MAX_DEPTH);
+}
+
+/* The way up from each base ends, and not too far away: a device has one user, so it is a line. */
+static int check_depth(json_t *list, json_t *names, json_t *users, size_t index,
+	char path[XU_PARAM_PATH_SIZE], struct xu_error *err)
+{
+	ssize_t above = user_of(users, (ssize_t)index), top = (ssize_t)index;
+
+	for (uint32_t steps = 1; above >= 0; steps++) {
+		if ((size_t)above == index) {
+			return refuse_depth(list, names, users, above, path, err);
 		}
+		top = above;
 		if (steps == XBDEV_CONFIG_MAX_DEPTH) {
-			return xu_error_set(err, -EINVAL,
-				"base: more than %u devices stand on each other",
-				XBDEV_CONFIG_MAX_DEPTH);
+			return refuse_depth(list, names, users, top, path, err);
 		}
-		below = base_index(list, names, (size_t)below);
+		above = user_of(users, above);
 	}
 	return 0;
 }
@@ -300,7 +363,14 @@ static int check_together(json_t *list, char path[XU_PARAM_PATH_SIZE], struct xu
 	int rc = check_unique(list, names, path, err);
 
 	for (size_t i = 0; i < json_array_size(list) && rc == 0; i++) {
-		rc = check_base(list, names, users, i, path, err);
+		size_t nr_bases = xbdev_config_nr_bases(json_array_get(list, i));
+
+		for (size_t nth = 0; nth < nr_bases && rc == 0; nth++) {
+			rc = check_base(list, names, users, i, nth, path, err);
+		}
+	}
+	for (size_t i = 0; i < json_array_size(list) && rc == 0; i++) {
+		rc = check_depth(list, names, users, i, path, err);
 	}
 	json_decref(names);
 	json_decref(users);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Device entries: their canonical form, and devices made and changed by them. What a driver can
- * change on a running device is in one table here (the size, where the driver has resize(), and the
- * latencies of a delay device); everything else needs the device to be made again.
+ * change on a running device is said here (the size, where the driver has resize(), the latencies
+ * of a delay device, the members of an array); everything else needs the device to be made again.
  */
 #include "lib/xbdev/config/devices.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -14,6 +15,7 @@
 #include "lib/util/size.h"
 #include "lib/util/uuid.h"
 #include "lib/xbdev/driver/delay.h"
+#include "lib/xbdev/raid/driver.h"
 
 static const struct xbdev_driver *driver_of(const json_t *entry)
 {
@@ -140,6 +142,49 @@ const char *xbdev_config_base(const json_t *entry)
 	return text_of(entry, "base");
 }
 
+size_t xbdev_config_nr_bases(const json_t *entry)
+{
+	return xbdev_config_base(entry) != NULL
+		       ? 1
+		       : json_array_size(json_object_get(entry, "members"));
+}
+
+const char *xbdev_config_base_at(const json_t *entry, size_t nth)
+{
+	const char *base = xbdev_config_base(entry);
+
+	if (base != NULL) {
+		return nth == 0 ? base : NULL;
+	}
+	return json_string_value(json_array_get(json_object_get(entry, "members"), nth));
+}
+
+void xbdev_config_base_key(const json_t *entry, size_t nth, char *text, size_t size)
+{
+	if (xbdev_config_base(entry) != NULL) {
+		snprintf(text, size, "base");
+	} else {
+		snprintf(text, size, "members[%zu]", nth);
+	}
+}
+
+bool xbdev_config_stands_on(const json_t *entry, const json_t *below)
+{
+	size_t nr_bases = xbdev_config_nr_bases(entry);
+
+	for (size_t i = 0; i < nr_bases; i++) {
+		if (xbdev_config_is_called(below, xbdev_config_base_at(entry, i))) {
+			return true;
+		}
+	}
+	return false;
+}
+
+bool xbdev_config_is_array(const json_t *entry)
+{
+	return driver_of(entry)->is_on_media;
+}
+
 bool xbdev_config_is_called(const json_t *entry, const char *name_or_uuid)
 {
 	const char *name = text_of(entry, "name"), *text = text_of(entry, "uuid");
@@ -167,7 +212,7 @@ static const struct xu_param *find_param(const json_t *entry, const char *name)
 
 bool xbdev_config_has_uuid(const json_t *entry)
 {
-	return find_param(entry, "uuid") != NULL;
+	return find_param(entry, "uuid") != NULL && !driver_of(entry)->is_on_media;
 }
 
 /* Whether the driver chooses the block size when none is given. */
@@ -184,9 +229,12 @@ int xbdev_config_pin(json_t *entry, const struct xbdev_device *dev)
 	char text[XU_UUID_TEXT_SIZE];
 	int rc = 0;
 
-	if (xbdev_config_has_uuid(entry)) {
+	if (find_param(entry, "uuid") != NULL) {
 		xu_uuid_format(&dev->uuid, text);
 		rc |= json_object_set_new(entry, "uuid", json_string(text));
+	}
+	if (xbdev_config_is_array(entry)) {
+		rc |= json_object_set_new(entry, "create", json_false());
 	}
 	if (chooses_block_size(entry)) {
 		rc |= json_object_set_new(
@@ -220,14 +268,32 @@ static bool is_another_disk(const json_t *entry, const json_t *older)
 	return false;
 }
 
+/* Whether none of its members was the older one's: the identity is on them. */
+static bool is_another_array(const json_t *entry, const json_t *older)
+{
+	for (size_t i = 0; i < xbdev_config_nr_bases(entry); i++) {
+		for (size_t j = 0; j < xbdev_config_nr_bases(older); j++) {
+			if (strcmp(xbdev_config_base_at(entry, i),
+				    xbdev_config_base_at(older, j)) == 0) {
+				return false;
+			}
+		}
+	}
+	return xbdev_config_is_array(entry);
+}
+
 int xbdev_config_keep(json_t *entry, const json_t *older)
 {
 	int rc;
 
-	if (driver_of(entry) != driver_of(older) || is_another_disk(entry, older)) {
+	if (driver_of(entry) != driver_of(older) || is_another_disk(entry, older) ||
+		is_another_array(entry, older)) {
 		return 0;
 	}
 	rc = keep(entry, older, "uuid");
+	if (rc == 0 && xbdev_config_is_array(entry)) {
+		rc = keep(entry, older, "create");
+	}
 	if (rc == 0 && chooses_block_size(entry) &&
 		json_equal(
 			json_object_get(entry, "filename"), json_object_get(older, "filename"))) {
@@ -270,6 +336,10 @@ static const struct {
 
 static bool is_changeable(const struct xbdev_device *dev, const json_t *entry, const char *key)
 {
+	if (xbdev_config_is_array(entry)) {
+		return strcmp(key, "members") == 0 || strcmp(key, "raid_disks") == 0 ||
+		       strcmp(key, "create") == 0 || strcmp(key, "assume_clean") == 0;
+	}
 	if (strcmp(key, "size") == 0) {
 		return dev == NULL || dev->ops->resize != NULL;
 	}
@@ -305,6 +375,10 @@ void xbdev_config_change(struct xbdev_device *dev, const json_t *to,
 	struct xbdev_delay_latency latency = {0};
 	struct xu_error err = {0};
 
+	if (xbdev__md_is_array(dev)) {
+		xbdev__md_set_members(dev, json_object_get(to, "members"), done, arg);
+		return;
+	}
 	if (strcmp(dev->driver, "delay") == 0) {
 		for (size_t i = 0; i < NR_LATENCIES; i++) {
 			json_t *value = json_object_get(to, latencies[i].key);

@@ -54,21 +54,34 @@ json_t *xbdev_config_canonical_params(
  * memory); NULL: out of memory. */
 json_t *xbdev_config_copy(const json_t *value);
 
-/* The name or UUID of the device that a checked entry stands on; NULL: none. */
+/*
+ * The names or UUIDs of the devices that a checked entry stands on: one for most that stand on
+ * something ("base"), several for an array ("members"). _base_at() gives NULL past the last;
+ * _base_key() writes where it is said: "base", "members[2]".
+ */
+size_t xbdev_config_nr_bases(const json_t *entry);
+const char *xbdev_config_base_at(const json_t *entry, size_t nth);
+void xbdev_config_base_key(const json_t *entry, size_t nth, char *text, size_t size);
+/* Whether the device of `entry` stands on that of `below`. */
+bool xbdev_config_stands_on(const json_t *entry, const json_t *below);
+/* The only one, of an entry that is no array. */
 const char *xbdev_config_base(const json_t *entry);
+
+/* Whether the entry is of an array: its device lies on others, with its identity. */
+bool xbdev_config_is_array(const json_t *entry);
 
 /* Whether the device of `entry` is the one that is called `name_or_uuid`. */
 bool xbdev_config_is_called(const json_t *entry, const char *name_or_uuid);
 
-/* Whether devices of the entry's driver take a UUID. */
+/* Whether devices of the entry's driver take a UUID that is not on a medium already. */
 bool xbdev_config_has_uuid(const json_t *entry);
 
 /*
  * What a device must not lose when it is made again: its UUID and, where the driver would choose
- * it, its block size. _pin() adds to a canonical entry what the running device has; _keep() what an
- * older entry of that name had, as far as `entry` says nothing itself: the UUID when the driver is
- * the same (and the disk, where a disk has one), the block size when the file is the same too.
- * -ENOMEM.
+ * it, its block size; and of an array that it has been made already. _pin() adds to a canonical
+ * entry what the running device has; _keep() what an older entry of that name had, as far as
+ * `entry` says nothing itself: the UUID when the driver is the same (and the disk, where a disk has
+ * one; and a member, of an array), the block size when the file is the same too. -ENOMEM.
  */
 int xbdev_config_pin(json_t *entry, const struct xbdev_device *dev);
 int xbdev_config_keep(json_t *entry, const json_t *older);

@@ -106,6 +106,9 @@ static void method_names(char *text, size_t size, bool with_missing)
 	for (size_t i = 0; xbdev_drivers[i] != NULL && len < size; i++) {
 		const struct xbdev_driver *driver = xbdev_drivers[i];
 
+		if (driver->is_on_media) {
+			continue; /* of another section */
+		}
 		len += (size_t)snprintf(
 			text + len, size - len, "%s\"%s\"", len == 0 ? "" : ", ", driver->name);
 		if (driver->alias != NULL && len < size) {
@@ -434,14 +437,15 @@ static int base_check(json_t *entry, struct xbdev_item *item, char path[XBDEV_TE
 	}
 	driver = xbdev_driver_find_or_load(name, &module);
 	method = find_method(name);
-	if (driver != NULL) {
+	if (driver != NULL && !driver->is_on_media) {
 		return check_by_driver(driver, params, item, path, err);
 	}
 	if (method != NULL && method->params != NULL) {
 		return check_by_method(method, params, item, path, err);
 	}
 	snprintf(path, XBDEV_TEXT_PATH_SIZE, "method");
-	if (module.code != -ENOENT) { /* it is there, does not work, and says why */
+	if (driver == NULL &&
+		module.code != -ENOENT) { /* it is there, does not work, and says why */
 		return xu_error_set(err, -EINVAL, "%s", module.text);
 	}
 	method_names(names, sizeof(names), true);
@@ -501,7 +505,7 @@ static bool is_base_device(const struct xbdev_device *dev)
 	while (xbdev_drivers[i] != NULL && strcmp(xbdev_drivers[i]->name, dev->driver) != 0) {
 		i++;
 	}
-	return xbdev_drivers[i] != NULL;
+	return xbdev_drivers[i] != NULL && !xbdev_drivers[i]->is_on_media;
 }
 
 static int base_save(struct xbdev_ctx *ctx, json_t *list, struct xu_error *err)

@@ -21,6 +21,11 @@ struct xbdev_driver {
 	const struct xu_param *params;
 	size_t opts_bytes;
 	const void *defaults; /* opts_bytes */
+	/* Its devices lie on the media of others, the list "members" of its parameters, and are
+	 * found there with their UUID. Documents describe them in a section of their own. */
+	bool is_on_media;
+	/* Optional: what the table cannot say of the parameters; as xu_params_parse(). */
+	int (*check)(const void *opts, char path[XU_PARAM_PATH_SIZE], struct xu_error *err);
 	/* Makes a device; borrows opts during the call only. Calls `done` once, maybe before it
 	 * returns. On the control reactor. */
 	void (*create)(struct xbdev_ctx *ctx, const void *opts, xbdev_created_fn done, void *arg);
@@ -56,6 +61,7 @@ extern const struct xbdev_driver xbdev__driver_file;
 extern const struct xbdev_driver xbdev__driver_error;
 extern const struct xbdev_driver xbdev__driver_delay;
 extern const struct xbdev_driver xbdev__driver_nvme;
+extern const struct xbdev_driver xbdev__driver_raid; /* lib/xbdev/raid */
 
 #define XBDEV__QUEUE_DEPTH 1024u
 

@@ -14,6 +14,7 @@ const struct xbdev_driver *xbdev_drivers[XBDEV_MAX_DRIVERS + 1] = {
 	&xbdev__driver_error,
 	&xbdev__driver_delay,
 	&xbdev__driver_nvme,
+	&xbdev__driver_raid,
 	NULL,
 };
 
@@ -85,6 +86,9 @@ void xbdev_device_create(struct xbdev_ctx *ctx, const struct xbdev_driver *drive
 	}
 	memcpy(opts, driver->defaults, driver->opts_bytes);
 	rc = xu_params_parse(driver->params, opts, params, path, &err);
+	if (rc == 0 && driver->check != NULL) {
+		rc = driver->check(opts, path, &err);
+	}
 	if (rc == 0) {
 		driver->create(ctx, opts, done, arg);
 	} else {

@@ -41,7 +41,7 @@ extern const struct xrpc_method xbdev_mgmt_methods[];
 extern const struct xrpc_method xbdev_mgmt_stats_methods[];
 extern const struct xrpc_method xbdev_mgmt_fault_methods[];
 extern const struct xrpc_method xbdev_mgmt_nvme_methods[];
-/* Arrays. They are made and removed at once, not by way of the owner: see raid.c. */
+/* Arrays. They are made and changed at once, and the owner is told: see raid.c, raid_keep.c. */
 extern const struct xrpc_method xbdev_mgmt_raid_methods[];
 
 /*

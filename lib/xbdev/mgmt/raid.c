@@ -2,7 +2,8 @@
 /*
  * Methods for RAID arrays: SPDK's names and parameters where SPDK has the method, bdev_raid_… of
  * ours beyond. They act on the arrays that run, at once, and wait for the answer of lib/xbdev/raid;
- * the array's superblocks remember what they do.
+ * the array's superblocks remember what they do, and raid_keep.c has the configuration remember
+ * which devices an array has.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -20,14 +21,6 @@
 
 /* ---- for all ---- */
 
-/* xbdev_md_manage() answers with NULL when it is done. */
-static void on_managed(void *arg, const struct xu_error *err)
-{
-	const struct xu_error fine = {0};
-
-	xbdev_mgmt_answer(arg, err != NULL ? err : &fine);
-}
-
 static struct xbdev_device *find_array(
 	struct xbdev_mgmt *mgmt, struct xrpc_request *req, const char *name)
 {
@@ -43,20 +36,56 @@ static struct xbdev_device *find_array(
 	return dev;
 }
 
+/* One command, whose success changes which devices the array has, or does not. */
+struct managing {
+	struct xrpc_request *req;
+	struct xbdev_mgmt *mgmt;
+	char name[XBDEV_NAME_SIZE];
+	bool has_members;
+};
+
+/* err is NULL when it is done. */
+static void on_managed(void *arg, const struct xu_error *err)
+{
+	struct managing *managing = arg;
+	struct xbdev_device *array = xbdev_device_find(managing->mgmt->ctx, managing->name);
+
+	if (err != NULL && err->code != 0) {
+		xrpc_fail(managing->req, err, NULL);
+	} else if (managing->has_members && array != NULL && xbdev__md_is_array(array)) {
+		xbdev__mgmt_raid_keep(managing->mgmt, managing->req, array, false);
+	} else {
+		xrpc_true(managing->req);
+	}
+	free(managing);
+}
+
 /* Does one command and answers. Devices may be named by UUID. */
 static void manage(struct xrpc_request *req, struct xbdev_mgmt *mgmt, const char *name,
 	struct xbdev_md_command command)
 {
 	struct xbdev_device *array = find_array(mgmt, req, name), *dev;
+	struct managing *managing;
 
 	if (array == NULL) {
 		return;
 	}
+	managing = calloc(1, sizeof(*managing));
+	if (managing == NULL) {
+		xrpc_error(req, XRPC_INTERNAL_ERROR, "out of memory");
+		return;
+	}
+	managing->req = req;
+	managing->mgmt = mgmt;
+	memcpy(managing->name, array->name, sizeof(managing->name));
+	managing->has_members = command.kind == XBDEV_MD_COMMAND_ADD ||
+				command.kind == XBDEV_MD_COMMAND_REMOVE ||
+				command.kind == XBDEV_MD_COMMAND_REPLACE;
 	dev = command.device != NULL ? xbdev_device_find(mgmt->ctx, command.device) : NULL;
 	command.device = dev != NULL ? dev->name : command.device;
 	dev = command.new_device != NULL ? xbdev_device_find(mgmt->ctx, command.new_device) : NULL;
 	command.new_device = dev != NULL ? dev->name : command.new_device;
-	xbdev__md_manage(array, &command, on_managed, req);
+	xbdev__md_manage(array, &command, on_managed, managing);
 }
 
 /* The names in a list; false: the request has been answered. */
@@ -106,13 +135,41 @@ static bool read_level(struct xrpc_request *req, const char *text, int32_t *ret_
 	return false;
 }
 
+struct making {
+	struct xrpc_request *req;
+	struct xbdev_mgmt *mgmt;
+};
+
 static void on_made(void *arg, struct xbdev_device *dev, const struct xu_error *err)
 {
+	struct making making = *(struct making *)arg;
+
+	free(arg);
 	if (dev == NULL) {
-		xrpc_fail(arg, err, NULL);
+		xrpc_fail(making.req, err, NULL);
 	} else {
-		xrpc_true(arg);
+		xbdev__mgmt_raid_keep(making.mgmt, making.req, dev, true);
 	}
+}
+
+/* What on_made() needs, when the name is free; NULL: the request has been answered. */
+static struct making *making_new(
+	struct xrpc_request *req, struct xbdev_mgmt *mgmt, const char *name)
+{
+	struct making *making;
+
+	if (xbdev_device_find(mgmt->ctx, name) != NULL) {
+		xrpc_error(req, -EEXIST,
+			"there is a device named '%s' already; choose another name", name);
+		return NULL;
+	}
+	making = malloc(sizeof(*making));
+	if (making == NULL) {
+		xrpc_error(req, XRPC_INTERNAL_ERROR, "out of memory");
+		return NULL;
+	}
+	*making = (struct making){req, mgmt};
+	return making;
 }
 
 /* ---- bdev_raid_create ---- */
@@ -225,8 +282,14 @@ static void raid_create(struct xrpc_request *req, void *arg, const void *opts_pt
 		.nr_stripes = opts->stripe_cache_size,
 	};
 
-	if (read_create(req, opts, &create, names)) {
-		xbdev__md_create(mgmt->ctx, &create, on_made, req);
+	struct making *making;
+
+	if (!read_create(req, opts, &create, names)) {
+		return;
+	}
+	making = making_new(req, mgmt, opts->name);
+	if (making != NULL) {
+		xbdev__md_create(mgmt->ctx, &create, on_made, making);
 	}
 }
 
@@ -276,9 +339,15 @@ static void raid_assemble(struct xrpc_request *req, void *arg, const void *opts_
 		.read_only = opts->read_only,
 	};
 
-	if ((opts->raid_level == NULL || read_level(req, opts->raid_level, &assemble.level)) &&
-		read_names(req, "base_bdevs", opts->base_bdevs, names, &assemble.nr_members)) {
-		xbdev__md_assemble(mgmt->ctx, &assemble, on_made, req);
+	struct making *making;
+
+	if ((opts->raid_level != NULL && !read_level(req, opts->raid_level, &assemble.level)) ||
+		!read_names(req, "base_bdevs", opts->base_bdevs, names, &assemble.nr_members)) {
+		return;
+	}
+	making = making_new(req, mgmt, opts->name);
+	if (making != NULL) {
+		xbdev__md_assemble(mgmt->ctx, &assemble, on_made, making);
 	}
 }
 
@@ -308,7 +377,8 @@ static void on_removed(void *arg)
 static void raid_delete(struct xrpc_request *req, void *arg, const void *opts_ptr)
 {
 	const struct name_opts *opts = opts_ptr;
-	struct xbdev_device *dev = find_array(arg, req, opts->name);
+	struct xbdev_mgmt *mgmt = arg;
+	struct xbdev_device *dev = find_array(mgmt, req, opts->name);
 
 	if (dev == NULL) {
 		return;
@@ -316,6 +386,8 @@ static void raid_delete(struct xrpc_request *req, void *arg, const void *opts_pt
 	if (dev->claim != NULL) {
 		xrpc_error(req, -EBUSY, "array '%s' is in use by %s; remove that first", dev->name,
 			dev->claim_by);
+	} else if (mgmt->remove != NULL) {
+		mgmt->remove(mgmt, dev->name, xbdev_mgmt_answer, req);
 	} else if (xbdev_device_remove(dev, on_removed, req) != 0) {
 		xrpc_error(req, -EBUSY, "array '%s' is being removed already", dev->name);
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Private to lib/xbdev/mgmt: arrays and superblocks as JSON. Each returns a new object. */
+/* Private to lib/xbdev/mgmt: what the methods for arrays share. */
 #ifndef XBDEV_MGMT_RAID_JSON_H
 #define XBDEV_MGMT_RAID_JSON_H
 
@@ -7,6 +7,16 @@
 
 #include "lib/xbdev/raid/examine.h"
 #include "lib/xbdev/raid/raid.h"
+
+struct xbdev_mgmt;
+struct xrpc_request;
+
+/* Has the owner of the configuration remember the array, which is new, or its members; then answers
+ * with true, or says that it is not remembered. */
+void xbdev__mgmt_raid_keep(
+	struct xbdev_mgmt *mgmt, struct xrpc_request *req, struct xbdev_device *dev, bool is_new);
+
+/* Arrays and superblocks as JSON. Each returns a new object. */
 
 /* As SPDK's bdev_raid_get_bdevs has it. */
 json_t *xbdev__mgmt_raid_bdev(const char *name, const struct xbdev_md_info *info);

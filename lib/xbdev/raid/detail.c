@@ -167,6 +167,26 @@ struct xbdev_device *xbdev__md_array_that_has(const struct xbdev_device *base)
 	return NULL;
 }
 
+/* What never changes of the shape, left out where it is what an entry without it says. */
+static int add_shape(json_t *config, const struct xbdev_md_geometry *geo, size_t nr_members)
+{
+	char buf[32];
+	const char *layout = xbdev__md_layout_name(geo, buf);
+	int rc = 0;
+
+	if (geo->raid_disks != nr_members) {
+		rc |= json_object_set_new(config, "raid_disks", json_integer(geo->raid_disks));
+	}
+	if (geo->chunk != 0) {
+		rc |= json_object_set_new(config, "chunk_size",
+			json_integer((json_int_t)geo->chunk * XBDEV_MD_SECTOR));
+	}
+	if (layout != NULL && geo->layout != xbdev__md_layout_default(geo->level)) {
+		rc |= json_object_set_new(config, "layout", json_string(layout));
+	}
+	return rc;
+}
+
 /* Its members are asked for by the control reactor, through those that it has opened: the claims.
  */
 json_t *xbdev__md_config(const struct xbdev_device *dev)
@@ -175,15 +195,20 @@ json_t *xbdev__md_config(const struct xbdev_device *dev)
 	json_t *config = xbdev__config_common(dev), *members = json_array();
 	struct xbdev_device *base = NULL;
 	char level[24];
-
-	json_object_set_new(
+	int rc = json_object_set_new(
 		config, "level", json_string(xbdev__md_level_name(array->geo.level, level)));
+
 	while ((base = xbdev_device_next(dev->ctx, base)) != NULL) {
 		if (base->claim != NULL && xbdev__md_is_member_desc(base->claim, array)) {
-			json_array_append_new(members, json_string(base->name));
+			rc |= json_array_append_new(members, json_string(base->name));
 		}
 	}
-	json_object_set_new(config, "members", members);
+	rc |= add_shape(config, &array->geo, json_array_size(members));
+	rc |= json_object_set_new(config, "members", members);
+	if (rc != 0) {
+		json_decref(config);
+		return NULL;
+	}
 	return config;
 }
 

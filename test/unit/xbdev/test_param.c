@@ -220,7 +220,8 @@ static void test_param_wants_an_object(void **state)
 
 static void test_drivers_are_found_by_name_and_alias(void **state)
 {
-	static const char *const names[] = {"null", "malloc", "file", "error", "delay", "nvme"};
+	static const char *const names[] = {
+		"null", "malloc", "file", "error", "delay", "nvme", "raid"};
 
 	(void)state;
 	for (uint32_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -264,6 +265,11 @@ static void test_drivers_make_the_device_again_from_its_config(void **state)
 		harness_dir());
 	harness_create(&h, "error", "{'name': 'error', 'base': 'base1'}");
 	harness_create(&h, "delay", "{'name': 'delay', 'base': 'base2', 'avg_read_latency_us': 3}");
+	harness_create(&h, "malloc", "{'name': 'base3', 'size': '8MiB'}");
+	harness_create(&h, "malloc", "{'name': 'base4', 'size': '8MiB'}");
+	harness_create(&h, "raid",
+		"{'name': 'raid', 'level': 'raid10', 'members': ['base3', 'base4'], "
+		"'layout': 'far=2', 'chunk_size': '16KiB'}");
 	for (uint32_t i = 0; xbdev_drivers[i] != NULL; i++) {
 		const char *name = xbdev_drivers[i]->name;
 		struct xbdev_device *dev = xbdev_device_find(h.ctx, name);

@@ -132,13 +132,14 @@ static void test_config_parse_refuses_wrong_devices(void **state)
 		{"{\"devices\": [3]}", "x.json:1:14: devices[0]: a device is an object { … }"},
 		{"{\"devices\": [{\"name\": \"a\"}]}",
 			"x.json:1:14: devices[0]: 'driver' is missing: one of \"null\", "
-			"\"malloc\", \"file\", \"error\", \"delay\", \"nvme\""},
+			"\"malloc\", \"file\", \"error\", \"delay\", \"nvme\", \"raid\""},
 		{"{\"devices\": [{\"driver\": 7}]}",
 			"x.json:1:25: devices[0].driver: a text is needed here, one of \"null\", "
-			"\"malloc\", \"file\", \"error\", \"delay\", \"nvme\""},
+			"\"malloc\", \"file\", \"error\", \"delay\", \"nvme\", \"raid\""},
 		{"{\"devices\": [{\"driver\": \"raid7\"}]}",
 			"x.json:1:25: devices[0].driver: \"raid7\" is not accepted; it takes one "
-			"of: \"null\", \"malloc\", \"file\", \"error\", \"delay\", \"nvme\""},
+			"of: \"null\", \"malloc\", \"file\", \"error\", \"delay\", \"nvme\", "
+			"\"raid\""},
 		{"{\"devices\": [{\"driver\": \"null\"}]}",
 			"x.json:1:14: devices[0]: 'name' is missing: name of the device"},
 		{"{\"devices\": [\n{\"driver\": \"null\", \"name\": \"a b\"}]}",

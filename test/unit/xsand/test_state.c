@@ -357,7 +357,7 @@ static void test_state_load_refuses_damage(void **state_ptr)
 	expect_damaged(
 		"{\"version\": 1, \"file\": {}, \"wanted\": {\"devices\": [{\"driver\": 3}]}}",
 		"wanted.devices[0].driver: a text is needed here, one of \"null\", \"malloc\", "
-		"\"file\", \"error\", \"delay\", \"nvme\"");
+		"\"file\", \"error\", \"delay\", \"nvme\", \"raid\"");
 }
 
 int main(void)

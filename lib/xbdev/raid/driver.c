@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The driver "raid": what an entry of a configuration says of an array, checked and handed to
+ * bring.c; and its list of members, changed while it runs by commands one after the other. An array
+ * that runs already with the entry's name and UUID is the entry's: so one that was made by a call
+ * is remembered in the way in which it will be started again.
+ */
+#include "lib/xbdev/raid/driver.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/xbdev/raid/array.h"
+#include "lib/xbdev/raid/geometry.h"
+
+#define NAMES_MAX (2 * XBDEV_MD_MAX_DISKS)
+
+struct raid_opts {
+	const char *name;
+	struct xu_uuid uuid;
+	uint32_t level; /* index of level_names */
+	json_t *members;
+	uint32_t raid_disks;
+	uint64_t chunk_size;
+	const char *layout;
+	uint64_t bitmap_chunk;
+	bool assume_clean;
+	uint32_t stripe_cache_size;
+	bool create;
+};
+
+static const char *const level_names[] = {
+	"auto", "linear", "raid0", "raid1", "raid4", "raid5", "raid6", "raid10", NULL};
+
+static const struct {
+	int32_t level;
+	uint32_t nr_members_min;
+} levels[] = {{XBDEV_MD_LEVEL_ANY, 1}, {-1, 1}, {0, 1}, {1, 1}, {4, 2}, {5, 2}, {6, 4}, {10, 2}};
+
+static const struct raid_opts raid_defaults = {.create = true};
+
+static const struct xu_param raid_params[] = {
+	{"name", XU_PARAM_STRING, offsetof(struct raid_opts, name), .is_required = true,
+		.help = "name of the array"},
+	{"uuid", XU_PARAM_UUID, offsetof(struct raid_opts, uuid),
+		.help = "identity on the members (default: that of the members, or a new one)"},
+	{"level", XU_PARAM_ENUM, offsetof(struct raid_opts, level), .choices = level_names,
+		.help = "auto, linear, raid0, raid1, raid4, raid5, raid6 or raid10 (default auto: "
+			"what the members say)"},
+	{"members", XU_PARAM_JSON, offsetof(struct raid_opts, members), .is_required = true,
+		.help = "list of the names or UUIDs of its members and spares"},
+	{"raid_disks", XU_PARAM_U32, offsetof(struct raid_opts, raid_disks), .min = 1,
+		.max = XBDEV_MD_MAX_DISKS,
+		.help = "members when it is made: the first of the list, others are spares "
+			"(default: all)"},
+	{"chunk_size", XU_PARAM_SIZE, offsetof(struct raid_opts, chunk_size), .min = 4096,
+		.max = 64u << 20,
+		.help = "bytes of a chunk, a power of two (default: what the members say, or "
+			"512 KiB)"},
+	{"layout", XU_PARAM_STRING, offsetof(struct raid_opts, layout),
+		.help = "mdadm's name of it, such as left-symmetric or far=2 (default: what the "
+			"members say, or the level's)"},
+	{"bitmap_chunk", XU_PARAM_SIZE, offsetof(struct raid_opts, bitmap_chunk), .min = 4096,
+		.max = 1u << 30,
+		.help = "when it is made: bytes of a bit of the write-intent bitmap, a power of "
+			"two (default: no bitmap)"},
+	{"assume_clean", XU_PARAM_BOOL, offsetof(struct raid_opts, assume_clean),
+		.help = "when it is made: the members agree already, no resync (default false)"},
+	{"stripe_cache_size", XU_PARAM_U32, offsetof(struct raid_opts, stripe_cache_size),
+		.min = 16, .max = 32768,
+		.help = "stripes of raid4, raid5, raid6 worked on at a time (default 256)"},
+	{"create", XU_PARAM_BOOL, offsetof(struct raid_opts, create),
+		.help = "whether it may be made on blank members; a node that has made it notes "
+			"false (default true)"},
+	{0},
+};
+
+/* ---- checking ---- */
+
+static int check_members(
+	const struct raid_opts *opts, char path[XU_PARAM_PATH_SIZE], struct xu_error *err)
+{
+	size_t nr = json_array_size(opts->members), i;
+	uint32_t raid_disks = opts->raid_disks != 0 ? opts->raid_disks : (uint32_t)nr;
+	json_t *member;
+
+	snprintf(path, XU_PARAM_PATH_SIZE, "members");
+	if (!json_is_array(opts->members) || nr < 1 || nr > NAMES_MAX) {
+		return xu_error_set(err, -EINVAL,
+			"members: a list [ … ] of 1 to %u names or UUIDs of devices is needed here",
+			NAMES_MAX);
+	}
+	json_array_foreach (opts->members, i, member) {
+		if (!json_is_string(member) || json_string_length(member) == 0) {
+			snprintf(path, XU_PARAM_PATH_SIZE, "members[%zu]", i);
+			return xu_error_set(err, -EINVAL,
+				"members[%zu]: the name or UUID of a device is needed here", i);
+		}
+	}
+	if (raid_disks < levels[opts->level].nr_members_min || raid_disks > XBDEV_MD_MAX_DISKS) {
+		return xu_error_set(err, -EINVAL, "members: there are %u; %s takes %u to %u",
+			raid_disks, level_names[opts->level], levels[opts->level].nr_members_min,
+			XBDEV_MD_MAX_DISKS);
+	}
+	return 0;
+}
+
+static int check_power(
+	const char *key, uint64_t value, char path[XU_PARAM_PATH_SIZE], struct xu_error *err)
+{
+	if ((value & (value - 1)) == 0) {
+		return 0;
+	}
+	snprintf(path, XU_PARAM_PATH_SIZE, "%s", key);
+	return xu_error_set(err, -EINVAL, "%s: %llu is not accepted; it takes a power of two", key,
+		(unsigned long long)value);
+}
+
+static int check_layout(
+	const struct raid_opts *opts, char path[XU_PARAM_PATH_SIZE], struct xu_error *err)
+{
+	uint32_t layout;
+
+	if (opts->layout == NULL) {
+		return 0;
+	}
+	snprintf(path, XU_PARAM_PATH_SIZE, "layout");
+	if (levels[opts->level].level == XBDEV_MD_LEVEL_ANY) {
+		return xu_error_set(err, -EINVAL, "layout: it goes with a level");
+	}
+	if (xbdev__md_layout_parse(levels[opts->level].level, opts->layout, &layout, err) != 0) {
+		err->code = -EINVAL;
+		return xu_error_prefix(err, "layout");
+	}
+	return 0;
+}
+
+static int raid_check(const void *opts_ptr, char path[XU_PARAM_PATH_SIZE], struct xu_error *err)
+{
+	const struct raid_opts *opts = opts_ptr;
+	int32_t level = levels[opts->level].level;
+	int rc = check_members(opts, path, err);
+
+	if (rc == 0) {
+		rc = check_power("chunk_size", opts->chunk_size, path, err);
+	}
+	if (rc == 0) {
+		rc = check_power("bitmap_chunk", opts->bitmap_chunk, path, err);
+	}
+	if (rc == 0) {
+		rc = check_layout(opts, path, err);
+	}
+	if (rc == 0 && opts->stripe_cache_size != 0 && level != XBDEV_MD_LEVEL_ANY &&
+		(level < 4 || level > 6)) {
+		snprintf(path, XU_PARAM_PATH_SIZE, "stripe_cache_size");
+		rc = xu_error_set(err, -EINVAL,
+			"stripe_cache_size: %s has none; raid4, raid5 and raid6 have",
+			level_names[opts->level]);
+	}
+	return rc;
+}
+
+/* ---- making ---- */
+
+static void bring(struct xbdev_ctx *ctx, const struct raid_opts *opts,
+	enum xbdev_md_bring_mode mode, xbdev_md_brought_fn done, void *arg)
+{
+	const char *names[NAMES_MAX];
+	struct xbdev_md_bring_opts to = {
+		.like =
+			{
+				.name = opts->name,
+				.level = levels[opts->level].level,
+				.layout = XBDEV_MD_LAYOUT_DEFAULT,
+				.chunk_bytes = opts->chunk_size,
+				.members = names,
+				.bitmap_chunk_bytes = (uint32_t)opts->bitmap_chunk,
+				.assume_clean = opts->assume_clean,
+				.uuid = opts->uuid,
+				.nr_stripes = opts->stripe_cache_size,
+			},
+		.raid_disks = opts->raid_disks,
+		.mode = mode,
+		.is_old = !opts->create,
+	};
+	json_t *member;
+	size_t i;
+
+	json_array_foreach (opts->members, i, member) {
+		names[to.like.nr_members++] = json_string_value(member);
+	}
+	if (opts->layout != NULL) {
+		xbdev__md_layout_parse(to.like.level, opts->layout, &to.like.layout, NULL);
+	}
+	xbdev__md_bring(ctx, &to, done, arg);
+}
+
+struct creation {
+	xbdev_created_fn done;
+	void *arg;
+};
+
+static void on_brought(void *arg, struct xbdev_device *dev, bool is_new, const struct xu_error *err)
+{
+	struct creation creation = *(struct creation *)arg;
+	const struct xu_error fine = {0};
+
+	free(arg);
+	creation.done(creation.arg, dev, err != NULL ? err : &fine);
+}
+
+static void raid_create(
+	struct xbdev_ctx *ctx, const void *opts_ptr, xbdev_created_fn done, void *arg)
+{
+	const struct raid_opts *opts = opts_ptr;
+	struct xbdev_device *dev = xbdev_device_find(ctx, opts->name);
+	struct creation *creation;
+	struct xu_error err = {0};
+
+	if (dev != NULL && xbdev__md_is_array(dev) && xu_uuid_is_equal(&dev->uuid, &opts->uuid)) {
+		done(arg, dev, &err);
+		return;
+	}
+	creation = malloc(sizeof(*creation));
+	if (creation == NULL) {
+		xu_error_set_errno(&err, -ENOMEM, "array '%s'", opts->name);
+		done(arg, NULL, &err);
+		return;
+	}
+	*creation = (struct creation){done, arg};
+	bring(ctx, opts, XBDEV_MD_BRING, on_brought, creation);
+}
+
+void xbdev__md_bring_entry(struct xbdev_ctx *ctx, const json_t *entry,
+	enum xbdev_md_bring_mode mode, xbdev_md_brought_fn done, void *arg)
+{
+	json_t *params = json_copy((json_t *)entry);
+	struct raid_opts opts = raid_defaults;
+	char path[XU_PARAM_PATH_SIZE];
+	struct xu_error err = {0};
+	int rc = 0;
+
+	/* A copy may lack members when there is no memory. */
+	if (!json_equal(params, entry)) {
+		rc = xu_error_set_errno(&err, -ENOMEM, "making an array");
+	} else {
+		json_object_del(params, "driver");
+		rc = xu_params_parse(raid_params, &opts, params, path, &err);
+	}
+	if (rc == 0) {
+		bring(ctx, &opts, mode, done, arg);
+	} else {
+		done(arg, NULL, false, &err);
+	}
+	json_decref(params);
+}
+
+const struct xbdev_driver xbdev__driver_raid = {
+	.name = "raid",
+	.alias = "md",
+	.help = "An array of other devices, on disk as Linux MD's.",
+	.params = raid_params,
+	.opts_bytes = sizeof(struct raid_opts),
+	.defaults = &raid_defaults,
+	.is_on_media = true,
+	.check = raid_check,
+	.create = raid_create,
+};
+
+/* ---- changing ---- */
+
+bool xbdev__md_has_member(const struct xbdev_device *array, const struct xbdev_device *base)
+{
+	return base->claim != NULL &&
+	       xbdev__md_is_member_desc(base->claim, xbdev__md_array_of(array));
+}
+
+/* Commands of one list, the names of new members first. */
+struct change {
+	struct xbdev_ctx *ctx;
+	char name[XBDEV_NAME_SIZE];
+	uint32_t next, nr_added, nr;
+	void (*done)(void *arg, const struct xu_error *err);
+	void *arg;
+	char (*names)[XBDEV_NAME_SIZE];
+};
+
+static void end_change(struct change *change, const struct xu_error *err)
+{
+	const struct xu_error fine = {0};
+
+	change->done(change->arg, err != NULL ? err : &fine);
+	free(change->names);
+	free(change);
+}
+
+static void do_next(struct change *change);
+
+static void on_done(void *arg, const struct xu_error *err)
+{
+	struct change *change = arg;
+
+	if (err != NULL && err->code != 0) {
+		end_change(change, err);
+	} else {
+		do_next(change);
+	}
+}
+
+static void do_next(struct change *change)
+{
+	struct xbdev_device *dev = xbdev_device_find(change->ctx, change->name);
+	struct xbdev_md_command command;
+	struct xu_error err = {0};
+
+	if (change->next == change->nr) {
+		end_change(change, NULL);
+		return;
+	}
+	if (dev == NULL || !xbdev__md_is_array(dev)) {
+		xu_error_set(&err, -ENODEV, "array '%s' has been stopped meanwhile", change->name);
+		end_change(change, &err);
+		return;
+	}
+	command = (struct xbdev_md_command){
+		.kind = change->next < change->nr_added ? XBDEV_MD_COMMAND_ADD
+							: XBDEV_MD_COMMAND_REMOVE,
+		.device = change->names[change->next],
+	};
+	change->next++;
+	xbdev__md_manage(dev, &command, on_done, change);
+}
+
+static bool is_in_list(const json_t *members, const struct xbdev_device *base)
+{
+	json_t *member;
+	size_t i;
+
+	json_array_foreach ((json_t *)members, i, member) {
+		if (xbdev_device_find(base->ctx, json_string_value(member)) == base) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void add_name(struct change *change, const struct xbdev_device *base)
+{
+	memcpy(change->names[change->nr++], base->name, sizeof(base->name));
+}
+
+void xbdev__md_set_members(struct xbdev_device *dev, const json_t *members,
+	void (*done)(void *arg, const struct xu_error *err), void *arg)
+{
+	size_t size = json_array_size(members) + XBDEV_MD_MAX_DISKS_INFO, i;
+	struct change *change = calloc(1, sizeof(*change));
+	struct xbdev_device *base = NULL;
+	struct xu_error err = {0};
+	json_t *member;
+
+	if (change != NULL) {
+		change->names = calloc(size, sizeof(change->names[0]));
+	}
+	if (change == NULL || change->names == NULL) {
+		free(change);
+		xu_error_set_errno(&err, -ENOMEM, "changing array '%s'", dev->name);
+		done(arg, &err);
+		return;
+	}
+	change->ctx = dev->ctx;
+	memcpy(change->name, dev->name, sizeof(change->name));
+	change->done = done;
+	change->arg = arg;
+	json_array_foreach ((json_t *)members, i, member) {
+		base = xbdev_device_find(dev->ctx, json_string_value(member));
+		if (base != NULL && !xbdev__md_has_member(dev, base)) {
+			add_name(change, base);
+		}
+	}
+	change->nr_added = change->nr;
+	base = NULL;
+	while ((base = xbdev_device_next(dev->ctx, base)) != NULL && change->nr < size) {
+		if (xbdev__md_has_member(dev, base) && !is_in_list(members, base)) {
+			add_name(change, base);
+		}
+	}
+	do_next(change);
+}
