@@ -105,16 +105,19 @@ static void set_common(struct xbdev_md_array *array, const struct xbdev_md_super
 		super->resync_offset == XBDEV_MD_CLEAN ? XBDEV_MD_NEVER : super->resync_offset;
 }
 
-/* A member that was brought back by force may have a number that was given away meanwhile. */
+/* A member that was brought back by force, or a spare that had been removed, may have a number that
+ * was given away meanwhile. Who serves keeps its own: the tables on other members, which may miss
+ * the next update, know it by that. */
 static void renumber(struct xbdev_md_array *array)
 {
 	bool is_used[XBDEV_MD_MAX_DEV_ROLES] = {false};
 	uint32_t next = 0;
 
-	for (uint32_t i = 0; i < array->nr_members; i++) {
-		struct xbdev_md_member *member = array->members[i];
+	for (uint32_t i = 0; i < 2 * array->nr_members; i++) {
+		struct xbdev_md_member *member = array->members[i % array->nr_members];
+		bool is_spare_pass = i >= array->nr_members;
 
-		if (member == NULL) {
+		if (member == NULL || (member->state == XBDEV_MD_MEMBER_SPARE) != is_spare_pass) {
 			continue;
 		}
 		if (member->super.dev_number >= XBDEV_MD_MAX_DEV_ROLES ||

@@ -496,6 +496,39 @@ static void test_a_device_that_refuses_its_superblock_is_no_member(void **state)
 	}
 }
 
+/* ---- numbers ---- */
+
+/* A spare that was removed still says that it has the number which another device got then. */
+static void test_a_member_keeps_its_number(void **state)
+{
+	static struct world w;
+	const struct xbdev_md_member *spare;
+
+	world_start(&w, &shapes[0]);
+	/* The disks' order is that of their names: the spare comes first at assembly. */
+	assert_int_equal(create(&w, 0), 0);
+	settle(&w);
+	assert_int_equal(manage(&w, XBDEV_MD_COMMAND_ADD, "e2", NULL), 0);
+	assert_int_equal(manage(&w, XBDEV_MD_COMMAND_REMOVE, "e2", NULL), 0);
+	assert_int_equal(manage(&w, XBDEV_MD_COMMAND_ADD, "e3", NULL), 0);
+	assert_int_equal(manage(&w, XBDEV_MD_COMMAND_FAIL, "e0", NULL), 0);
+	settle(&w);
+	assert_string_equal(array_of(&w)->roles[0]->name, "e3");
+	assert_int_equal(array_of(&w)->roles[0]->super.dev_number, 2);
+	stop(&w);
+	assert_int_equal(assemble(&w, 4, false), 0);
+	assert_string_equal(array_of(&w)->roles[0]->name, "e3");
+	assert_int_equal(array_of(&w)->roles[0]->super.dev_number, 2);
+	spare = array_of(&w)->members[2];
+	assert_non_null(spare);
+	assert_string_equal(spare->name, "e2");
+	assert_int_equal(spare->state, XBDEV_MD_MEMBER_SPARE);
+	assert_int_not_equal(spare->super.dev_number, 2);
+	assert_int_not_equal(spare->super.dev_number, array_of(&w)->roles[1]->super.dev_number);
+	stop(&w);
+	harness_stop(&w.h);
+}
+
 /* ---- members that go ---- */
 
 static void on_removed(void *arg)
@@ -590,6 +623,7 @@ int main(void)
 		cmocka_unit_test(test_parity_that_is_bad_in_part_is_kept),
 		cmocka_unit_test(test_a_replacement_is_resynced_before_it_takes_over),
 		cmocka_unit_test(test_a_device_that_refuses_its_superblock_is_no_member),
+		cmocka_unit_test(test_a_member_keeps_its_number),
 		cmocka_unit_test(test_a_read_only_array_loses_a_member),
 		cmocka_unit_test(test_a_member_goes_during_assembly),
 	};
