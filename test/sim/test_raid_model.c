@@ -596,11 +596,27 @@ static void settle(struct run *run)
 	assert_int_equal(sim_run(run->sim, is_quiet, run, 3600 * XU_NS_PER_S), 0);
 }
 
+/* Blocks that a member has refused are missing from it until they are written again. */
+static bool has_bad_blocks(const struct array *array)
+{
+	const struct xbdev_md_array *md = md_of(array);
+
+	for (uint32_t i = 0; i < md->nr_members; i++) {
+		const struct xbdev_md_member *member = md->members[i];
+
+		if (member != NULL && member->bad != NULL && member->bad->count > 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static bool is_whole(const struct array *array)
 {
 	const struct xbdev_md_array *md = md_of(array);
 
-	return md->nr_degraded == 0 && md->in_sync_below == XBDEV_MD_NEVER;
+	return md->nr_degraded == 0 && md->in_sync_below == XBDEV_MD_NEVER &&
+	       !has_bad_blocks(array);
 }
 
 /* All arrays have all that they can have: one fault more is no loss. */
@@ -646,32 +662,44 @@ static void replace(struct run *run, struct array *array)
 /* As many members as the level allows, never while copies or parity are not known to agree. */
 static void set_faulty(struct run *run, struct array *array)
 {
-	if (md_of(array)->in_sync_below == XBDEV_MD_NEVER && !run->has_faults) {
+	if (md_of(array)->in_sync_below == XBDEV_MD_NEVER && !run->has_faults &&
+		!has_bad_blocks(array)) {
 		run->nr_failed +=
 			manage(run, array, XBDEV_MD_COMMAND_FAIL, any_name(run, array), NULL) == 0;
 	}
 }
 
-/* Some operations of one disk fail: reads here and there, which cost nothing, or a write, which
- * costs the member. Only where redundancy covers it. */
+/* Some operations of one disk fail, or some sectors of all of them, never the same ones: only what
+ * redundancy covers. Members whose metadata cannot be written are out; all else costs nothing. */
 static void break_disk(struct run *run)
 {
 	struct sim_fault fault = {.kind = SIM_FAULT_ERROR, .count = 1 + below(run, 3)};
+	bool has_mirrors = run->kind->level == 10 || run->kind->inner != NULL;
+	uint64_t kind = below(run, has_mirrors ? 3 : 4);
 
 	if (!is_all_whole(run) || run->kind->level < 1 ||
 		(run->kind->inner != NULL && run->kind->inner->level < 1)) {
 		return;
 	}
-	if (below(run, 2) == 0) {
-		fault.ops = 1u << XR_OP_READ;
-		fault.offset = DATA_OFFSET + below(run, 256) * SECTOR;
-		fault.len = SECTOR << below(run, 6);
-	} else {
-		fault.ops = 1u << XR_OP_WRITE;
+	fault.ops = 1u << (kind == 0 || kind == 3 ? XR_OP_READ : XR_OP_WRITE);
+	fault.offset = DATA_OFFSET + below(run, 256) * SECTOR;
+	fault.len = SECTOR << below(run, 6);
+	if (kind == 1) {
+		fault.offset = fault.len = 0;
 		fault.skip = below(run, 40);
 		fault.count = 1;
+	} else if (kind == 2) {
+		fault.count = 0;
 	}
-	sim_disk_fault_add(run->disks[below(run, run->nr_disks)], &fault);
+	for (uint32_t i = 0; i < run->nr_disks && kind == 3; i++) {
+		fault.offset = DATA_OFFSET + (i + MAX_DISKS * below(run, 16)) * SECTOR;
+		fault.len = SECTOR;
+		fault.count = 0;
+		sim_disk_fault_add(run->disks[i], &fault);
+	}
+	if (kind != 3) {
+		sim_disk_fault_add(run->disks[below(run, run->nr_disks)], &fault);
+	}
 	run->has_faults = true;
 }
 
@@ -712,9 +740,10 @@ static bool may_crash(struct run *run)
 {
 	for (uint32_t i = 0; i < run->nr_arrays; i++) {
 		const struct xbdev_md_array *md = md_of(&run->arrays[i]);
+		bool is_lacking = md->nr_degraded > 0 || has_bad_blocks(&run->arrays[i]);
 
 		if (is_parity(&run->arrays[i]) &&
-			(md->meta.is_writing || (md->nr_degraded > 0 && md->is_active))) {
+			(md->meta.is_writing || (is_lacking && md->is_active))) {
 			return false;
 		}
 	}

@@ -50,6 +50,8 @@ static int kind_of(const char *name)
 		{"removed", XBDEV_MD_EVENT_DISK_REMOVED},
 		{"failed", XBDEV_MD_EVENT_DISK_FAILED},
 		{"error", XBDEV_MD_EVENT_DISK_ERROR},
+		{"bad-blocks", XBDEV_MD_EVENT_BAD_BLOCKS},
+		{"blocks-lost", XBDEV_MD_EVENT_BLOCKS_LOST},
 		{"in-sync", XBDEV_MD_EVENT_DISK_IN_SYNC},
 		{"replaced", XBDEV_MD_EVENT_DISK_REPLACED},
 		{"spare-taken", XBDEV_MD_EVENT_SPARE_TAKEN},

@@ -35,6 +35,7 @@
 struct xbdev_md_array;
 struct xbdev_md_bitmap;
 struct xbdev_md_member;
+struct xbdev_md_narrow;
 struct xbdev_md_stripes;
 struct xbdev_md_sync;
 
@@ -59,6 +60,7 @@ struct xbdev_md_req {
 	bool is_tracked;               /* in the array's list of writes */
 	bool is_counted;               /* in the bitmap */
 	bool is_in_submit;             /* the core's call has not returned yet */
+	bool is_lossy;                 /* a member has not taken all of it */
 	struct xbdev_md_waiter waiter; /* for metadata; its link is for every line it waits in */
 };
 
@@ -73,8 +75,13 @@ struct xbdev_md_child {
 	uint64_t member_sector; /* parity levels: the same on its member, */
 	uint64_t count;         /* and how much of it is still to be recovered */
 	struct xu_list link;
+	uint64_t at;    /* copies: sectors of `count` that have been read, where it goes by parts */
 	uint32_t tried; /* bit per role that could not be read; parity levels: the role */
 	bool is_gone;   /* parity levels: for its device is being removed */
+	/* A write of which some blocks were refused and are in the member's log now, see narrow.c.
+	 */
+	bool is_narrowed, is_lossy;
+	struct xbdev_md_narrow *narrow;
 };
 
 /* A range of array sectors without writes. */
@@ -312,6 +319,16 @@ void xbdev__md_array_close(struct xbdev_md_array *array,
 void xbdev__md_retire(struct xbdev_device *dev);
 void xbdev__md_destroy(struct xbdev_device *dev);
 
+/* ---- narrow.c ---- */
+
+/*
+ * A write that a member has refused is tried again in parts, and what it does not take even by
+ * itself becomes known as bad. True: child->done is called again later, with 0 when all that was
+ * not taken is in the log (child->is_lossy: there is some); its I/O is empty then. False: it is no
+ * error of blocks, or the member keeps no log of them.
+ */
+bool xbdev__md_narrow(struct xbdev_md_child *child, int status);
+
 /* ---- detail.c ---- */
 
 json_t *xbdev__md_config(const struct xbdev_device *dev);
@@ -331,6 +348,9 @@ struct xbdev_md_choice {
 };
 struct xbdev_md_choice xbdev__md_choose(
 	struct xbdev_md_array *array, uint64_t sector, uint64_t len, uint32_t tried, bool is_exact);
+
+/* Can all of a range be read from one copy or another, as far as is known? */
+bool xbdev__md_has_all(struct xbdev_md_array *array, uint64_t sector, uint64_t count);
 
 /* ---- member.c ---- */
 
@@ -356,6 +376,10 @@ bool xbdev__md_member_fail(struct xbdev_md_member *member, const char *why, int 
 
 /* This has been written: what was bad there no longer is. */
 void xbdev__md_member_clear_bad(struct xbdev_md_member *member, const struct xbdev_io *io);
+
+/* Puts sectors into its log of bad blocks. False: it has none, or no room in it. A member that is
+ * not there, or has failed, has nothing to say. The superblocks are the caller's. */
+bool xbdev__md_member_add_bad(struct xbdev_md_member *member, uint64_t sector, uint64_t count);
 
 /* Is any of these sectors known to be bad? */
 bool xbdev__md_member_has_bad(

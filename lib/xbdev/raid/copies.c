@@ -7,10 +7,12 @@
  * Reads prefer the copy that the member's last read ended at, then the member with the least to do;
  * one that is write-mostly only when there is no other. Where the copies are not known to agree (a
  * resync has not been there yet) the first copy is always taken, so that a block reads the same
- * twice. A copy that cannot be read is replaced by another within the request.
+ * twice. A copy that cannot be read is replaced by another within the request, and where none can
+ * be read as a whole, block by block.
  *
- * A write that a member refuses costs the member its place; the request succeeds when one copy in
- * sync has it, and is acknowledged when the superblocks know of the failure (request.c).
+ * Blocks that a member refuses become known as bad, or cost the member its place (narrow.c); the
+ * request succeeds when one copy in sync has each of its blocks, and is acknowledged when the disks
+ * know of the failure (request.c).
  */
 #include <assert.h>
 #include <errno.h>
@@ -88,10 +90,79 @@ struct xbdev_md_choice xbdev__md_choose(
 	return best;
 }
 
+bool xbdev__md_has_all(struct xbdev_md_array *array, uint64_t sector, uint64_t count)
+{
+	while (count > 0) {
+		struct xbdev_md_choice choice = xbdev__md_choose(array, sector, count, 0, false);
+
+		if (choice.member == NULL) {
+			return false;
+		}
+		sector += choice.len;
+		count -= choice.len;
+	}
+	return true;
+}
+
 static void send_read(struct xbdev_md_child *child, const struct xbdev_md_choice *choice)
 {
 	choice->member->next_sector = choice->sector + choice->len;
 	xbdev__md_child_send(child, choice->member, choice->sector);
+}
+
+/* Reads up to `len` sectors of the piece from child->at on, from a copy that has not been tried:
+ * fewer where no copy has all of them. False: not even one block of them can be had. */
+static bool read_part(struct xbdev_md_child *child, uint64_t len)
+{
+	struct xbdev_md_req *req = child->req;
+	struct xbdev_md_array *array = req->array;
+	const struct xbdev_io *io = xbdev__md_io_of(req);
+	uint64_t sector = child->sector + child->at, block;
+
+	block = array->dev.limits.block_size / XBDEV_MD_SECTOR;
+	for (;;) {
+		struct xbdev_md_choice choice =
+			xbdev__md_choose(array, sector, len, child->tried, true);
+
+		/* Copies that may differ are believed block by block, as by a resync. */
+		bool is_fine =
+			child->tried == 0 || len <= block || sector + len <= array->in_sync_below;
+
+		if (choice.member != NULL && choice.len == len && is_fine) {
+			child->io.len = len * XBDEV_MD_SECTOR;
+			xbdev__md_slice(io, sector * XBDEV_MD_SECTOR - io->offset, child->io.len,
+				child->iov, &child->io.nr_iov);
+			send_read(child, &choice);
+			return true;
+		}
+		if (len <= block) {
+			return false;
+		}
+		/* Copies may be bad in different places. */
+		len = (len / 2 + block - 1) / block * block;
+		child->tried = 0;
+	}
+}
+
+/* Another copy, then by parts. True: it has been sent. */
+static bool try_again(struct xbdev_md_child *child)
+{
+	uint64_t len = child->io.len / XBDEV_MD_SECTOR;
+
+	if (child->count == 0) {
+		child->count = len;
+	}
+	child->tried |= 1u << child->member->role;
+	return read_part(child, len);
+}
+
+static bool read_on(struct xbdev_md_child *child)
+{
+	uint64_t len = child->io.len / XBDEV_MD_SECTOR * 2;
+
+	child->at += len / 2;
+	child->tried = 0;
+	return read_part(child, len < child->count - child->at ? len : child->count - child->at);
 }
 
 static void on_read(struct xbdev_md_child *child, int status)
@@ -100,19 +171,18 @@ static void on_read(struct xbdev_md_child *child, int status)
 	struct xbdev_md_array *array = req->array;
 	struct xbdev_io *io = xbdev__md_io_of(req);
 
-	if (status != 0 && !io->is_cancelled && array->level->has_redundancy) {
-		struct xbdev_md_choice choice;
-
-		child->tried |= 1u << child->member->role;
-		choice = xbdev__md_choose(
-			array, child->sector, child->io.len / XBDEV_MD_SECTOR, child->tried, true);
-		if (choice.member != NULL) {
-			send_read(child, &choice);
-			return;
-		}
+	if (status != 0 && !io->is_cancelled && array->level->has_redundancy && try_again(child)) {
+		return;
 	}
-	if (status == 0 && child->tried != 0) {
-		xbdev__md_repair(array, child->sector, child->io.len / XBDEV_MD_SECTOR);
+	if (status == 0 && child->count != 0) {
+		if (child->at + child->io.len / XBDEV_MD_SECTOR < child->count) {
+			if (!io->is_cancelled && read_on(child)) {
+				return;
+			}
+			status = -EIO;
+		} else {
+			xbdev__md_repair(array, child->sector, child->count);
+		}
 	}
 	xbdev__md_child_put(array, child);
 	xbdev__md_req_put(req, status);
@@ -156,6 +226,10 @@ static void on_write(struct xbdev_md_child *child, int status)
 	struct xbdev_md_array *array = req->array;
 	struct xbdev_md_member *member = child->member;
 
+	if (status != 0 && array->level->has_redundancy && xbdev__md_narrow(child, status)) {
+		return;
+	}
+	req->is_lossy |= child->is_lossy;
 	if (status == 0) {
 		xbdev__md_member_clear_bad(member, &child->io);
 	} else if (status != 0 && array->level->has_redundancy &&

@@ -60,6 +60,13 @@ void xbdev__md_member_clear_bad(struct xbdev_md_member *member, const struct xbd
 	}
 }
 
+bool xbdev__md_member_add_bad(struct xbdev_md_member *member, uint64_t sector, uint64_t count)
+{
+	return !xbdev__md_member_is_writable(member) ||
+	       (member->bad != NULL && xbdev__md_bad_blocks_add(member->bad,
+					       member->super.data_offset + sector, count) == 0);
+}
+
 bool xbdev__md_member_has_bad(const struct xbdev_md_member *member, uint64_t sector, uint64_t count)
 {
 	uint64_t bad, bad_count;

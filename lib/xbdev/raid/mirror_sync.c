@@ -4,8 +4,8 @@
  * read and compared with the first good one, and those that differ or cannot be read are written. A
  * recovery reads one copy and writes its target.
  *
- * A piece that no member can give fails; nothing is written then. A copy that could not be read and
- * takes the write counts as corrected.
+ * Where no member can give all of a piece it is halved, and so on: only a block that no member can
+ * give is lost. A copy that could not be read and takes the write counts as corrected.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -33,6 +33,39 @@ static void finish(struct xbdev_md_slot *slot, int status)
 	drop_copies(slot);
 	xbdev__md_window_close(slot->array, &slot->window);
 	xbdev__md_slot_done(slot, status, slot->mismatch_sectors);
+}
+
+static void begin_part(struct xbdev_md_slot *slot);
+
+/* A part is dealt with: the next one, or the end. */
+static void end_part(struct xbdev_md_slot *slot, int status)
+{
+	uint64_t left;
+
+	slot->at += slot->len;
+	left = slot->count - slot->at;
+	if (status != 0 || left == 0) {
+		finish(slot, status);
+		return;
+	}
+	drop_copies(slot);
+	slot->len = slot->len * 2 < left ? slot->len * 2 : left;
+	begin_part(slot);
+}
+
+/* Nobody can give this part as a whole. */
+static void fail_part(struct xbdev_md_slot *slot)
+{
+	uint64_t block = slot->array->dev.limits.block_size / XBDEV_MD_SECTOR;
+
+	if (slot->len > block) {
+		drop_copies(slot);
+		slot->len = (slot->len / 2 + block - 1) / block * block;
+		begin_part(slot);
+		return;
+	}
+	xbdev__md_slot_lost(slot, slot->sector + slot->at, slot->len, false);
+	end_part(slot, 0);
 }
 
 /* ---- I/O ---- */
@@ -68,7 +101,7 @@ static struct xbdev_md_child *prepare(struct xbdev_md_slot *slot, struct xbdev_m
 		child->done = done;
 		child->arg = slot;
 		child->sector = (uint64_t)(copy - slot->copies);
-		child->iov[0] = (struct iovec){copy->buf, slot->count * XBDEV_MD_SECTOR};
+		child->iov[0] = (struct iovec){copy->buf, slot->len * XBDEV_MD_SECTOR};
 		child->io.op = op;
 		child->io.iov = child->iov;
 		child->io.nr_iov = 1;
@@ -84,7 +117,12 @@ static void on_written(struct xbdev_md_child *child, int status)
 	struct xbdev_md_slot *slot = child->arg;
 	struct xbdev_md_slot_copy *copy = &slot->copies[child->sector];
 	struct xbdev_md_member *member = child->member;
+	bool is_lossy;
 
+	if (status != 0 && xbdev__md_narrow(child, status)) {
+		return;
+	}
+	is_lossy = child->is_lossy;
 	if (status == 0) {
 		xbdev__md_member_clear_bad(member, &child->io);
 	}
@@ -93,11 +131,11 @@ static void on_written(struct xbdev_md_child *child, int status)
 		if (!xbdev__md_member_fail(member, "does not take a write", status)) {
 			slot->status = status;
 		}
-	} else if (copy->has_failed) {
-		member->super.cnt_corrected_read += (uint32_t)slot->count;
+	} else if (copy->has_failed && !is_lossy) {
+		member->super.cnt_corrected_read += (uint32_t)slot->len;
 	}
 	if (--slot->nr_pending == 0) {
-		finish(slot, slot->status);
+		end_part(slot, slot->status);
 	}
 }
 
@@ -121,11 +159,16 @@ static void pump_writes(struct xbdev_md_slot *slot)
 		xbdev__md_child_send(child, copy->member, copy->sector);
 	}
 	if (--slot->nr_pending == 0) {
-		finish(slot, slot->status);
+		end_part(slot, slot->status);
 	}
 }
 
 /* ---- reading ---- */
+
+static bool is_recovery(const struct xbdev_md_slot *slot)
+{
+	return slot->sync != NULL && slot->sync->kind == XBDEV_MD_SYNC_RECOVER;
+}
 
 static bool is_look_only(const struct xbdev_md_slot *slot)
 {
@@ -134,17 +177,35 @@ static bool is_look_only(const struct xbdev_md_slot *slot)
 
 static bool try_another(struct xbdev_md_slot *slot);
 
+/* A copy could not be read here, and copies are not known to agree: which of them is believed is
+ * decided block by block, as it is by who reads. */
+static bool is_too_coarse(const struct xbdev_md_slot *slot)
+{
+	const struct xbdev_md_array *array = slot->array;
+	bool has_failed = false;
+
+	for (uint32_t i = 0; i < slot->nr_copies; i++) {
+		has_failed |= slot->copies[i].has_failed;
+	}
+	return has_failed && slot->window.end > array->in_sync_below &&
+	       slot->len > array->dev.limits.block_size / XBDEV_MD_SECTOR;
+}
+
 static void compare(struct xbdev_md_slot *slot)
 {
 	slot->content = NULL;
+	if (!is_recovery(slot) && is_too_coarse(slot)) {
+		fail_part(slot);
+		return;
+	}
 	for (uint32_t i = 0; i < slot->nr_copies; i++) {
 		struct xbdev_md_slot_copy *copy = &slot->copies[i];
 
 		if (copy->is_read && !copy->has_failed && slot->content == NULL) {
 			slot->content = copy->buf;
 		} else if (copy->is_read && !copy->has_failed &&
-			   memcmp(copy->buf, slot->content, slot->count * XBDEV_MD_SECTOR) != 0) {
-			slot->mismatch_sectors += slot->count;
+			   memcmp(copy->buf, slot->content, slot->len * XBDEV_MD_SECTOR) != 0) {
+			slot->mismatch_sectors += slot->len;
 			copy->is_written = !is_look_only(slot);
 		}
 		copy->is_written |= copy->has_failed;
@@ -152,7 +213,7 @@ static void compare(struct xbdev_md_slot *slot)
 	if (slot->content != NULL) {
 		start(slot, pump_writes);
 	} else if (!try_another(slot)) {
-		finish(slot, -EIO);
+		fail_part(slot);
 	}
 }
 
@@ -218,9 +279,9 @@ static void plan_compare(struct xbdev_md_slot *slot, uint64_t array_sector)
 	for (uint32_t i = 0; i < nr; i++) {
 		struct xbdev_md_member *member = slot->array->roles[places[i].role];
 
-		if (xbdev__md_member_is_readable(member, places[i].sector + slot->count)) {
+		if (xbdev__md_member_is_readable(member, places[i].sector + slot->len)) {
 			add_copy(slot, member, places[i].sector,
-				xbdev__md_member_has_bad(member, places[i].sector, slot->count));
+				xbdev__md_member_has_bad(member, places[i].sector, slot->len));
 		}
 	}
 	for (uint32_t i = 0; i < nr && !is_look_only(slot); i++) {
@@ -238,21 +299,16 @@ static bool plan_recovery(struct xbdev_md_slot *slot)
 	struct xbdev_md_member *target = slot->sync->target;
 	uint32_t own = target->is_replacement ? 0 : 1u << target->role;
 	struct xbdev_md_choice choice = xbdev__md_choose(
-		slot->array, slot->window.start, slot->count, slot->tried | own, true);
+		slot->array, slot->window.start + slot->at, slot->len, slot->tried | own, true);
 
 	drop_copies(slot);
-	if (choice.member == NULL) {
+	if (choice.member == NULL || choice.len < slot->len) {
 		return false;
 	}
 	slot->tried |= 1u << choice.member->role;
 	add_copy(slot, choice.member, choice.sector, false);
-	add_copy(slot, target, slot->sector, true);
+	add_copy(slot, target, slot->sector + slot->at, true);
 	return true;
-}
-
-static bool is_recovery(const struct xbdev_md_slot *slot)
-{
-	return slot->sync != NULL && slot->sync->kind == XBDEV_MD_SYNC_RECOVER;
 }
 
 static bool try_another(struct xbdev_md_slot *slot)
@@ -276,17 +332,39 @@ static bool has_source(const struct xbdev_md_slot *slot)
 
 static void on_no_source(struct xr_timer *timer)
 {
-	finish(xu_container_of(timer, struct xbdev_md_slot, timer), -EIO);
+	fail_part(xu_container_of(timer, struct xbdev_md_slot, timer));
 }
 
-static void on_window(struct xbdev_md_window *window)
+/* Shortens the part until each copy is bad as a whole or not at all: whoever reads goes by blocks
+ * too, and both must believe the same copy. */
+static void cut_at_bad(struct xbdev_md_slot *slot, uint64_t array_sector)
 {
-	struct xbdev_md_slot *slot = xu_container_of(window, struct xbdev_md_slot, window);
+	struct xbdev_md_place places[XBDEV_MD_MAX_DISKS];
+	uint64_t run;
+	uint32_t nr = xbdev__md_copies(&slot->array->geo, array_sector, places, &run);
 
+	for (uint32_t i = 0; i < nr; i++) {
+		const struct xbdev_md_member *member = slot->array->roles[places[i].role];
+		uint64_t bad, bad_count, at = places[i].sector;
+
+		if (member == NULL || member->bad == NULL || member->bad->count == 0) {
+			continue;
+		}
+		at += member->super.data_offset;
+		if (xbdev__md_bad_blocks_find(member->bad, at, slot->len, &bad, &bad_count)) {
+			slot->len = bad > at ? bad - at : bad_count;
+		}
+	}
+}
+
+static void begin_part(struct xbdev_md_slot *slot)
+{
+	slot->tried = 0;
 	if (is_recovery(slot)) {
 		plan_recovery(slot);
 	} else {
-		plan_compare(slot, window->start);
+		cut_at_bad(slot, slot->window.start + slot->at);
+		plan_compare(slot, slot->window.start + slot->at);
 	}
 	if (has_source(slot)) {
 		start(slot, pump_reads);
@@ -295,6 +373,11 @@ static void on_window(struct xbdev_md_window *window)
 		slot->timer.fn = on_no_source;
 		xr_timer_start(slot->array->reactor, &slot->timer, 0);
 	}
+}
+
+static void on_window(struct xbdev_md_window *window)
+{
+	begin_part(xu_container_of(window, struct xbdev_md_slot, window));
 }
 
 /* The array sector of the slot's place; XBDEV_MD_NEVER: nothing of the array lies there. */
@@ -318,7 +401,8 @@ void xbdev__md_mirror_sync(struct xbdev_md_slot *slot)
 	uint64_t sector = array_sector(slot);
 
 	slot->nr_copies = 0;
-	slot->tried = 0;
+	slot->at = 0;
+	slot->len = slot->count;
 	slot->status = 0;
 	slot->mismatch_sectors = 0;
 	if (sector == XBDEV_MD_NEVER || sector >= slot->array->geo.array_size) {

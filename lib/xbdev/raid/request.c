@@ -80,6 +80,8 @@ struct xbdev_md_child *xbdev__md_child_get(struct xbdev_md_array *array, struct 
 	}
 	child->req = req;
 	child->tried = 0;
+	child->at = child->count = 0;
+	child->is_narrowed = child->is_lossy = false;
 	child->io.flags = 0;
 	return child;
 }
@@ -260,6 +262,15 @@ static void on_failure_recorded(struct xbdev_md_waiter *waiter, int status)
 	end(req);
 }
 
+/* What every copy has refused has not been written. */
+static bool has_all(const struct xbdev_md_req *req)
+{
+	const struct xbdev_io *io = xbdev_io_of_driver(req);
+
+	return xbdev__md_has_all(
+		req->array, io->offset / XBDEV_MD_SECTOR, io->len / XBDEV_MD_SECTOR);
+}
+
 void xbdev__md_req_put(struct xbdev_md_req *req, int status)
 {
 	struct xbdev_md_array *array = req->array;
@@ -270,6 +281,9 @@ void xbdev__md_req_put(struct xbdev_md_req *req, int status)
 	assert(req->nr_pending > 0);
 	if (--req->nr_pending > 0) {
 		return;
+	}
+	if (req->is_lossy && array->stripes == NULL && req->status == 0 && !has_all(req)) {
+		req->status = -EIO;
 	}
 	untrack(array, req);
 	if (xbdev__md_io_of(req)->op != XBDEV_OP_READ && array->fail_seq > array->meta.written) {
@@ -479,6 +493,7 @@ static void md_submit(struct xbdev_channel *ch, struct xbdev_io *io)
 	req->is_tracked = false;
 	req->is_counted = false;
 	req->is_in_submit = true;
+	req->is_lossy = false;
 	xu_list_init(&req->link);
 	xu_list_init(&req->waiter.link);
 	array->nr_reqs++;

@@ -28,8 +28,8 @@ struct xbdev_md_span xbdev__md_entry_span(const struct xbdev_md_stripe *stripe,
 	const struct xbdev_md_entry *entry, uint32_t index, uint64_t *ret_skip)
 {
 	uint64_t start = stripe->array_sector + (uint64_t)index * stripe->array->geo.chunk;
-	uint64_t end = start + stripe->array->stripes->sectors;
-	uint64_t lo = entry->sector > start ? entry->sector : start;
+	uint64_t begin = start + stripe->limit.lo, end = start + stripe->limit.hi;
+	uint64_t lo = entry->sector > begin ? entry->sector : begin;
 	uint64_t hi = entry->sector + entry->count < end ? entry->sector + entry->count : end;
 
 	if (lo >= hi) {
@@ -193,6 +193,7 @@ static void entry_done(struct xbdev_md_array *array, struct xbdev_md_entry *entr
 		entry->synced(entry->arg, status, mismatch_sectors);
 		return;
 	}
+	status = status != 0 ? status : entry->status;
 	xu_pool_put(&array->stripes->entries, entry);
 	xbdev__md_req_put(req, status);
 }

@@ -7,7 +7,8 @@
  * member; whatever else wants it waits in its line, so updates of its parity never cross. Writes
  * that wait together are done together: that makes whole stripes out of parts.
  *
- * stripe.c has the objects, their lines, and the cutting of requests; stripe_op.c what is done.
+ * stripe.c has the objects, their lines, and the cutting of requests; stripe_op.c what is done;
+ * stripe_part.c how it is done where blocks are bad.
  */
 #ifndef XBDEV_RAID_STRIPE_H
 #define XBDEV_RAID_STRIPE_H
@@ -38,7 +39,11 @@ struct xbdev_md_entry {
 	/* SYNC. */
 	bool is_check; /* look only */
 	void (*synced)(void *arg, int status, uint64_t mismatch_sectors);
+	/* Before that, maybe several times: what cannot be known, in sectors of the members;
+	 * is_noted: their logs of bad blocks say so. */
+	void (*lost)(void *arg, uint64_t sector, uint64_t count, bool is_noted);
 	void *arg;
+	int status; /* of a block of its own that is lost */
 };
 
 /* A range of sectors within a stripe. */
@@ -81,8 +86,13 @@ struct xbdev_md_stripe {
 	struct xr_msg start_msg;
 	enum xbdev_md_stripe_kind kind;
 	bool is_check;
-	struct xbdev_md_span span; /* of all columns */
-	uint32_t mode;             /* stripe_op.c's: how the parity is made */
+	/* Blocks are bad one by one: what cannot be done as a whole is done in smaller parts. */
+	struct xbdev_md_span whole; /* what the entries want */
+	struct xbdev_md_span limit; /* nothing but what lies in it is looked at now */
+	uint32_t part;              /* sectors of the present part */
+	bool is_lossy;              /* a member has not taken all that was written to it */
+	struct xbdev_md_span span;  /* of all columns */
+	uint32_t mode;              /* stripe_op.c's: how the parity is made */
 	uint32_t nr_pending;
 	int status;
 	uint8_t io_flags; /* FUA if any entry asks for it */
@@ -111,8 +121,20 @@ struct xbdev_md_stripes {
 void xbdev__md_stripe_run(struct xbdev_md_stripe *stripe);
 void xbdev__md_stripe_done(struct xbdev_md_stripe *stripe);
 
-/* The sectors of a stripe that a request's entry covers in data column `index`: empty where lo ==
- * hi. *ret_skip: bytes of the request before them. */
+/* stripe_op.c for stripe_part.c: what the entries want within stripe->limit; how to do that, and
+ * the beginning of it; the end of all. */
+void xbdev__md_stripe_collect(struct xbdev_md_stripe *stripe);
+void xbdev__md_stripe_plan(struct xbdev_md_stripe *stripe);
+void xbdev__md_stripe_finish(struct xbdev_md_stripe *stripe, int status);
+/* The whole of the stripe's span? */
+bool xbdev__md_column_is_readable(const struct xbdev_md_column *column);
+
+/* stripe_part.c: the present part cannot be done, or it has been. */
+void xbdev__md_stripe_give_up(struct xbdev_md_stripe *stripe);
+void xbdev__md_stripe_part_done(struct xbdev_md_stripe *stripe);
+
+/* The sectors of a stripe's present part that a request's entry covers in data column `index`:
+ * empty where lo == hi. *ret_skip: bytes of the request before them. */
 struct xbdev_md_span xbdev__md_entry_span(const struct xbdev_md_stripe *stripe,
 	const struct xbdev_md_entry *entry, uint32_t index, uint64_t *ret_skip);
 

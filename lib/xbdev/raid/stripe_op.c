@@ -14,19 +14,23 @@
  * Nothing is written before everything that had to be read is there, so an error on the way in
  * leaves the stripe as it was. Buffers are taken all at once, so stripes cannot wait for each
  * other.
+ *
+ * Where too much is bad, the stripe is halved until what is bad is out of the way: only a block
+ * that cannot be had by itself is lost, to the entries that want it. After that the parts grow
+ * again.
  */
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
 
 #include "lib/util/clock.h"
+#include "lib/xbdev/raid/bitmap.h"
 #include "lib/xbdev/raid/stripe.h"
 
 enum mode { WHOLE, CHANGE, RECOVER };
 
 #define HUNGRY_NS XU_NS_PER_MS
 
-static void plan(struct xbdev_md_stripe *stripe);
 static void write_columns(struct xbdev_md_stripe *stripe);
 
 /* ---- columns ---- */
@@ -51,7 +55,7 @@ static struct xbdev_md_member *member_of(const struct xbdev_md_column *column)
 	return column->stripe->array->roles[column->role];
 }
 
-static bool is_readable(const struct xbdev_md_column *column)
+bool xbdev__md_column_is_readable(const struct xbdev_md_column *column)
 {
 	const struct xbdev_md_stripe *stripe = column->stripe;
 	const struct xbdev_md_member *member = member_of(column);
@@ -125,14 +129,17 @@ static void collect_entry(struct xbdev_md_stripe *stripe, const struct xbdev_md_
 		}
 	}
 	stripe->io_flags |= xbdev__md_io_of(entry->req)->flags & XBDEV_IO_FUA;
-	for (uint32_t i = 0; entry->kind == XBDEV_MD_STRIPE_READ && i < nr_columns(stripe); i++) {
+	/* What could not be read in one piece may be readable in parts. */
+	for (uint32_t i = 0;
+		entry->kind == XBDEV_MD_STRIPE_READ && stripe->part == 0 && i < nr_columns(stripe);
+		i++) {
 		if (stripe->columns[i].role == entry->bad_role) {
 			note_bad(&stripe->columns[i], entry->is_gone);
 		}
 	}
 }
 
-static void collect(struct xbdev_md_stripe *stripe)
+void xbdev__md_stripe_collect(struct xbdev_md_stripe *stripe)
 {
 	struct xu_list *node;
 
@@ -147,12 +154,9 @@ static void collect(struct xbdev_md_stripe *stripe)
 		column->span = (struct xbdev_md_span){0, 0};
 		column->old = column->data = NULL;
 	}
-	stripe->status = 0;
-	stripe->io_flags = 0;
-	stripe->mismatch_sectors = 0;
 	stripe->span = (struct xbdev_md_span){UINT32_MAX, 0};
 	if (stripe->kind == XBDEV_MD_STRIPE_SYNC) {
-		stripe->span = (struct xbdev_md_span){0, stripe->array->stripes->sectors};
+		stripe->span = stripe->limit;
 		stripe->is_check =
 			xu_list_entry(stripe->running.next, struct xbdev_md_entry, link)->is_check;
 		return;
@@ -171,7 +175,7 @@ static void collect(struct xbdev_md_stripe *stripe)
 
 static void feed_hungry(struct xbdev_md_stripes *stripes);
 
-static void finish(struct xbdev_md_stripe *stripe, int status)
+void xbdev__md_stripe_finish(struct xbdev_md_stripe *stripe, int status)
 {
 	struct xbdev_md_array *array = stripe->array;
 
@@ -195,6 +199,7 @@ static void send_column(struct xbdev_md_column *column, struct xbdev_md_child *c
 	struct xbdev_md_stripe *stripe = column->stripe;
 
 	child->req = NULL;
+	child->is_narrowed = child->is_lossy = false;
 	child->arg = column;
 	child->done = done;
 	child->iov[0] = (struct iovec){buf, (size_t)(span.hi - span.lo) * XBDEV_MD_SECTOR};
@@ -248,12 +253,12 @@ static struct costs weigh(struct xbdev_md_stripe *stripe)
 	uint32_t nr_parity_all = nr_columns(stripe) - nr_data(stripe);
 
 	for (uint32_t i = 0; i < nr_parity_all; i++) {
-		costs.nr_parity += is_readable(parity(stripe, i));
+		costs.nr_parity += xbdev__md_column_is_readable(parity(stripe, i));
 	}
 	costs.change = costs.nr_parity;
 	for (uint32_t i = 0; i < nr_data(stripe); i++) {
 		const struct xbdev_md_column *column = &stripe->columns[i];
-		bool can_read = is_readable(column);
+		bool can_read = xbdev__md_column_is_readable(column);
 
 		costs.nr_missing_data += !can_read;
 		if (!column->is_full && costs.whole != UINT32_MAX) {
@@ -268,7 +273,8 @@ static struct costs weigh(struct xbdev_md_stripe *stripe)
 	for (uint32_t i = 0; i < nr_parity_all; i++) {
 		const struct xbdev_md_column *column = parity(stripe, i);
 
-		if (!is_readable(column) && xbdev__md_member_is_writable(member_of(column)) &&
+		if (!xbdev__md_column_is_readable(column) &&
+			xbdev__md_member_is_writable(member_of(column)) &&
 			(costs.whole != UINT32_MAX || is_believed(column))) {
 			costs.change = UINT32_MAX;
 		}
@@ -297,11 +303,11 @@ static void plan_write(struct xbdev_md_stripe *stripe, const struct costs *costs
 			column->is_read = is_data && !column->is_full;
 			break;
 		case CHANGE:
-			column->is_read =
-				is_data ? wants_old(column, costs->nr_parity) : is_readable(column);
+			column->is_read = is_data ? wants_old(column, costs->nr_parity)
+						  : xbdev__md_column_is_readable(column);
 			break;
 		case RECOVER:
-			column->is_read = is_readable(column);
+			column->is_read = xbdev__md_column_is_readable(column);
 			break;
 		}
 	}
@@ -310,7 +316,8 @@ static void plan_write(struct xbdev_md_stripe *stripe, const struct costs *costs
 /* Room for every column that is read, made or put together, and two parities to compare with. */
 static size_t bytes_needed(const struct xbdev_md_stripe *stripe)
 {
-	return span_bytes(stripe) * (nr_columns(stripe) + 2);
+	return (size_t)(stripe->whole.hi - stripe->whole.lo) * XBDEV_MD_SECTOR *
+	       (nr_columns(stripe) + 2);
 }
 
 static void on_hungry_timer(struct xr_timer *timer)
@@ -323,17 +330,16 @@ static bool take_buffers(struct xbdev_md_stripe *stripe)
 	struct xbdev_md_stripes *stripes = stripe->array->stripes;
 	size_t bytes = bytes_needed(stripe);
 
-	if (stripe->buf != NULL) {
-		return true;
+	if (stripe->buf == NULL) {
+		stripe->buf = xu_bufpool_get(xr_reactor_buffers(stripe->array->reactor), bytes);
+		stripe->buf_bytes = bytes;
 	}
-	stripe->buf = xu_bufpool_get(xr_reactor_buffers(stripe->array->reactor), bytes);
 	if (stripe->buf == NULL) {
 		xu_list_add_tail(&stripes->hungry, &stripe->hungry_link);
 		stripes->hungry_timer.fn = on_hungry_timer;
 		xr_timer_start(stripe->array->reactor, &stripes->hungry_timer, HUNGRY_NS);
 		return false;
 	}
-	stripe->buf_bytes = bytes;
 	for (uint32_t i = 0; i < nr_columns(stripe); i++) {
 		stripe->columns[i].old = stripe->buf + i * span_bytes(stripe);
 	}
@@ -348,7 +354,7 @@ static void feed_hungry(struct xbdev_md_stripes *stripes)
 		struct xbdev_md_stripe *stripe =
 			xu_list_entry(node, struct xbdev_md_stripe, hungry_link);
 
-		plan(stripe);
+		xbdev__md_stripe_plan(stripe);
 		if (stripes->hungry.prev == node) {
 			return;
 		}
@@ -361,7 +367,7 @@ static void after_reads(struct xbdev_md_stripe *stripe)
 {
 	for (uint32_t i = 0; i < nr_columns(stripe); i++) {
 		if (stripe->columns[i].is_read && stripe->columns[i].is_bad) {
-			plan(stripe);
+			xbdev__md_stripe_plan(stripe);
 			return;
 		}
 	}
@@ -381,35 +387,68 @@ static void on_column_read(struct xbdev_md_child *child, int status)
 	}
 }
 
-/* A block of a member that is there could not be read, and the parity is not known to agree with
- * the data: what would be recovered from it may never have been written. */
+/* A crash may have left this parity behind its data. */
+static bool is_in_doubt(const struct xbdev_md_stripe *stripe)
+{
+	const struct xbdev_md_array *array = stripe->array;
+
+	return stripe->sector + stripe->span.hi > array->in_sync_below &&
+	       (array->bitmap == NULL || xbdev__md_bitmap_clean_run(array, stripe->sector) == 0);
+}
+
+/* A block of a member that is there cannot be read, and the parity is not known to agree with the
+ * data: what would be recovered from it may never have been written. */
 static bool is_guess(const struct xbdev_md_stripe *stripe)
 {
 	bool has_bad = false;
 
 	for (uint32_t i = 0; i < nr_data(stripe); i++) {
-		has_bad |= stripe->columns[i].is_bad && !stripe->columns[i].is_gone &&
-			   stripe->columns[i].is_touched;
+		const struct xbdev_md_column *column = &stripe->columns[i];
+
+		has_bad |= (column->is_touched || stripe->kind == XBDEV_MD_STRIPE_SYNC) &&
+			   !column->is_gone && !xbdev__md_column_is_readable(column) &&
+			   xbdev__md_member_is_readable(
+				   member_of(column), stripe->sector + stripe->span.hi);
 	}
-	return has_bad && stripe->sector + stripe->span.hi > stripe->array->in_sync_below;
+	return has_bad && is_in_doubt(stripe);
 }
 
-static void plan(struct xbdev_md_stripe *stripe)
+/* Does an entry want data that has to be recovered? */
+static bool misses_touched(const struct xbdev_md_stripe *stripe)
+{
+	for (uint32_t i = 0; i < nr_data(stripe); i++) {
+		if (stripe->columns[i].is_touched &&
+			!xbdev__md_column_is_readable(&stripe->columns[i])) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool is_possible(const struct xbdev_md_stripe *stripe, const struct costs *costs)
+{
+	bool is_enough = costs->nr_missing_data <= costs->nr_parity;
+
+	switch (stripe->kind) {
+	case XBDEV_MD_STRIPE_READ:
+		return !misses_touched(stripe) || (is_enough && !is_guess(stripe));
+	case XBDEV_MD_STRIPE_WRITE:
+		return is_enough || costs->whole != UINT32_MAX || costs->change != UINT32_MAX;
+	default:
+		return is_enough && (stripe->is_check || !is_guess(stripe));
+	}
+}
+
+void xbdev__md_stripe_plan(struct xbdev_md_stripe *stripe)
 {
 	const struct costs costs = weigh(stripe);
 
 	if (stripe->array->is_broken && stripe->kind != XBDEV_MD_STRIPE_READ) {
-		finish(stripe, -EIO);
+		xbdev__md_stripe_finish(stripe, -EIO);
 		return;
 	}
-	if (costs.nr_missing_data > costs.nr_parity &&
-		(stripe->kind != XBDEV_MD_STRIPE_WRITE ||
-			(costs.whole == UINT32_MAX && costs.change == UINT32_MAX))) {
-		finish(stripe, -EIO);
-		return;
-	}
-	if (stripe->kind == XBDEV_MD_STRIPE_READ && is_guess(stripe)) {
-		finish(stripe, -EIO);
+	if (!is_possible(stripe, &costs)) {
+		xbdev__md_stripe_give_up(stripe);
 		return;
 	}
 	if (!take_buffers(stripe)) {
@@ -418,9 +457,14 @@ static void plan(struct xbdev_md_stripe *stripe)
 	if (stripe->kind == XBDEV_MD_STRIPE_WRITE) {
 		plan_write(stripe, &costs);
 	} else {
+		bool is_direct = stripe->kind == XBDEV_MD_STRIPE_READ && !misses_touched(stripe);
+
 		stripe->mode = RECOVER;
 		for (uint32_t i = 0; i < nr_columns(stripe); i++) {
-			stripe->columns[i].is_read = is_readable(&stripe->columns[i]);
+			struct xbdev_md_column *column = &stripe->columns[i];
+
+			column->is_read = xbdev__md_column_is_readable(column) &&
+					  (column->is_touched || !is_direct);
 		}
 	}
 	stripe->nr_pending = 1;
@@ -439,8 +483,15 @@ static void plan(struct xbdev_md_stripe *stripe)
 
 void xbdev__md_stripe_run(struct xbdev_md_stripe *stripe)
 {
-	collect(stripe);
-	plan(stripe);
+	stripe->status = 0;
+	stripe->io_flags = 0;
+	stripe->mismatch_sectors = 0;
+	stripe->part = 0;
+	stripe->is_lossy = false;
+	stripe->limit = (struct xbdev_md_span){0, stripe->array->stripes->sectors};
+	xbdev__md_stripe_collect(stripe);
+	stripe->whole = stripe->span;
+	xbdev__md_stripe_plan(stripe);
 }
 
 /* ---- users' memory ---- */
@@ -647,14 +698,23 @@ static void compute_write(struct xbdev_md_stripe *stripe)
 
 static void compute_read(struct xbdev_md_stripe *stripe)
 {
-	recover_data(stripe);
+	bool is_recovered = false;
+
+	/* As it was planned: a member may be good for more by now. */
+	for (uint32_t i = 0; i < nr_data(stripe); i++) {
+		is_recovered |= stripe->columns[i].is_touched && !stripe->columns[i].is_read;
+	}
+	if (is_recovered) {
+		recover_data(stripe);
+	}
 	for (uint32_t i = 0; i < nr_columns(stripe); i++) {
 		struct xbdev_md_column *column = &stripe->columns[i];
 
 		if (column->is_touched) {
 			copy_entries(column, TO_USER);
 		}
-		if (column->is_bad && i < nr_data(stripe) && !stripe->array->is_read_only) {
+		if (is_recovered && column->is_bad && i < nr_data(stripe) &&
+			!stripe->array->is_read_only) {
 			column->span = stripe->span;
 			column->is_written = true;
 		}
@@ -668,7 +728,9 @@ static void compare_parity(
 	struct xbdev_md_column *column = parity(stripe, i);
 
 	for (size_t at = 0; column->is_read && at < span_bytes(stripe); at += 4096) {
-		if (memcmp(column->old + at, wanted + at, 4096) != 0) {
+		size_t left = span_bytes(stripe) - at;
+
+		if (memcmp(column->old + at, wanted + at, left < 4096 ? left : 4096) != 0) {
 			*differing |= 1ull << (at / 4096);
 		}
 	}
@@ -699,7 +761,7 @@ static void compute_sync(struct xbdev_md_stripe *stripe)
 	for (uint32_t i = 0; i < nr_columns(stripe); i++) {
 		stripe->columns[i].is_copied = !stripe->is_check;
 	}
-	stripe->mismatch_sectors = (uint64_t)__builtin_popcountll(differing) * 8;
+	stripe->mismatch_sectors += (uint64_t)__builtin_popcountll(differing) * 8;
 }
 
 static void compute(struct xbdev_md_stripe *stripe)
@@ -735,6 +797,10 @@ static void on_column_written(struct xbdev_md_child *child, int status)
 	struct xbdev_md_column *column = child->arg;
 	struct xbdev_md_stripe *stripe = column->stripe;
 
+	if (status != 0 && xbdev__md_narrow(child, status)) {
+		return;
+	}
+	stripe->is_lossy |= child->is_lossy;
 	if (status == 0) {
 		note_written(column, child);
 	} else if (!xbdev__md_member_fail(child->member, "does not take a write", status) &&
@@ -742,7 +808,7 @@ static void on_column_written(struct xbdev_md_child *child, int status)
 		stripe->status = -EIO;
 	}
 	if (--stripe->nr_pending == 0) {
-		finish(stripe, 0);
+		xbdev__md_stripe_part_done(stripe);
 	}
 }
 
@@ -777,6 +843,6 @@ static void write_columns(struct xbdev_md_stripe *stripe)
 		write_column(&stripe->columns[i]);
 	}
 	if (--stripe->nr_pending == 0) {
-		finish(stripe, 0);
+		xbdev__md_stripe_part_done(stripe);
 	}
 }

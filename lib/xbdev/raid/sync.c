@@ -232,30 +232,67 @@ static void update_done(struct xbdev_md_sync *sync)
 	}
 }
 
+/* ---- what is lost ---- */
+
 /* What no member can give is lost on those that are being recovered: they say so of these blocks
  * and are taken in with the rest. False: one has no log for it, or no room in it. */
-static bool mark_lost(struct xbdev_md_slot *slot)
+static bool mark_lost(struct xbdev_md_sync *sync, uint64_t sector, uint64_t count)
 {
-	struct xbdev_md_sync *sync = slot->sync;
 	struct xbdev_md_array *array = sync->array;
 
 	for (uint32_t i = 0; i < array->nr_members; i++) {
 		struct xbdev_md_member *member = array->members[i];
 
 		if (member != NULL && xbdev__md_sync_is_target(sync, member) &&
-			(member->bad == NULL || xbdev__md_bad_blocks_add(member->bad,
-							member->super.data_offset + slot->sector,
-							slot->count) != 0)) {
+			!xbdev__md_member_add_bad(member, sector, count)) {
 			return false;
 		}
 	}
-	xu_err(log_of(array),
-		"array %s: %llu sectors from %llu of each member cannot be recovered "
-		"and read as errors until they are written",
-		array->dev.name, (unsigned long long)slot->count, (unsigned long long)slot->sector);
-	xbdev__md_meta_update(array);
 	return true;
 }
+
+/* Tells of the blocks that a slot has lost one after the other. */
+static void tell_lost(struct xbdev_md_slot *slot)
+{
+	struct xbdev_md_array *array = slot->array;
+	bool is_by_array = array->geo.level == 10 && slot->sync->kind != XBDEV_MD_SYNC_RECOVER;
+
+	if (slot->nr_lost > 0) {
+		xu_err(log_of(array),
+			"array %s: %s: no member can give %llu sectors from %llu of %s",
+			array->dev.name, xbdev__md_sync_name(slot->sync->kind),
+			(unsigned long long)slot->nr_lost, (unsigned long long)slot->lost,
+			is_by_array ? "the array" : "each member");
+		xbdev__md_note(array, "blocks-lost", NULL,
+			"no member can give %llu sectors from %llu of %s; they read as errors "
+			"until they are written",
+			(unsigned long long)slot->nr_lost, (unsigned long long)slot->lost,
+			is_by_array ? "the array" : "each member");
+		xbdev__md_meta_update(array);
+	}
+	slot->nr_lost = 0;
+}
+
+void xbdev__md_slot_lost(struct xbdev_md_slot *slot, uint64_t sector, uint64_t count, bool is_noted)
+{
+	struct xbdev_md_sync *sync = slot->sync;
+
+	if (sync == NULL) {
+		return;
+	}
+	if (slot->nr_lost > 0 && slot->lost + slot->nr_lost != sector) {
+		tell_lost(slot);
+	}
+	slot->lost = slot->nr_lost == 0 ? sector : slot->lost;
+	slot->nr_lost += count;
+	if (sync->kind == XBDEV_MD_SYNC_RECOVER) {
+		sync->has_failed |= sync->array->is_broken || !mark_lost(sync, sector, count);
+	} else if (sync->kind == XBDEV_MD_SYNC_RESYNC) {
+		sync->is_incomplete |= !is_noted;
+	}
+}
+
+/* ---- the end of a slot ---- */
 
 static void note_failure(struct xbdev_md_slot *slot, int status)
 {
@@ -264,10 +301,11 @@ static void note_failure(struct xbdev_md_slot *slot, int status)
 	xu_err(log_of(sync->array), "array %s: %s at sector %llu: %s", sync->array->dev.name,
 		xbdev__md_sync_name(sync->kind), (unsigned long long)slot->sector,
 		strerror(-status));
-	if (sync->kind == XBDEV_MD_SYNC_RECOVER) {
-		sync->has_failed |= sync->array->is_broken || status != -EIO || !mark_lost(slot);
-	} else if (sync->kind == XBDEV_MD_SYNC_RESYNC) {
-		sync->is_incomplete = true;
+	if (status == -EIO) {
+		xbdev__md_slot_lost(slot, slot->sector, slot->count, false);
+	} else {
+		sync->has_failed |= sync->kind == XBDEV_MD_SYNC_RECOVER;
+		sync->is_incomplete |= sync->kind == XBDEV_MD_SYNC_RESYNC;
 	}
 }
 
@@ -286,9 +324,15 @@ void xbdev__md_slot_done(struct xbdev_md_slot *slot, int status, uint64_t mismat
 	if (status != 0) {
 		note_failure(slot, status);
 	}
+	tell_lost(slot);
 	slot->is_busy = false;
 	update_done(sync);
 	launch(sync);
+}
+
+static void on_stripe_lost(void *arg, uint64_t sector, uint64_t count, bool is_noted)
+{
+	xbdev__md_slot_lost(arg, sector, count, is_noted);
 }
 
 static void on_stripe_synced(void *arg, int status, uint64_t mismatch_sectors)
@@ -327,6 +371,7 @@ static void start_slot(struct xbdev_md_slot *slot)
 	}
 	slot->entry.is_check = sync->kind == XBDEV_MD_SYNC_CHECK;
 	slot->entry.synced = on_stripe_synced;
+	slot->entry.lost = on_stripe_lost;
 	slot->entry.arg = slot;
 	xbdev__md_stripe_sync(array, &slot->entry, slot->sector);
 }

@@ -25,6 +25,7 @@ struct xbdev_md_slot {
 	uint64_t sector; /* where the walk is: raid10 in RESYNC, CHECK, REPAIR: of the array, else
 			  * of the members */
 	uint64_t count;
+	uint64_t lost, nr_lost;      /* sectors of it, of which nobody has been told yet */
 	struct xbdev_md_entry entry; /* parity levels */
 	/* Mirrors. */
 	struct xbdev_md_window window;
@@ -37,7 +38,8 @@ struct xbdev_md_slot {
 	int status;
 	uint64_t mismatch_sectors;
 	void (*pump)(struct xbdev_md_slot *slot);
-	char *content; /* what all copies are to be */
+	char *content;    /* what all copies are to be */
+	uint64_t at, len; /* the part of it that is worked on: all, unless blocks are bad */
 	struct xr_timer timer;
 };
 
@@ -85,6 +87,10 @@ void xbdev__md_member_promote(struct xbdev_md_member *member);
 /* mirror_sync.c: one slot of raid1 or raid10; ends by xbdev__md_slot_done(). */
 void xbdev__md_mirror_sync(struct xbdev_md_slot *slot);
 
+/* Some of it is known to nobody; is_noted: and the logs of bad blocks of all say so already.
+ * Several times, before it is done. */
+void xbdev__md_slot_lost(
+	struct xbdev_md_slot *slot, uint64_t sector, uint64_t count, bool is_noted);
 void xbdev__md_slot_done(struct xbdev_md_slot *slot, int status, uint64_t mismatch_sectors);
 
 #endif

@@ -353,6 +353,207 @@ static void test_lost_blocks_are_known_and_come_back_by_writing(void **state)
 	}
 }
 
+/* ---- block by block ---- */
+
+/* 64 KiB of each member are worked on at a time. */
+static const struct shape wide[] = {
+	{1, 0, 2, 0},
+	{5, XBDEV_MD_LAYOUT_DEFAULT, 3, 65536},
+	{6, XBDEV_MD_LAYOUT_DEFAULT, 4, 65536},
+	{10, 0x102, 3, 65536},
+};
+
+static void inject_sector(struct world *w, uint32_t disk, enum xbdev_op op, uint32_t sector)
+{
+	const struct xbdev_error_rule rule = {
+		.kind = XBDEV_ERROR_FAIL,
+		.ops_mask = 1u << op,
+		.offset = data_offset(w) + sector * XBDEV_MD_SECTOR,
+		.len = XBDEV_MD_SECTOR,
+	};
+
+	inject(w, disk, &rule);
+}
+
+/* How many sectors of the content cannot be read; the others are as they should be. */
+static uint32_t nr_lost_sectors(struct world *w)
+{
+	static char got[XBDEV_MD_SECTOR];
+	uint32_t nr_lost = 0;
+
+	for (uint32_t at = 0; at < LEN; at += XBDEV_MD_SECTOR) {
+		int rc = harness_io(&w->h, w->ch, XBDEV_OP_READ, at, got, sizeof(got), 0);
+
+		nr_lost += rc == -EIO;
+		if (rc == 0) {
+			assert_memory_equal(got, w->content + at, sizeof(got));
+		}
+	}
+	return nr_lost;
+}
+
+/* All members have bad sectors, each in another place: all that is held can be read in one go, and
+ * has been written anew then. */
+static void test_sectors_that_are_bad_on_all_members_are_recovered(void **state)
+{
+	for (uint32_t i = 0; i < ARRAY_SIZE(wide); i++) {
+		static char got[LEN];
+		static struct world w;
+
+		printf("level %d\n", wide[i].level);
+		world_start(&w, &wide[i]);
+		assert_int_equal(create(&w, 0), 0);
+		settle(&w);
+		write_some(&w, 0, LEN, 80);
+		for (uint32_t disk = 0; disk < wide[i].nr_members; disk++) {
+			inject_sector(&w, disk, XBDEV_OP_READ, 3 + disk * 20);
+			inject_sector(&w, disk, XBDEV_OP_READ, 127 - disk);
+		}
+		assert_int_equal(harness_io(&w.h, w.ch, XBDEV_OP_READ, 0, got, LEN, 0), 0);
+		assert_memory_equal(got, w.content, LEN);
+		settle(&w);
+		/* Where the first two chunks are. */
+		for (uint32_t n = 0, disk = wide[i].level == 6; n < 2; n++, disk++) {
+			assert_true(was_hit(&w, disk));
+			assert_true(array_of(&w)->roles[disk]->super.cnt_corrected_read > 0);
+		}
+		assert_int_equal(array_of(&w)->nr_degraded, 0);
+		/* A write of a part reads what it does not write. */
+		write_some(&w, 1024, 512, 81);
+		write_some(&w, 66048, 9 * 512, 82);
+		assert_int_equal(manage(&w, XBDEV_MD_COMMAND_CHECK, NULL, NULL), 0);
+		settle(&w);
+		assert_int_equal(array_of(&w)->mismatch_sectors, 0);
+		for (uint32_t disk = 0; disk < wide[i].nr_members; disk++) {
+			clear(&w, disk);
+		}
+		assert_int_equal(manage(&w, XBDEV_MD_COMMAND_CHECK, NULL, NULL), 0);
+		settle(&w);
+		assert_int_equal(array_of(&w)->mismatch_sectors, 0);
+		assert_int_equal(manage(&w, XBDEV_MD_COMMAND_FAIL, "e0", NULL), 0);
+		assert_int_equal(nr_lost_sectors(&w), 0);
+		stop(&w);
+		harness_stop(&w.h);
+	}
+}
+
+struct lost_listener {
+	struct xbdev_note_listener listener;
+	uint32_t nr_lost;
+};
+
+static void on_note(struct xbdev_note_listener *listener, const struct xbdev_note *note)
+{
+	struct lost_listener *lost = xu_container_of(listener, struct lost_listener, listener);
+
+	lost->nr_lost += strcmp(note->event, "blocks-lost") == 0;
+}
+
+/* A member has failed, and others have bad sectors: the rebuild loses these sectors and tells. */
+static void test_a_rebuild_loses_single_sectors(void **state)
+{
+	for (uint32_t i = 0; i < ARRAY_SIZE(wide); i++) {
+		const struct xbdev_md_bad_blocks *bad;
+		struct lost_listener lost = {.listener.fn = on_note};
+		uint32_t nr_bad = 0;
+		static struct world w;
+
+		printf("level %d\n", wide[i].level);
+		world_start(&w, &wide[i]);
+		assert_int_equal(create(&w, 1), 0);
+		settle(&w);
+		write_some(&w, 0, LEN, 83);
+		xbdev_ctx_add_note_listener(w.h.ctx, &lost.listener);
+		/* Sector 5 on as many as cannot be done without; 9 and 77 on one of them only. */
+		for (uint32_t disk = 1; disk < (wide[i].level == 6 ? 3 : 2); disk++) {
+			inject_sector(&w, disk, XBDEV_OP_READ, 5);
+		}
+		if (wide[i].level == 6) {
+			inject_sector(&w, 1, XBDEV_OP_READ, 9);
+			inject_sector(&w, 2, XBDEV_OP_READ, 77);
+		}
+		assert_int_equal(manage(&w, XBDEV_MD_COMMAND_FAIL, "e0", NULL), 0);
+		settle(&w);
+		assert_int_equal(array_of(&w)->nr_degraded, 0);
+		bad = array_of(&w)->roles[0]->bad;
+		for (uint32_t n = 0; n < bad->count; n++) {
+			nr_bad += bad->ranges[n].count;
+		}
+		assert_int_equal(nr_bad, 1);
+		harness_wait(&w.h, lost.nr_lost > 0);
+		assert_int_equal(lost.nr_lost, 1);
+		assert_in_range(nr_lost_sectors(&w), 1, 2);
+		xbdev_ctx_del_note_listener(&lost.listener);
+		stop(&w);
+		harness_stop(&w.h);
+	}
+}
+
+/* A member that does not take some sectors keeps its place and says which; they are read from
+ * elsewhere, also after a restart, until they are taken. */
+static void test_sectors_that_are_refused_become_known_as_bad(void **state)
+{
+	for (uint32_t i = 0; i < ARRAY_SIZE(wide); i++) {
+		const struct xbdev_md_member *member;
+		static struct world w;
+
+		printf("level %d\n", wide[i].level);
+		world_start(&w, &wide[i]);
+		assert_int_equal(create(&w, 0), 0);
+		settle(&w);
+		write_some(&w, 0, LEN, 84);
+		inject_sector(&w, 1, XBDEV_OP_WRITE, 7);
+		inject_sector(&w, 1, XBDEV_OP_WRITE, 50);
+		write_some(&w, 0, LEN, 85);
+		member = array_of(&w)->roles[1];
+		assert_non_null(member);
+		assert_int_equal(member->state, XBDEV_MD_MEMBER_IN_SYNC);
+		assert_int_equal(member->bad->count, 2);
+		assert_int_equal(member->bad->ranges[0].count, 1);
+		assert_int_equal(member->bad->ranges[1].count, 1);
+		assert_int_equal(nr_lost_sectors(&w), 0);
+		stop(&w);
+		assert_int_equal(assemble(&w, wide[i].nr_members, false), 0);
+		assert_int_equal(array_of(&w)->roles[1]->bad->count, 2);
+		assert_int_equal(nr_lost_sectors(&w), 0);
+		clear(&w, 1);
+		write_some(&w, 0, LEN, 86);
+		assert_int_equal(array_of(&w)->roles[1]->bad->count, 0);
+		assert_int_equal(manage(&w, XBDEV_MD_COMMAND_FAIL, "e0", NULL), 0);
+		assert_int_equal(nr_lost_sectors(&w), 0);
+		stop(&w);
+		harness_stop(&w.h);
+	}
+}
+
+/* What more members refuse than the array can do without is not acknowledged. */
+static void test_a_sector_that_all_refuse_is_an_error(void **state)
+{
+	for (uint32_t i = 0; i < ARRAY_SIZE(wide); i++) {
+		static char bytes[LEN];
+		static struct world w;
+
+		printf("level %d\n", wide[i].level);
+		world_start(&w, &wide[i]);
+		assert_int_equal(create(&w, 0), 0);
+		settle(&w);
+		write_some(&w, 0, LEN, 87);
+		for (uint32_t disk = 0; disk < wide[i].nr_members; disk++) {
+			inject_sector(&w, disk, XBDEV_OP_WRITE, 30);
+		}
+		harness_fill(bytes, LEN, 88);
+		assert_int_equal(harness_io(&w.h, w.ch, XBDEV_OP_WRITE, 0, bytes, LEN, 0), -EIO);
+		assert_int_equal(array_of(&w)->nr_degraded, 0);
+		for (uint32_t disk = 0; disk < wide[i].nr_members; disk++) {
+			clear(&w, disk);
+		}
+		write_some(&w, 0, LEN, 89);
+		compare(&w);
+		stop(&w);
+		harness_stop(&w.h);
+	}
+}
+
 /* A copy that says of blocks that they are bad is never the one that others are made equal to. */
 static void test_a_repair_does_not_believe_bad_blocks(void **state)
 {
@@ -619,6 +820,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_any_io_of_a_member_may_fail),
 		cmocka_unit_test(test_lost_blocks_are_known_and_come_back_by_writing),
+		cmocka_unit_test(test_sectors_that_are_bad_on_all_members_are_recovered),
+		cmocka_unit_test(test_a_rebuild_loses_single_sectors),
+		cmocka_unit_test(test_sectors_that_are_refused_become_known_as_bad),
+		cmocka_unit_test(test_a_sector_that_all_refuse_is_an_error),
 		cmocka_unit_test(test_a_repair_does_not_believe_bad_blocks),
 		cmocka_unit_test(test_parity_that_is_bad_in_part_is_kept),
 		cmocka_unit_test(test_a_replacement_is_resynced_before_it_takes_over),
