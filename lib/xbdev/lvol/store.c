@@ -76,7 +76,7 @@ void xbdev__lvs_free(struct xbdev_lvs *store)
 	free(store->blobs);
 	xbdev__lvs_bits_fini(&store->pages);
 	xbdev__lvs_bits_fini(&store->clusters);
-	xbdev__lvs_numbers_fini(&store->copies);
+	xbdev__lvs_numbers_fini(&store->stale);
 	xu_buf_free(store->super_bytes, XBDEV_LVS_PAGE_BYTES);
 	free(store);
 }

@@ -160,8 +160,10 @@ struct xbdev_lvs {
 	 * not so. */
 	struct xu_error read_only_reason;
 
-	struct xbdev_lvs_numbers copies; /* pages that hold copies, found by loading */
-	uint32_t nr_restored;            /* pages that were read from copies */
+	/* Pages that are nobody's but do not hold zeroes: copies, and a root whose erasure was cut
+	 * off. They are erased before anything else is written. */
+	struct xbdev_lvs_numbers stale;
+	uint32_t nr_restored; /* pages that were read from copies */
 
 	struct xbdev_lvs_write *write;
 	void *owner; /* of the layer above */
