@@ -9,14 +9,12 @@
 
 #include "lib/util/error.h"
 #include "lib/xbdev/api/private.h"
+#include "lib/xbdev/raid/describe.h"
 #include "lib/xbdev/raid/examine.h"
-#include "lib/xbdev/raid/geometry.h"
 #include "lib/xbdev/raid/raid.h"
 
 #define NR_DISKS     32u
 #define KIB(sectors) ((sectors) / 2)
-/* Sectors from a superblock on that the kernel keeps free of anything else. */
-#define SUPER_ROOM 72u
 
 /* Copies a text as far as there is room. */
 #define COPY(to, from) snprintf(to, sizeof(to), "%.*s", (int)sizeof(to) - 1, from)
@@ -188,85 +186,20 @@ int xbdev_md_detail(const char *md_name, xbdev_md_detail_t *detail)
 
 /* ---- superblocks ---- */
 
-static uint64_t array_sectors(const struct xbdev_md_super *super)
-{
-	uint64_t copies = (uint64_t)(super->layout & 0xff) * (super->layout >> 8 & 0xff);
-
-	switch (super->level) {
-	case 1:
-		return super->size;
-	case 4:
-	case 5:
-		return super->size * (super->raid_disks - 1);
-	case 6:
-		return super->raid_disks > 2 ? super->size * (super->raid_disks - 2) : 0;
-	case 10:
-		return copies != 0 ? super->size * super->raid_disks / copies : 0;
-	default:
-		return 0;
-	}
-}
-
-static void fill_layout(xbdev_md_info_t *info, const struct xbdev_md_super *super)
-{
-	struct xbdev_md_shape shape = {
-		.level = super->level,
-		.layout = super->layout,
-		.has_raid0_layout = xbdev__md_super_has(super, XBDEV_MD_F_RAID0_LAYOUT),
-		.raid_disks = super->raid_disks,
-		.chunk = super->chunksize,
-		.size = super->size,
-	};
-	struct xbdev_md_geometry geo;
-	char buf[32];
-	const char *name;
-
-	info->layout = (int)super->layout + 1;
-	for (uint32_t i = 0; i < XBDEV_MD_MAX_DISKS; i++) {
-		shape.data_sizes[i] = super->data_size;
-	}
-	/* What is not served has a number and no name. */
-	if (xbdev__md_geometry_init(&geo, &shape, NULL) == 0) {
-		name = xbdev__md_layout_name(&geo, buf);
-		COPY(info->layout_name, name != NULL ? name : "");
-	}
-}
-
-/* Who has which role, as this member saw it last. */
-static void fill_roles(xbdev_md_info_t *info, const struct xbdev_md_super *super)
+static void fill_role(xbdev_md_info_t *info, const struct xbdev_md_super *super)
 {
 	uint16_t role = xbdev__md_super_role(super);
-	uint32_t nr_roles = super->raid_disks;
 
-	if (nr_roles > sizeof(info->array_state) - 1) {
-		nr_roles = sizeof(info->array_state) - 1;
-	}
-	memset(info->array_state, '.', nr_roles);
-	for (uint32_t i = 0; i < super->max_dev && i < XBDEV_MD_MAX_DEV_ROLES; i++) {
-		if (super->dev_roles[i] < nr_roles) {
-			char *letter = &info->array_state[super->dev_roles[i]];
-
-			*letter = *letter == '.' ? 'A' : 'R';
-		}
-	}
+	xbdev__md_super_roles_text(super, info->array_state, sizeof(info->array_state));
+	xbdev__md_super_role_text(super, info->role, sizeof(info->role));
 	info->raid_disk = role < XBDEV_MD_ROLE_MAX        ? (int)role
 			  : role == XBDEV_MD_ROLE_JOURNAL ? -3
 			  : role == XBDEV_MD_ROLE_FAULTY  ? -2
 							  : -1;
-	if (role < XBDEV_MD_ROLE_MAX) {
-		snprintf(info->role, sizeof(info->role), "%s device %u",
-			info->is_replacement ? "Replacement" : "Active", role);
-	} else {
-		COPY(info->role, role == XBDEV_MD_ROLE_JOURNAL  ? "Journal"
-				 : role == XBDEV_MD_ROLE_FAULTY ? "faulty"
-								: "spare");
-	}
 }
 
 static void fill_places(xbdev_md_info_t *info, const struct xbdev_md_super *super)
 {
-	uint64_t used = XBDEV_MD_SUPER_OFFSET + SUPER_ROOM, logs;
-
 	info->data_offset = super->data_offset;
 	info->super_offset = XBDEV_MD_SUPER_OFFSET;
 	if (xbdev__md_super_has(super, XBDEV_MD_F_BITMAP)) {
@@ -279,20 +212,13 @@ static void fill_places(xbdev_md_info_t *info, const struct xbdev_md_super *supe
 	info->bad_blocks_offset = super->bblog_offset;
 	info->bad_blocks_size = super->bblog_size;
 	info->has_bad_blocks = xbdev__md_super_has(super, XBDEV_MD_F_BAD_BLOCKS);
-	logs = (uint64_t)((int64_t)XBDEV_MD_SUPER_OFFSET + super->bblog_offset) + super->bblog_size;
-	if (super->bblog_offset > 0 && logs > used) {
-		used = logs;
-	}
-	info->unused_before = super->data_offset > used ? super->data_offset - used : 0;
-	info->unused_after = super->size != 0 && super->data_size > super->size
-				     ? super->data_size - super->size
-				     : 0;
+	xbdev__md_super_unused(super, &info->unused_before, &info->unused_after);
 }
 
 static void fill_info(xbdev_md_info_t *info, const struct xbdev_md_examined *examined)
 {
 	const struct xbdev_md_super *super = &examined->super;
-	char level[24];
+	char level[24], layout[32];
 
 	*info = (xbdev_md_info_t){
 		.level = api_md_level(super->level),
@@ -305,7 +231,7 @@ static void fill_info(xbdev_md_info_t *info, const struct xbdev_md_examined *exa
 		.events = super->events,
 		.raid_disks = super->raid_disks,
 		.chunk_size = KIB((uint64_t)super->chunksize),
-		.array_size = KIB(array_sectors(super)),
+		.array_size = KIB(xbdev__md_super_array_size(super)),
 		.member_size = KIB(super->size),
 		.device_size = KIB(examined->dev_sectors),
 		.available_size = KIB(super->data_size),
@@ -326,8 +252,9 @@ static void fill_info(xbdev_md_info_t *info, const struct xbdev_md_examined *exa
 	xu_uuid_format(&super->device_uuid, info->device_uuid);
 	COPY(info->set_name, super->set_name);
 	COPY(info->used_by, examined->by);
-	fill_layout(info, super);
-	fill_roles(info, super);
+	info->layout = (int)super->layout + 1;
+	COPY(info->layout_name, xbdev__md_super_layout_name(super, layout));
+	fill_role(info, super);
 	fill_places(info, super);
 }
 

@@ -1,41 +1,56 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * notify_get_types and notify_get_notifications: what has happened to devices, for clients that
- * come back and ask. Events have numbers that go up by one, and the last 256 are kept in a ring; a
- * client that comes too late sees by the numbers how many it has missed.
+ * notify_get_types and notify_get_notifications: what has happened to devices and in arrays, for
+ * clients that come back and ask. Events have numbers that go up by one, and the last 256 are kept
+ * in a ring; a client that comes too late sees by the numbers how many it has missed.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "lib/util/clock.h"
 #include "lib/xbdev/core/context.h"
 #include "lib/xbdev/core/device.h"
+#include "lib/xbdev/core/note.h"
 #include "lib/xbdev/mgmt/mgmt.h"
 
 #define NR_KEPT 256u
 
-enum note_type { NOTE_REGISTER, NOTE_UNREGISTER, NOTE_RESIZE, NOTE_HEALTH, NR_NOTE_TYPES };
+enum note_type {
+	NOTE_REGISTER,
+	NOTE_UNREGISTER,
+	NOTE_RESIZE,
+	NOTE_HEALTH,
+	NOTE_RAID,
+	NR_NOTE_TYPES
+};
 
 static const char *const type_names[NR_NOTE_TYPES] = {
 	[NOTE_REGISTER] = "bdev_register",
 	[NOTE_UNREGISTER] = "bdev_unregister",
 	[NOTE_RESIZE] = "bdev_resize",
 	[NOTE_HEALTH] = "bdev_health",
+	[NOTE_RAID] = "bdev_raid",
 };
 
 struct note {
 	enum note_type type;
 	char device[XBDEV_NAME_SIZE];
-	char text[XBDEV_MGMT_NOTE_SIZE]; /* of a health event */
+	char text[XBDEV_MGMT_NOTE_SIZE]; /* of events of health and of arrays */
+	const char *event;               /* of an array: a word; static */
+	char member[XBDEV_NAME_SIZE];    /* the same, or "" */
+	uint64_t time_ns;                /* the same */
+	uint32_t nr_lost;                /* the same: events before it that found no room */
 };
 
 struct xbdev_mgmt_notes {
 	struct xbdev_graph_listener listener;
+	struct xbdev_note_listener note_listener;
 	uint64_t next_id;           /* of the next event; so many there were */
 	struct note notes[NR_KEPT]; /* ring, by number */
 };
 
-static void add(
+static struct note *add(
 	struct xbdev_mgmt_notes *notes, enum note_type type, const char *device, const char *text)
 {
 	struct note *note = &notes->notes[notes->next_id++ % NR_KEPT];
@@ -43,6 +58,7 @@ static void add(
 	*note = (struct note){.type = type};
 	snprintf(note->device, sizeof(note->device), "%s", device);
 	snprintf(note->text, sizeof(note->text), "%s", text);
+	return note;
 }
 
 static void on_graph(struct xbdev_graph_listener *listener, enum xbdev_graph_event event,
@@ -56,6 +72,17 @@ static void on_graph(struct xbdev_graph_listener *listener, enum xbdev_graph_eve
 		"");
 }
 
+static void on_note(struct xbdev_note_listener *listener, const struct xbdev_note *what)
+{
+	struct note *note = add(xu_container_of(listener, struct xbdev_mgmt_notes, note_listener),
+		NOTE_RAID, what->device, what->text);
+
+	note->event = what->event;
+	snprintf(note->member, sizeof(note->member), "%s", what->member);
+	note->time_ns = what->time_ns;
+	note->nr_lost = what->nr_lost;
+}
+
 int xbdev_mgmt_notes_new(struct xbdev_ctx *ctx, struct xbdev_mgmt_notes **ret_notes)
 {
 	struct xbdev_mgmt_notes *notes = calloc(1, sizeof(*notes));
@@ -65,6 +92,8 @@ int xbdev_mgmt_notes_new(struct xbdev_ctx *ctx, struct xbdev_mgmt_notes **ret_no
 	}
 	notes->listener.fn = on_graph;
 	xbdev_ctx_add_listener(ctx, &notes->listener);
+	notes->note_listener.fn = on_note;
+	xbdev_ctx_add_note_listener(ctx, &notes->note_listener);
 	*ret_notes = notes;
 	return 0;
 }
@@ -73,6 +102,7 @@ void xbdev_mgmt_notes_free(struct xbdev_mgmt_notes *notes)
 {
 	if (notes != NULL) {
 		xbdev_ctx_del_listener(&notes->listener);
+		xbdev_ctx_del_note_listener(&notes->note_listener);
 		free(notes);
 	}
 }
@@ -114,6 +144,12 @@ static json_t *note_json(const struct note *note, uint64_t id)
 
 	if (note->text[0] != '\0') {
 		json_object_set_new(object, "text", json_string(note->text));
+	}
+	if (note->type == NOTE_RAID) {
+		json_object_update_new(object,
+			json_pack("{s:s, s:s, s:I, s:i}", "event", note->event, "base_bdev",
+				note->member, "time", (json_int_t)(note->time_ns / XU_NS_PER_S),
+				"lost", (int)note->nr_lost));
 	}
 	return object;
 }

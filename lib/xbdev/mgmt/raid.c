@@ -187,6 +187,7 @@ struct create_opts {
 	bool force;
 	const char *set_name;
 	uint32_t stripe_cache_size;
+	uint32_t bitmap_chunk_kb;
 };
 
 static const struct create_opts create_defaults = {.superblock = true};
@@ -223,6 +224,10 @@ static const struct xu_param create_params[] = {
 		.max = 32768,
 		.help = "stripes of raid4, raid5, raid6 worked on at a time, 16 or more (default "
 			"0: 256)"},
+	{"bitmap_chunk_kb", XU_PARAM_U32, offsetof(struct create_opts, bitmap_chunk_kb),
+		.max = 1u << 20,
+		.help = "KiB of a bit of the write-intent bitmap, a power of two from 4 (default "
+			"0: no bitmap)"},
 	{0},
 };
 
@@ -259,6 +264,14 @@ static bool read_create(struct xrpc_request *req, const struct create_opts *opts
 			"stripe_cache_size: 16 to 32768, and of raid4, raid5 and raid6 only");
 		return false;
 	}
+	if (opts->bitmap_chunk_kb != 0 &&
+		(opts->bitmap_chunk_kb < 4 ||
+			(opts->bitmap_chunk_kb & (opts->bitmap_chunk_kb - 1)) != 0)) {
+		xrpc_error(req, XRPC_INVALID_PARAMS,
+			"bitmap_chunk_kb: %u is not accepted; it takes a power of two from 4",
+			opts->bitmap_chunk_kb);
+		return false;
+	}
 	if (opts->set_name != NULL && strlen(opts->set_name) > XBDEV_MD_NAME_BYTES - 1) {
 		xrpc_error(req, XRPC_INVALID_PARAMS, "set_name: it may have 31 bytes");
 		return false;
@@ -280,8 +293,8 @@ static void raid_create(struct xrpc_request *req, void *arg, const void *opts_pt
 		.uuid = opts->uuid,
 		.set_name = opts->set_name,
 		.nr_stripes = opts->stripe_cache_size,
+		.bitmap_chunk_bytes = opts->bitmap_chunk_kb * 1024,
 	};
-
 	struct making *making;
 
 	if (!read_create(req, opts, &create, names)) {
@@ -338,7 +351,6 @@ static void raid_assemble(struct xrpc_request *req, void *arg, const void *opts_
 		.force = opts->force,
 		.read_only = opts->read_only,
 	};
-
 	struct making *making;
 
 	if ((opts->raid_level != NULL && !read_level(req, opts->raid_level, &assemble.level)) ||

@@ -2,8 +2,9 @@
 /* Arrays and superblocks as JSON: SPDK's form of an array, and everything that mdadm shows. */
 #include "lib/xbdev/mgmt/raid_json.h"
 
-#include <stdio.h>
 #include <string.h>
+
+#include "lib/xbdev/raid/describe.h"
 
 static const char *const disk_states[] = {
 	[XBDEV_MD_DISK_IS_IN_SYNC] = "active",
@@ -155,6 +156,7 @@ json_t *xbdev__mgmt_raid_detail(const char *name, const struct xbdev_md_info *in
 			(int)count_disks(info, XBDEV_MD_DISK_IS_FAULTY), "created",
 			(json_int_t)info->ctime_s, "updated", (json_int_t)info->utime_s, "events",
 			(json_int_t)info->events));
+	json_object_set_new(object, "consistency_policy", json_string(info->consistency));
 	json_object_set_new(object, "sync", sync_json(info));
 	json_object_set_new(object, "disks", disks);
 	return object;
@@ -162,21 +164,44 @@ json_t *xbdev__mgmt_raid_detail(const char *name, const struct xbdev_md_info *in
 
 /* ---- superblocks ---- */
 
-static void role_text(const struct xbdev_md_super *super, char *text, size_t size)
+/* Where things lie, in bytes; "bitmap_offset" and "bad_block_log_offset" from the superblock on. */
+static json_t *places_json(const struct xbdev_md_super *super)
 {
-	uint16_t role = xbdev__md_super_role(super);
+	uint64_t before, after;
+	json_t *object;
 
-	if (role < XBDEV_MD_ROLE_MAX) {
-		snprintf(text, size, "%s device %u",
-			xbdev__md_super_has(super, XBDEV_MD_F_REPLACEMENT) ? "Replacement"
-									   : "Active",
-			role);
-	} else {
-		snprintf(text, size, "%s",
-			role == XBDEV_MD_ROLE_JOURNAL  ? "Journal"
-			: role == XBDEV_MD_ROLE_FAULTY ? "faulty"
-						       : "spare");
+	xbdev__md_super_unused(super, &before, &after);
+	object = json_pack("{s:I, s:I, s:I, s:b}", "super_offset",
+		(json_int_t)XBDEV_MD_SUPER_OFFSET * XBDEV_MD_SECTOR, "unused_before",
+		(json_int_t)before * XBDEV_MD_SECTOR, "unused_after",
+		(json_int_t)after * XBDEV_MD_SECTOR, "bad_blocks",
+		xbdev__md_super_has(super, XBDEV_MD_F_BAD_BLOCKS));
+	if (xbdev__md_super_has(super, XBDEV_MD_F_BITMAP)) {
+		json_object_set_new(object, "bitmap_offset",
+			json_integer(
+				(json_int_t)super->bitmap_offset * (json_int_t)XBDEV_MD_SECTOR));
 	}
+	if (super->bblog_offset != 0) {
+		json_object_set_new(object, "bad_block_log_offset",
+			json_integer(
+				(json_int_t)super->bblog_offset * (json_int_t)XBDEV_MD_SECTOR));
+		json_object_set_new(object, "bad_block_log_size",
+			json_integer((json_int_t)super->bblog_size * XBDEV_MD_SECTOR));
+	}
+	return object;
+}
+
+/* What the array looks like from this member. */
+static json_t *view_json(const struct xbdev_md_super *super)
+{
+	char layout[32], state[XBDEV_MD_MAX_DEV_ROLES + 1];
+
+	xbdev__md_super_roles_text(super, state, sizeof(state));
+	return json_pack("{s:I, s:s, s:s, s:i, s:b}", "array_size",
+		(json_int_t)xbdev__md_super_array_size(super) * XBDEV_MD_SECTOR, "layout_name",
+		xbdev__md_super_layout_name(super, layout), "array_state", state, "number",
+		(int)super->dev_number, "is_write_mostly",
+		(super->devflags & XBDEV_MD_DEV_WRITE_MOSTLY) != 0);
 }
 
 json_t *xbdev__mgmt_raid_examined(const char *name, const struct xbdev_md_examined *examined)
@@ -189,7 +214,7 @@ json_t *xbdev__mgmt_raid_examined(const char *name, const struct xbdev_md_examin
 
 	xu_uuid_format(&super->set_uuid, uuid);
 	xu_uuid_format(&super->device_uuid, device_uuid);
-	role_text(super, role, sizeof(role));
+	xbdev__md_super_role_text(super, role, sizeof(role));
 	object = json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:I, s:i, s:I, s:I}", "name", name,
 		"version", "1.2", "feature_map", (json_int_t)super->feature_map, "uuid", uuid,
 		"set_name", printable(super->set_name, set_name), "device_uuid", device_uuid,
@@ -206,6 +231,8 @@ json_t *xbdev__mgmt_raid_examined(const char *name, const struct xbdev_md_examin
 			(json_int_t)(super->ctime & ((1ull << 40) - 1)), "updated",
 			(json_int_t)super->utime, "checksum", (json_int_t)examined->checksum,
 			"used_by", examined->by));
+	json_object_update_new(object, view_json(super));
+	json_object_update_new(object, places_json(super));
 	if (!is_clean) {
 		json_object_set_new(object, "resync_offset",
 			json_integer((json_int_t)super->resync_offset * XBDEV_MD_SECTOR));

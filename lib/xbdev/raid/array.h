@@ -240,11 +240,11 @@ static inline struct xbdev_md_array *xbdev__md_array_of(const struct xbdev_devic
 	return xu_container_of(dev, struct xbdev_md_array, dev);
 }
 
-/* What happens to the array, for people who watch it; `member` may be NULL. */
-#define xbdev__md_note(array, event, member, ...)                                                  \
-	xbdev_ctx_note((array)->dev.ctx, (array)->dev.name, event,                                 \
-		(member) != NULL ? ((const struct xbdev_md_member *)(member))->name : NULL,        \
-		__VA_ARGS__)
+/* Tells the log, and those who watch, what happens to the array: a word that is static, and a
+ * sentence. `member` may be NULL. */
+void xbdev__md_note(const struct xbdev_md_array *array, const char *event,
+	const struct xbdev_md_member *member, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
 
 static inline struct xbdev_md_req *xbdev__md_req_of(struct xbdev_io *io)
 {

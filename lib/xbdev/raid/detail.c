@@ -83,6 +83,16 @@ static void fill_sync(const struct xbdev_md_array *array, struct xbdev_md_info *
 	info->speed_max_kib = array->sync_speed_max;
 }
 
+/* mdadm's words. */
+static const char *consistency_of(const struct xbdev_md_super *super)
+{
+	return xbdev__md_super_has(super, XBDEV_MD_F_BITMAP)                           ? "bitmap"
+	       : xbdev__md_super_has(super, XBDEV_MD_F_PPL | XBDEV_MD_F_MULTIPLE_PPLS) ? "ppl"
+	       : xbdev__md_super_has(super, XBDEV_MD_F_JOURNAL)                        ? "journal"
+	       : super->level > 0                                                      ? "resync"
+										       : "none";
+}
+
 static void fill(const struct xbdev_md_array *array, struct xbdev_md_info *info)
 {
 	char buf[32];
@@ -107,6 +117,7 @@ static void fill(const struct xbdev_md_array *array, struct xbdev_md_info *info)
 	info->ctime_s = array->super.ctime & ((1ull << 40) - 1);
 	info->utime_s = array->super.utime;
 	info->events = array->super.events;
+	info->consistency = consistency_of(&array->super);
 	fill_sync(array, info);
 	fill_disks(array, info);
 }

@@ -17,7 +17,6 @@
 
 #include "lib/util/buf.h"
 #include "lib/util/clock.h"
-#include "lib/util/log.h"
 #include "lib/xbdev/driver/driver.h"
 #include "lib/xbdev/raid/bitmap.h"
 
@@ -87,9 +86,6 @@ static void lose(struct xbdev_md_member *member)
 	if (!array->is_retiring &&
 		(!array->level->has_redundancy ||
 			!xbdev__md_member_fail(member, "has been removed", -ENODEV))) {
-		xu_err(xbdev_ctx_log(array->dev.ctx),
-			"array %s: %s has been removed, and the array cannot be without it",
-			array->dev.name, member->name);
 		array->is_broken = true;
 		xbdev__md_note(array, "stopped", member,
 			"%s has been removed, and the array cannot be without it", member->name);

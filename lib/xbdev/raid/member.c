@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "lib/util/log.h"
 #include "lib/xbdev/core/context.h"
 #include "lib/xbdev/raid/array.h"
 
@@ -95,15 +94,11 @@ static void vacate(struct xbdev_md_member *member)
 bool xbdev__md_member_fail(struct xbdev_md_member *member, const char *why, int error)
 {
 	struct xbdev_md_array *array = member->array;
-	struct xu_logger *log = xbdev_ctx_log(array->dev.ctx);
 
 	if (member->state == XBDEV_MD_MEMBER_FAULTY) {
 		return true;
 	}
 	if (!xbdev__md_member_can_go(member)) {
-		xu_err(log, "array %s: member %s %s (%s), and there is no other for its data%s",
-			array->dev.name, member->name, why, strerror(-error),
-			is_mirror(array) ? "" : ": the array has stopped");
 		array->is_broken |= !is_mirror(array);
 		xbdev__md_note(array, is_mirror(array) ? "error" : "stopped", member,
 			"member %s %s (%s), and there is no other for its data%s", member->name,
@@ -115,9 +110,6 @@ bool xbdev__md_member_fail(struct xbdev_md_member *member, const char *why, int 
 	}
 	member->state = XBDEV_MD_MEMBER_FAULTY;
 	xbdev__md_count_degraded(array);
-	xu_err(log, "array %s: member %s %s (%s) and is out; %u of %u members serve",
-		array->dev.name, member->name, why, strerror(-error),
-		array->geo.raid_disks - array->nr_degraded, array->geo.raid_disks);
 	xbdev__md_note(array, "failed", member,
 		"member %s %s (%s) and is out; %u of %u members serve", member->name, why,
 		strerror(-error), array->geo.raid_disks - array->nr_degraded,

@@ -97,6 +97,7 @@ struct xbdev_md_info {
 	struct xu_uuid uuid;
 	char set_name[XBDEV_MD_NAME_BYTES + 1];
 	uint64_t ctime_s, utime_s, events;
+	const char *consistency; /* after a crash: "bitmap", "ppl", "journal", "resync", "none" */
 	const char *sync_action; /* "idle", "resync", "recovery", "check", "repair" */
 	uint64_t sync_done, sync_total, sync_speed_kib; /* sectors */
 	uint64_t mismatch_sectors;

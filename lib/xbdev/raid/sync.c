@@ -152,8 +152,6 @@ static void members_in_sync(struct xbdev_md_sync *sync)
 		member->state = XBDEV_MD_MEMBER_IN_SYNC;
 		member->recovery_offset = member->recovery_saved = XBDEV_MD_NEVER;
 		member->is_by_bitmap = false;
-		xu_info(log_of(array), "array %s: member %s is in sync as number %u",
-			array->dev.name, member->name, member->role);
 		xbdev__md_note(array, "in-sync", member, "member %s is in sync as number %u",
 			member->name, member->role);
 		xbdev__md_member_promote(member);
@@ -173,14 +171,7 @@ static void conclude(struct xbdev_md_sync *sync)
 		xbdev__md_sync_name(sync->kind), is_whole(sync) ? "is done" : "ended",
 		(unsigned long long)sync->done, (unsigned long long)sync->end,
 		(unsigned long long)sync->mismatch_sectors);
-	if (!is_whole(sync)) {
-		xu_info(log_of(array), "array %s: %s ended at %llu of %llu sectors",
-			array->dev.name, xbdev__md_sync_name(sync->kind),
-			(unsigned long long)sync->done, (unsigned long long)sync->end);
-	} else {
-		xu_info(log_of(array), "array %s: %s is done, %llu sectors did not agree",
-			array->dev.name, xbdev__md_sync_name(sync->kind),
-			(unsigned long long)sync->mismatch_sectors);
+	if (is_whole(sync)) {
 		if (sync->kind == XBDEV_MD_SYNC_RESYNC) {
 			array->in_sync_below = XBDEV_MD_NEVER;
 			array->super.resync_offset = XBDEV_MD_CLEAN;
@@ -489,9 +480,6 @@ static void begin(struct xbdev_md_array *array, enum xbdev_md_sync_kind kind)
 	sync->next = sync->done = sync->last_saved = sync->pace_next = sync->start;
 	array->sync = sync;
 	xbdev__md_note(array, "sync-begun", NULL, "%s begins at %llu of %llu sectors",
-		xbdev__md_sync_name(kind), (unsigned long long)sync->start,
-		(unsigned long long)sync->end);
-	xu_info(log_of(array), "array %s: %s begins at %llu of %llu sectors", array->dev.name,
 		xbdev__md_sync_name(kind), (unsigned long long)sync->start,
 		(unsigned long long)sync->end);
 	launch(sync);

@@ -12,7 +12,6 @@
  */
 #include <assert.h>
 
-#include "lib/util/log.h"
 #include "lib/xbdev/raid/sync.h"
 
 bool xbdev__md_sync_is_target(
@@ -198,10 +197,6 @@ void xbdev__md_take_spares(struct xbdev_md_array *array)
 		array->roles[role] = spare;
 		xbdev__md_note(array, "spare-taken", spare, "spare %s takes the place of member %u",
 			spare->name, role);
-		xu_info(xbdev_ctx_log(array->dev.ctx),
-			"array %s: spare %s takes the place of "
-			"member %u",
-			array->dev.name, spare->name, role);
 		xbdev__md_meta_update(array);
 	}
 }
@@ -223,9 +218,5 @@ void xbdev__md_member_promote(struct xbdev_md_member *member)
 		array->fail_seq = xbdev__md_meta_update(array);
 		xbdev__md_note(array, "replaced", old, "member %s has been replaced by %s",
 			old->name, member->name);
-		xu_info(xbdev_ctx_log(array->dev.ctx),
-			"array %s: member %s has been replaced by "
-			"%s",
-			array->dev.name, old->name, member->name);
 	}
 }
