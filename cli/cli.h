@@ -26,6 +26,7 @@ enum cli_exit {
 enum cli_words {
 	CLI_ANYTHING,
 	CLI_DEVICES,
+	CLI_ARRAYS,
 	CLI_SUBSYSTEMS,
 	CLI_METHODS,
 	CLI_FILES,
@@ -101,7 +102,7 @@ extern const struct cli_option cli_common_options[];
 /* In the file of their name in cmd/, but cli_methods (rpc.c), cli_complete (completion.c) and
  * cli_help (help.c). */
 extern const struct cli_command cli_completion, cli_complete, cli_config, cli_connections,
-	cli_device, cli_help, cli_iostat, cli_listener, cli_log, cli_methods, cli_namespace,
+	cli_device, cli_help, cli_iostat, cli_listener, cli_log, cli_md, cli_methods, cli_namespace,
 	cli_reactors, cli_rpc, cli_status, cli_subsystem, cli_version;
 
 /* ---- args.c ---- */

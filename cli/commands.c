@@ -7,6 +7,7 @@
 static const struct cli_command *const commands[] = {
 	&cli_status,
 	&cli_device,
+	&cli_md,
 	&cli_subsystem,
 	&cli_namespace,
 	&cli_listener,

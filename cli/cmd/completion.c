@@ -180,6 +180,9 @@ static void offer_words(struct cli *cli, enum cli_words words, const char *begin
 	case CLI_DEVICES:
 		offer_names(cli, "bdev_get_bdevs", "name", begin);
 		break;
+	case CLI_ARRAYS:
+		offer_names(cli, "bdev_raid_get_bdevs", "name", begin);
+		break;
 	case CLI_SUBSYSTEMS:
 		offer_names(cli, "nvmf_get_subsystems", "nqn", begin);
 		break;
