@@ -3,6 +3,7 @@
 """What a user of the installed library has: headers, pkg-config, man pages, symbols, tools and
 examples. Everything is installed into a directory of its own and used from there."""
 
+import itertools
 import json
 import os
 import pathlib
@@ -114,6 +115,15 @@ def test_examples(directory):
             shutil.copy(path, directory)
     run(['make', 'CFLAGS=-O1 -Wall -Wextra -Wno-unused-parameter -Werror', 'CXXFLAGS=-O1 -Wall -Wextra -Werror'],
         cwd=directory, env=installed.env)
+    def blank(count):
+        """Names of new files."""
+        names = [f'blank{next(numbers)}' for _ in range(count)]
+        for name in names:
+            with open(directory / name, 'wb') as file:
+                file.truncate(16 * h.MIB)
+        return names
+
+    numbers = itertools.count()
     expected = {
         'basic': (['disk0', 'disk1'], 'holds the block twice: yes'),
         'async': (['disk0'], 'read: 8 blocks, the first begins with "hello"'),
@@ -121,6 +131,9 @@ def test_examples(directory):
         'eventloop': ([], '100 reads while the timer ticked several times'),
         'health': (['disk0', '1'], 'health: '),
         'manage': ([], 'ended'),
+        'raid': (blank(4), 'the mirror holds "safe and sound"'),
+        'raid_md': (blank(7), 'md0 holds "still here"'),
+        'raid_spares': (blank(7), 'the mirror is well: 2 disks, 1 spares\n'),
         'storage': (['files_config.json', 'slow_log', 'saved.json'], '3 devices\n3 devices again\n'),
         'volume': (['disk1'], 'of 16 blocks are zeroes'),
     }
@@ -132,6 +145,8 @@ def test_examples(directory):
     for name, (words, text) in expected.items():
         out = run([directory / name, *words], cwd=directory, stdin=subprocess.DEVNULL)
         check(text in out, f'{name}: {text!r} was expected in {out!r}')
+    out = run([directory / 'storage', 'raid_config.json', 'data', 'again.json'], cwd=directory)
+    check('8 devices\n8 devices again\n' in out, f'arrays of a document: {out!r}')
     saved = json.loads((directory / 'saved.json').read_text())
     check_equal([entry['params']['name'] for entry in saved['base_devices']], ['data', 'log', 'slow_log'], 'saved')
     with open(directory / 'log.img', 'rb') as file:
