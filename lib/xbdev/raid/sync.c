@@ -9,7 +9,8 @@
  *
  *   kick() ──▶ RECOVER, RESYNC ──▶ finish(): members in sync, or the array clean ──▶ kick()
  *   scrub() ─▶ CHECK, REPAIR ──▶ finish(): the count of what did not agree
- *   stop(), a target that fails ──▶ the slots end, progress is saved
+ *   stop(), a target that fails, a scrub when a member can be recovered
+ *            ──▶ the slots end, progress is saved
  *
  * Speed: while nobody else uses the array it runs as fast as the members do, or up to
  * sync_speed_max; as soon as somebody does, it keeps to sync_speed_min.
@@ -162,7 +163,7 @@ static void members_in_sync(struct xbdev_md_sync *sync)
 static void conclude(struct xbdev_md_sync *sync)
 {
 	struct xbdev_md_array *array = sync->array;
-	bool is_due = is_whole(sync) || !xbdev__md_sync_has_target(sync);
+	bool is_due = is_whole(sync) || sync->is_yielding || !xbdev__md_sync_has_target(sync);
 
 	xr_timer_stop(array->reactor, &sync->timer);
 	array->mismatch_sectors = sync->mismatch_sectors;
@@ -492,11 +493,25 @@ static bool can_begin(const struct xbdev_md_array *array)
 	       array->sync == NULL;
 }
 
+/* A check or repair does not keep a member waiting. It ends with the slots that run; whoever ends
+ * one, or the pace, looks at it. */
+static void yield_to_recovery(struct xbdev_md_array *array)
+{
+	struct xbdev_md_sync *sync = array->sync;
+
+	if (sync != NULL && !sync->is_stopping && !array->is_frozen && !array->is_read_only &&
+		(sync->kind == XBDEV_MD_SYNC_CHECK || sync->kind == XBDEV_MD_SYNC_REPAIR) &&
+		(xbdev__md_has_recovering(array) || xbdev__md_has_use_for_spare(array))) {
+		sync->is_stopping = sync->is_yielding = true;
+	}
+}
+
 void xbdev__md_sync_kick(struct xbdev_md_array *array)
 {
 	bool is_dirty = array->in_sync_below != XBDEV_MD_NEVER;
 
 	if (!can_begin(array)) {
+		yield_to_recovery(array);
 		return;
 	}
 	if (!(array->geo.level == 10 && is_dirty)) {

@@ -51,6 +51,7 @@ struct xbdev_md_sync {
 	struct xbdev_md_slot slots[XBDEV_MD_SYNC_SLOTS];
 	uint32_t nr_busy;
 	bool is_stopping;
+	bool is_yielding;   /* CHECK, REPAIR: it stops because a member can be recovered */
 	bool has_failed;    /* a target misses something */
 	bool is_incomplete; /* RESYNC: some blocks could not be made to agree */
 	bool is_by_bitmap;  /* only what the bitmap marks */
@@ -77,6 +78,8 @@ void xbdev__md_sync_forget_targets(struct xbdev_md_sync *sync);
 /* Is it enough to walk what the bitmap marks? */
 bool xbdev__md_sync_can_skip(const struct xbdev_md_sync *sync);
 uint32_t xbdev__md_nr_copies(const struct xbdev_md_array *array);
+/* Is a role missing that a spare could take? */
+bool xbdev__md_has_use_for_spare(const struct xbdev_md_array *array);
 /* Gives missing roles to spares. */
 void xbdev__md_take_spares(struct xbdev_md_array *array);
 /* Members that can be recovered now. */

@@ -182,6 +182,16 @@ static struct xbdev_md_member *find_spare(const struct xbdev_md_array *array)
 	return NULL;
 }
 
+bool xbdev__md_has_use_for_spare(const struct xbdev_md_array *array)
+{
+	for (uint32_t role = 0; role < array->geo.raid_disks; role++) {
+		if (array->roles[role] == NULL) {
+			return find_spare(array) != NULL;
+		}
+	}
+	return false;
+}
+
 void xbdev__md_take_spares(struct xbdev_md_array *array)
 {
 	for (uint32_t role = 0; role < array->geo.raid_disks; role++) {

@@ -437,16 +437,17 @@ static void test_sectors_that_are_bad_on_all_members_are_recovered(void **state)
 	}
 }
 
-struct lost_listener {
+struct watcher {
 	struct xbdev_note_listener listener;
-	uint32_t nr_lost;
+	uint32_t nr_lost, nr_ended;
 };
 
 static void on_note(struct xbdev_note_listener *listener, const struct xbdev_note *note)
 {
-	struct lost_listener *lost = xu_container_of(listener, struct lost_listener, listener);
+	struct watcher *watcher = xu_container_of(listener, struct watcher, listener);
 
-	lost->nr_lost += strcmp(note->event, "blocks-lost") == 0;
+	watcher->nr_lost += strcmp(note->event, "blocks-lost") == 0;
+	watcher->nr_ended += strcmp(note->event, "sync-ended") == 0;
 }
 
 /* A member has failed, and others have bad sectors: the rebuild loses these sectors and tells. */
@@ -454,7 +455,7 @@ static void test_a_rebuild_loses_single_sectors(void **state)
 {
 	for (uint32_t i = 0; i < ARRAY_SIZE(wide); i++) {
 		const struct xbdev_md_bad_blocks *bad;
-		struct lost_listener lost = {.listener.fn = on_note};
+		struct watcher lost = {.listener.fn = on_note};
 		uint32_t nr_bad = 0;
 		static struct world w;
 
@@ -730,6 +731,57 @@ static void test_a_member_keeps_its_number(void **state)
 	harness_stop(&w.h);
 }
 
+/* ---- spares ---- */
+
+static void test_a_check_does_not_keep_a_spare_waiting(void **state)
+{
+	for (uint32_t i = 0; i < ARRAY_SIZE(wide); i++) {
+		struct watcher watcher = {.listener.fn = on_note};
+		static struct world w;
+
+		world_start(&w, &wide[i]);
+		assert_int_equal(create(&w, 1), 0);
+		settle(&w);
+		write_some(&w, 0, LEN, 90);
+		xbdev_ctx_add_note_listener(w.h.ctx, &watcher.listener);
+		/* A step each 100 ms. */
+		array_of(&w)->sync_speed_min = array_of(&w)->sync_speed_max = 1;
+		assert_int_equal(manage(&w, XBDEV_MD_COMMAND_CHECK, NULL, NULL), 0);
+		assert_non_null(array_of(&w)->sync);
+		assert_int_equal(manage(&w, XBDEV_MD_COMMAND_FAIL, "e0", NULL), 0);
+		array_of(&w)->sync_speed_min = array_of(&w)->sync_speed_max = 0;
+		settle(&w);
+		harness_wait(&w.h, array_of(&w)->nr_degraded == 0);
+		compare(&w);
+		/* One that is added, and one that replaces. */
+		for (uint32_t n = 0; n < 2; n++) {
+			const char *next = names[wide[i].nr_members + 1 + n];
+
+			array_of(&w)->sync_speed_min = array_of(&w)->sync_speed_max = 1;
+			assert_int_equal(manage(&w, XBDEV_MD_COMMAND_CHECK, NULL, NULL), 0);
+			if (n == 0) {
+				assert_int_equal(manage(&w, XBDEV_MD_COMMAND_FAIL, "e1", NULL), 0);
+				assert_int_equal(manage(&w, XBDEV_MD_COMMAND_ADD, next, NULL), 0);
+			} else {
+				assert_int_equal(manage(&w, XBDEV_MD_COMMAND_REPLACE,
+							 array_of(&w)->roles[0]->name, next),
+					0);
+			}
+			array_of(&w)->sync_speed_min = array_of(&w)->sync_speed_max = 0;
+			harness_wait(
+				&w.h, array_of(&w)->roles[1 - n] != NULL &&
+					      strcmp(array_of(&w)->roles[1 - n]->name, next) == 0);
+			settle(&w);
+			compare(&w);
+		}
+		/* None of the checks came to its end. */
+		harness_wait(&w.h, watcher.nr_ended >= 3);
+		xbdev_ctx_del_note_listener(&watcher.listener);
+		stop(&w);
+		harness_stop(&w.h);
+	}
+}
+
 /* ---- members that go ---- */
 
 static void on_removed(void *arg)
@@ -829,6 +881,7 @@ int main(void)
 		cmocka_unit_test(test_a_replacement_is_resynced_before_it_takes_over),
 		cmocka_unit_test(test_a_device_that_refuses_its_superblock_is_no_member),
 		cmocka_unit_test(test_a_member_keeps_its_number),
+		cmocka_unit_test(test_a_check_does_not_keep_a_spare_waiting),
 		cmocka_unit_test(test_a_read_only_array_loses_a_member),
 		cmocka_unit_test(test_a_member_goes_during_assembly),
 	};
