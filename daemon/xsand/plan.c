@@ -52,6 +52,43 @@ static json_t *part_of(const json_t *model, const char *nqn, const char *part)
 
 /* ---- what goes ---- */
 
+/*
+ * Whether what is called so in both models has to be made anew, because it stands, at any depth, on
+ * a device that is another one now: a UUID has come to name a new device instead of one that goes.
+ */
+static bool is_remade_below(const struct differ *d, const char *name_or_uuid, size_t bound)
+{
+	const json_t *from = model_find_device(d->from, name_or_uuid);
+	const json_t *to = model_find_device(d->to, name_or_uuid);
+
+	if (from == NULL || to == NULL || bound == 0) {
+		return false;
+	}
+	if (strcmp(json_string_value(json_object_get(from, "name")),
+		    json_string_value(json_object_get(to, "name"))) != 0) {
+		return true;
+	}
+	for (size_t nth = 0; nth < xbdev_config_nr_bases(to); nth++) {
+		if (is_remade_below(d, xbdev_config_base_at(to, nth), bound - 1)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool is_remade(const struct differ *d, const char *name_or_uuid)
+{
+	return is_remade_below(d, name_or_uuid, XBDEV_CONFIG_MAX_DEPTH + 1);
+}
+
+/* The same of a namespace, which goes and comes with its device; NULL is none. */
+static bool is_on_remade(const struct differ *d, const json_t *value)
+{
+	const char *device = json_string_value(json_object_get(value, "device"));
+
+	return device != NULL && is_remade(d, device);
+}
+
 /* Steps for what is in `part` of subsystems on both sides and gone, or not the same, in `to`. */
 static void remove_from_subsystems(
 	struct differ *d, const char *part, enum step_kind kind, bool with_changed)
@@ -66,7 +103,8 @@ static void remove_from_subsystems(
 		json_object_foreach (json_object_get(subsystem, part), key, value) {
 			json_t *wanted = json_object_get(part_of(d->to, nqn, part), key);
 
-			if (wanted == NULL || (with_changed && !model_equal(wanted, value))) {
+			if (wanted == NULL || (with_changed && !model_equal(wanted, value)) ||
+				is_on_remade(d, wanted)) {
 				add(d, (struct step){.kind = kind, .nqn = nqn, .key = key});
 			}
 		}
@@ -141,7 +179,8 @@ static void remove_devices(struct differ *d)
 
 	for (size_t depth = max_depth(d->from) + 1; depth-- > 0;) {
 		json_object_foreach (model_devices(d->from), name, entry) {
-			if (json_object_get(model_devices(d->to), name) == NULL &&
+			if ((json_object_get(model_devices(d->to), name) == NULL ||
+				    is_remade(d, name)) &&
 				depth_of(d->from, entry) == depth) {
 				add(d, (struct step){.kind = STEP_DEVICE_REMOVE, .key = name});
 			}
@@ -195,7 +234,8 @@ static void add_devices(struct differ *d)
 
 	for (size_t depth = 0; depth <= max; depth++) {
 		json_object_foreach (model_devices(d->to), name, entry) {
-			if (json_object_get(model_devices(d->from), name) == NULL &&
+			if ((json_object_get(model_devices(d->from), name) == NULL ||
+				    is_remade(d, name)) &&
 				depth_of(d->to, entry) == depth) {
 				add(d, (struct step){.kind = STEP_DEVICE_ADD,
 					       .key = name,
@@ -214,7 +254,7 @@ static void change_devices(struct differ *d)
 		json_t *old = json_object_get(model_devices(d->from), name);
 		struct xbdev_device *dev = d->ctx != NULL ? xbdev_device_find(d->ctx, name) : NULL;
 
-		if (old == NULL || model_equal(old, entry)) {
+		if (old == NULL || model_equal(old, entry) || is_remade(d, name)) {
 			continue;
 		}
 		fixed = xbdev_config_fixed(dev, old, entry);
@@ -278,7 +318,8 @@ static void add_to_subsystems(struct differ *d, const char *part, enum step_kind
 	json_object_foreach (model_subsystems(d->to), nqn, subsystem) {
 		json_object_foreach (json_object_get(subsystem, part), key, value) {
 			if (!model_equal(
-				    json_object_get(part_of(d->from, nqn, part), key), value)) {
+				    json_object_get(part_of(d->from, nqn, part), key), value) ||
+				is_on_remade(d, value)) {
 				add(d, (struct step){.kind = kind,
 					       .nqn = nqn,
 					       .key = key,

@@ -338,7 +338,7 @@ enum xbdev_md_event_kind {
 	XBDEV_MD_EVENT_SYNC_ENDED, /* before it was done */
 	XBDEV_MD_EVENT_READ_ONLY,
 	XBDEV_MD_EVENT_READ_WRITE,
-	XBDEV_MD_EVENT_DISK_ERROR, /* of a disk that cannot be done without */
+	XBDEV_MD_EVENT_DISK_ERROR,  /* of a disk that cannot be done without */
 	XBDEV_MD_EVENT_BAD_BLOCKS,  /* a disk did not take some, and its log has them now */
 	XBDEV_MD_EVENT_BLOCKS_LOST, /* a rebuild found blocks that no disk could give */
 };

@@ -73,6 +73,25 @@ static void test_plan_builds_from_nothing_and_takes_all_away(void **state)
 	check(table, ARRAY_SIZE(table));
 }
 
+#define UUID          "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
+#define NU(name)      "{'driver': 'null', 'name': '" name "', 'size': 1024, 'uuid': '" UUID "'}"
+#define ON_UUID(base) "{" DEV(NU(base) "," E("f", "e") "," E("e", UUID)) ", " USE_OF_F "}"
+#define USE_OF_F      SUB(", 'namespaces': [" NS("1", "f") "]")
+
+/* A name that comes to mean another device: what stands on it goes and comes with it. */
+static void test_plan_makes_anew_what_stands_on_another_device(void **state)
+{
+	static const struct plan_case table[] = {
+		{ON_UUID("m"), ON_UUID("n"),
+			{"remove namespace 1 from " NQN, "remove device f", "remove device e",
+				"remove device m", "add device n", "add device e", "add device f",
+				"add namespace 1 to " NQN},
+			{0}},
+	};
+
+	check(table, ARRAY_SIZE(table));
+}
+
 static void test_plan_changes_what_differs_only(void **state)
 {
 	static const struct plan_case table[] = {
@@ -187,6 +206,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_plan_builds_from_nothing_and_takes_all_away),
+		cmocka_unit_test(test_plan_makes_anew_what_stands_on_another_device),
 		cmocka_unit_test(test_plan_changes_what_differs_only),
 		cmocka_unit_test(test_plan_names_what_takes_a_restart),
 		cmocka_unit_test(test_model_remove_device_takes_its_users_along),
