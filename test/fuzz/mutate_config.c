@@ -105,7 +105,8 @@ static json_t *new_value(struct documents *docs)
 	static const char *const texts[] = {"", "m", "n", "1MiB", "64KiB", "0", "4420", "65536",
 		"malloc", "null", "delay", "error", "file", "tcp", "127.0.0.1", "::", "debug",
 		"nqn.2026-11.io.xsan:a", "nqn.2026-11.io.xsan:b", "/f",
-		"6ba7b810-9dad-11d1-80b4-00c04fd430c8", "aio", "o", "raid1", "s", "s/v", "nvmf"};
+		"6ba7b810-9dad-11d1-80b4-00c04fd430c8", "aio", "o", "raid1", "s", "s/v", "nvmf",
+		"raid", "raid5", "far=2"};
 	static const json_int_t numbers[] = {
 		0, 1, 2, 3, 16, 100, 512, 4096, 65536, 65537, 1ll << 32, INT64_MAX, -1};
 
