@@ -185,7 +185,7 @@ typedef struct {
 	char uuid[37];
 	bool degraded;
 	char resync_status[32]; /* "resyncing" (resync and recovery), "checking", "repairing",
-				 * "frozen", "idle" */
+				 * "frozen", "waiting", "idle" */
 	float resync_progress;  /* of what runs, 0 to 100; 100 when nothing is to be done */
 	int resync_speed;       /* KiB/s of each member */
 	struct {
@@ -219,7 +219,10 @@ typedef struct {
 	uint64_t sync_left_s;          /* at the present speed; UINT64_MAX: unknown */
 	uint64_t mismatches;           /* sectors that the last check, repair or resync found */
 	uint64_t speed_min, speed_max; /* KiB/s; max 0: no limit */
-	uint64_t reserved[16];
+	char spare_group[32];          /* "": none */
+	int priority;
+	bool is_waiting; /* to rebuild: as many others do as may */
+	uint64_t reserved[11];
 } xbdev_md_detail_t;
 
 /* -ENODEV, -EINVAL: no array. */
@@ -280,19 +283,25 @@ int xbdev_md_zero_superblock(const char *bdev_name);
 
 /* ---- managing ---- */
 
-#define XBDEV_MD_ADD_DISK       1 /* const char *: becomes a spare, used at once if one is needed */
-#define XBDEV_MD_REMOVE_DISK    2 /* const char *: a spare or a failed disk */
-#define XBDEV_MD_ADD_SPARE      3 /* as ADD_DISK */
-#define XBDEV_MD_REMOVE_SPARE   4 /* const char *: a spare */
-#define XBDEV_MD_REPLACE_DISK   5 /* const xbdev_md_replace_t * */
-#define XBDEV_MD_SET_FAULTY     6 /* const char * */
-#define XBDEV_MD_SET_READONLY   7 /* NULL; -EBUSY while it is open for writing */
-#define XBDEV_MD_SET_READWRITE  8 /* NULL */
-#define XBDEV_MD_START_REBUILD  9 /* NULL: what is due begins, and may from now on */
-#define XBDEV_MD_STOP_REBUILD   10 /* NULL: what runs ends, its progress is kept, nothing begins */
-#define XBDEV_MD_SET_SYNC_SPEED 11 /* const xbdev_md_sync_speed_t * */
-#define XBDEV_MD_CHECK          12 /* NULL: compares copies or parity and counts what differs */
-#define XBDEV_MD_REPAIR         13 /* NULL: and makes them agree */
+#define XBDEV_MD_ADD_DISK        1 /* const char *: becomes a spare, used at once if one is needed */
+#define XBDEV_MD_REMOVE_DISK     2  /* const char *: a spare or a failed disk */
+#define XBDEV_MD_ADD_SPARE       3  /* as ADD_DISK */
+#define XBDEV_MD_REMOVE_SPARE    4  /* const char *: a spare */
+#define XBDEV_MD_REPLACE_DISK    5  /* const xbdev_md_replace_t * */
+#define XBDEV_MD_SET_FAULTY      6  /* const char * */
+#define XBDEV_MD_SET_READONLY    7  /* NULL; -EBUSY while it is open for writing */
+#define XBDEV_MD_SET_READWRITE   8  /* NULL */
+#define XBDEV_MD_START_REBUILD   9  /* NULL: what is due begins, and may from now on */
+#define XBDEV_MD_STOP_REBUILD    10 /* NULL: what runs ends, its progress is kept, nothing begins */
+#define XBDEV_MD_SET_SYNC_SPEED  11 /* const xbdev_md_sync_speed_t * */
+#define XBDEV_MD_CHECK           12 /* NULL: compares copies or parity and counts what differs */
+#define XBDEV_MD_REPAIR          13 /* NULL: and makes them agree */
+#define XBDEV_MD_SET_SPARE_GROUP 14 /* const char *: see below; NULL or "": none */
+#define XBDEV_MD_SET_PRIORITY    15 /* const int *: XBDEV_MD_PRIORITY_MIN to _MAX, see below */
+
+#define XBDEV_MD_PRIORITY_MIN     0
+#define XBDEV_MD_PRIORITY_DEFAULT 4
+#define XBDEV_MD_PRIORITY_MAX     7
 
 /*
  * The new disk gets what the old one has, which serves until then and is "faulty" afterwards. One
@@ -303,6 +312,19 @@ typedef struct xbdev_md_replace {
 	const char *old_disk;
 	const char *new_disk;
 } xbdev_md_replace_t;
+
+/*
+ * Spare groups, as mdadm has them: arrays of the same group (a name of up to 31 bytes) share their
+ * spares. A spare is added to one of them; when another one lacks a member and has no spare, it is
+ * moved there at once, unless its own array needs it. A group is not on disk: it is set again when
+ * an array has been assembled.
+ *
+ * A disk that was in an array and failed or went gets its place again when it has come back: one
+ * whose superblock says that it is this very disk by itself, as soon as a device with it appears;
+ * one that XBDEV_MD_REMOVE_DISK has taken away, or another one of its name, by
+ * XBDEV_MD_ADD_DISK. The spare that stood in for it serves until it is rebuilt, and is a spare
+ * again then. This too is known until the array is stopped.
+ */
 
 /* KiB/s of each member: what a resync takes at most while the array is used (`min`; 0: no limit),
  * and while it is not (`max`; 0: no limit). */
@@ -319,6 +341,13 @@ typedef struct xbdev_md_sync_speed {
  * to another array; -ENOSPC: it is too small, or there are enough; -EROFS; -EINVAL.
  */
 int xbdev_md_manage(const char *md_name, int cmd, void *arg);
+
+/*
+ * At most so many arrays are rebuilt or resynced at a time; 0, the default: any number. Those with
+ * a higher priority go first, and what runs is not stopped for another. Checks and repairs do not
+ * count. Others wait: resync_status is "waiting".
+ */
+int xbdev_md_set_rebuild_limit(unsigned int max);
 
 /* ---- events ---- */
 
@@ -341,6 +370,8 @@ enum xbdev_md_event_kind {
 	XBDEV_MD_EVENT_DISK_ERROR,  /* of a disk that cannot be done without */
 	XBDEV_MD_EVENT_BAD_BLOCKS,  /* a disk did not take some, and its log has them now */
 	XBDEV_MD_EVENT_BLOCKS_LOST, /* a rebuild found blocks that no disk could give */
+	XBDEV_MD_EVENT_SPARE_MOVED, /* to this array, from another one of its spare group */
+	XBDEV_MD_EVENT_RETURNING,   /* a disk is back and gets its place again */
 };
 
 typedef struct xbdev_md_event {

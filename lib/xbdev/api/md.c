@@ -609,7 +609,7 @@ struct manage_call {
 };
 
 /* What a command of the document is to the engine, and what its argument is. */
-enum arg_kind { ARG_NONE, ARG_DEVICE, ARG_REPLACE, ARG_SPEED };
+enum arg_kind { ARG_NONE, ARG_DEVICE, ARG_REPLACE, ARG_SPEED, ARG_GROUP, ARG_PRIORITY };
 
 static const struct {
 	enum xbdev_md_command_kind kind;
@@ -628,6 +628,8 @@ static const struct {
 	[XBDEV_MD_SET_SYNC_SPEED] = {XBDEV_MD_COMMAND_SPEED, ARG_SPEED},
 	[XBDEV_MD_CHECK] = {XBDEV_MD_COMMAND_CHECK, ARG_NONE},
 	[XBDEV_MD_REPAIR] = {XBDEV_MD_COMMAND_REPAIR, ARG_NONE},
+	[XBDEV_MD_SET_SPARE_GROUP] = {XBDEV_MD_COMMAND_SPARE_GROUP, ARG_GROUP},
+	[XBDEV_MD_SET_PRIORITY] = {XBDEV_MD_COMMAND_PRIORITY, ARG_PRIORITY},
 };
 
 #define NR_COMMANDS ((int)(sizeof(commands) / sizeof(commands[0])))
@@ -692,7 +694,9 @@ static void on_manage(struct api_call *call)
 		xbdev__md_info_get(dev, on_manage_looked, manage);
 		return;
 	}
-	manage->command.device = resolve(manage->command.device);
+	if (commands[manage->cmd].arg != ARG_GROUP) {
+		manage->command.device = resolve(manage->command.device);
+	}
 	manage->command.new_device = resolve(manage->command.new_device);
 	xbdev__md_manage(dev, &manage->command, on_managed, manage);
 }
@@ -711,7 +715,7 @@ int xbdev_md_manage(const char *md_name, int cmd, void *arg)
 					 "are 1 to %d",
 					 md_name, cmd, NR_COMMANDS - 1);
 	}
-	if (commands[cmd].arg != ARG_NONE && arg == NULL) {
+	if (commands[cmd].arg != ARG_NONE && commands[cmd].arg != ARG_GROUP && arg == NULL) {
 		return api_fail(-EINVAL, "array '%s': command %d needs an argument", md_name, cmd);
 	}
 	manage.command.kind = commands[cmd].kind;
@@ -727,8 +731,38 @@ int xbdev_md_manage(const char *md_name, int cmd, void *arg)
 		manage.command.speed_min_kib = speed->min;
 		manage.command.speed_max_kib = speed->max;
 		break;
+	case ARG_GROUP:
+		manage.command.device = arg;
+		break;
+	case ARG_PRIORITY:
+		if (*(const int *)arg < 0) {
+			return api_fail(-EINVAL, "array '%s': there is no priority %d", md_name,
+				*(const int *)arg);
+		}
+		manage.command.priority = (uint32_t) * (const int *)arg;
+		break;
 	case ARG_NONE:
 		break;
 	}
 	return run_call(&manage.call, on_manage);
+}
+
+struct limit_call {
+	struct api_call call;
+	unsigned int max;
+};
+
+static void on_limit(struct api_call *call)
+{
+	struct limit_call *limit = xu_container_of(call, struct limit_call, call);
+
+	atomic_store(&xbdev_ctx_rebuilds(api_lib.ctx)->max, limit->max);
+	api_call_done(call, 0);
+}
+
+int xbdev_md_set_rebuild_limit(unsigned int max)
+{
+	struct limit_call limit = {.max = max};
+
+	return run_call(&limit.call, on_limit);
 }

@@ -95,6 +95,7 @@ static void fill_sync(xbdev_md_detail_t *detail, const struct xbdev_md_info *inf
 	COPY(detail->resync_status, is_syncing                      ? "resyncing"
 				    : strcmp(action, "check") == 0  ? "checking"
 				    : strcmp(action, "repair") == 0 ? "repairing"
+				    : info->is_waiting              ? "waiting"
 				    : info->is_frozen               ? "frozen"
 								    : "idle");
 	detail->resync_speed =
@@ -130,6 +131,8 @@ static void fill_detail(xbdev_md_detail_t *detail, const struct xbdev_md_info *i
 		.events = info->events,
 		.is_read_only = info->is_read_only,
 		.is_frozen = info->is_frozen,
+		.priority = (int)info->priority,
+		.is_waiting = info->is_waiting,
 		.mismatches = info->mismatch_sectors,
 		.speed_min = info->speed_min_kib,
 		.speed_max = info->speed_max_kib,
@@ -137,6 +140,7 @@ static void fill_detail(xbdev_md_detail_t *detail, const struct xbdev_md_info *i
 	xu_uuid_format(&info->uuid, detail->uuid);
 	COPY(detail->layout_name, info->layout_name);
 	COPY(detail->set_name, info->set_name);
+	COPY(detail->spare_group, info->spare_group);
 	fill_disks(detail, info);
 	fill_sync(detail, info);
 }

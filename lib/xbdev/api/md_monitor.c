@@ -52,6 +52,8 @@ static int kind_of(const char *name)
 		{"error", XBDEV_MD_EVENT_DISK_ERROR},
 		{"bad-blocks", XBDEV_MD_EVENT_BAD_BLOCKS},
 		{"blocks-lost", XBDEV_MD_EVENT_BLOCKS_LOST},
+		{"spare-moved", XBDEV_MD_EVENT_SPARE_MOVED},
+		{"returning", XBDEV_MD_EVENT_RETURNING},
 		{"in-sync", XBDEV_MD_EVENT_DISK_IN_SYNC},
 		{"replaced", XBDEV_MD_EVENT_DISK_REPLACED},
 		{"spare-taken", XBDEV_MD_EVENT_SPARE_TAKEN},

@@ -32,6 +32,11 @@ const struct xr_platform *xbdev_ctx_platform(const struct xbdev_ctx *ctx)
 	return ctx->platform;
 }
 
+struct xbdev_rebuilds *xbdev_ctx_rebuilds(struct xbdev_ctx *ctx)
+{
+	return &ctx->rebuilds;
+}
+
 void xbdev_ctx_add_listener(struct xbdev_ctx *ctx, struct xbdev_graph_listener *listener)
 {
 	xu_list_add_tail(&ctx->listeners, &listener->link);

@@ -52,6 +52,21 @@ const struct xr_platform *xbdev_ctx_platform(const struct xbdev_ctx *ctx);
 struct xr_reactor *xbdev_ctx_next_owner(struct xbdev_ctx *ctx, int32_t numa_node);
 
 /*
+ * How many rebuilds of arrays may run at a time in this context, and who waits for a turn; kept by
+ * lib/xbdev/raid/turn.c on any reactor. Priorities go from 0 to the highest.
+ */
+#define XBDEV_REBUILD_PRIORITIES       8u
+#define XBDEV_REBUILD_PRIORITY_DEFAULT 4u
+
+struct xbdev_rebuilds {
+	_Atomic uint32_t max; /* 0: no limit */
+	_Atomic uint32_t nr_running;
+	_Atomic uint32_t nr_waiting[XBDEV_REBUILD_PRIORITIES];
+};
+
+struct xbdev_rebuilds *xbdev_ctx_rebuilds(struct xbdev_ctx *ctx);
+
+/*
  * Told of every change of the device graph, on the control reactor: a device has been added, is
  * about to be freed after its removal, or has another size. Listeners are told in the order in
  * which they came. `fn` may take its own listener away, no other.

@@ -117,6 +117,9 @@ struct xbdev_md_member {
 	char name[XBDEV_NAME_SIZE]; /* of the device */
 	enum xbdev_md_member_state state;
 	bool is_replacement;
+	bool is_returning; /* a spare whose role, home, somebody stands in for, who goes then */
+	uint32_t home;
+	bool is_worn;             /* has refused blocks: a spare replaces it if there is one */
 	bool is_by_bitmap;        /* recovering: it lacks only what the bitmap marks */
 	uint32_t role;            /* unless spare */
 	uint64_t recovery_offset; /* member sectors that are good; XBDEV_MD_NEVER: all */
@@ -182,6 +185,13 @@ struct xbdev_md_meta {
 	struct xu_list waiters, bits_waiters; /* struct xbdev_md_waiter */
 };
 
+/* Who had a role and failed, as far as this is known. */
+struct xbdev_md_lost {
+	struct xu_uuid uuid; /* of the device, in its superblock; null: nobody */
+	char name[XBDEV_NAME_SIZE];
+	bool is_removed; /* by command: it comes back only by one */
+};
+
 struct xbdev_md_array {
 	struct xbdev_device dev;
 	const struct xbdev_md_level *level;
@@ -217,13 +227,22 @@ struct xbdev_md_array {
 	struct xr_timer safe_timer;
 	struct xbdev_md_meta meta;
 
-	struct xbdev_md_bitmap *bitmap;          /* NULL: none */
-	struct xbdev_md_stripes *stripes;        /* raid4, raid5, raid6 */
-	uint32_t nr_stripes;                     /* it may have at a time; 0: the default */
-	struct xbdev_md_sync *sync;              /* NULL: none runs */
-	uint32_t nr_repairs;                     /* small ones, beside it */
+	struct xbdev_md_bitmap *bitmap;   /* NULL: none */
+	struct xbdev_md_stripes *stripes; /* raid4, raid5, raid6 */
+	uint32_t nr_stripes;              /* it may have at a time; 0: the default */
+	struct xbdev_md_sync *sync;       /* NULL: none runs */
+	uint32_t nr_repairs;              /* small ones, beside it */
+	uint32_t priority, waiting_as;    /* for a turn to rebuild; the higher the sooner */
+	bool is_waiting, has_turn;
+	struct xr_timer turn_timer;
 	uint64_t sync_speed_min, sync_speed_max; /* KiB/s; max 0: no limit */
 	uint64_t mismatch_sectors;               /* of the last check, repair or resync */
+
+	struct xbdev_md_lost lost[XBDEV_MD_MAX_DISKS]; /* by role */
+	_Atomic bool has_lost;     /* one that may come back; the control reactor looks at it too */
+	struct xr_msg want_msg;    /* to the control reactor: no spare is left for a role */
+	_Atomic bool is_want_sent; /* and is under way */
+	struct xbdev_md_keep *keep; /* the control reactor's, see keeper.c */
 
 	/* Life. */
 	struct xr_msg begin_msg, msg;
@@ -436,6 +455,31 @@ uint64_t xbdev__md_sync_reached(
 /* Begins a check or a repair; -EBUSY when something runs, -EINVAL where there is nothing to
  * compare. */
 int xbdev__md_sync_scrub(struct xbdev_md_array *array, enum xbdev_md_sync_kind kind);
+
+/* ---- turn.c ---- */
+
+/* May the array begin to rebuild? Else xbdev__md_sync_kick() is called again in a moment. */
+bool xbdev__md_turn_take(struct xbdev_md_array *array);
+/* It waits no more. */
+void xbdev__md_turn_give_up(struct xbdev_md_array *array);
+/* It has ended. */
+void xbdev__md_turn_end(struct xbdev_md_array *array);
+
+/* ---- keeper.c ---- */
+
+struct xbdev_md_keep;
+
+/* On the control reactor, when the array is registered and when it is about to be freed. Without
+ * memory for it an array has no spares but its own. */
+void xbdev__md_keep_start(struct xbdev_md_array *array);
+void xbdev__md_keep_stop(struct xbdev_md_array *array);
+/* On the owner: a role is missing, and there is no spare for it. */
+void xbdev__md_keep_want(struct xbdev_md_array *array);
+/* On the control reactor: the group whose spares it shares; "": none. */
+void xbdev__md_keep_set_group(struct xbdev_md_array *array, const char *group);
+const char *xbdev__md_keep_group(const struct xbdev_md_array *array);
+/* A spare was added: others of its group may want it. */
+void xbdev__md_keep_look_around(struct xbdev_md_array *array);
 
 /* A copy or a parity member could not be read here but the data is known: rewrites it, later. */
 void xbdev__md_repair(struct xbdev_md_array *array, uint64_t sector, uint64_t count);

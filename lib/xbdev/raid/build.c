@@ -19,6 +19,7 @@
 
 #include "lib/util/buf.h"
 #include "lib/util/log.h"
+#include "lib/xbdev/core/context.h"
 #include "lib/xbdev/raid/bitmap.h"
 
 /* ---- the way back ---- */
@@ -148,6 +149,7 @@ static void on_register(struct xr_msg *msg)
 	}
 	xu_buf_free(build->bits, build->bits_bytes);
 	free(build);
+	xbdev__md_keep_start(array);
 	array->begin_msg.fn = on_begin;
 	xr_msg_send(array->reactor, &array->begin_msg);
 	done(arg, &array->dev, NULL);
@@ -439,6 +441,7 @@ struct xbdev_md_build *xbdev__md_build_new(
 	array->dev.ops = &xbdev__md_device_ops;
 	array->dev.ctx = ctx;
 	array->in_sync_below = XBDEV_MD_NEVER;
+	array->priority = XBDEV_REBUILD_PRIORITY_DEFAULT;
 	xbdev__md_meta_init(array);
 	build->array = array;
 	build->ctx = ctx;

@@ -81,6 +81,8 @@ static void fill_sync(const struct xbdev_md_array *array, struct xbdev_md_info *
 	info->mismatch_sectors = array->mismatch_sectors;
 	info->speed_min_kib = array->sync_speed_min;
 	info->speed_max_kib = array->sync_speed_max;
+	info->priority = array->priority;
+	info->is_waiting = array->is_waiting;
 }
 
 /* mdadm's words. */
@@ -126,6 +128,8 @@ static void on_looked(struct xr_msg *msg)
 {
 	struct look *look = xu_container_of(msg, struct look, msg);
 
+	snprintf(look->info.spare_group, sizeof(look->info.spare_group), "%s",
+		xbdev__md_keep_group(look->array));
 	xbdev_desc_close(look->hold);
 	look->cb(look->arg, &look->info);
 	free(look);

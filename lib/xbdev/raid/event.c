@@ -11,7 +11,8 @@
 /* Events that somebody has to do something about. */
 static bool is_bad(const char *event)
 {
-	static const char *const bad[] = {"failed", "error", "stopped"};
+	static const char *const bad[] = {
+		"failed", "error", "stopped", "bad-blocks", "blocks-lost"};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		if (strcmp(bad[i], event) == 0) {

@@ -265,6 +265,7 @@ static void on_retire(struct xr_msg *msg)
 	struct xbdev_md_array *array = xu_container_of(msg, struct xbdev_md_array, msg);
 
 	array->is_retiring = true;
+	xbdev__md_turn_give_up(array);
 	xbdev__md_sync_stop(array);
 	xr_timer_stop(array->reactor, &array->safe_timer);
 	array->life_timer.fn = look_whether_at_rest;
@@ -281,6 +282,7 @@ void xbdev__md_retire(struct xbdev_device *dev)
 
 void xbdev__md_destroy(struct xbdev_device *dev)
 {
+	xbdev__md_keep_stop(xbdev__md_array_of(dev));
 	free(xbdev__md_array_of(dev));
 }
 

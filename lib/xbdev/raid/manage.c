@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "lib/util/log.h"
+#include "lib/xbdev/core/context.h"
 #include "lib/xbdev/raid/array.h"
 #include "lib/xbdev/raid/bitmap.h"
 #include "lib/xbdev/raid/raid.h"
@@ -43,6 +44,12 @@ static void on_answer(struct xr_msg *msg)
 
 	if (command->what.kind == XBDEV_MD_COMMAND_READ_WRITE && command->err.code == 0) {
 		command->array->dev.is_read_only = false;
+	}
+	if (command->what.kind == XBDEV_MD_COMMAND_SPARE_GROUP) {
+		xbdev__md_keep_set_group(command->array, command->device);
+	}
+	if (command->what.kind == XBDEV_MD_COMMAND_ADD && command->err.code == 0) {
+		xbdev__md_keep_look_around(command->array);
 	}
 	xbdev_desc_close(command->hold);
 	command->done(command->arg, command->err.code != 0 ? &command->err : NULL);
@@ -165,11 +172,64 @@ static const struct xbdev_md_member *sample(const struct xbdev_md_array *array)
 	return NULL;
 }
 
+/* The role that a device had when it failed, or one of the same name; UINT32_MAX: none. */
+static uint32_t find_lost(const struct xbdev_md_member *member)
+{
+	const struct xbdev_md_array *array = member->array;
+
+	for (uint32_t role = 0; role < array->geo.raid_disks; role++) {
+		const struct xbdev_md_lost *lost = &array->lost[role];
+
+		if (!xu_uuid_is_null(&lost->uuid) &&
+			(xu_uuid_is_equal(&lost->uuid, &member->super.device_uuid) ||
+				strcmp(lost->name, member->name) == 0)) {
+			return role;
+		}
+	}
+	return UINT32_MAX;
+}
+
+static void count_lost(struct xbdev_md_array *array)
+{
+	bool has_lost = false;
+
+	for (uint32_t role = 0; role < array->geo.raid_disks; role++) {
+		has_lost |=
+			!xu_uuid_is_null(&array->lost[role].uuid) && !array->lost[role].is_removed;
+	}
+	atomic_store(&array->has_lost, has_lost);
+}
+
+/* One that had a role gets it back when it is free or a spare stands in. */
+static void note_return(struct xbdev_md_member *member)
+{
+	struct xbdev_md_array *array = member->array;
+	uint32_t role = find_lost(member);
+
+	if (role != UINT32_MAX) {
+		member->is_returning = array->roles[role] != NULL;
+		member->home = role;
+		array->lost[role] = (struct xbdev_md_lost){0};
+		count_lost(array);
+	}
+}
+
+/* Has it failed or gone by itself? */
+static bool may_return(const struct xbdev_md_member *member)
+{
+	uint32_t role = find_lost(member);
+
+	return role != UINT32_MAX && !member->array->lost[role].is_removed &&
+	       xu_uuid_is_equal(&member->array->lost[role].uuid, &member->super.device_uuid);
+}
+
 static int fill_super(struct command *command)
 {
 	struct xbdev_md_array *array = command->array;
 	struct xbdev_md_member *member = command->member;
 	uint64_t data_offset = sample(array)->super.data_offset;
+	struct xu_uuid own = member->super.device_uuid;
+	bool was_member = xu_uuid_is_equal(&member->super.set_uuid, &array->super.set_uuid);
 	uint32_t number = free_number(array), slot = free_slot(array);
 
 	if (number == UINT32_MAX || slot == UINT32_MAX) {
@@ -192,7 +252,8 @@ static int fill_super(struct command *command)
 	member->super = sample(array)->super;
 	member->super.dev_number = number;
 	member->super.data_size = member->dev_sectors - data_offset;
-	member->super.device_uuid = xu_uuid_random(xr_reactor_random(array->reactor));
+	member->super.device_uuid =
+		was_member ? own : xu_uuid_random(xr_reactor_random(array->reactor));
 	member->super.devflags = 0;
 	member->super.cnt_corrected_read = 0;
 	member->state = XBDEV_MD_MEMBER_SPARE;
@@ -206,6 +267,7 @@ static int fill_super(struct command *command)
 	}
 	member->slot = slot;
 	array->members[slot] = member;
+	note_return(member);
 	return 0;
 }
 
@@ -222,7 +284,7 @@ static bool take_back(struct command *command)
 	struct xbdev_md_member *member = command->member;
 	uint32_t role = xbdev__md_super_role(&member->super), slot;
 
-	if (command->what.kind != XBDEV_MD_COMMAND_ADD || array->bitmap == NULL ||
+	if (command->what.kind == XBDEV_MD_COMMAND_REPLACE || array->bitmap == NULL ||
 		array->is_broken || role >= array->geo.raid_disks || array->roles[role] != NULL ||
 		xbdev__md_super_has(&member->super, XBDEV_MD_F_RECOVERY_OFFSET) ||
 		member->super.events < array->bitmap->header.events_cleared ||
@@ -249,6 +311,8 @@ static bool take_back(struct command *command)
 	member->state = XBDEV_MD_MEMBER_RECOVERING;
 	member->recovery_offset = member->recovery_saved = 0;
 	member->is_by_bitmap = true;
+	note_return(member);
+	member->is_returning = false;
 	return true;
 }
 
@@ -278,6 +342,11 @@ static void on_super_read(struct xbdev_io *io, int status)
 	}
 	if (member->is_gone) {
 		xu_error_set(&command->err, -ENODEV, "'%s' has been removed", member->name);
+	}
+	if (command->err.code == 0 && command->what.kind == XBDEV_MD_COMMAND_RETURN &&
+		(status != 0 || !may_return(member))) {
+		xu_error_set(&command->err, -ENOENT, "array '%s' has not lost '%s'",
+			array->dev.name, member->name);
 	}
 	if (command->err.code == 0 && status == 0 && take_back(command)) {
 		xbdev__md_sync_kick(array);
@@ -335,11 +404,8 @@ static void put_beside(struct command *command, struct xbdev_md_member *member)
 
 	if (old != NULL && old->state == XBDEV_MD_MEMBER_IN_SYNC &&
 		array->replacements[old->role] == NULL && member->state == XBDEV_MD_MEMBER_SPARE) {
-		member->role = old->role;
-		member->state = XBDEV_MD_MEMBER_RECOVERING;
-		member->recovery_offset = member->recovery_saved = 0;
-		member->is_replacement = true;
-		array->replacements[old->role] = member;
+		member->is_returning = false;
+		xbdev__md_put_beside(member, old);
 	}
 	xbdev__md_sync_kick(array);
 	record(command);
@@ -401,6 +467,10 @@ static void act_remove(struct command *command)
 	if (command->err.code != 0) {
 		answer(command);
 		return;
+	}
+	if (find_lost(member) != UINT32_MAX) {
+		command->array->lost[find_lost(member)].is_removed = true;
+		count_lost(command->array);
 	}
 	xbdev__md_note(command->array, "removed", member, "%s is a member no more", member->name);
 	xbdev__md_member_release(member);
@@ -476,6 +546,18 @@ static void act_sync(struct command *command)
 	answer(command);
 }
 
+static void act_priority(struct command *command)
+{
+	command->array->priority = command->what.priority;
+	answer(command);
+}
+
+/* What is set is the control reactor's, when the answer is there. */
+static void act_nothing(struct command *command)
+{
+	answer(command);
+}
+
 static void act_speed(struct command *command)
 {
 	command->array->sync_speed_min = command->what.speed_min_kib;
@@ -493,6 +575,9 @@ static void (*const acts[])(struct command *command) = {
 	[XBDEV_MD_COMMAND_SYNC_STOP] = act_sync,
 	[XBDEV_MD_COMMAND_SYNC_START] = act_sync,
 	[XBDEV_MD_COMMAND_SPEED] = act_speed,
+	[XBDEV_MD_COMMAND_RETURN] = attach,
+	[XBDEV_MD_COMMAND_PRIORITY] = act_priority,
+	[XBDEV_MD_COMMAND_SPARE_GROUP] = act_nothing,
 	[XBDEV_MD_COMMAND_CHECK] = act_scrub,
 	[XBDEV_MD_COMMAND_REPAIR] = act_scrub,
 };
@@ -540,7 +625,8 @@ static int open_new(struct command *command)
 	const char *name = is_replace ? command->new_device : command->device;
 	const struct xbdev_device *dev;
 
-	if (command->what.kind != XBDEV_MD_COMMAND_ADD && !is_replace) {
+	if (command->what.kind != XBDEV_MD_COMMAND_ADD &&
+		command->what.kind != XBDEV_MD_COMMAND_RETURN && !is_replace) {
 		return 0;
 	}
 	if (!array->level->has_redundancy) {
@@ -564,7 +650,9 @@ static int check_writable(
 	const struct xbdev_md_command *what, const struct xbdev_device *dev, struct xu_error *err)
 {
 	if (!dev->is_read_only || what->kind == XBDEV_MD_COMMAND_READ_ONLY ||
-		what->kind == XBDEV_MD_COMMAND_READ_WRITE || what->kind == XBDEV_MD_COMMAND_SPEED) {
+		what->kind == XBDEV_MD_COMMAND_READ_WRITE || what->kind == XBDEV_MD_COMMAND_SPEED ||
+		what->kind == XBDEV_MD_COMMAND_PRIORITY ||
+		what->kind == XBDEV_MD_COMMAND_SPARE_GROUP) {
 		return 0;
 	}
 	return xu_error_set(
@@ -575,9 +663,9 @@ static int check(
 	const struct xbdev_md_command *what, const struct xbdev_device *dev, struct xu_error *err)
 {
 	const char *device = what->device != NULL ? what->device : "";
-	bool is_writing = what->kind == XBDEV_MD_COMMAND_ADD ||
-			  what->kind == XBDEV_MD_COMMAND_REPLACE ||
-			  what->kind == XBDEV_MD_COMMAND_READ_WRITE;
+	bool is_writing =
+		what->kind == XBDEV_MD_COMMAND_ADD || what->kind == XBDEV_MD_COMMAND_RETURN ||
+		what->kind == XBDEV_MD_COMMAND_REPLACE || what->kind == XBDEV_MD_COMMAND_READ_WRITE;
 
 	if (is_writing && xbdev__md_array_of(dev)->is_sealed) {
 		return xu_error_set(err, -EROFS,
@@ -594,11 +682,25 @@ static int check(
 		}
 		/* fall through */
 	case XBDEV_MD_COMMAND_ADD:
+	case XBDEV_MD_COMMAND_RETURN:
 	case XBDEV_MD_COMMAND_REMOVE:
 	case XBDEV_MD_COMMAND_FAIL:
 		return *device != '\0'
 			       ? 0
 			       : xu_error_set(err, -EINVAL, "array '%s': name a device", dev->name);
+	case XBDEV_MD_COMMAND_PRIORITY:
+		return what->priority < XBDEV_REBUILD_PRIORITIES
+			       ? 0
+			       : xu_error_set(err, -EINVAL,
+					 "array '%s': there is no priority %u; they go from 0 to "
+					 "%u",
+					 dev->name, what->priority, XBDEV_REBUILD_PRIORITIES - 1);
+	case XBDEV_MD_COMMAND_SPARE_GROUP:
+		return strlen(device) < XBDEV_MD_GROUP_BYTES
+			       ? 0
+			       : xu_error_set(err, -EINVAL,
+					 "array '%s': the name of a spare group has up to %u bytes",
+					 dev->name, XBDEV_MD_GROUP_BYTES - 1);
 	case XBDEV_MD_COMMAND_READ_ONLY:
 		return dev->nr_writers == 0
 			       ? 0

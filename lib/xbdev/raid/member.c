@@ -75,6 +75,15 @@ bool xbdev__md_member_has_bad(const struct xbdev_md_member *member, uint64_t sec
 		       member->bad, member->super.data_offset + sector, count, &bad, &bad_count);
 }
 
+static void note_lost(const struct xbdev_md_member *member)
+{
+	struct xbdev_md_lost *lost = &member->array->lost[member->role];
+
+	*lost = (struct xbdev_md_lost){.uuid = member->super.device_uuid};
+	memcpy(lost->name, member->name, sizeof(lost->name));
+	atomic_store(&member->array->has_lost, true);
+}
+
 /* The member's role falls to its replacement, which is then one that is being recovered. */
 static void vacate(struct xbdev_md_member *member)
 {
@@ -83,6 +92,7 @@ static void vacate(struct xbdev_md_member *member)
 	if (array->replacements[member->role] == member) {
 		array->replacements[member->role] = NULL;
 	} else if (array->roles[member->role] == member) {
+		note_lost(member);
 		array->roles[member->role] = array->replacements[member->role];
 		array->replacements[member->role] = NULL;
 		if (array->roles[member->role] != NULL) {

@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/util/log.h"
-#include "lib/xbdev/core/context.h"
 #include "lib/xbdev/raid/array.h"
 
 struct xbdev_md_narrow {
@@ -37,15 +35,12 @@ static void end(struct xbdev_md_child *child, int status)
 
 	if (narrow->nr_bad > 0 && status == 0) {
 		child->is_lossy = true;
-		xu_err(xbdev_ctx_log(array->dev.ctx),
-			"array %s: member %s did not take %llu sectors, which are in its log of "
-			"bad blocks now",
-			array->dev.name, child->member->name, (unsigned long long)narrow->nr_bad);
 		xbdev__md_note(array, "bad-blocks", child->member,
 			"member %s did not take %llu sectors, which are in its log of bad blocks "
 			"now",
 			child->member->name, (unsigned long long)narrow->nr_bad);
 	}
+	xbdev__md_sync_kick(array);
 	child->done = narrow->done;
 	child->narrow = NULL;
 	child->is_narrowed = true;
@@ -101,6 +96,7 @@ static bool note_bad(struct xbdev_md_child *child)
 		return false;
 	}
 	narrow->nr_bad += narrow->part;
+	member->is_worn = true;
 	/* The write is acknowledged when the log says so. */
 	member->array->fail_seq = xbdev__md_meta_update(member->array);
 	return true;

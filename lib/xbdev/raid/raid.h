@@ -80,6 +80,7 @@ struct xbdev_md_disk {
 };
 
 #define XBDEV_MD_MAX_DISKS_INFO 128u
+#define XBDEV_MD_GROUP_BYTES    32u /* of a spare group's name, with its NUL */
 
 struct xbdev_md_info {
 	int32_t level;
@@ -102,6 +103,9 @@ struct xbdev_md_info {
 	uint64_t sync_done, sync_total, sync_speed_kib; /* sectors */
 	uint64_t mismatch_sectors;
 	uint64_t speed_min_kib, speed_max_kib;
+	uint32_t priority;
+	bool is_waiting; /* to rebuild: too many others do */
+	char spare_group[XBDEV_MD_GROUP_BYTES];
 	uint32_t nr_disks; /* roles in order first, then replacements, spares, failed ones */
 	struct xbdev_md_disk disks[XBDEV_MD_MAX_DISKS_INFO];
 };
@@ -130,6 +134,9 @@ enum xbdev_md_command_kind {
 	XBDEV_MD_COMMAND_SPEED,      /* speed_min_kib, speed_max_kib */
 	XBDEV_MD_COMMAND_CHECK,
 	XBDEV_MD_COMMAND_REPAIR,
+	XBDEV_MD_COMMAND_PRIORITY,    /* priority: of its rebuilds, see context.h */
+	XBDEV_MD_COMMAND_SPARE_GROUP, /* device: the name of a group of arrays; "": none */
+	XBDEV_MD_COMMAND_RETURN,      /* device: added if it had a role and failed or went */
 };
 
 struct xbdev_md_command {
@@ -138,6 +145,7 @@ struct xbdev_md_command {
 	const char *new_device;
 	uint64_t speed_min_kib, speed_max_kib; /* KiB/s while the array is used, and while not; max
 						* 0: no limit */
+	uint32_t priority;
 };
 
 /*

@@ -180,6 +180,7 @@ static void conclude(struct xbdev_md_sync *sync)
 		members_in_sync(sync);
 	}
 	xbdev__md_sync_forget_targets(sync);
+	xbdev__md_turn_end(array);
 	array->sync = NULL;
 	xbdev__md_meta_update(array);
 	if (is_due) {
@@ -250,16 +251,11 @@ static void tell_lost(struct xbdev_md_slot *slot)
 	bool is_by_array = array->geo.level == 10 && slot->sync->kind != XBDEV_MD_SYNC_RECOVER;
 
 	if (slot->nr_lost > 0) {
-		xu_err(log_of(array),
-			"array %s: %s: no member can give %llu sectors from %llu of %s",
-			array->dev.name, xbdev__md_sync_name(slot->sync->kind),
-			(unsigned long long)slot->nr_lost, (unsigned long long)slot->lost,
-			is_by_array ? "the array" : "each member");
 		xbdev__md_note(array, "blocks-lost", NULL,
-			"no member can give %llu sectors from %llu of %s; they read as errors "
-			"until they are written",
-			(unsigned long long)slot->nr_lost, (unsigned long long)slot->lost,
-			is_by_array ? "the array" : "each member");
+			"%s: no member can give %llu sectors from %llu of %s; they read as "
+			"errors until they are written",
+			xbdev__md_sync_name(slot->sync->kind), (unsigned long long)slot->nr_lost,
+			(unsigned long long)slot->lost, is_by_array ? "the array" : "each member");
 		xbdev__md_meta_update(array);
 	}
 	slot->nr_lost = 0;
@@ -486,6 +482,17 @@ static void begin(struct xbdev_md_array *array, enum xbdev_md_sync_kind kind)
 	launch(sync);
 }
 
+static void begin_in_turn(struct xbdev_md_array *array, enum xbdev_md_sync_kind kind)
+{
+	if (!xbdev__md_turn_take(array)) {
+		return;
+	}
+	begin(array, kind);
+	if (array->sync == NULL && array->has_turn) {
+		xbdev__md_turn_end(array);
+	}
+}
+
 static bool can_begin(const struct xbdev_md_array *array)
 {
 	return array->is_running && !array->is_retiring && !array->is_read_only &&
@@ -518,9 +525,9 @@ void xbdev__md_sync_kick(struct xbdev_md_array *array)
 		xbdev__md_take_spares(array);
 	}
 	if (xbdev__md_has_recovering(array) && !(array->geo.level == 10 && is_dirty)) {
-		begin(array, XBDEV_MD_SYNC_RECOVER);
+		begin_in_turn(array, XBDEV_MD_SYNC_RECOVER);
 	} else if (is_dirty) {
-		begin(array, XBDEV_MD_SYNC_RESYNC);
+		begin_in_turn(array, XBDEV_MD_SYNC_RESYNC);
 	}
 }
 

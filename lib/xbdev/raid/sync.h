@@ -84,7 +84,10 @@ bool xbdev__md_has_use_for_spare(const struct xbdev_md_array *array);
 void xbdev__md_take_spares(struct xbdev_md_array *array);
 /* Members that can be recovered now. */
 bool xbdev__md_has_recovering(const struct xbdev_md_array *array);
-/* A member in sync that was a replacement takes over; the old one is out. */
+/* A spare begins to get what a member in sync has. */
+void xbdev__md_put_beside(struct xbdev_md_member *member, struct xbdev_md_member *old);
+/* A member in sync that was a replacement takes over; the old one is out, or a spare if it only
+ * stood in for the other. */
 void xbdev__md_member_promote(struct xbdev_md_member *member);
 
 /* mirror_sync.c: one slot of raid1 or raid10; ends by xbdev__md_slot_done(). */

@@ -192,16 +192,79 @@ bool xbdev__md_has_use_for_spare(const struct xbdev_md_array *array)
 	return false;
 }
 
+void xbdev__md_put_beside(struct xbdev_md_member *member, struct xbdev_md_member *old)
+{
+	struct xbdev_md_array *array = member->array;
+
+	member->role = old->role;
+	member->state = XBDEV_MD_MEMBER_RECOVERING;
+	member->recovery_offset = member->recovery_saved = 0;
+	member->is_replacement = true;
+	array->replacements[old->role] = member;
+}
+
+static bool can_be_replaced(const struct xbdev_md_array *array, uint32_t role)
+{
+	return array->roles[role] != NULL && array->replacements[role] == NULL &&
+	       array->roles[role]->state == XBDEV_MD_MEMBER_IN_SYNC;
+}
+
+/* Who has come back gets its place again from the spare that stands in for it. */
+static void bring_home(struct xbdev_md_array *array)
+{
+	for (uint32_t i = 0; i < array->nr_members; i++) {
+		struct xbdev_md_member *member = array->members[i];
+
+		if (member == NULL || member->state != XBDEV_MD_MEMBER_SPARE ||
+			!member->is_returning || !is_large_enough(array, member) ||
+			!can_be_replaced(array, member->home)) {
+			continue;
+		}
+		xbdev__md_note(array, "returning", member,
+			"%s is back and gets its place as member %u again from %s, which is a "
+			"spare then",
+			member->name, member->home, array->roles[member->home]->name);
+		xbdev__md_put_beside(member, array->roles[member->home]);
+		xbdev__md_meta_update(array);
+	}
+}
+
+/* As Linux does: who has refused blocks serves until a spare has what it has. */
+static void replace_worn(struct xbdev_md_array *array)
+{
+	for (uint32_t role = 0; role < array->geo.raid_disks; role++) {
+		struct xbdev_md_member *spare;
+
+		if (!can_be_replaced(array, role) || !array->roles[role]->is_worn) {
+			continue;
+		}
+		spare = find_spare(array);
+		if (spare == NULL) {
+			return;
+		}
+		array->roles[role]->is_worn = false;
+		xbdev__md_note(array, "spare-taken", spare,
+			"spare %s is to replace %s, which has refused blocks", spare->name,
+			array->roles[role]->name);
+		xbdev__md_put_beside(spare, array->roles[role]);
+		xbdev__md_meta_update(array);
+	}
+}
+
 void xbdev__md_take_spares(struct xbdev_md_array *array)
 {
+	bool is_wanting = false;
+
 	for (uint32_t role = 0; role < array->geo.raid_disks; role++) {
 		struct xbdev_md_member *spare =
 			array->roles[role] == NULL ? find_spare(array) : NULL;
 
 		if (spare == NULL) {
+			is_wanting |= array->roles[role] == NULL;
 			continue;
 		}
 		spare->state = XBDEV_MD_MEMBER_RECOVERING;
+		spare->is_returning = false;
 		spare->role = role;
 		spare->recovery_offset = spare->recovery_saved = 0;
 		array->roles[role] = spare;
@@ -209,6 +272,12 @@ void xbdev__md_take_spares(struct xbdev_md_array *array)
 			spare->name, role);
 		xbdev__md_meta_update(array);
 	}
+	if (is_wanting) {
+		xbdev__md_keep_want(array);
+		return;
+	}
+	bring_home(array);
+	replace_worn(array);
 }
 
 void xbdev__md_member_promote(struct xbdev_md_member *member)
@@ -223,7 +292,8 @@ void xbdev__md_member_promote(struct xbdev_md_member *member)
 	array->replacements[member->role] = NULL;
 	array->roles[member->role] = member;
 	if (old != NULL) {
-		old->state = XBDEV_MD_MEMBER_FAULTY;
+		old->state = member->is_returning ? XBDEV_MD_MEMBER_SPARE : XBDEV_MD_MEMBER_FAULTY;
+		member->is_returning = false;
 		/* It misses the writes from now on, as one that has failed does. */
 		array->fail_seq = xbdev__md_meta_update(array);
 		xbdev__md_note(array, "replaced", old, "member %s has been replaced by %s",

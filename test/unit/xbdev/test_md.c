@@ -533,7 +533,7 @@ static void test_commands_check_their_arguments(void **state)
 
 	must(xbdev_md_create_raid1("md0", disks, 2));
 	assert_int_equal(xbdev_md_manage("md0", 0, NULL), -EINVAL);
-	assert_int_equal(xbdev_md_manage("md0", 14, NULL), -EINVAL);
+	assert_int_equal(xbdev_md_manage("md0", 16, NULL), -EINVAL);
 	assert_int_equal(xbdev_md_manage("md0", -1, NULL), -EINVAL);
 	assert_int_equal(xbdev_md_manage("md0", XBDEV_MD_ADD_DISK, NULL), -EINVAL);
 	assert_int_equal(xbdev_md_manage("md0", XBDEV_MD_ADD_DISK, "nobody"), -ENODEV);
@@ -565,6 +565,45 @@ static void test_commands_check_their_arguments(void **state)
 	must(xbdev_md_create_raid0("md1", disks + 2, 2, 64));
 	assert_int_equal(xbdev_md_manage("md1", XBDEV_MD_ADD_SPARE, "d5"), -EINVAL);
 	assert_int_equal(xbdev_md_manage("md1", XBDEV_MD_CHECK, NULL), -EINVAL);
+}
+
+/* A spare of one array goes to another of its group, and rebuilds can be made to wait. */
+static void test_spares_are_shared_and_rebuilds_take_turns(void **state)
+{
+	xbdev_md_config_t config = {.assume_clean = true};
+	xbdev_md_detail_t detail;
+	int priority = XBDEV_MD_PRIORITY_MAX;
+
+	must(xbdev_md_create("md0", XBDEV_MD_LEVEL_RAID1, disks, 2, &config));
+	must(xbdev_md_create("md1", XBDEV_MD_LEVEL_RAID1, disks + 2, 2, &config));
+	must(xbdev_md_manage("md1", XBDEV_MD_ADD_SPARE, (void *)disks[4]));
+	must(xbdev_md_manage("md0", XBDEV_MD_SET_SPARE_GROUP, "shelf 1"));
+	must(xbdev_md_manage("md1", XBDEV_MD_SET_SPARE_GROUP, "shelf 1"));
+	must(xbdev_md_manage("md0", XBDEV_MD_SET_PRIORITY, &priority));
+	detail = detail_of("md0");
+	assert_string_equal(detail.spare_group, "shelf 1");
+	assert_int_equal(detail.priority, XBDEV_MD_PRIORITY_MAX);
+	assert_int_equal(detail_of("md1").priority, XBDEV_MD_PRIORITY_DEFAULT);
+	priority++;
+	assert_int_equal(xbdev_md_manage("md0", XBDEV_MD_SET_PRIORITY, &priority), -EINVAL);
+	priority = -1;
+	assert_int_equal(xbdev_md_manage("md0", XBDEV_MD_SET_PRIORITY, &priority), -EINVAL);
+	assert_int_equal(xbdev_md_manage("md0", XBDEV_MD_SET_SPARE_GROUP,
+				 "a name that is longer than any group's"),
+		-EINVAL);
+
+	must(xbdev_md_set_rebuild_limit(1));
+	must(xbdev_md_manage("md0", XBDEV_MD_SET_FAULTY, "d0"));
+	for (int i = 0; i < 5000 && detail_of("md0").degraded; i++) {
+		usleep(1000);
+	}
+	detail = detail_of("md0");
+	assert_false(detail.degraded);
+	assert_string_equal(detail.disks[0].name, disks[4]);
+	assert_false(detail.is_waiting);
+	must(xbdev_md_set_rebuild_limit(0));
+	must(xbdev_md_manage("md0", XBDEV_MD_SET_SPARE_GROUP, NULL));
+	assert_string_equal(detail_of("md0").spare_group, "");
 }
 
 static void test_check_counts_and_repair_mends_what_differs(void **state)
@@ -811,6 +850,7 @@ int main(void)
 		CASE(test_run_brings_back_what_was_stopped),
 		CASE(test_members_fail_and_are_replaced),
 		CASE(test_commands_check_their_arguments),
+		CASE(test_spares_are_shared_and_rebuilds_take_turns),
 		CASE(test_check_counts_and_repair_mends_what_differs),
 		CASE(test_who_watches_hears_of_every_change),
 		CASE(test_watchers_are_bounded),
