@@ -283,6 +283,7 @@ static int cut(struct xbdev_lvs_blob *blob, bool *ret_is_cut)
 		if (leaf->count > should) { /* the last one: it was to grow, or has to shrink */
 			rc = cut_leaf(blob, leaf, should);
 			leaf->count = (uint16_t)should;
+			xu_list_add_tail(&blob->write.leaves, &leaf->dirty);
 			continue;
 		}
 		blob->map.nr_clusters = slot * XBDEV_LVS_LEAF_CLUSTERS + leaf->count;

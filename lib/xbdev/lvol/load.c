@@ -57,8 +57,10 @@ struct reader {
 
 struct copy {
 	struct xu_list link;
-	uint32_t page;   /* that it is for */
+	uint32_t at;     /* page where it lies */
+	uint32_t page;   /* that it is for; XBDEV_LVS_NO_PAGE: none */
 	bool is_erasure; /* the page was to be erased */
+	bool is_used;    /* and it was read in place of that page */
 	uint8_t bytes[PAGE];
 };
 
@@ -361,7 +363,7 @@ static void take_leaf(
 		rc = xbdev__lvs_leaf_parse(job->blob, leaf, copy->bytes, &err);
 		if (rc == 0 && !xu_list_is_linked(&leaf->dirty)) {
 			xu_list_add_tail(&job->blob->write.leaves, &leaf->dirty);
-			load->store->nr_restored++;
+			copy->is_used = true;
 		}
 	}
 	if (rc != 0) {
@@ -376,8 +378,35 @@ static void take_leaf(
 
 static void read_more(struct load *load);
 
+/* What becomes of the copies: see store.h. */
+static void sort_copies(struct load *load)
+{
+	struct xbdev_lvs *store = load->store;
+	struct xu_list *node;
+	int rc = 0;
+
+	xu_list_for_each (node, &load->copies) {
+		const struct copy *copy = xu_list_entry(node, struct copy, link);
+
+		if (copy->is_used) {
+			store->nr_restored++;
+			rc = rc == 0 ? xbdev__lvs_numbers_add(&store->copies, copy->at) : rc;
+			rc = rc == 0 ? xbdev__lvs_numbers_add(&store->copies, copy->page) : rc;
+		} else if (copy->is_erasure && copy->page != XBDEV_LVS_NO_PAGE &&
+			   xbdev__lvs_bits_test(&load->torn, copy->page)) {
+			rc = rc == 0 ? xbdev__lvs_numbers_add(&store->stale_last, copy->at) : rc;
+		} else {
+			rc = rc == 0 ? xbdev__lvs_numbers_add(&store->stale, copy->at) : rc;
+		}
+	}
+	if (rc != 0) {
+		fail_memory(load);
+	}
+}
+
 static void settle(struct load *load)
 {
+	sort_copies(load);
 	if (load->err.code == 0) {
 		xbdev__lvs_settle(load->store, load->has_masks, &load->err);
 	}
@@ -516,21 +545,16 @@ static void next_mask(struct load *load)
 static void add_copy(struct load *load, uint32_t at, uint32_t page, const void *bytes)
 {
 	static const uint8_t zeroes[PAGE];
-	struct copy *copy = find_copy(load, page);
+	bool is_for_none = page >= load->store->super.md_len || find_copy(load, page) != NULL;
+	struct copy *copy = malloc(sizeof(*copy));
 
-	if (xbdev__lvs_numbers_add(&load->store->stale, at) != 0) {
-		fail_memory(load);
-		return;
-	}
-	if (page >= load->store->super.md_len || copy != NULL) {
-		return; /* there is one for each page at most */
-	}
-	copy = malloc(sizeof(*copy));
 	if (copy == NULL) {
 		fail_memory(load);
 		return;
 	}
-	copy->page = page;
+	copy->at = at;
+	copy->page = is_for_none ? XBDEV_LVS_NO_PAGE : page; /* there is one at most */
+	copy->is_used = false;
 	copy->is_erasure = memcmp(bytes, zeroes, PAGE) == 0;
 	memcpy(copy->bytes, bytes, PAGE);
 	xu_list_add_tail(&load->copies, &copy->link);
@@ -595,7 +619,7 @@ static void take_torn_root(struct load *load, uint32_t page)
 	}
 	if (copy != NULL) {
 		job->is_restored = true;
-		load->store->nr_restored++;
+		copy->is_used = true;
 		take_page(load, job, copy->bytes);
 	} else {
 		xu_error_set(&err, -EILSEQ, "the checksum of its root is wrong");
@@ -612,7 +636,8 @@ static void take_torn(struct load *load)
 	xu_list_for_each (node, &load->copies) {
 		const struct copy *copy = xu_list_entry(node, struct copy, link);
 
-		if (xbdev__lvs_bits_test(&load->torn, copy->page) &&
+		if (copy->page != XBDEV_LVS_NO_PAGE &&
+			xbdev__lvs_bits_test(&load->torn, copy->page) &&
 			(copy->is_erasure || xbdev__lvs_page_is_root(copy->bytes, copy->page))) {
 			xbdev__lvs_bits_set(&load->roots, copy->page);
 		}

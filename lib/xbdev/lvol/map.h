@@ -21,7 +21,7 @@ struct xbdev_lvs_leaf {
 	uint32_t page;  /* its extent page; 0: none yet, or the volume has no table */
 	uint16_t count; /* entries that its extent page has, or is to have */
 	uint16_t nr_allocated;
-	bool is_on_disk;      /* written at `page`, and the root names it */
+	bool is_on_disk;      /* `page` was written: from now on it is rewritten in place */
 	struct xu_list dirty; /* in the volume's list of leaves to be written */
 	uint32_t clusters[XBDEV_LVS_LEAF_CLUSTERS]; /* 0: not allocated */
 };

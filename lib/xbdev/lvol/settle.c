@@ -442,6 +442,12 @@ static int claim_all(struct settling *s)
 	for (uint32_t i = 0; i < store->stale.count; i++) {
 		xbdev__lvs_bits_set(&store->pages, store->stale.items[i]);
 	}
+	for (uint32_t i = 0; i < store->stale_last.count; i++) {
+		xbdev__lvs_bits_set(&store->pages, store->stale_last.items[i]);
+	}
+	for (uint32_t i = 0; i < store->copies.count; i += 2) {
+		xbdev__lvs_bits_set(&store->pages, store->copies.items[i]);
+	}
 	xbdev__lvs_bits_fini(&others);
 	return rc;
 }

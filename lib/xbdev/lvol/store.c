@@ -77,6 +77,8 @@ void xbdev__lvs_free(struct xbdev_lvs *store)
 	xbdev__lvs_bits_fini(&store->pages);
 	xbdev__lvs_bits_fini(&store->clusters);
 	xbdev__lvs_numbers_fini(&store->stale);
+	xbdev__lvs_numbers_fini(&store->stale_last);
+	xbdev__lvs_numbers_fini(&store->copies);
 	xu_buf_free(store->super_bytes, XBDEV_LVS_PAGE_BYTES);
 	free(store);
 }
@@ -171,6 +173,7 @@ static void blob_destroy(struct xbdev_lvs_blob *blob)
 	xbdev__lvs_numbers_fini(&blob->excess_clusters);
 	xbdev__lvs_numbers_fini(&blob->excess_pages);
 	xbdev__lvs_numbers_fini(&blob->write.next_chain);
+	xbdev__lvs_numbers_fini(&blob->write.writing);
 	xbdev__lvs_numbers_fini(&blob->write.garbage);
 	free(blob->reason);
 	free(blob);
@@ -182,7 +185,7 @@ void xbdev__lvs_blob_free(struct xbdev_lvs_blob *blob)
 	uint32_t place = place_of(store, blob->root);
 
 	assert(store->blobs[place] == blob && xu_list_is_empty(&blob->children));
-	assert(!xu_list_is_linked(&blob->write.link) && xu_list_is_empty(&blob->write.leaves));
+	assert(!xu_list_is_linked(&blob->write.link));
 	store->nr_blobs--;
 	memmove(store->blobs + place, store->blobs + place + 1,
 		(store->nr_blobs - place) * sizeof(store->blobs[0]));

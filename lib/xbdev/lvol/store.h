@@ -124,10 +124,10 @@ struct xbdev_lvs_blob {
 		bool is_dirty;         /* the chain is to be written */
 		bool is_root_first;    /* before extent pages that exist: the volume shrinks */
 		bool is_doomed;        /* the root is to be erased */
-		bool is_new;           /* the root has never been written */
 		struct xu_list link;   /* in the store's list of blobs to be written */
 		struct xu_list leaves; /* that are to be written */
 		struct xbdev_lvs_numbers next_chain; /* pages taken for the next chain */
+		struct xbdev_lvs_numbers writing;    /* and for the one being written */
 		struct xbdev_lvs_numbers garbage;    /* pages to be erased and freed when the root
 						      * has been written */
 	} write;
@@ -160,10 +160,13 @@ struct xbdev_lvs {
 	 * not so. */
 	struct xu_error read_only_reason;
 
-	/* Pages that are nobody's but do not hold zeroes: copies, and a root whose erasure was cut
-	 * off. They are erased before anything else is written. */
-	struct xbdev_lvs_numbers stale;
-	uint32_t nr_restored; /* pages that were read from copies */
+	/* Pages that are nobody's but do not hold zeroes: copies of pages that are whole, and roots
+	 * whose erasure was cut off. They are erased before anything else is written; then
+	 * stale_last, the copies that told of these erasures. */
+	struct xbdev_lvs_numbers stale, stale_last;
+	/* Pairs: the page of a copy that was read in place of a torn page, and that page. */
+	struct xbdev_lvs_numbers copies;
+	uint32_t nr_restored; /* such pages */
 
 	struct xbdev_lvs_write *write;
 	void *owner; /* of the layer above */

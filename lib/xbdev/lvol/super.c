@@ -41,6 +41,18 @@ bool xbdev__lvs_super_has_masks(const struct xbdev_lvs_super *super)
 
 /* ---- from disk ---- */
 
+/*
+ * Whether the checksum is that of the other value of `clean`: the write that changed it was cut off
+ * between the sectors of the one and of the other. All else is the same in both.
+ */
+static bool is_torn(const struct bs_super *disk)
+{
+	struct bs_super other = *disk;
+
+	other.clean = htole32(le32toh(disk->clean) == 0);
+	return xu_crc32c(&other, offsetof(struct bs_super, crc)) == le32toh(disk->crc);
+}
+
 static int check_whole(const struct bs_super *disk, uint64_t dev_bytes, struct xu_error *err)
 {
 	uint32_t version = le32toh(disk->version), crc;
@@ -60,7 +72,7 @@ static int check_whole(const struct bs_super *disk, uint64_t dev_bytes, struct x
 			version, BS_VERSION);
 	}
 	crc = xu_crc32c(disk, offsetof(struct bs_super, crc));
-	if (crc != le32toh(disk->crc)) {
+	if (crc != le32toh(disk->crc) && !is_torn(disk)) {
 		return xu_error_set(err, -EILSEQ,
 			"the checksum in the super block is %08" PRIx32
 			", its bytes give %08" PRIx32 ": it is damaged",
@@ -170,7 +182,7 @@ int xbdev__lvs_super_parse(const void *bytes, uint64_t dev_bytes, struct xbdev_l
 		return rc;
 	}
 	super = (struct xbdev_lvs_super){
-		.is_clean = disk->clean != 0,
+		.is_clean = disk->clean != 0 && !is_torn(disk),
 		.super_blob = le64toh(disk->super_blob),
 		.cluster_size = le32toh(disk->cluster_size),
 		.page_size = or_default(le32toh(disk->md_page_size)),

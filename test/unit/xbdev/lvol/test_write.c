@@ -1,0 +1,554 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Changes of a store's metadata, on a disk in memory: they are there after an unload and after a
+ * crash once their commit has ended; power that fails at any moment of any operation leaves a store
+ * that loads and recovers to the state before the operation or the one behind it, and a second
+ * failure amid that recovery changes nothing of this; an I/O that fails leaves the store usable.
+ */
+#include "lib/xbdev/lvol/write.h"
+
+#include "lib/xbdev/lvol/chain.h"
+#include "test/unit/xbdev/lvol/disk.h"
+#include "test/unit/xbdev/lvol/world.h"
+
+#define MAX_TEXT (64u << 10)
+
+struct test {
+	struct lvol_world w;
+	struct lvol_disk *disk;
+	struct xbdev_lvs_waiter waiter;
+	uint32_t nr_done;
+	int status;
+	struct xu_error err;
+};
+
+/* ---- the store ---- */
+
+static void start(struct test *t, const uint8_t *content, uint64_t size, uint32_t block_size)
+{
+	memset(t, 0, sizeof(*t));
+	harness_start(&t->w.h, 1, 1);
+	t->disk = lvol_disk_new(&t->w.h, "disk", content, size, block_size);
+	lvol_world_use(&t->w, "disk");
+	lvol_world_load(&t->w);
+	if (t->w.store == NULL) {
+		fail_msg("%s", t->w.err.text);
+	}
+	assert_int_equal(xbdev__lvs_write_init(t->w.store), 0);
+}
+
+static void stop(struct test *t)
+{
+	xbdev__lvs_write_fini(t->w.store);
+	lvol_world_stop(&t->w);
+}
+
+static void on_commit(struct xbdev_lvs_waiter *waiter, int status)
+{
+	struct test *t = xu_container_of(waiter, struct test, waiter);
+
+	t->status = status;
+	t->nr_done++;
+}
+
+static int commit(struct test *t)
+{
+	uint32_t nr = t->nr_done;
+
+	t->waiter.fn = on_commit;
+	xbdev__lvs_commit(t->w.store, &t->waiter);
+	assert_int_equal(t->nr_done, nr); /* later, always */
+	harness_wait(&t->w.h, t->nr_done > nr);
+	return t->status;
+}
+
+static void on_done(void *arg, const struct xu_error *err)
+{
+	struct test *t = arg;
+
+	t->err = *err;
+	t->nr_done++;
+}
+
+static void recover(struct test *t)
+{
+	uint32_t nr = t->nr_done;
+
+	xbdev__lvs_recover(t->w.store, on_done, t);
+	harness_wait(&t->w.h, t->nr_done > nr);
+	assert_string_equal(t->err.text, "");
+	assert_false(xbdev__lvs_needs_recovery(t->w.store));
+}
+
+static void unload(struct test *t)
+{
+	uint32_t nr = t->nr_done;
+
+	xbdev__lvs_unload(t->w.store, on_done, t);
+	harness_wait(&t->w.h, t->nr_done > nr);
+}
+
+/* All that a store says of its volumes, but for where its metadata lies. */
+static char *describe(const struct xbdev_lvs *store)
+{
+	char *text = calloc(1, MAX_TEXT);
+	size_t at;
+
+	assert_non_null(text);
+	at = (size_t)snprintf(
+		text, MAX_TEXT, "free %llu\n", (unsigned long long)xbdev__lvs_free_clusters(store));
+	for (uint32_t i = 0; i < store->nr_blobs; i++) {
+		const struct xbdev_lvs_blob *blob = store->blobs[i];
+		const struct xu_list *node;
+		uint64_t hash = 1469598103934665603u;
+
+		assert_null(blob->reason);
+		for (uint32_t k = xbdev__lvs_map_next(&blob->map, 0); k < blob->map.nr_clusters;
+			k = xbdev__lvs_map_next(&blob->map, k + 1)) {
+			hash = (hash ^ k) * 1099511628211u;
+			hash = (hash ^ xbdev__lvs_map_get(&blob->map, k)) * 1099511628211u;
+		}
+		at += (size_t)snprintf(text + at, MAX_TEXT - at,
+			"%s: parent %llx, flags %llx %llx, %u clusters, %llu allocated, %llx;",
+			blob->name, (unsigned long long)blob->parent_id,
+			(unsigned long long)(blob->invalid_flags & 9),
+			(unsigned long long)blob->data_ro_flags, blob->map.nr_clusters,
+			(unsigned long long)blob->map.nr_allocated, (unsigned long long)hash);
+		xu_list_for_each (node, &blob->xattrs) {
+			const struct xbdev_lvs_xattr *xattr =
+				xu_list_entry(node, struct xbdev_lvs_xattr, link);
+
+			at += (size_t)snprintf(text + at, MAX_TEXT - at, " %s[%u]", xattr->bytes,
+				xattr->value_len);
+		}
+		at += (size_t)snprintf(text + at, MAX_TEXT - at, "\n");
+		assert_true(at < MAX_TEXT);
+	}
+	return text;
+}
+
+/* ---- operations, as the layer above will do them ---- */
+
+static struct xbdev_lvs_blob *volume(struct test *t, const char *name)
+{
+	struct xbdev_lvs_blob *blob = xbdev__lvs_blob_by_name(t->w.store, name);
+
+	assert_non_null(blob);
+	return blob;
+}
+
+static int touch_cluster(struct test *t, const char *name, uint32_t index)
+{
+	struct xbdev_lvs_blob *blob = volume(t, name);
+	uint32_t slot = index / XBDEV_LVS_LEAF_CLUSTERS;
+	uint32_t cluster = xbdev__lvs_cluster_take(t->w.store);
+	struct xbdev_lvs_leaf *leaf = xbdev__lvs_map_leaf(&blob->map, slot);
+
+	assert_true(cluster != 0 && leaf != NULL);
+	assert_int_equal(xbdev__lvs_map_get(&blob->map, index), 0);
+	leaf->count = (uint16_t)xbdev__lvs_slot_count(blob->map.nr_clusters, slot);
+	xbdev__lvs_map_set(&blob->map, index, cluster);
+	assert_int_equal(xbdev__lvs_leaf_touch(blob, slot, &t->err), 0);
+	return commit(t);
+}
+
+static struct xbdev_lvs_blob *make(struct test *t, const char *name, uint32_t nr_clusters)
+{
+	uint32_t root = xbdev__lvs_page_take(t->w.store);
+	struct xbdev_lvs_blob *blob = xbdev__lvs_blob_new(t->w.store, root);
+	const struct xu_uuid uuid = {{(uint8_t)root, 2, 3, 4}};
+
+	assert_non_null(blob);
+	blob->invalid_flags = XBDEV_LVS_F_THIN;
+	assert_int_equal(xbdev__lvs_blob_set_name(blob, name), 0);
+	assert_int_equal(xbdev__lvs_blob_set_uuid(blob, &uuid), 0);
+	assert_int_equal(xbdev__lvs_map_reserve(&blob->map, nr_clusters), 0);
+	blob->map.nr_clusters = nr_clusters;
+	assert_int_equal(xbdev__lvs_blob_derive(blob, &t->err), 0);
+	return blob;
+}
+
+static int op_first_write(struct test *t)
+{
+	return touch_cluster(t, "base", 40); /* its extent page exists */
+}
+
+static int op_create(struct test *t)
+{
+	struct xbdev_lvs_blob *blob = make(t, "new", 2000);
+
+	assert_int_equal(xbdev__lvs_blob_touch(blob, &t->err), 0);
+	return commit(t);
+}
+
+static int op_first_write_new_page(struct test *t)
+{
+	return touch_cluster(t, "new", 1500);
+}
+
+static int op_long_chain(struct test *t)
+{
+	struct xbdev_lvs_blob *blob = volume(t, "new");
+	char value[4000];
+
+	memset(value, 'x', sizeof(value));
+	assert_int_equal(xbdev__lvs_xattr_set(blob, false, "big", 3, value, sizeof(value)), 0);
+	assert_int_equal(xbdev__lvs_xattr_set(blob, false, "fat", 3, value, sizeof(value)), 0);
+	assert_int_equal(xbdev__lvs_blob_touch(blob, &t->err), 0);
+	return commit(t);
+}
+
+static int op_other_chain(struct test *t)
+{
+	struct xbdev_lvs_blob *blob = volume(t, "new");
+
+	xbdev__lvs_xattr_remove(blob, false, "fat");
+	assert_int_equal(xbdev__lvs_blob_touch(blob, &t->err), 0);
+	return commit(t);
+}
+
+static int op_rename(struct test *t)
+{
+	struct xbdev_lvs_blob *blob = volume(t, "clone_of_1");
+
+	assert_int_equal(xbdev__lvs_blob_set_name(blob, "another"), 0);
+	assert_int_equal(xbdev__lvs_blob_derive(blob, &t->err), 0);
+	assert_int_equal(xbdev__lvs_blob_touch(blob, &t->err), 0);
+	return commit(t);
+}
+
+static int op_snapshot(struct test *t)
+{
+	struct xbdev_lvs_blob *blob = volume(t, "base"), *snap = make(t, "snap4", 0);
+	struct xbdev_lvs_map empty = {0};
+	int rc;
+
+	/* S with V's map and a mark. */
+	assert_int_equal(xbdev__lvs_map_reserve(&empty, blob->map.nr_clusters), 0);
+	empty.nr_clusters = blob->map.nr_clusters;
+	xbdev__lvs_map_fini(&snap->map);
+	snap->map = blob->map;
+	snap->invalid_flags = blob->invalid_flags;
+	assert_int_equal(xbdev__lvs_xattr_set_id(snap, XBDEV_LVS_A_PARENT, blob->parent_id), 0);
+	assert_int_equal(xbdev__lvs_xattr_set_id(snap, XBDEV_LVS_A_TAKING, blob->id), 0);
+	assert_int_equal(xbdev__lvs_blob_derive(snap, &t->err), 0);
+	assert_int_equal(xbdev__lvs_blob_touch(snap, &t->err), 0);
+	rc = commit(t);
+	/* V, empty, on top of it. */
+	blob->map = empty;
+	xbdev__lvs_blob_link(snap, blob->parent);
+	xbdev__lvs_blob_link(blob, snap);
+	assert_int_equal(xbdev__lvs_xattr_set_id(blob, XBDEV_LVS_A_PARENT, snap->id), 0);
+	assert_int_equal(xbdev__lvs_blob_derive(blob, &t->err), 0);
+	assert_int_equal(xbdev__lvs_blob_touch(blob, &t->err), 0);
+	rc = rc == 0 ? commit(t) : rc;
+	/* S without its mark. */
+	xbdev__lvs_xattr_remove(snap, true, XBDEV_LVS_A_TAKING);
+	snap->data_ro_flags |= XBDEV_LVS_RO_DATA;
+	assert_int_equal(xbdev__lvs_blob_derive(snap, &t->err), 0);
+	assert_int_equal(xbdev__lvs_blob_touch(snap, &t->err), 0);
+	return rc == 0 ? commit(t) : rc;
+}
+
+static int op_shrink(struct test *t)
+{
+	struct xbdev_lvs_blob *blob = volume(t, "solid_snap");
+	struct xbdev_lvs_leaf *leaf = blob->map.leaves[0];
+	uint32_t clusters[32], nr = 0;
+	int rc;
+
+	for (uint32_t i = 20; i < blob->map.nr_clusters; i++) {
+		clusters[nr++] = xbdev__lvs_map_set(&blob->map, i, 0);
+	}
+	blob->map.nr_clusters = leaf->count = 20;
+	blob->write.is_root_first = true;
+	assert_int_equal(xbdev__lvs_blob_touch(blob, &t->err), 0);
+	assert_int_equal(xbdev__lvs_leaf_touch(blob, 0, &t->err), 0);
+	rc = commit(t);
+	for (uint32_t i = 0; rc == 0 && i < nr; i++) {
+		xbdev__lvs_cluster_free(t->w.store, clusters[i]);
+	}
+	return rc;
+}
+
+static int op_delete(struct test *t)
+{
+	struct xbdev_lvs_blob *blob = volume(t, "new");
+	int rc;
+
+	assert_int_equal(xbdev__lvs_blob_doom(blob, &t->err), 0);
+	rc = commit(t);
+	if (rc == 0) {
+		for (uint32_t i = xbdev__lvs_map_next(&blob->map, 0); i < blob->map.nr_clusters;
+			i = xbdev__lvs_map_next(&blob->map, i + 1)) {
+			xbdev__lvs_cluster_free(t->w.store, xbdev__lvs_map_get(&blob->map, i));
+		}
+		xbdev__lvs_blob_free(blob);
+	}
+	return rc;
+}
+
+static const struct {
+	const char *name;
+	int (*fn)(struct test *t);
+} ops[] = {
+	{"first write", op_first_write},
+	{"create", op_create},
+	{"first write, new extent page", op_first_write_new_page},
+	{"long chain", op_long_chain},
+	{"other chain", op_other_chain},
+	{"rename", op_rename},
+	{"snapshot", op_snapshot},
+	{"first write after it", op_first_write},
+	{"shrink", op_shrink},
+	{"delete", op_delete},
+};
+
+/* ---- what is left ---- */
+
+static uint8_t *content_of(const char *name, uint64_t *ret_size, uint32_t *ret_block_size)
+{
+	struct lvol_fixture f;
+	uint8_t *content;
+
+	lvol_fixture_open(&f, name);
+	content = malloc(f.size_bytes);
+	assert_non_null(content);
+	lvol_fixture_read(&f, 0, content, f.size_bytes);
+	*ret_size = f.size_bytes;
+	*ret_block_size = f.block_size;
+	lvol_fixture_close(&f);
+	return content;
+}
+
+/* Loads what is on a disk after a crash, and recovers; its description. */
+static char *after_crash(const uint8_t *image, uint64_t size, uint32_t block_size,
+	struct xu_random *random, const char *const *allowed)
+{
+	struct test t;
+	char *text;
+
+	start(&t, image, size, block_size);
+	assert_string_equal(t.w.store->read_only_reason.text, "");
+	lvol_disk_begin(t.disk);
+	recover(&t);
+	text = describe(t.w.store);
+	if (allowed != NULL && t.disk->nr_log > 0) {
+		/* And power fails amid the recovery. */
+		uint8_t *again = lvol_disk_crash(
+			t.disk, (uint32_t)xu_random_below(random, t.disk->nr_log + 1), random);
+		char *second = after_crash(again, size, block_size, random, NULL);
+
+		if (strcmp(second, text) != 0) {
+			fail_msg("after a second crash:\n%s\nafter the first:\n%s", second, text);
+		}
+		free(second);
+		free(again);
+	}
+	/* It goes on as if nothing had been, and closes. */
+	assert_int_equal(commit(&t), 0);
+	unload(&t);
+	assert_int_equal(t.err.code, 0);
+	stop(&t);
+	return text;
+}
+
+static void sweep(uint32_t block_size_wanted, uint32_t nr_tries)
+{
+	uint64_t seed = harness_seed(1), size;
+	struct xu_random random;
+	uint32_t block_size, nr_crashes = 0;
+	uint8_t *content = content_of("snapchain-512-64k-clean", &size, &block_size);
+	struct test t;
+
+	xu_random_seed(&random, seed);
+	start(&t, content, size, block_size_wanted);
+	free(content);
+	for (uint32_t op = 0; op < ARRAY_SIZE(ops); op++) {
+		char *states[2] = {describe(t.w.store), NULL};
+
+		lvol_disk_begin(t.disk);
+		assert_int_equal(ops[op].fn(&t), 0);
+		states[1] = describe(t.w.store);
+		assert_string_not_equal(states[0], states[1]);
+		for (uint32_t n = 0; n <= t.disk->nr_log; n++) {
+			for (uint32_t try = 0; try < nr_tries; try++) {
+				uint8_t *image =
+					lvol_disk_crash(t.disk, n, try == 0 ? NULL : &random);
+				char *text = after_crash(image, size, block_size_wanted, &random,
+					(const char *const *)states);
+				bool is_old = strcmp(text, states[0]) == 0;
+				bool is_new = strcmp(text, states[1]) == 0;
+
+				if (!is_old && !is_new) {
+					fail_msg("%s, after %u of %u, try %u:\n%s\nbefore:\n%s"
+						 "\nafter:\n%s",
+						ops[op].name, n, t.disk->nr_log, try, text,
+						states[0], states[1]);
+				}
+				/* What has ended is durable. */
+				assert_true(n < t.disk->nr_log || is_new);
+				free(text);
+				free(image);
+				nr_crashes++;
+			}
+		}
+		free(states[0]);
+		free(states[1]);
+	}
+	printf("%u crashes\n", nr_crashes);
+	assert_true(nr_crashes > 100);
+	stop(&t);
+}
+
+static void test_write_power_fails_with_torn_writes(void **state)
+{
+	(void)state;
+	sweep(512, 3);
+}
+
+static void test_write_is_there_after_unload(void **state)
+{
+	uint64_t size;
+	uint32_t block_size;
+	uint8_t *content = content_of("snapchain-512-64k-clean", &size, &block_size);
+	char *before, *after;
+	struct test t;
+
+	(void)state;
+	start(&t, content, size, block_size);
+	for (uint32_t op = 0; op < ARRAY_SIZE(ops); op++) {
+		assert_int_equal(ops[op].fn(&t), 0);
+		before = describe(t.w.store);
+		unload(&t);
+		assert_int_equal(t.err.code, 0);
+		memcpy(content, t.disk->memory, size);
+		stop(&t);
+		start(&t, content, size, block_size);
+		assert_true(t.w.store->super.is_clean);
+		assert_false(xbdev__lvs_needs_recovery(t.w.store));
+		after = describe(t.w.store);
+		assert_string_equal(after, before);
+		free(before);
+		free(after);
+	}
+	free(content);
+	stop(&t);
+}
+
+static void test_write_nothing_without_a_change(void **state)
+{
+	uint64_t size;
+	uint32_t block_size;
+	uint8_t *content = content_of("snapchain-512-64k-clean", &size, &block_size);
+	struct test t;
+
+	(void)state;
+	start(&t, content, size, block_size);
+	recover(&t);
+	unload(&t);
+	assert_memory_equal(t.disk->memory, content, size);
+	free(content);
+	stop(&t);
+}
+
+/* Each write and flush of each operation fails in turn; the same operation's commit again is good.
+ */
+static void test_write_io_fails(void **state)
+{
+	uint64_t size;
+	uint32_t block_size;
+	uint8_t *content = content_of("snapchain-512-64k-clean", &size, &block_size);
+
+	(void)state;
+	for (uint32_t op = 1; op < 5; op++) { /* each stands on those before */
+		bool has_failed = true;
+
+		for (uint32_t n = 1; has_failed; n++) {
+			char *before, *after;
+			uint8_t *image;
+			struct test t;
+
+			assert_true(n < 100);
+			start(&t, content, size, block_size);
+			for (uint32_t i = 1; i < op; i++) {
+				assert_int_equal(ops[i].fn(&t), 0);
+			}
+			t.disk->fail_at = t.disk->nr_writes + n;
+			has_failed = ops[op].fn(&t) != 0;
+			if (has_failed) {
+				assert_int_equal(t.status, -EIO);
+				assert_int_equal(commit(&t), 0);
+			}
+			before = describe(t.w.store);
+			lvol_disk_begin(t.disk);
+			image = lvol_disk_crash(t.disk, 0, NULL);
+			stop(&t);
+			start(&t, image, size, block_size);
+			recover(&t);
+			after = describe(t.w.store);
+			assert_string_equal(after, before);
+			free(before);
+			free(after);
+			unload(&t);
+			assert_int_equal(t.err.code, 0);
+			stop(&t);
+			free(image);
+		}
+	}
+	free(content);
+}
+
+/* Images of SPDK that were interrupted: recovered, closed, loaded again. */
+static void test_recover_images(void **state)
+{
+	static const char *const names[] = {"inflight-snapshot-undo-512-64k",
+		"inflight-snapshot-redo-4k-64k", "inflight-delete-undo-512-16k",
+		"inflight-delete-redo-512-16k", "snapchain-512-64k-unclean", "masks-stale-unclean"};
+
+	(void)state;
+	for (uint32_t i = 0; i < ARRAY_SIZE(names); i++) {
+		uint64_t size, free_clusters;
+		uint32_t block_size;
+		uint8_t *content = content_of(names[i], &size, &block_size);
+		struct test t;
+
+		start(&t, content, size, block_size);
+		assert_false(t.w.store->super.is_clean);
+		free_clusters = xbdev__lvs_free_clusters(t.w.store);
+		assert_int_equal(xbdev__lvs_needs_recovery(t.w.store), i < 4);
+		recover(&t);
+		if (i == 3) { /* the clusters that the snapshot alone had */
+			assert_true(xbdev__lvs_free_clusters(t.w.store) >= free_clusters);
+		}
+		for (uint32_t k = 0; k < t.w.store->nr_blobs; k++) {
+			assert_int_equal(t.w.store->blobs[k]->in_flight, XBDEV_LVS_SETTLED);
+			assert_int_equal(t.w.store->blobs[k]->taking_of, 0);
+			assert_int_equal(t.w.store->blobs[k]->deleting_of, 0);
+		}
+		free_clusters = xbdev__lvs_free_clusters(t.w.store);
+		unload(&t);
+		assert_int_equal(t.err.code, 0);
+		memcpy(content, t.disk->memory, size);
+		stop(&t);
+		start(&t, content, size, block_size);
+		assert_true(t.w.store->super.is_clean);
+		assert_false(xbdev__lvs_needs_recovery(t.w.store));
+		assert_int_equal(xbdev__lvs_free_clusters(t.w.store), free_clusters);
+		stop(&t);
+		free(content);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_write_nothing_without_a_change),
+		cmocka_unit_test(test_write_is_there_after_unload),
+		cmocka_unit_test(test_write_io_fails),
+		cmocka_unit_test(test_recover_images),
+		cmocka_unit_test(test_write_power_fails_with_torn_writes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
