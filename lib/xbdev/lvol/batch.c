@@ -316,7 +316,8 @@ static void step_begin(struct xbdev_lvs_write *write)
 void xbdev__lvs_batch_write(struct xbdev_lvs_write *write)
 {
 	const struct xbdev_lvs *store = write->store;
-	bool is_due = write->nr_pages > 0 || store->stale.count > 0 || store->stale_last.count > 0;
+	bool is_due = write->nr_pages > 0 || store->stale.count > 0 ||
+		      store->stale_last.count > 0 || store->has_repairs;
 
 	write->step = 0;
 	if (!write->is_begun && is_due && store->read_only_reason.code == 0) {

@@ -24,6 +24,7 @@ struct settling {
 	struct xbdev_lvs *store;
 	bool has_masks;
 	struct xbdev_lvs_bits seen; /* clusters that a blob lists */
+	bool has_failed;            /* for want of memory */
 	uint8_t *colours;           /* of blobs, by place, while the tree is walked */
 	struct xu_error *err;
 };
@@ -327,11 +328,21 @@ static void fail_conflict(struct settling *s, struct xbdev_lvs_blob *blob, uint3
 	xbdev__lvs_blob_fail(blob, &err);
 }
 
+static void note(struct settling *s, struct xbdev_lvs_numbers *numbers, uint32_t number)
+{
+	if (xbdev__lvs_numbers_add(numbers, number) != 0) {
+		s->has_failed = true;
+	}
+}
+
 static void claim_cluster(struct settling *s, struct xbdev_lvs_blob *blob, uint32_t cluster)
 {
 	bool was_free = xbdev__lvs_bits_set(&s->store->clusters, cluster);
 	struct xu_error err;
 
+	if (was_free && s->has_masks) {
+		note(s, &s->store->unmarked_clusters, cluster);
+	}
 	if (!xbdev__lvs_bits_set(&s->seen, cluster)) {
 		if (blob->reason == NULL) {
 			fail_conflict(s, blob, cluster);
@@ -345,14 +356,21 @@ static void claim_cluster(struct settling *s, struct xbdev_lvs_blob *blob, uint3
 	}
 }
 
-static void claim_pages(struct xbdev_lvs *store, const struct xbdev_lvs_blob *blob)
+static void claim_page(struct settling *s, uint32_t page)
 {
-	xbdev__lvs_bits_set(&store->pages, blob->root);
+	if (xbdev__lvs_bits_set(&s->store->pages, page) && s->has_masks) {
+		note(s, &s->store->unmarked_pages, page);
+	}
+}
+
+static void claim_pages(struct settling *s, const struct xbdev_lvs_blob *blob)
+{
+	claim_page(s, blob->root);
 	for (uint32_t i = 0; i < blob->chain.count; i++) {
-		xbdev__lvs_bits_set(&store->pages, blob->chain.items[i]);
+		claim_page(s, blob->chain.items[i]);
 	}
 	for (uint32_t i = 0; i < blob->excess_pages.count; i++) {
-		xbdev__lvs_bits_set(&store->pages, blob->excess_pages.items[i]);
+		claim_page(s, blob->excess_pages.items[i]);
 	}
 }
 
@@ -370,10 +388,10 @@ static void claim(struct settling *s, struct xbdev_lvs_blob *blob)
 		const struct xbdev_lvs_leaf *leaf = blob->map.leaves[slot];
 
 		if (leaf != NULL && leaf->page != 0) {
-			xbdev__lvs_bits_set(&s->store->pages, leaf->page);
+			claim_page(s, leaf->page);
 		}
 	}
-	claim_pages(s->store, blob);
+	claim_pages(s, blob);
 }
 
 /* What a blob that goes has for itself alone. */
@@ -400,7 +418,7 @@ static int claim_rest(struct settling *s, struct xbdev_lvs_blob *blob,
 			rc = xbdev__lvs_numbers_add(&blob->excess_pages, leaf->page);
 		}
 	}
-	claim_pages(s->store, blob);
+	claim_pages(s, blob);
 	return rc;
 }
 
@@ -449,7 +467,7 @@ static int claim_all(struct settling *s)
 		xbdev__lvs_bits_set(&store->pages, store->copies.items[i]);
 	}
 	xbdev__lvs_bits_fini(&others);
-	return rc;
+	return rc == 0 && s->has_failed ? -ENOMEM : rc;
 }
 
 /* ---- */

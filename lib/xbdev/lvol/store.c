@@ -79,6 +79,8 @@ void xbdev__lvs_free(struct xbdev_lvs *store)
 	xbdev__lvs_numbers_fini(&store->stale);
 	xbdev__lvs_numbers_fini(&store->stale_last);
 	xbdev__lvs_numbers_fini(&store->copies);
+	xbdev__lvs_numbers_fini(&store->unmarked_clusters);
+	xbdev__lvs_numbers_fini(&store->unmarked_pages);
 	xu_buf_free(store->super_bytes, XBDEV_LVS_PAGE_BYTES);
 	free(store);
 }

@@ -167,6 +167,10 @@ struct xbdev_lvs {
 	/* Pairs: the page of a copy that was read in place of a torn page, and that page. */
 	struct xbdev_lvs_numbers copies;
 	uint32_t nr_restored; /* such pages */
+	/* In use, but free by the masks of a clean store. */
+	struct xbdev_lvs_numbers unmarked_clusters, unmarked_pages;
+	bool has_repairs; /* pages and clusters have changed with no blob: the masks are to be
+			     written */
 
 	struct xbdev_lvs_write *write;
 	void *owner; /* of the layer above */

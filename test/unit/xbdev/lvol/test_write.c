@@ -8,85 +8,9 @@
 #include "lib/xbdev/lvol/write.h"
 
 #include "lib/xbdev/lvol/chain.h"
-#include "test/unit/xbdev/lvol/disk.h"
-#include "test/unit/xbdev/lvol/world.h"
+#include "test/unit/xbdev/lvol/session.h"
 
 #define MAX_TEXT (64u << 10)
-
-struct test {
-	struct lvol_world w;
-	struct lvol_disk *disk;
-	struct xbdev_lvs_waiter waiter;
-	uint32_t nr_done;
-	int status;
-	struct xu_error err;
-};
-
-/* ---- the store ---- */
-
-static void start(struct test *t, const uint8_t *content, uint64_t size, uint32_t block_size)
-{
-	memset(t, 0, sizeof(*t));
-	harness_start(&t->w.h, 1, 1);
-	t->disk = lvol_disk_new(&t->w.h, "disk", content, size, block_size);
-	lvol_world_use(&t->w, "disk");
-	lvol_world_load(&t->w);
-	if (t->w.store == NULL) {
-		fail_msg("%s", t->w.err.text);
-	}
-	assert_int_equal(xbdev__lvs_write_init(t->w.store), 0);
-}
-
-static void stop(struct test *t)
-{
-	xbdev__lvs_write_fini(t->w.store);
-	lvol_world_stop(&t->w);
-}
-
-static void on_commit(struct xbdev_lvs_waiter *waiter, int status)
-{
-	struct test *t = xu_container_of(waiter, struct test, waiter);
-
-	t->status = status;
-	t->nr_done++;
-}
-
-static int commit(struct test *t)
-{
-	uint32_t nr = t->nr_done;
-
-	t->waiter.fn = on_commit;
-	xbdev__lvs_commit(t->w.store, &t->waiter);
-	assert_int_equal(t->nr_done, nr); /* later, always */
-	harness_wait(&t->w.h, t->nr_done > nr);
-	return t->status;
-}
-
-static void on_done(void *arg, const struct xu_error *err)
-{
-	struct test *t = arg;
-
-	t->err = *err;
-	t->nr_done++;
-}
-
-static void recover(struct test *t)
-{
-	uint32_t nr = t->nr_done;
-
-	xbdev__lvs_recover(t->w.store, on_done, t);
-	harness_wait(&t->w.h, t->nr_done > nr);
-	assert_string_equal(t->err.text, "");
-	assert_false(xbdev__lvs_needs_recovery(t->w.store));
-}
-
-static void unload(struct test *t)
-{
-	uint32_t nr = t->nr_done;
-
-	xbdev__lvs_unload(t->w.store, on_done, t);
-	harness_wait(&t->w.h, t->nr_done > nr);
-}
 
 /* All that a store says of its volumes, but for where its metadata lies. */
 static char *describe(const struct xbdev_lvs *store)
@@ -129,7 +53,7 @@ static char *describe(const struct xbdev_lvs *store)
 
 /* ---- operations, as the layer above will do them ---- */
 
-static struct xbdev_lvs_blob *volume(struct test *t, const char *name)
+static struct xbdev_lvs_blob *volume(struct lvol_session *t, const char *name)
 {
 	struct xbdev_lvs_blob *blob = xbdev__lvs_blob_by_name(t->w.store, name);
 
@@ -137,7 +61,7 @@ static struct xbdev_lvs_blob *volume(struct test *t, const char *name)
 	return blob;
 }
 
-static int touch_cluster(struct test *t, const char *name, uint32_t index)
+static int touch_cluster(struct lvol_session *t, const char *name, uint32_t index)
 {
 	struct xbdev_lvs_blob *blob = volume(t, name);
 	uint32_t slot = index / XBDEV_LVS_LEAF_CLUSTERS;
@@ -149,10 +73,10 @@ static int touch_cluster(struct test *t, const char *name, uint32_t index)
 	leaf->count = (uint16_t)xbdev__lvs_slot_count(blob->map.nr_clusters, slot);
 	xbdev__lvs_map_set(&blob->map, index, cluster);
 	assert_int_equal(xbdev__lvs_leaf_touch(blob, slot, &t->err), 0);
-	return commit(t);
+	return lvol_session_commit(t);
 }
 
-static struct xbdev_lvs_blob *make(struct test *t, const char *name, uint32_t nr_clusters)
+static struct xbdev_lvs_blob *make(struct lvol_session *t, const char *name, uint32_t nr_clusters)
 {
 	uint32_t root = xbdev__lvs_page_take(t->w.store);
 	struct xbdev_lvs_blob *blob = xbdev__lvs_blob_new(t->w.store, root);
@@ -168,25 +92,25 @@ static struct xbdev_lvs_blob *make(struct test *t, const char *name, uint32_t nr
 	return blob;
 }
 
-static int op_first_write(struct test *t)
+static int op_first_write(struct lvol_session *t)
 {
 	return touch_cluster(t, "base", 40); /* its extent page exists */
 }
 
-static int op_create(struct test *t)
+static int op_create(struct lvol_session *t)
 {
 	struct xbdev_lvs_blob *blob = make(t, "new", 2000);
 
 	assert_int_equal(xbdev__lvs_blob_touch(blob, &t->err), 0);
-	return commit(t);
+	return lvol_session_commit(t);
 }
 
-static int op_first_write_new_page(struct test *t)
+static int op_first_write_new_page(struct lvol_session *t)
 {
 	return touch_cluster(t, "new", 1500);
 }
 
-static int op_long_chain(struct test *t)
+static int op_long_chain(struct lvol_session *t)
 {
 	struct xbdev_lvs_blob *blob = volume(t, "new");
 	char value[4000];
@@ -195,29 +119,29 @@ static int op_long_chain(struct test *t)
 	assert_int_equal(xbdev__lvs_xattr_set(blob, false, "big", 3, value, sizeof(value)), 0);
 	assert_int_equal(xbdev__lvs_xattr_set(blob, false, "fat", 3, value, sizeof(value)), 0);
 	assert_int_equal(xbdev__lvs_blob_touch(blob, &t->err), 0);
-	return commit(t);
+	return lvol_session_commit(t);
 }
 
-static int op_other_chain(struct test *t)
+static int op_other_chain(struct lvol_session *t)
 {
 	struct xbdev_lvs_blob *blob = volume(t, "new");
 
 	xbdev__lvs_xattr_remove(blob, false, "fat");
 	assert_int_equal(xbdev__lvs_blob_touch(blob, &t->err), 0);
-	return commit(t);
+	return lvol_session_commit(t);
 }
 
-static int op_rename(struct test *t)
+static int op_rename(struct lvol_session *t)
 {
 	struct xbdev_lvs_blob *blob = volume(t, "clone_of_1");
 
 	assert_int_equal(xbdev__lvs_blob_set_name(blob, "another"), 0);
 	assert_int_equal(xbdev__lvs_blob_derive(blob, &t->err), 0);
 	assert_int_equal(xbdev__lvs_blob_touch(blob, &t->err), 0);
-	return commit(t);
+	return lvol_session_commit(t);
 }
 
-static int op_snapshot(struct test *t)
+static int op_snapshot(struct lvol_session *t)
 {
 	struct xbdev_lvs_blob *blob = volume(t, "base"), *snap = make(t, "snap4", 0);
 	struct xbdev_lvs_map empty = {0};
@@ -233,7 +157,7 @@ static int op_snapshot(struct test *t)
 	assert_int_equal(xbdev__lvs_xattr_set_id(snap, XBDEV_LVS_A_TAKING, blob->id), 0);
 	assert_int_equal(xbdev__lvs_blob_derive(snap, &t->err), 0);
 	assert_int_equal(xbdev__lvs_blob_touch(snap, &t->err), 0);
-	rc = commit(t);
+	rc = lvol_session_commit(t);
 	/* V, empty, on top of it. */
 	blob->map = empty;
 	xbdev__lvs_blob_link(snap, blob->parent);
@@ -241,16 +165,16 @@ static int op_snapshot(struct test *t)
 	assert_int_equal(xbdev__lvs_xattr_set_id(blob, XBDEV_LVS_A_PARENT, snap->id), 0);
 	assert_int_equal(xbdev__lvs_blob_derive(blob, &t->err), 0);
 	assert_int_equal(xbdev__lvs_blob_touch(blob, &t->err), 0);
-	rc = rc == 0 ? commit(t) : rc;
+	rc = rc == 0 ? lvol_session_commit(t) : rc;
 	/* S without its mark. */
 	xbdev__lvs_xattr_remove(snap, true, XBDEV_LVS_A_TAKING);
 	snap->data_ro_flags |= XBDEV_LVS_RO_DATA;
 	assert_int_equal(xbdev__lvs_blob_derive(snap, &t->err), 0);
 	assert_int_equal(xbdev__lvs_blob_touch(snap, &t->err), 0);
-	return rc == 0 ? commit(t) : rc;
+	return rc == 0 ? lvol_session_commit(t) : rc;
 }
 
-static int op_shrink(struct test *t)
+static int op_shrink(struct lvol_session *t)
 {
 	struct xbdev_lvs_blob *blob = volume(t, "solid_snap");
 	struct xbdev_lvs_leaf *leaf = blob->map.leaves[0];
@@ -264,20 +188,20 @@ static int op_shrink(struct test *t)
 	blob->write.is_root_first = true;
 	assert_int_equal(xbdev__lvs_blob_touch(blob, &t->err), 0);
 	assert_int_equal(xbdev__lvs_leaf_touch(blob, 0, &t->err), 0);
-	rc = commit(t);
+	rc = lvol_session_commit(t);
 	for (uint32_t i = 0; rc == 0 && i < nr; i++) {
 		xbdev__lvs_cluster_free(t->w.store, clusters[i]);
 	}
 	return rc;
 }
 
-static int op_delete(struct test *t)
+static int op_delete(struct lvol_session *t)
 {
 	struct xbdev_lvs_blob *blob = volume(t, "new");
 	int rc;
 
 	assert_int_equal(xbdev__lvs_blob_doom(blob, &t->err), 0);
-	rc = commit(t);
+	rc = lvol_session_commit(t);
 	if (rc == 0) {
 		for (uint32_t i = xbdev__lvs_map_next(&blob->map, 0); i < blob->map.nr_clusters;
 			i = xbdev__lvs_map_next(&blob->map, i + 1)) {
@@ -290,7 +214,7 @@ static int op_delete(struct test *t)
 
 static const struct {
 	const char *name;
-	int (*fn)(struct test *t);
+	int (*fn)(struct lvol_session *t);
 } ops[] = {
 	{"first write", op_first_write},
 	{"create", op_create},
@@ -306,32 +230,17 @@ static const struct {
 
 /* ---- what is left ---- */
 
-static uint8_t *content_of(const char *name, uint64_t *ret_size, uint32_t *ret_block_size)
-{
-	struct lvol_fixture f;
-	uint8_t *content;
-
-	lvol_fixture_open(&f, name);
-	content = malloc(f.size_bytes);
-	assert_non_null(content);
-	lvol_fixture_read(&f, 0, content, f.size_bytes);
-	*ret_size = f.size_bytes;
-	*ret_block_size = f.block_size;
-	lvol_fixture_close(&f);
-	return content;
-}
-
 /* Loads what is on a disk after a crash, and recovers; its description. */
 static char *after_crash(const uint8_t *image, uint64_t size, uint32_t block_size,
 	struct xu_random *random, const char *const *allowed)
 {
-	struct test t;
+	struct lvol_session t;
 	char *text;
 
-	start(&t, image, size, block_size);
+	lvol_session_start(&t, image, size, block_size);
 	assert_string_equal(t.w.store->read_only_reason.text, "");
 	lvol_disk_begin(t.disk);
-	recover(&t);
+	lvol_session_recover(&t);
 	text = describe(t.w.store);
 	if (allowed != NULL && t.disk->nr_log > 0) {
 		/* And power fails amid the recovery. */
@@ -346,10 +255,10 @@ static char *after_crash(const uint8_t *image, uint64_t size, uint32_t block_siz
 		free(again);
 	}
 	/* It goes on as if nothing had been, and closes. */
-	assert_int_equal(commit(&t), 0);
-	unload(&t);
+	assert_int_equal(lvol_session_commit(&t), 0);
+	lvol_session_unload(&t);
 	assert_int_equal(t.err.code, 0);
-	stop(&t);
+	lvol_session_stop(&t);
 	return text;
 }
 
@@ -358,11 +267,11 @@ static void sweep(uint32_t block_size_wanted, uint32_t nr_tries)
 	uint64_t seed = harness_seed(1), size;
 	struct xu_random random;
 	uint32_t block_size, nr_crashes = 0;
-	uint8_t *content = content_of("snapchain-512-64k-clean", &size, &block_size);
-	struct test t;
+	uint8_t *content = lvol_session_content("snapchain-512-64k-clean", &size, &block_size);
+	struct lvol_session t;
 
 	xu_random_seed(&random, seed);
-	start(&t, content, size, block_size_wanted);
+	lvol_session_start(&t, content, size, block_size_wanted);
 	free(content);
 	for (uint32_t op = 0; op < ARRAY_SIZE(ops); op++) {
 		char *states[2] = {describe(t.w.store), NULL};
@@ -398,7 +307,7 @@ static void sweep(uint32_t block_size_wanted, uint32_t nr_tries)
 	}
 	printf("%u crashes\n", nr_crashes);
 	assert_true(nr_crashes > 100);
-	stop(&t);
+	lvol_session_stop(&t);
 }
 
 static void test_write_power_fails_with_torn_writes(void **state)
@@ -411,20 +320,20 @@ static void test_write_is_there_after_unload(void **state)
 {
 	uint64_t size;
 	uint32_t block_size;
-	uint8_t *content = content_of("snapchain-512-64k-clean", &size, &block_size);
+	uint8_t *content = lvol_session_content("snapchain-512-64k-clean", &size, &block_size);
 	char *before, *after;
-	struct test t;
+	struct lvol_session t;
 
 	(void)state;
-	start(&t, content, size, block_size);
+	lvol_session_start(&t, content, size, block_size);
 	for (uint32_t op = 0; op < ARRAY_SIZE(ops); op++) {
 		assert_int_equal(ops[op].fn(&t), 0);
 		before = describe(t.w.store);
-		unload(&t);
+		lvol_session_unload(&t);
 		assert_int_equal(t.err.code, 0);
 		memcpy(content, t.disk->memory, size);
-		stop(&t);
-		start(&t, content, size, block_size);
+		lvol_session_stop(&t);
+		lvol_session_start(&t, content, size, block_size);
 		assert_true(t.w.store->super.is_clean);
 		assert_false(xbdev__lvs_needs_recovery(t.w.store));
 		after = describe(t.w.store);
@@ -433,23 +342,23 @@ static void test_write_is_there_after_unload(void **state)
 		free(after);
 	}
 	free(content);
-	stop(&t);
+	lvol_session_stop(&t);
 }
 
 static void test_write_nothing_without_a_change(void **state)
 {
 	uint64_t size;
 	uint32_t block_size;
-	uint8_t *content = content_of("snapchain-512-64k-clean", &size, &block_size);
-	struct test t;
+	uint8_t *content = lvol_session_content("snapchain-512-64k-clean", &size, &block_size);
+	struct lvol_session t;
 
 	(void)state;
-	start(&t, content, size, block_size);
-	recover(&t);
-	unload(&t);
+	lvol_session_start(&t, content, size, block_size);
+	lvol_session_recover(&t);
+	lvol_session_unload(&t);
 	assert_memory_equal(t.disk->memory, content, size);
 	free(content);
-	stop(&t);
+	lvol_session_stop(&t);
 }
 
 /* Each write and flush of each operation fails in turn; the same operation's commit again is good.
@@ -458,7 +367,7 @@ static void test_write_io_fails(void **state)
 {
 	uint64_t size;
 	uint32_t block_size;
-	uint8_t *content = content_of("snapchain-512-64k-clean", &size, &block_size);
+	uint8_t *content = lvol_session_content("snapchain-512-64k-clean", &size, &block_size);
 
 	(void)state;
 	for (uint32_t op = 1; op < 5; op++) { /* each stands on those before */
@@ -467,10 +376,10 @@ static void test_write_io_fails(void **state)
 		for (uint32_t n = 1; has_failed; n++) {
 			char *before, *after;
 			uint8_t *image;
-			struct test t;
+			struct lvol_session t;
 
 			assert_true(n < 100);
-			start(&t, content, size, block_size);
+			lvol_session_start(&t, content, size, block_size);
 			for (uint32_t i = 1; i < op; i++) {
 				assert_int_equal(ops[i].fn(&t), 0);
 			}
@@ -478,21 +387,21 @@ static void test_write_io_fails(void **state)
 			has_failed = ops[op].fn(&t) != 0;
 			if (has_failed) {
 				assert_int_equal(t.status, -EIO);
-				assert_int_equal(commit(&t), 0);
+				assert_int_equal(lvol_session_commit(&t), 0);
 			}
 			before = describe(t.w.store);
 			lvol_disk_begin(t.disk);
 			image = lvol_disk_crash(t.disk, 0, NULL);
-			stop(&t);
-			start(&t, image, size, block_size);
-			recover(&t);
+			lvol_session_stop(&t);
+			lvol_session_start(&t, image, size, block_size);
+			lvol_session_recover(&t);
 			after = describe(t.w.store);
 			assert_string_equal(after, before);
 			free(before);
 			free(after);
-			unload(&t);
+			lvol_session_unload(&t);
 			assert_int_equal(t.err.code, 0);
-			stop(&t);
+			lvol_session_stop(&t);
 			free(image);
 		}
 	}
@@ -510,14 +419,14 @@ static void test_recover_images(void **state)
 	for (uint32_t i = 0; i < ARRAY_SIZE(names); i++) {
 		uint64_t size, free_clusters;
 		uint32_t block_size;
-		uint8_t *content = content_of(names[i], &size, &block_size);
-		struct test t;
+		uint8_t *content = lvol_session_content(names[i], &size, &block_size);
+		struct lvol_session t;
 
-		start(&t, content, size, block_size);
+		lvol_session_start(&t, content, size, block_size);
 		assert_false(t.w.store->super.is_clean);
 		free_clusters = xbdev__lvs_free_clusters(t.w.store);
 		assert_int_equal(xbdev__lvs_needs_recovery(t.w.store), i < 4);
-		recover(&t);
+		lvol_session_recover(&t);
 		if (i == 3) { /* the clusters that the snapshot alone had */
 			assert_true(xbdev__lvs_free_clusters(t.w.store) >= free_clusters);
 		}
@@ -527,15 +436,15 @@ static void test_recover_images(void **state)
 			assert_int_equal(t.w.store->blobs[k]->deleting_of, 0);
 		}
 		free_clusters = xbdev__lvs_free_clusters(t.w.store);
-		unload(&t);
+		lvol_session_unload(&t);
 		assert_int_equal(t.err.code, 0);
 		memcpy(content, t.disk->memory, size);
-		stop(&t);
-		start(&t, content, size, block_size);
+		lvol_session_stop(&t);
+		lvol_session_start(&t, content, size, block_size);
 		assert_true(t.w.store->super.is_clean);
 		assert_false(xbdev__lvs_needs_recovery(t.w.store));
 		assert_int_equal(xbdev__lvs_free_clusters(t.w.store), free_clusters);
-		stop(&t);
+		lvol_session_stop(&t);
 		free(content);
 	}
 }
