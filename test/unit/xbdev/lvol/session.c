@@ -2,6 +2,11 @@
 /* See session.h. */
 #include "test/unit/xbdev/lvol/session.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#define MAX_TEXT (64u << 10)
+
 /* ---- the store ---- */
 
 void lvol_session_start(
@@ -82,4 +87,72 @@ uint8_t *lvol_session_content(const char *name, uint64_t *ret_size, uint32_t *re
 	*ret_block_size = f.block_size;
 	lvol_fixture_close(&f);
 	return content;
+}
+
+/* ---- the other reader ---- */
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp((*(struct xbdev_lvs_blob *const *)a)->name,
+		(*(struct xbdev_lvs_blob *const *)b)->name);
+}
+
+char *lvol_session_expected(struct lvol_session *t, bool has_content)
+{
+	const struct xbdev_lvs *store = t->w.store;
+	struct xbdev_lvs_blob *sorted[64];
+	char *text = calloc(1, MAX_TEXT), uuid[XU_UUID_TEXT_SIZE], sum[LVOL_SHA256_TEXT] = "-";
+	uint32_t nr = 0;
+	size_t at;
+
+	assert_non_null(text);
+	xu_uuid_format(&store->uuid, uuid);
+	at = (size_t)snprintf(text, MAX_TEXT, "%s %s %llu\n", store->name, uuid,
+		(unsigned long long)xbdev__lvs_free_clusters(store));
+	for (uint32_t i = 0; i < store->nr_blobs; i++) {
+		if (xbdev__lvs_blob_is_volume(store->blobs[i])) {
+			assert_true(nr < ARRAY_SIZE(sorted));
+			sorted[nr++] = store->blobs[i];
+		}
+	}
+	qsort(sorted, nr, sizeof(sorted[0]), compare_names);
+	for (uint32_t i = 0; i < nr; i++) {
+		xu_uuid_format(&sorted[i]->uuid, uuid);
+		if (has_content) {
+			lvol_world_sha256(&t->w, sorted[i], NULL, sum);
+		}
+		at += (size_t)snprintf(text + at, MAX_TEXT - at, "%s %s %s %llu %llu %d %d %s\n",
+			sorted[i]->name, uuid,
+			sorted[i]->parent != NULL ? sorted[i]->parent->name : "-",
+			(unsigned long long)xbdev__lvs_blob_size(sorted[i]),
+			(unsigned long long)sorted[i]->map.nr_allocated,
+			xbdev__lvs_blob_is_thin(sorted[i]), xbdev__lvs_blob_is_read_only(sorted[i]),
+			sum);
+		assert_true(at < MAX_TEXT);
+	}
+	return text;
+}
+
+char *lvol_session_reader(
+	const uint8_t *content, uint64_t used_bytes, uint64_t size, bool has_content)
+{
+	char path[300], command[800], *text = calloc(1, MAX_TEXT);
+	FILE *reader;
+	int fd;
+
+	assert_non_null(text);
+	snprintf(path, sizeof(path), "%s/reader.img", harness_dir());
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, (off_t)size), 0);
+	assert_int_equal(pwrite(fd, content, used_bytes, 0), used_bytes);
+	assert_int_equal(close(fd), 0);
+	snprintf(command, sizeof(command), "python3 '%s' %s '%s'", LVOL_READER,
+		has_content ? "" : "--no-content", path);
+	reader = popen(command, "r");
+	assert_non_null(reader);
+	assert_true(fread(text, 1, MAX_TEXT - 1, reader) > 0);
+	pclose(reader);
+	unlink(path);
+	return text;
 }

@@ -34,4 +34,11 @@ void lvol_session_unload(struct lvol_session *t);
 /* The content of an image of test/data/lvol; the caller frees it. */
 uint8_t *lvol_session_content(const char *name, uint64_t *ret_size, uint32_t *ret_block_size);
 
+/* What the independent reader (lvol_reader.py) must say of the store as it is in memory: the line
+ * of the store, then one for each volume. The caller frees it. */
+char *lvol_session_expected(struct lvol_session *t, bool has_content);
+/* What it says of this content of a disk. */
+char *lvol_session_reader(
+	const uint8_t *content, uint64_t used_bytes, uint64_t size, bool has_content);
+
 #endif
