@@ -265,7 +265,8 @@ stage_soak() {
 		fi
 		for name in "$top/build-$dir"/test/soak/soak-*; do
 			if [ -f "$name" ] && [ -x "$name" ]; then
-				start "${name##*/}-$dir" env -C "$logs" "$name" --seconds "$soak_seconds"
+				mkdir -p "$logs/soak-$dir"
+				start "${name##*/}-$dir" env -C "$logs/soak-$dir" "$name" --seconds "$soak_seconds"
 			fi
 		done
 	done
