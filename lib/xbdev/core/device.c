@@ -346,6 +346,8 @@ void xbdev_device_remove_all(struct xbdev_ctx *ctx)
 		if (dev->claim == NULL) {
 			/* -EBUSY: it is going already. */
 			xbdev_device_remove(dev, NULL, NULL);
+		} else if (dev->claim->event_cb != NULL) {
+			dev->claim->event_cb(dev->claim, XBDEV_EVENT_END, dev->claim->event_arg);
 		}
 	}
 }

@@ -175,7 +175,12 @@ static inline uint64_t xbdev_device_size_bytes(const struct xbdev_device *dev)
 
 /* ---- opening ---- */
 
-enum xbdev_event { XBDEV_EVENT_REMOVE, XBDEV_EVENT_RESIZE };
+enum xbdev_event {
+	XBDEV_EVENT_REMOVE,
+	XBDEV_EVENT_RESIZE,
+	XBDEV_EVENT_END, /* everything goes: to who has claimed the device, which goes when he has
+			  * brought to rest what stands on it and closes; until then it works */
+};
 
 struct xbdev_desc {
 	struct xbdev_device *dev;

@@ -36,6 +36,8 @@ static void on_base_event(struct xbdev_desc *desc, enum xbdev_event event, void 
 	case XBDEV_EVENT_RESIZE:
 		xbdev_device_set_size(&filter->dev, atomic_load(&desc->dev->nr_blocks));
 		break;
+	case XBDEV_EVENT_END:
+		break;
 	}
 }
 

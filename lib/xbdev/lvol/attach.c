@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A store between its device and its volumes' devices.
+ *
+ *   attach   control reactor   open and claim the device
+ *            owner             channel, load, recover
+ *            control reactor   register the volumes, tell the caller
+ *   detach   control reactor   remove the volumes' devices; they go when nobody uses them
+ *            owner             unload: masks, then the super block that says "clean"
+ *            control reactor   close the device, tell the caller
+ *
+ * The owner is the reactor that the device below lives on. Nothing is written when the store is
+ * only looked at (is_read_only), when the device cannot be written, or when it says that it holds
+ * more than can be read. A device that goes takes its store with it: nothing can be written then,
+ * and the next load recovers.
+ */
+#include "lib/xbdev/lvol/attach.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/util/log.h"
+#include "lib/xbdev/driver/driver.h"
+#include "lib/xbdev/lvol/load.h"
+#include "lib/xbdev/lvol/volume.h"
+
+/* ---- volumes ---- */
+
+static void unload_if_alone(struct xbdev_lvol_store *store);
+
+static void volume_destroy(struct xbdev_device *dev)
+{
+	struct xbdev_lvol *volume = xbdev__lvol_of(dev);
+	struct xbdev_lvol_store *store = volume->store;
+
+	xu_list_del(&volume->link);
+	free(volume);
+	unload_if_alone(store);
+}
+
+static json_t *volume_info(const struct xbdev_device *dev)
+{
+	const struct xbdev_lvol *volume = xbdev__lvol_of(dev);
+
+	return json_pack("{s:s, s:b, s:b}", "lvol_store", volume->store->lvs->name,
+		"thin_provision", (int)xbdev__lvs_blob_is_thin(volume->blob), "snapshot",
+		(int)xbdev__lvs_blob_is_snapshot(volume->blob));
+}
+
+static const struct xbdev_device_ops volume_ops = {
+	.submit = xbdev__lvol_submit,
+	.destroy = volume_destroy,
+	.info = volume_info,
+};
+
+/* Whether everything that the volume's content consists of is at hand. */
+static bool is_servable(const struct xbdev_lvs_blob *blob)
+{
+	for (; blob != NULL; blob = blob->parent) {
+		if (blob->reason != NULL || blob->esnap != NULL) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static void register_volume(struct xbdev_lvol_store *store, struct xbdev_lvs_blob *blob)
+{
+	struct xbdev_lvol *volume = calloc(1, sizeof(*volume));
+	struct xu_error err;
+	char name[2 * XBDEV_LVS_NAME_BYTES + 1];
+
+	if (volume == NULL) {
+		xu_error_set_errno(&err, -ENOMEM, "volume '%s'", blob->name);
+		xbdev__lvs_blob_fail(blob, &err);
+		return;
+	}
+	snprintf(name, sizeof(name), "%s/%s", store->lvs->name, blob->name);
+	volume->store = store;
+	volume->blob = blob;
+	xbdev__set_name(&volume->dev, name);
+	volume->dev.driver = "lvol";
+	volume->dev.product = "logical volume";
+	volume->dev.ops = &volume_ops;
+	volume->dev.uuid = blob->uuid;
+	volume->dev.is_read_only =
+		store->is_read_only || blob->is_locked || store->lvs->read_only_reason.code != 0 ||
+		xbdev__lvs_blob_is_read_only(blob) || xbdev__lvs_blob_is_snapshot(blob);
+	xbdev__lvol_io_setup(volume, store->desc->dev);
+	if (xbdev_device_register(store->ctx, &volume->dev, &err) != 0) {
+		xbdev__lvs_blob_fail(blob, &err);
+		free(volume);
+		return;
+	}
+	xu_list_add_tail(&store->volumes, &volume->link);
+}
+
+static void register_volumes(struct xbdev_lvol_store *store)
+{
+	for (uint32_t i = 0; i < store->lvs->nr_blobs; i++) {
+		struct xbdev_lvs_blob *blob = store->lvs->blobs[i];
+
+		if (!xbdev__lvs_blob_is_volume(blob)) {
+			continue;
+		}
+		if (is_servable(blob)) {
+			register_volume(store, blob);
+		}
+		if (blob->reason != NULL) {
+			xu_warn(xbdev_ctx_log(store->ctx), "store %s: volume %s is not served: %s",
+				store->lvs->name, blob->name, blob->reason->text);
+		}
+	}
+}
+
+/* ---- the way back ---- */
+
+static void on_closed(struct xr_msg *msg)
+{
+	struct xbdev_lvol_store *store = xu_container_of(msg, struct xbdev_lvol_store, msg);
+	struct xu_error err = store->err;
+	void (*attached)(void *arg, struct xbdev_lvol_store *store, const struct xu_error *err) =
+		store->attached;
+	void (*detached)(void *arg, const struct xu_error *err) = store->detached;
+	void *arg = store->arg;
+
+	if (store->desc != NULL) {
+		xbdev_desc_close(store->desc);
+	}
+	free(store);
+	if (attached != NULL) {
+		attached(arg, NULL, &err);
+	} else if (detached != NULL) {
+		detached(arg, err.code != 0 ? &err : NULL);
+	}
+}
+
+/* On the owner: gives back what it has. */
+static void close_here(struct xbdev_lvol_store *store)
+{
+	if (store->children.memory != NULL) {
+		xbdev__lvol_io_fini(store);
+	}
+	if (store->lvs != NULL) {
+		xbdev__lvs_write_fini(store->lvs);
+		xbdev__lvs_free(store->lvs);
+		store->lvs = NULL;
+	}
+	if (store->ch != NULL) {
+		xbdev_channel_put(store->ch);
+	}
+	store->msg.fn = on_closed;
+	xr_msg_send(xbdev_ctx_control(store->ctx), &store->msg);
+}
+
+static void fail_here(struct xbdev_lvol_store *store, const struct xu_error *err)
+{
+	store->err = *err;
+	close_here(store);
+}
+
+/* ---- attaching ---- */
+
+static void on_register(struct xr_msg *msg)
+{
+	struct xbdev_lvol_store *store = xu_container_of(msg, struct xbdev_lvol_store, msg);
+	void (*attached)(void *arg, struct xbdev_lvol_store *store, const struct xu_error *err) =
+		store->attached;
+
+	store->attached = NULL;
+	store->is_serving = true;
+	register_volumes(store);
+	attached(store->arg, store, NULL);
+	if (store->is_base_gone) {
+		xbdev__lvol_detach(store, NULL, NULL);
+	}
+}
+
+static void on_recovered(void *arg, const struct xu_error *err)
+{
+	struct xbdev_lvol_store *store = arg;
+
+	if (err != NULL && err->code != 0) {
+		fail_here(store, err);
+		return;
+	}
+	store->msg.fn = on_register;
+	xr_msg_send(xbdev_ctx_control(store->ctx), &store->msg);
+}
+
+static void on_loaded(void *arg, struct xbdev_lvs *lvs, const struct xu_error *err)
+{
+	struct xbdev_lvol_store *store = arg;
+	struct xu_error no_memory;
+	int rc;
+
+	if (lvs == NULL) {
+		fail_here(store, err);
+		return;
+	}
+	store->lvs = lvs;
+	rc = xbdev__lvol_io_init(store);
+	if (rc == 0) {
+		rc = xbdev__lvs_write_init(lvs);
+	}
+	if (rc != 0) {
+		xu_error_set_errno(&no_memory, rc, "store '%s'", lvs->name);
+		fail_here(store, &no_memory);
+		return;
+	}
+	if (store->is_read_only) {
+		on_recovered(store, NULL);
+	} else {
+		xbdev__lvs_recover(lvs, on_recovered, store);
+	}
+}
+
+static void on_owner(struct xr_msg *msg)
+{
+	struct xbdev_lvol_store *store = xu_container_of(msg, struct xbdev_lvol_store, msg);
+	int rc = xbdev_channel_get(store->desc, store->reactor, &store->ch);
+	struct xu_error err;
+
+	if (rc != 0) {
+		xu_error_set_errno(&err, rc, "using '%s'", store->desc->dev->name);
+		fail_here(store, &err);
+		return;
+	}
+	xbdev__lvs_load(store->ch, store->desc->dev->name, on_loaded, store);
+}
+
+static void on_base_event(struct xbdev_desc *desc, enum xbdev_event event, void *arg)
+{
+	struct xbdev_lvol_store *store = arg;
+
+	if (event == XBDEV_EVENT_RESIZE) {
+		return; /* the store keeps its size until it is told to grow */
+	}
+	store->is_base_gone |= event == XBDEV_EVENT_REMOVE;
+	if (store->is_serving) {
+		xbdev__lvol_detach(store, NULL, NULL);
+	} else {
+		store->is_base_gone = true; /* seen to when it has been attached */
+	}
+}
+
+void xbdev__lvol_attach(struct xbdev_ctx *ctx, const char *device, bool is_read_only,
+	void (*done)(void *arg, struct xbdev_lvol_store *store, const struct xu_error *err),
+	void *arg)
+{
+	const struct xbdev_device *dev = xbdev_device_find(ctx, device);
+	struct xbdev_lvol_store *store = calloc(1, sizeof(*store));
+	struct xu_error err;
+	int rc;
+
+	if (store == NULL) {
+		xu_error_set_errno(&err, -ENOMEM, "the store on '%s'", device);
+		done(arg, NULL, &err);
+		return;
+	}
+	store->ctx = ctx;
+	store->attached = done;
+	store->arg = arg;
+	store->is_read_only = is_read_only || (dev != NULL && dev->is_read_only);
+	xu_list_init(&store->volumes);
+	rc = xbdev_desc_open(
+		ctx, device, !store->is_read_only, on_base_event, store, &store->desc, &store->err);
+	if (rc == 0) {
+		rc = xbdev_desc_claim(store->desc, "a store of logical volumes", &store->err);
+	}
+	if (rc != 0) {
+		store->msg.fn = on_closed;
+		xr_msg_send(xbdev_ctx_control(ctx), &store->msg);
+		return;
+	}
+	dev = store->desc->dev;
+	store->reactor =
+		dev->is_multi_reactor ? xbdev_ctx_next_owner(ctx, dev->numa_node) : dev->owner;
+	store->msg.fn = on_owner;
+	xr_msg_send(store->reactor, &store->msg);
+}
+
+/* ---- detaching ---- */
+
+static void on_unloaded(void *arg, const struct xu_error *err)
+{
+	struct xbdev_lvol_store *store = arg;
+
+	if (err != NULL && err->code != 0) {
+		store->err = *err;
+		xu_warn(xbdev_ctx_log(store->ctx), "store %s stays unclean: %s", store->lvs->name,
+			err->text);
+	}
+	close_here(store);
+}
+
+static void on_unload(struct xr_msg *msg)
+{
+	struct xbdev_lvol_store *store = xu_container_of(msg, struct xbdev_lvol_store, msg);
+
+	if (store->is_read_only || store->is_base_gone) {
+		on_unloaded(store, NULL);
+	} else {
+		xbdev__lvs_unload(store->lvs, on_unloaded, store);
+	}
+}
+
+static void unload_if_alone(struct xbdev_lvol_store *store)
+{
+	if (store->is_detaching && xu_list_is_empty(&store->volumes)) {
+		store->msg.fn = on_unload;
+		xr_msg_send(store->reactor, &store->msg);
+	}
+}
+
+void xbdev__lvol_detach(struct xbdev_lvol_store *store,
+	void (*done)(void *arg, const struct xu_error *err), void *arg)
+{
+	struct xu_list *node;
+
+	if (store->is_detaching) {
+		struct xu_error err;
+
+		xu_error_set(
+			&err, -EBUSY, "store '%s' is being given up already", store->lvs->name);
+		if (done != NULL) {
+			done(arg, &err);
+		}
+		return;
+	}
+	store->is_detaching = true;
+	store->detached = done;
+	store->arg = arg;
+	xu_list_for_each (node, &store->volumes) {
+		/* -EBUSY: it is going already. */
+		xbdev_device_remove(&xu_list_entry(node, struct xbdev_lvol, link)->dev, NULL, NULL);
+	}
+	unload_if_alone(store);
+}

@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a volume does with an I/O.
+ *
+ *   READ    each run of clusters that lie one behind the other below is one child; what no volume
+ *           of the chain has is zeroes, without I/O
+ *   WRITE, WRITE_ZEROES, DISCARD
+ *           where the volume has its own clusters: children; else first a change (change.c) that
+ *           takes clusters, or gives them back; I/Os of the same clusters wait behind it
+ *   FLUSH   one child: whatever was acknowledged is below, its metadata too
+ *
+ * A volume that somebody wants for himself (snapshot, discard, removal of clusters) holds what is
+ * new until what is in flight has ended and he has given it back.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "lib/xbdev/lvol/volume.h"
+
+/* What becomes of the bytes from one place of a volume on. */
+struct piece {
+	uint64_t at;     /* byte of the device below */
+	uint64_t len;    /* bytes that all have it so */
+	bool is_nothing; /* they lie nowhere */
+};
+
+static uint32_t cluster_size(const struct xbdev_lvol *volume)
+{
+	return volume->store->lvs->super.cluster_size;
+}
+
+static bool is_change(const struct xbdev_io *io)
+{
+	return io->op == XBDEV_OP_WRITE || io->op == XBDEV_OP_WRITE_ZEROES ||
+	       io->op == XBDEV_OP_DISCARD;
+}
+
+/* ---- lines ---- */
+
+static struct xbdev_lvol_req *req_of_line(struct xu_list *node)
+{
+	return xu_list_entry(node, struct xbdev_lvol_req, link);
+}
+
+void xbdev__lvol_starve(struct xbdev_lvol_req *req)
+{
+	xu_list_add_tail(&req->volume->store->starved, &req->link);
+}
+
+/* Goes on with a request that was starved: of children, or of room for a change. */
+static void go_on(struct xbdev_lvol_req *req);
+
+void xbdev__lvol_wake(struct xbdev_lvol_store *store)
+{
+	struct xu_list *node;
+
+	while ((node = xu_list_pop(&store->starved)) != NULL) {
+		go_on(req_of_line(node));
+		if (store->starved.prev == node) {
+			break; /* it has to wait on */
+		}
+	}
+}
+
+/* ---- children ---- */
+
+int xbdev__lvol_io_init(struct xbdev_lvol_store *store)
+{
+	int rc;
+
+	xu_list_init(&store->starved);
+	rc = xu_pool_init(
+		&store->children, XBDEV_LVOL_NR_CHILDREN, sizeof(struct xbdev_lvol_child));
+	if (rc != 0) {
+		return rc;
+	}
+	rc = xu_pool_init(&store->changes, XBDEV_LVOL_NR_CHANGES, sizeof(struct xbdev_lvol_change));
+	if (rc != 0) {
+		xu_pool_fini(&store->children);
+	}
+	return rc;
+}
+
+void xbdev__lvol_io_fini(struct xbdev_lvol_store *store)
+{
+	xu_pool_fini(&store->children);
+	xu_pool_fini(&store->changes);
+}
+
+struct xbdev_lvol_child *xbdev__lvol_child_get(struct xbdev_lvol_store *store)
+{
+	struct xbdev_lvol_child *child = xu_pool_get(&store->children);
+
+	if (child != NULL) {
+		child->store = store;
+		child->io.flags = 0;
+		child->io.nr_iov = 0;
+	}
+	return child;
+}
+
+void xbdev__lvol_child_put(struct xbdev_lvol_child *child)
+{
+	struct xbdev_lvol_store *store = child->store;
+
+	xu_pool_put(&store->children, child);
+	if (!xu_list_is_empty(&store->starved)) {
+		xbdev__lvol_wake(store);
+	}
+}
+
+static void on_child_done(struct xbdev_io *io, int status)
+{
+	struct xbdev_lvol_child *child = io->cb_arg;
+
+	child->done(child, status);
+}
+
+static void on_child_refused(struct xr_msg *msg)
+{
+	struct xbdev_io *io = xu_container_of(msg, struct xbdev_io, msg);
+
+	on_child_done(io, io->status);
+}
+
+void xbdev__lvol_child_send(struct xbdev_lvol_child *child, uint64_t at,
+	void (*done)(struct xbdev_lvol_child *child, int status), void *arg)
+{
+	struct xbdev_io *io = &child->io;
+	int rc;
+
+	child->done = done;
+	child->arg = arg;
+	io->ch = child->store->ch;
+	io->cb = on_child_done;
+	io->cb_arg = child;
+	io->iov = child->iov;
+	io->offset = at;
+	rc = xbdev_io_submit(io);
+	if (rc != 0) {
+		io->status = rc;
+		io->msg.fn = on_child_refused;
+		xr_msg_defer(child->store->reactor, &io->msg);
+	}
+}
+
+/* Cuts [skip, skip + len) bytes out of the segments of an I/O; returns how many bytes fit into the
+ * child's segments. */
+static uint64_t slice(
+	const struct xbdev_io *io, uint64_t skip, uint64_t len, struct xbdev_lvol_child *child)
+{
+	uint64_t done = 0;
+	uint32_t nr = 0;
+
+	for (uint32_t i = 0; i < io->nr_iov && done < len && nr < XBDEV_LVOL_MAX_IOV; i++) {
+		const struct iovec *iov = &io->iov[i];
+		uint64_t take;
+
+		if (skip >= iov->iov_len) {
+			skip -= iov->iov_len;
+			continue;
+		}
+		take = iov->iov_len - skip;
+		take = take < len - done ? take : len - done;
+		child->iov[nr++] = (struct iovec){(char *)iov->iov_base + skip, take};
+		done += take;
+		skip = 0;
+	}
+	child->io.nr_iov = nr;
+	return done;
+}
+
+static void zero(const struct xbdev_io *io, uint64_t skip, uint64_t len)
+{
+	for (uint32_t i = 0; i < io->nr_iov && len > 0; i++) {
+		const struct iovec *iov = &io->iov[i];
+		uint64_t take;
+
+		if (skip >= iov->iov_len) {
+			skip -= iov->iov_len;
+			continue;
+		}
+		take = iov->iov_len - skip < len ? iov->iov_len - skip : len;
+		memset((char *)iov->iov_base + skip, 0, take);
+		len -= take;
+		skip = 0;
+	}
+}
+
+/* ---- the end of a request ---- */
+
+static void give_to_next(struct xbdev_lvol *volume);
+
+void xbdev__lvol_uncount(struct xbdev_lvol *volume)
+{
+	volume->nr_reqs--;
+	if (volume->nr_reqs == 0 && !xu_list_is_empty(&volume->exclusives)) {
+		give_to_next(volume);
+	}
+}
+
+void xbdev__lvol_complete(struct xbdev_lvol_req *req, int status)
+{
+	if (req->is_in_submit) {
+		xbdev_io_complete_later(xbdev__lvol_io_of(req), status);
+	} else {
+		xbdev_io_complete(xbdev__lvol_io_of(req), status);
+	}
+}
+
+void xbdev__lvol_end(struct xbdev_lvol_req *req, int status)
+{
+	struct xbdev_lvol *volume = req->volume;
+
+	xbdev__lvol_complete(req, status);
+	xbdev__lvol_uncount(volume);
+}
+
+void xbdev__lvol_finish(struct xbdev_lvol_req *req, int status)
+{
+	if (status == 0 && !req->is_freeing && xbdev__lvol_io_of(req)->op == XBDEV_OP_DISCARD) {
+		req->is_freeing = true;
+		go_on(req);
+	} else {
+		xbdev__lvol_end(req, status);
+	}
+}
+
+void xbdev__lvol_req_put(struct xbdev_lvol_req *req, int status)
+{
+	if (status != 0 && req->status == 0) {
+		req->status = status;
+	}
+	if (--req->nr_pending > 0) {
+		return;
+	}
+	if (req->change != NULL) {
+		xbdev__lvol_change_data_done(req);
+	} else {
+		xbdev__lvol_finish(req, req->status);
+	}
+}
+
+static void on_data_done(struct xbdev_lvol_child *child, int status)
+{
+	struct xbdev_lvol_req *req = child->arg;
+
+	/* The request first: what is starved begins behind it. */
+	xbdev__lvol_req_put(req, status);
+	xbdev__lvol_child_put(child);
+}
+
+/* ---- giving it to the device below ---- */
+
+/* The cluster below of a cluster of the volume; 0: none, or it is not to be touched. */
+static uint32_t place_of(const struct xbdev_lvol_req *req, uint32_t index)
+{
+	const struct xbdev_lvol *volume = req->volume;
+	const struct xbdev_lvs_blob *esnap = NULL;
+	uint32_t cluster = 0;
+
+	if (!is_change(xbdev__lvol_io_of((struct xbdev_lvol_req *)req))) {
+		xbdev__lvs_blob_find(volume->blob, index, &cluster, &esnap);
+		return cluster;
+	}
+	if (req->change != NULL && req->change->clusters[index - req->change->first] != 0) {
+		return req->change->clusters[index - req->change->first];
+	}
+	if (xbdev__lvol_is_freed(req, index)) {
+		return 0;
+	}
+	return xbdev__lvs_map_get(&volume->blob->map, index);
+}
+
+static struct piece piece_at(const struct xbdev_lvol_req *req, uint64_t at, uint64_t len)
+{
+	uint32_t size = cluster_size(req->volume), index = (uint32_t)(at / size);
+	uint32_t cluster = place_of(req, index), next = cluster;
+	uint64_t within = at % size, got = size - within;
+
+	while (got < len) {
+		next += next != 0;
+		if (place_of(req, ++index) != next) {
+			break;
+		}
+		got += size;
+	}
+	return (struct piece){
+		.at = xbdev__lvs_cluster_at(req->volume->store->lvs, cluster) + within,
+		.len = got < len ? got : len,
+		.is_nothing = cluster == 0,
+	};
+}
+
+void xbdev__lvol_run(struct xbdev_lvol_req *req)
+{
+	const struct xbdev_io *io = xbdev__lvol_io_of(req);
+	struct xbdev_lvol_child *child;
+
+	while (req->next < io->len) {
+		struct piece piece = piece_at(req, io->offset + req->next, io->len - req->next);
+
+		if (piece.is_nothing) {
+			if (io->op == XBDEV_OP_READ) {
+				zero(io, req->next, piece.len);
+			}
+			req->next += piece.len;
+			continue;
+		}
+		child = xbdev__lvol_child_get(req->volume->store);
+		if (child == NULL) {
+			xbdev__lvol_starve(req);
+			return;
+		}
+		child->io.op = io->op == XBDEV_OP_DISCARD ? XBDEV_OP_WRITE_ZEROES : io->op;
+		child->io.flags = io->flags;
+		child->io.len =
+			io->nr_iov == 0 ? piece.len : slice(io, req->next, piece.len, child);
+		req->next += child->io.len;
+		req->nr_pending++;
+		xbdev__lvol_child_send(child, piece.at, on_data_done, req);
+	}
+	xbdev__lvol_req_put(req, 0);
+}
+
+static void flush(struct xbdev_lvol_req *req)
+{
+	struct xbdev_lvol_child *child = xbdev__lvol_child_get(req->volume->store);
+
+	if (child == NULL) {
+		xbdev__lvol_starve(req);
+		return;
+	}
+	child->io.op = XBDEV_OP_FLUSH;
+	child->io.len = 0;
+	xbdev__lvol_child_send(child, 0, on_data_done, req);
+}
+
+/* ---- the beginning ---- */
+
+static void go_on(struct xbdev_lvol_req *req)
+{
+	const struct xbdev_io *io = xbdev__lvol_io_of(req);
+	bool has_begun = true;
+
+	if (io->op == XBDEV_OP_FLUSH) {
+		flush(req);
+	} else if (req->change != NULL && !xbdev__lvol_change_is_ready(req->change)) {
+		xbdev__lvol_change_go_on(req->change);
+	} else if (req->is_freeing) {
+		has_begun = xbdev__lvol_free_begin(req);
+	} else if (is_change(io) && req->change == NULL && req->next == 0 &&
+		   xbdev__lvol_needs_change(req)) {
+		has_begun = xbdev__lvol_change_begin(req);
+	} else {
+		xbdev__lvol_run(req);
+	}
+	if (!has_begun) {
+		xbdev__lvol_starve(req);
+	}
+}
+
+void xbdev__lvol_admit(struct xbdev_lvol_req *req)
+{
+	struct xbdev_lvol *volume = req->volume;
+	struct xbdev_lvol_change *change = NULL;
+
+	if (!xu_list_is_empty(&volume->exclusives)) {
+		xu_list_add_tail(&volume->held, &req->link);
+		return;
+	}
+	if (is_change(xbdev__lvol_io_of(req)) && !xu_list_is_empty(&volume->changes)) {
+		change = xbdev__lvol_change_over(req);
+	}
+	if (change != NULL) {
+		xu_list_add_tail(&change->behind, &req->link);
+		return;
+	}
+	volume->nr_reqs++;
+	go_on(req);
+}
+
+void xbdev__lvol_submit(struct xbdev_channel *ch, struct xbdev_io *io)
+{
+	struct xbdev_lvol_req *req = xbdev__lvol_req_of(io);
+
+	*req = (struct xbdev_lvol_req){
+		.volume = xbdev__lvol_of(ch->dev), .nr_pending = 1, .is_in_submit = true};
+	xu_list_init(&req->link);
+	xbdev__lvol_admit(req);
+	req->is_in_submit = false;
+}
+
+/* ---- alone ---- */
+
+/* The first of those who want the volume gets it. */
+static void give_to_next(struct xbdev_lvol *volume)
+{
+	struct xu_list *node = xu_list_first(&volume->exclusives);
+	struct xbdev_lvol_exclusive *exclusive =
+		xu_list_entry(node, struct xbdev_lvol_exclusive, link);
+
+	if (!volume->is_exclusive) {
+		volume->is_exclusive = true;
+		exclusive->fn(exclusive);
+	}
+}
+
+void xbdev__lvol_exclusive_take(struct xbdev_lvol *volume, struct xbdev_lvol_exclusive *exclusive)
+{
+	xu_list_add_tail(&volume->exclusives, &exclusive->link);
+	if (volume->nr_reqs == 0) {
+		give_to_next(volume);
+	}
+}
+
+void xbdev__lvol_exclusive_give(struct xbdev_lvol *volume, struct xbdev_lvol_exclusive *exclusive)
+{
+	struct xu_list line, *node;
+
+	assert(volume->is_exclusive && xu_list_first(&volume->exclusives) == &exclusive->link);
+	xu_list_del(&exclusive->link);
+	volume->is_exclusive = false;
+	if (!xu_list_is_empty(&volume->exclusives)) {
+		give_to_next(volume);
+		return;
+	}
+	xu_list_init(&line);
+	xu_list_splice_tail(&line, &volume->held);
+	while ((node = xu_list_pop(&line)) != NULL) {
+		xbdev__lvol_admit(req_of_line(node));
+	}
+}
+
+void xbdev__lvol_io_setup(struct xbdev_lvol *volume, const struct xbdev_device *below)
+{
+	const struct xbdev_lvs *lvs = volume->store->lvs;
+	struct xbdev_device *dev = &volume->dev;
+	uint32_t transfer = below->limits.max_transfer;
+
+	xu_list_init(&volume->changes);
+	xu_list_init(&volume->exclusives);
+	xu_list_init(&volume->held);
+	dev->limits = below->limits;
+	dev->limits.block_size = lvs->block_size;
+	dev->limits.max_transfer =
+		transfer < XBDEV_LVOL_MAX_BYTES ? transfer : XBDEV_LVOL_MAX_BYTES;
+	dev->limits.max_iov = below->limits.max_iov < XBDEV_LVOL_MAX_IOV ? below->limits.max_iov
+									 : XBDEV_LVOL_MAX_IOV;
+	dev->limits.max_zeroes = (uint64_t)(XBDEV_LVOL_MAX_CHANGE - 2) * lvs->super.cluster_size;
+	dev->limits.discard_granularity = lvs->super.cluster_size;
+	dev->ops_mask = 1u << XBDEV_OP_READ | 1u << XBDEV_OP_WRITE | 1u << XBDEV_OP_FLUSH |
+			1u << XBDEV_OP_WRITE_ZEROES | 1u << XBDEV_OP_DISCARD;
+	dev->has_fua = below->has_fua;
+	dev->has_write_cache = below->has_write_cache;
+	dev->is_rotational = below->is_rotational;
+	dev->is_remote = below->is_remote;
+	dev->numa_node = below->numa_node;
+	dev->owner = volume->store->reactor;
+	atomic_store(&dev->nr_blocks, xbdev__lvs_blob_size(volume->blob) / lvs->block_size);
+}

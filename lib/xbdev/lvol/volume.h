@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Private to lib/xbdev/lvol: a volume while it is a device. It lives on its store's reactor, and so
+ * does everything here.
+ *
+ *   struct xbdev_lvol            the device of one blob
+ *   struct xbdev_lvol_req        the driver's part of an I/O that it was given
+ *   struct xbdev_lvol_child      one I/O to the device below, from the store's pool
+ *   struct xbdev_lvol_change     a change of which clusters a range of the volume has
+ *   struct xbdev_lvol_exclusive  somebody who wants the volume without any I/O in flight
+ *   struct xbdev_lvol_store      what the volumes of a store share
+ */
+#ifndef XBDEV_LVOL_VOLUME_H
+#define XBDEV_LVOL_VOLUME_H
+
+#include "lib/util/pool.h"
+#include "lib/xbdev/core/device.h"
+#include "lib/xbdev/lvol/store.h"
+#include "lib/xbdev/lvol/write.h"
+
+#define XBDEV_LVOL_MAX_IOV     16u
+#define XBDEV_LVOL_MAX_BYTES   (1u << 20) /* of one transfer */
+#define XBDEV_LVOL_MAX_CHANGE  514u       /* clusters that one change is about */
+#define XBDEV_LVOL_NR_CHILDREN 1024u
+#define XBDEV_LVOL_NR_CHANGES  128u
+#define XBDEV_LVOL_COPY_BYTES  (128u << 10) /* copied at a time */
+
+struct xbdev_lvol;
+struct xbdev_lvol_change;
+
+/* An I/O that a volume has. It ends when nr_pending falls to 0. */
+struct xbdev_lvol_req {
+	struct xbdev_lvol *volume;
+	struct xu_list link; /* in a line: held, starved, or behind a change */
+	struct xbdev_lvol_change *change;
+	uint64_t next;       /* bytes that have been given to the device below */
+	uint32_t nr_pending; /* what is under way, and 1 while it is being given out */
+	int32_t status;
+	bool is_in_submit; /* the core's call has not returned yet */
+	bool is_freeing;   /* a DISCARD that has zeroed what stays, and gives clusters back now */
+};
+
+struct xbdev_lvol_child {
+	struct xbdev_io io;
+	struct iovec iov[XBDEV_LVOL_MAX_IOV];
+	struct xbdev_lvol_store *store;
+	void (*done)(struct xbdev_lvol_child *child, int status);
+	void *arg;
+};
+
+struct xbdev_lvol_exclusive {
+	struct xu_list link;
+	void (*fn)(struct xbdev_lvol_exclusive *exclusive);
+};
+
+/* A part of a new cluster that the I/O does not write: it gets what the volume had there. */
+struct xbdev_lvol_edge {
+	uint64_t at, len; /* bytes of the volume */
+};
+
+struct xbdev_lvol_change {
+	struct xu_list link;   /* in volume->changes */
+	struct xu_list behind; /* struct xbdev_lvol_req.link: I/Os of the same clusters */
+	struct xbdev_lvol *volume;
+	struct xbdev_lvol_req *req;
+	uint32_t first, count; /* clusters of the volume that it keeps others from */
+	struct xbdev_lvol_edge edges[2];
+	uint32_t nr_edges, edge;
+	struct iovec copy;     /* on its way from the one place to the other */
+	struct xr_timer retry; /* for memory for it */
+	struct xbdev_lvs_waiter waiter;
+	struct xbdev_lvol_exclusive exclusive;    /* of a discard */
+	uint32_t clusters[XBDEV_LVOL_MAX_CHANGE]; /* by first + i: taken, or to be free; 0: as it is
+						   */
+};
+
+struct xbdev_lvol_store {
+	struct xbdev_lvs *lvs;
+	struct xbdev_ctx *ctx;
+	struct xr_reactor *reactor;
+	struct xbdev_channel *ch; /* of the device below */
+	struct xu_pool children, changes;
+	struct xu_list starved; /* struct xbdev_lvol_req.link */
+
+	/* attach.c's; the control reactor's. */
+	struct xbdev_desc *desc;
+	struct xu_list volumes; /* struct xbdev_lvol.link */
+	bool is_read_only;      /* nothing is to be written */
+	bool is_serving;        /* its volumes have been registered */
+	bool is_detaching;
+	bool is_base_gone;
+	struct xu_error err;
+	struct xr_msg msg;
+	void (*attached)(void *arg, struct xbdev_lvol_store *store, const struct xu_error *err);
+	void (*detached)(void *arg, const struct xu_error *err);
+	void *arg;
+};
+
+struct xbdev_lvol {
+	struct xbdev_device dev;
+	struct xbdev_lvol_store *store;
+	struct xbdev_lvs_blob *blob;
+	struct xu_list link;       /* in store->volumes: the control reactor's */
+	uint32_t nr_reqs;          /* that have begun and not ended */
+	struct xu_list changes;    /* struct xbdev_lvol_change */
+	struct xu_list exclusives; /* the first has it, or is about to */
+	bool is_exclusive;
+	struct xu_list held; /* struct xbdev_lvol_req.link: until it is nobody's again */
+};
+
+static inline struct xbdev_lvol *xbdev__lvol_of(const struct xbdev_device *dev)
+{
+	return xu_container_of(dev, struct xbdev_lvol, dev);
+}
+
+static inline struct xbdev_lvol_req *xbdev__lvol_req_of(struct xbdev_io *io)
+{
+	return xbdev_io_driver(io, struct xbdev_lvol_req);
+}
+
+static inline struct xbdev_io *xbdev__lvol_io_of(struct xbdev_lvol_req *req)
+{
+	return xbdev_io_of_driver(req);
+}
+
+/* ---- io.c ---- */
+
+int xbdev__lvol_io_init(struct xbdev_lvol_store *store);
+void xbdev__lvol_io_fini(struct xbdev_lvol_store *store);
+
+/* What the device can do, from the one below; and its lists. */
+void xbdev__lvol_io_setup(struct xbdev_lvol *volume, const struct xbdev_device *below);
+void xbdev__lvol_submit(struct xbdev_channel *ch, struct xbdev_io *io);
+
+/* Gives what is left of the request to the device below, as the map and its change say. */
+void xbdev__lvol_run(struct xbdev_lvol_req *req);
+/* One part has ended; the last one ends the request, or goes on with its change. */
+void xbdev__lvol_req_put(struct xbdev_lvol_req *req, int status);
+/* All of its data is where it belongs, or it has failed: ends it, or a DISCARD goes on. */
+void xbdev__lvol_finish(struct xbdev_lvol_req *req, int status);
+/* It is over: told to whoever gave it, and no longer in flight. */
+void xbdev__lvol_end(struct xbdev_lvol_req *req, int status);
+void xbdev__lvol_complete(struct xbdev_lvol_req *req, int status);
+void xbdev__lvol_uncount(struct xbdev_lvol *volume);
+/* It may begin, or has to wait. */
+void xbdev__lvol_admit(struct xbdev_lvol_req *req);
+/* Something is free again: calls those in the line until one has to wait once more. */
+void xbdev__lvol_wake(struct xbdev_lvol_store *store);
+/* It waits in the line and is run again from there. */
+void xbdev__lvol_starve(struct xbdev_lvol_req *req);
+
+/* A child, or NULL. */
+struct xbdev_lvol_child *xbdev__lvol_child_get(struct xbdev_lvol_store *store);
+void xbdev__lvol_child_put(struct xbdev_lvol_child *child);
+/* Sends it: op, flags, iov, nr_iov, io.len are set, `at` is a byte of the device below. `done` runs
+ * later, exactly once, also when that refuses it. */
+void xbdev__lvol_child_send(struct xbdev_lvol_child *child, uint64_t at,
+	void (*done)(struct xbdev_lvol_child *child, int status), void *arg);
+
+/*
+ * Calls exclusive->fn when no I/O of the volume is in flight, maybe at once; new ones are held
+ * until it is given up. Those who want it get it one after the other.
+ */
+void xbdev__lvol_exclusive_take(struct xbdev_lvol *volume, struct xbdev_lvol_exclusive *exclusive);
+void xbdev__lvol_exclusive_give(struct xbdev_lvol *volume, struct xbdev_lvol_exclusive *exclusive);
+
+/* ---- change.c ---- */
+
+/* Whether the request needs clusters that the volume does not have. */
+bool xbdev__lvol_needs_change(const struct xbdev_lvol_req *req);
+/* Begins to take them; false: too much is under way, ask again. */
+bool xbdev__lvol_change_begin(struct xbdev_lvol_req *req);
+/* Goes on where it had no child. */
+void xbdev__lvol_change_go_on(struct xbdev_lvol_change *change);
+/* Nothing is left to be copied: the request's own data is next. */
+static inline bool xbdev__lvol_change_is_ready(const struct xbdev_lvol_change *change)
+{
+	return change->edge == change->nr_edges;
+}
+/* The request's own data is where it is to be, or not. */
+void xbdev__lvol_change_data_done(struct xbdev_lvol_req *req);
+/* The change in flight that one of the request's clusters is in; NULL: none. */
+struct xbdev_lvol_change *xbdev__lvol_change_over(const struct xbdev_lvol_req *req);
+
+/* Whether a DISCARD gives this cluster of the volume back. */
+bool xbdev__lvol_is_freed(const struct xbdev_lvol_req *req, uint32_t index);
+/* Begins to give back what a DISCARD gives back, or ends it; false as above. */
+bool xbdev__lvol_free_begin(struct xbdev_lvol_req *req);
+
+#endif
