@@ -486,6 +486,25 @@ static const struct cli_command replace_command = {
 	.run = run_replace,
 };
 
+static const struct cli_arg zero_args[] = {
+	{"DEVICE", "name or UUID of the device", CLI_DEVICES},
+	{0},
+};
+
+static enum cli_exit run_zero(struct cli *cli)
+{
+	return cli_do(cli, "bdev_raid_zero_superblock",
+		json_pack("{s:s}", "name", cli_word(cli, 0)), "%s carries no array any more",
+		cli_word(cli, 0));
+}
+
+static const struct cli_command zero_command = {
+	.name = "zero",
+	.help = "Erases the superblock of a device that is not in use.",
+	.args = zero_args,
+	.run = run_zero,
+};
+
 /* ---- the array ---- */
 
 static const struct cli_option scrub_options[] = {
@@ -599,8 +618,8 @@ static const struct cli_command speed_command = {
 static const struct cli_command *const members[] = {&create_command, &assemble_command,
 	&run_command, &stop_command, &cli_md_detail, &cli_md_examine, &cli_md_stat, &cli_md_monitor,
 	&add_command, &spare_command, &re_add_command, &remove_command, &fail_command,
-	&replace_command, &scrub_command, &readonly_command, &readwrite_command, &speed_command,
-	NULL};
+	&replace_command, &zero_command, &scrub_command, &readonly_command, &readwrite_command,
+	&speed_command, NULL};
 
 const struct cli_command cli_md = {
 	.name = "md",

@@ -91,6 +91,10 @@ def test_create_stat_detail_stop():
         n.ok('md', 'stop', 'md0')
         n.ok('md', 'run', 'md0')
         refused(n, 'md', 'run', 'nothing', err="carries the array 'nothing'")
+        refused(n, 'md', 'zero', 'a', err='a RAID array')
+        n.ok('md', 'stop', 'md0')
+        check_equal(n.ok('md', 'zero', 'a').strip(), 'a carries no array any more', 'zero')
+        refused(n, 'md', 'examine', 'a', err='no RAID superblock')
 
 
 def test_levels_in_stat():

@@ -124,6 +124,26 @@ class Raid(NodeTest):
         self.restart()
         self.assertEqual(self.detail('md1')['uuid'], uuid)
 
+    def test_what_cannot_be_remembered_does_not_run(self):
+        self.start()
+        blocker = self.state_path.with_name('state.json.new')
+        blocker.mkdir()
+        error = str(self.refused('bdev_raid_create', {'name': 'md0', 'raid_level': 'raid1',
+                                                      'base_bdevs': ['a', 'b']}))
+        self.assertIn("array 'md0' is on its members and has been stopped again", error)
+        self.assertEqual(self.call('bdev_raid_get_bdevs'), [])
+        blocker.rmdir()
+        self.call('bdev_raid_assemble', {'name': 'md0', 'base_bdevs': ['a', 'b']})
+        blocker.mkdir()
+        error = str(self.refused('bdev_raid_add_base_bdev', {'raid_bdev': 'md0', 'base_bdev': 'c'}))
+        self.assertIn("it is done, but the members of array 'md0' cannot be remembered", error)
+        blocker.rmdir()
+        # The next change brings it along.
+        self.call('bdev_raid_add_base_bdev', {'raid_bdev': 'md0', 'base_bdev': 'd'})
+        self.assertEqual(sorted(self.members()), list('abcd'))
+        self.restart()
+        self.assertEqual(self.detail()['spare_disks'], 2)
+
     def test_a_member_is_not_deleted_under_its_array(self):
         self.add_array('md0', 'raid1', ['a', 'b'])
         self.start()

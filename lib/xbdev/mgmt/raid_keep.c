@@ -28,11 +28,22 @@ static void on_stopped(void *arg)
 	free(keeping);
 }
 
+/* Where it was not wanted at all it still runs. */
+static void on_withdrawn(void *arg, const struct xu_error *err)
+{
+	struct keeping *keeping = arg;
+	struct xbdev_device *dev = xbdev_device_find(keeping->mgmt->ctx, keeping->name);
+
+	(void)err;
+	if (dev == NULL || xbdev_device_remove(dev, on_stopped, keeping) != 0) {
+		on_stopped(keeping);
+	}
+}
+
 /* An array that would be forgotten does not run. */
 static void on_added(void *arg, const struct xu_error *err)
 {
 	struct keeping *keeping = arg;
-	struct xbdev_device *dev = xbdev_device_find(keeping->mgmt->ctx, keeping->name);
 
 	if (err->code == 0) {
 		xrpc_true(keeping->req);
@@ -44,9 +55,7 @@ static void on_added(void *arg, const struct xu_error *err)
 		"array '%s' is on its members and has been stopped again (bdev_raid_assemble "
 		"starts it), because it cannot be remembered",
 		keeping->name);
-	if (dev == NULL || xbdev_device_remove(dev, on_stopped, keeping) != 0) {
-		on_stopped(keeping);
-	}
+	keeping->mgmt->remove(keeping->mgmt, keeping->name, on_withdrawn, keeping);
 }
 
 static void on_changed(void *arg, const struct xu_error *err)
@@ -72,7 +81,7 @@ void xbdev__mgmt_raid_keep(
 	json_t *entry = dev->ops->config(dev), *part = json_object();
 
 	/* Nobody keeps a configuration: then it is done. */
-	if (mgmt->create == NULL || mgmt->change == NULL) {
+	if (mgmt->create == NULL || mgmt->change == NULL || mgmt->remove == NULL) {
 		xrpc_true(req);
 		free(keeping);
 		json_decref(entry);

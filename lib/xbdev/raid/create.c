@@ -283,13 +283,27 @@ static int check_opts(const struct xbdev_md_create_opts *opts, struct xu_error *
 	return 0;
 }
 
+/* A UUID names one device; afterwards the members would have been written. */
+static int check_uuid(
+	struct xbdev_ctx *ctx, const struct xbdev_md_create_opts *opts, struct xu_error *err)
+{
+	char text[XU_UUID_TEXT_SIZE];
+
+	xu_uuid_format(&opts->uuid, text);
+	if (xu_uuid_is_null(&opts->uuid) || xbdev_device_find(ctx, text) == NULL) {
+		return 0;
+	}
+	return xu_error_set(err, -EEXIST, "array '%s': device '%s' has the UUID %s already",
+		opts->name, xbdev_device_find(ctx, text)->name, text);
+}
+
 void xbdev__md_create(struct xbdev_ctx *ctx, const struct xbdev_md_create_opts *opts,
 	xbdev_created_fn done, void *arg)
 {
 	struct xbdev_md_build *build;
 	struct xu_error err = {0};
 
-	if (check_opts(opts, &err) != 0) {
+	if (check_opts(opts, &err) != 0 || check_uuid(ctx, opts, &err) != 0) {
 		done(arg, NULL, &err);
 		return;
 	}

@@ -223,6 +223,12 @@ static void raid_create(
 		done(arg, dev, &err);
 		return;
 	}
+	if (dev != NULL) {
+		xu_error_set(&err, -EEXIST,
+			"there is a device named '%s' already; choose another name", opts->name);
+		done(arg, NULL, &err);
+		return;
+	}
 	creation = malloc(sizeof(*creation));
 	if (creation == NULL) {
 		xu_error_set_errno(&err, -ENOMEM, "array '%s'", opts->name);
