@@ -60,6 +60,34 @@ static void print_status(json_t *status)
 		"Changed only by a restart", json_object_get(status, "needs_restart"), false);
 }
 
+/* Arrays that lack members; a node without the method has none. */
+static void print_arrays(struct cli *cli)
+{
+	json_t *arrays, *array, *lacking = json_array();
+	size_t i;
+
+	if (cli_try(cli, "bdev_raid_get_bdevs", NULL, &arrays) != CLI_OK) {
+		json_decref(lacking);
+		return;
+	}
+	json_array_foreach (arrays, i, array) {
+		uint64_t nr_members = get_u64(array, "num_base_bdevs");
+		uint64_t nr_serving = get_u64(array, "num_base_bdevs_operational");
+
+		if (nr_serving < nr_members) {
+			json_array_append_new(lacking,
+				json_sprintf("array %s: %d of its %d members serve%s",
+					get_text(array, "name"), (int)nr_serving, (int)nr_members,
+					strcmp(get_text(array, "state"), "offline") == 0
+						? ", which is not enough"
+						: ""));
+		}
+	}
+	print_sentences("Without redundancy, or with less of it", lacking, true);
+	json_decref(lacking);
+	json_decref(arrays);
+}
+
 static enum cli_exit run(struct cli *cli)
 {
 	json_t *status;
@@ -69,6 +97,7 @@ static enum cli_exit run(struct cli *cli)
 		return cli_finish_json(rc, status);
 	}
 	print_status(status);
+	print_arrays(cli);
 	json_decref(status);
 	return CLI_OK;
 }
@@ -77,6 +106,6 @@ const struct cli_command cli_status = {
 	.name = "status",
 	.help = "Shows how the node is, and what is not as it should be.",
 	.about = "The state is ok, degraded (not all of the configuration could be made) or\n"
-		 "stopping.",
+		 "stopping. Arrays that lack members are named too.",
 	.run = run,
 };

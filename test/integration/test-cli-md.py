@@ -120,8 +120,12 @@ def test_members():
         refused(n, 'md', 'remove', 'md0', 'a', err='fail it first')
         refused(n, 'md', 'remove', 'md0', 'd', err='d is no member of array md0')
         n.ok('md', 'remove', 'md0', 'c')
+        check('redundancy' not in n.ok('status'), n.ok('status'))
         n.ok('md', 'fail', 'md0', 'b')
         check_equal(detail(n)['degraded'], True, 'after fail')
+        check_equal(n.ok('status').splitlines()[-2:],
+                    ['Without redundancy, or with less of it:',
+                     '  array md0: 1 of its 2 members serve'], 'status')
         check('b[1](F)' in n.ok('md', 'stat'), n.ok('md', 'stat'))
         n.ok('md', 'remove', 'md0', 'b')
         refused(n, 'md', 're-add', 'md0', 'd', err='no RAID superblock')

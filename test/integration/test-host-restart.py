@@ -4,6 +4,7 @@
 SIGKILL and restart, hears of nothing but slow I/O, and finds what was acknowledged; afterwards the
 node's file holds it too. A connected host that does nothing costs nothing."""
 
+import json
 import pathlib
 import subprocess
 import threading
@@ -11,6 +12,7 @@ import time
 
 from node_harness import BUILD, NQN, PATIENCE_S, NodeTest, main
 
+DD = BUILD / 'tools/xbdev-dd'
 USER = BUILD / 'test/integration/nvmf-user'
 WORK_S = 6
 KILLS = 3
@@ -42,8 +44,8 @@ class HostRestart(NodeTest):
             self.fail(f'the application ended: {self.user.stderr.read()}')
         return line
 
-    def test_nothing_is_lost_and_idle_costs_nothing(self):
-        content = pathlib.Path(self.dir / 'content')
+    def work_through_kills(self, content):
+        """The application works while the node dies again and again, and is idle in the end."""
         self.start()
         self.start_user(content)
         nr_killed = 0
@@ -55,6 +57,10 @@ class HostRestart(NodeTest):
                 self.start()
             line = self.line()
         self.assertEqual(nr_killed, KILLS)
+
+    def test_nothing_is_lost_and_idle_costs_nothing(self):
+        content = pathlib.Path(self.dir / 'content')
+        self.work_through_kills(content)
         time.sleep(IDLE_S)
         before = self.node_cpu()
         time.sleep(IDLE_S)
@@ -69,6 +75,32 @@ class HostRestart(NodeTest):
         right = content.read_bytes()
         with open(self.dir / 'disk0.img', 'rb') as disk:
             self.assertTrue(disk.read(len(right)) == right, 'the disk differs')
+
+    def test_nothing_is_lost_on_an_array(self):
+        """The same on a raid5, which the library then assembles from the node's files."""
+        content, copy = self.dir / 'content', self.dir / 'copy'
+        files = [{'driver': 'file', 'name': name, 'size': '16MiB',
+                  'filename': str(self.dir / name)} for name in 'abc']
+        self.config['devices'] = files + [
+            {'driver': 'raid', 'name': 'md0', 'level': 'raid5', 'chunk_size': '64KiB',
+             'members': ['a', 'b', 'c']}]
+        self.subsystem()['namespaces'] = [{'nsid': 1, 'device': 'md0'}]
+        self.work_through_kills(content)
+        self.user.stdin.close()
+        self.line()
+        self.assertEqual(self.user.wait(PATIENCE_S), 0)
+        self.stop()
+        document = self.dir / 'document.json'
+        document.write_text(json.dumps({
+            'base_devices': [{'method': 'aio', 'params': {'name': f['name'],
+                                                          'filename': f['filename']}}
+                             for f in files],
+            'raid_devices': [{'method': 'raid5', 'params': {'name': 'md0', 'base_bdevs': [
+                'c', 'a', 'b']}}]}))
+        right = content.read_bytes()
+        subprocess.run([DD, 'from=md0', f'to={copy}', '--config', document, '--count',
+                        f'{len(right)}B'], check=True, capture_output=True)
+        self.assertTrue(copy.read_bytes() == right, 'the array differs')
 
     def node_cpu(self):
         """Seconds of CPU time that the node has used."""
