@@ -234,6 +234,24 @@ def test_a_program_hears_of_what_clients_do(directory):
         check_equal(client.code('bdev_delete', name='n'), ENODEV, 'code for a device that is not there')
 
 
+def test_arrays_and_what_happens_in_them(directory):
+    with Program() as program, Client(program.port) as client:
+        for name in 'abc':
+            client.call('bdev_malloc_create', name=name, num_blocks=16384, block_size=512)
+        client.call('bdev_raid_create', name='md0', raid_level='raid1', base_bdevs=['a', 'b'], assume_clean=True)
+        client.call('bdev_raid_add_base_bdev', raid_bdev='md0', base_bdev='c')
+        client.call('bdev_raid_fail', raid_bdev='md0', base_bdev='a')
+        client.call('bdev_raid_remove_base_bdev', name='a')
+        events = [event for event in client.call('notify_get_notifications') if event['type'] == 'bdev_raid']
+        check_equal([(e['ctx'], e['event'], e['base_bdev']) for e in events][:2],
+                    [('md0', 'added', 'c'), ('md0', 'failed', 'a')], 'events of the array')
+        check(all(e['text'] and e['time'] > 1700000000 for e in events), f'sentences and times: {events}')
+        check_equal(client.code('bdev_raid_create', name='md0', raid_level='raid0', base_bdevs=['a']), -17,
+                    'a name that is taken')
+        client.call('bdev_raid_delete', name='md0')
+        check_equal(client.call('bdev_raid_get_bdevs'), [], 'arrays')
+
+
 def test_a_public_address_needs_authentication(directory):
     for address in ('0.0.0.0', '::', '192.0.2.1'):
         text = refusal(address=address)

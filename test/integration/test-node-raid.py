@@ -190,6 +190,18 @@ class Raid(NodeTest):
                       'superblock now', self.problems()[0])
         self.assertEqual((self.dir / 'a').read_bytes().count(0), 8 << 20)
 
+    def test_arrays_in_memory_are_made_each_time(self):
+        for name in 'wxyz':
+            self.config['devices'].append({'driver': 'malloc', 'name': name, 'size': '8MiB'})
+        self.add_array('top', 'raid0', ['left', 'right'])
+        self.add_array('left', 'raid1', ['w', 'x'])
+        self.add_array('right', 'raid1', ['y', 'z'])
+        self.start()
+        uuid = self.detail('top')['uuid']
+        self.restart()
+        self.assertEqual(self.problems(), [])
+        self.assertEqual(self.detail('top')['uuid'], uuid)
+
     def test_foreign_members_stay_as_they_are(self):
         self.add_array('old', 'raid1', ['a', 'b'])
         self.start()

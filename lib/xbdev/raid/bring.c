@@ -228,6 +228,23 @@ static void look_whether_blank(struct bring *bring)
 	xbdev__md_look_blank(bring->ctx, bring->places[bring->next++].name, on_looked_blank, bring);
 }
 
+static bool is_memory(const struct xbdev_device *dev)
+{
+	struct xbdev_device *base = NULL;
+
+	if (!xbdev__md_is_array(dev)) {
+		return strcmp(dev->driver, "malloc") == 0;
+	}
+	while ((base = xbdev_device_next(dev->ctx, base)) != NULL) {
+		if (base->claim != NULL &&
+			xbdev__md_is_member_desc(base->claim, xbdev__md_array_of(dev)) &&
+			!is_memory(base)) {
+			return false;
+		}
+	}
+	return true;
+}
+
 /* Whether all that is on the members goes with the process. */
 static bool is_of_memory(const struct bring *bring)
 {
@@ -235,7 +252,7 @@ static bool is_of_memory(const struct bring *bring)
 		const struct xbdev_device *dev =
 			xbdev_device_find(bring->ctx, bring->places[i].name);
 
-		if (dev == NULL || strcmp(dev->driver, "malloc") != 0) {
+		if (dev == NULL || !is_memory(dev)) {
 			return false;
 		}
 	}
