@@ -114,8 +114,8 @@ static struct xbdev_device *make_device(struct bench *b, json_t *params)
 	return dev;
 }
 
-/* {"raid": LEVEL, "members": N, "missing": the first so many, "chunk": BYTES, "member": {a device
- * without its name}} */
+/* {"raid": LEVEL, "members": N, "missing": the first so many, "chunk": BYTES, "policy": 1 with a
+ * log, "member": {a device without its name}} */
 static struct xbdev_device *make_array(struct bench *b, json_t *params)
 {
 	const char *names[MAX_MEMBERS];
@@ -128,6 +128,8 @@ static struct xbdev_device *make_array(struct bench *b, json_t *params)
 		.chunk_bytes = (uint64_t)json_integer_value(json_object_get(params, "chunk")),
 		.members = names,
 		.nr_members = (uint32_t)json_integer_value(json_object_get(params, "members")),
+		.policy =
+			(enum xbdev_md_policy)json_integer_value(json_object_get(params, "policy")),
 		.assume_clean = true,
 	};
 

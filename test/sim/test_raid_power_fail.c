@@ -6,14 +6,17 @@
  * life; a run is several, so that power also fails in the middle of the resync and of recoveries.
  * In some runs a disk stops working for the rest of a life and comes back, stale, in the next one.
  *
+ * In others disks are lost together with the power, as many as the level can be without.
+ *
  * After each failure:
  *   - the array is assembled without force, unless it is a parity array that is both dirty and
- *     degraded, which must be refused;
+ *     degraded and has no log, which must be refused;
  *   - each sector holds a value that was written there, or what it held before, and none older than
- *     what a FUA write or a flush has made durable;
+ *     what a FUA write or a flush has made durable; with a PPL, but for what was being written to a
+ *     disk that was lost;
  *   - it reads the same twice, and after the resync; and then a check finds nothing.
  * In the beginning every disk is full of other garbage, so copies and parity that were not made to
- * agree show. Disks that only pretend to flush must be found out.
+ * agree show. Disks that only pretend to flush must be found out, and logs that are not written.
  *
  * SIM_ROUNDS=n runs n seeds of each kind of array, SIM_SEED=n starts at that seed.
  */
@@ -23,12 +26,13 @@
 
 #include "lib/util/error.h"
 #include "lib/util/log.h"
-#include "lib/xbdev/raid/array.h"
+#include "lib/xbdev/raid/log.h"
 #include "lib/xbdev/raid/raid.h"
 #include "test/sim/sim_bdev.h"
 
 #define SECTOR       512u
-#define DATA_OFFSET  (1u << 20) /* what space.c takes for disks of this size */
+#define DATA_OFFSET  (1u << 20) /* what space.c takes for disks of this size, */
+#define LOG_BYTES    (1u << 20) /* and more with a log */
 #define MAX_DISKS    8u
 #define MAX_OPS      60u
 #define MAX_INFLIGHT 8u
@@ -47,6 +51,9 @@ struct kind {
 	uint32_t data_bytes; /* of each disk */
 	bool has_failures;
 	struct sim_disk_opts opts;
+	enum xbdev_md_policy policy;
+	bool has_losses; /* disks are lost together with the power */
+	bool is_log_off;
 };
 
 struct request {
@@ -77,6 +84,9 @@ struct run {
 	struct request requests[MAX_OPS];
 	/* What was found. */
 	uint32_t nr_wrong, nr_stale, nr_refused, nr_degraded, nr_unlike, nr_mismatches;
+	uint32_t nr_lost; /* sectors in flight that were lost with their disk */
+	uint32_t lost;    /* bit per disk that is not there any more */
+	uint32_t absent;  /* bit per role that was not in sync when the array came back */
 };
 
 static struct xbdev_md_array *array_of(const struct run *run)
@@ -96,11 +106,17 @@ static bool has_broken_disks(const struct run *run)
 
 /* ---- disks and devices ---- */
 
+static uint32_t disk_bytes(const struct kind *kind)
+{
+	return DATA_OFFSET + kind->data_bytes +
+	       (kind->policy != XBDEV_MD_POLICY_RESYNC ? LOG_BYTES : 0);
+}
+
 static void fill_garbage(struct run *run, struct sim_disk *disk)
 {
 	static uint64_t words[PIECE / 8];
 
-	for (uint32_t at = 0; at < DATA_OFFSET + run->kind->data_bytes; at += PIECE) {
+	for (uint32_t at = 0; at < disk_bytes(run->kind); at += PIECE) {
 		for (uint32_t i = 0; i < PIECE / 8; i++) {
 			words[i] = xu_random_u64(sim_random(run->sim));
 		}
@@ -165,6 +181,7 @@ static void do_create(void *arg)
 		.members = names,
 		.nr_members = kind->nr_members,
 		.nr_spares = kind->nr_spares,
+		.policy = kind->policy,
 	};
 
 	xbdev__md_create(making->run->ctx, &opts, on_made, making);
@@ -173,13 +190,20 @@ static void do_create(void *arg)
 static void do_assemble(void *arg)
 {
 	struct making *making = arg;
-	const struct xbdev_md_assemble_opts opts = {
+	const struct run *run = making->run;
+	const char *members[MAX_DISKS];
+	struct xbdev_md_assemble_opts opts = {
 		.name = "md0",
-		.level = making->run->kind->level,
-		.members = names,
-		.nr_members = making->run->nr_disks,
+		.level = run->kind->level,
+		.members = members,
+		.run = run->lost != 0,
 	};
 
+	for (uint32_t i = 0; i < run->nr_disks; i++) {
+		if ((run->lost >> i & 1) == 0) {
+			members[opts.nr_members++] = names[i];
+		}
+	}
 	xbdev__md_assemble(making->run->ctx, &opts, on_made, making);
 }
 
@@ -203,8 +227,9 @@ static int make(struct run *run, void (*fn)(void *arg))
 	sim_call(run->sim, xbdev_ctx_control(run->ctx), fn, &making);
 	assert_int_equal(sim_run(run->sim, is_made, &making, 60 * XU_NS_PER_S), 0);
 	if (run->dev == NULL) {
-		bool is_right =
-			making.err.code == -EUCLEAN && is_parity(run) && run->kind->has_failures;
+		bool is_right = making.err.code == -EUCLEAN && is_parity(run) &&
+				(run->kind->has_failures || run->kind->has_losses) &&
+				run->kind->policy == XBDEV_MD_POLICY_RESYNC;
 
 		if (!is_right && !has_broken_disks(run)) {
 			fail_msg("%s", making.err.text);
@@ -212,6 +237,9 @@ static int make(struct run *run, void (*fn)(void *arg))
 		return making.err.code;
 	}
 	set_pace(run);
+	if (run->kind->is_log_off) {
+		array_of(run)->log->is_off = true;
+	}
 	for (uint32_t i = 0; i < 2; i++) {
 		assert_int_equal(
 			sim_bdev_open(run->sim, run->ctx, "md0", i, &run->bdevs[i], &err), 0);
@@ -420,6 +448,29 @@ static const struct request *writer_of(const struct run *run, uint64_t sector, c
 	return NULL;
 }
 
+/* What was being written to a member that is lost is neither old nor new: a PPL has only what is
+ * not written. */
+static bool may_be_lost(const struct run *run, uint64_t sector)
+{
+	const struct xbdev_md_geometry *geo = &array_of(run)->geo;
+	struct xbdev_md_row who;
+	uint64_t row_sectors = (uint64_t)geo->chunk * geo->nr_data;
+	bool is_in_flight = false;
+
+	for (uint32_t i = 0; i < run->nr_requests; i++) {
+		const struct request *request = &run->requests[i];
+
+		is_in_flight |= request->io.op == XBDEV_OP_WRITE && sector >= request->first &&
+				sector < request->first + request->count &&
+				!is_durable(run, request);
+	}
+	if (run->kind->policy != XBDEV_MD_POLICY_PPL || !is_in_flight) {
+		return false;
+	}
+	xbdev__md_row(geo, sector / row_sectors, &who);
+	return (run->absent >> who.data[sector % row_sectors / geo->chunk] & 1) != 0;
+}
+
 static void judge(struct run *run, const char *content)
 {
 	static uint64_t floors[MAX_SIZE / SECTOR];
@@ -433,6 +484,8 @@ static void judge(struct run *run, const char *content)
 			run->nr_stale += writer->ack_seq <= floors[s];
 		} else if (memcmp(sector, run->before + s * SECTOR, SECTOR) == 0) {
 			run->nr_stale += floors[s] != 0;
+		} else if (may_be_lost(run, s)) {
+			run->nr_lost++;
 		} else {
 			run->nr_wrong++;
 		}
@@ -474,6 +527,14 @@ static bool come_back(struct run *run)
 
 	open_disks(run);
 	rc = make(run, do_assemble);
+	run->absent = 0;
+	for (uint32_t i = 0; rc == 0 && i < run->kind->nr_members; i++) {
+		const struct xbdev_md_member *member = array_of(run)->roles[i];
+
+		if (member == NULL || member->state != XBDEV_MD_MEMBER_IN_SYNC) {
+			run->absent |= 1u << i;
+		}
+	}
 	if (rc != 0) {
 		run->nr_refused++;
 		return false;
@@ -560,7 +621,7 @@ static void run_init(struct run *run, const struct kind *kind, uint64_t seed)
 	run->sim = sim_new(seed);
 	run->host = sim_host_new(run->sim, "node", NULL);
 	run->nr_disks = kind->nr_members + kind->nr_spares;
-	opts.size_bytes = DATA_OFFSET + kind->data_bytes;
+	opts.size_bytes = disk_bytes(kind);
 	opts.is_block_device = true;
 	for (uint32_t i = 0; i < run->nr_disks; i++) {
 		snprintf(path, sizeof(path), "/d%u", i);
@@ -573,7 +634,7 @@ static void run_init(struct run *run, const struct kind *kind, uint64_t seed)
 	assert_true(run->size_bytes <= MAX_SIZE);
 	run->before = calloc(1, run->size_bytes);
 	assert_non_null(run->before);
-	if (kind->has_failures) {
+	if (kind->has_failures || kind->has_losses) {
 		assert_int_equal(sim_run(run->sim, is_quiet, run, 600 * XU_NS_PER_S), 0);
 	}
 	read_all(run, run->before);
@@ -587,14 +648,48 @@ static void run_fini(struct run *run)
 	free(run->before);
 }
 
+/* As many as the array can do without. */
+static void lose_disks(struct run *run)
+{
+	uint32_t nr = run->kind->level == 6 ? 2 : 1;
+
+	for (uint32_t i = 0; i < nr; i++) {
+		run->lost |= 1u << xu_random_below(sim_random(run->sim), run->kind->nr_members);
+	}
+}
+
+/* A disk that was lost comes back, with what it held. */
+static void bring_back(struct run *run)
+{
+	for (uint32_t i = 0; i < run->nr_disks; i++) {
+		struct command command = {
+			.run = run,
+			.what = {.kind = XBDEV_MD_COMMAND_ADD, .device = names[i]},
+		};
+
+		if ((run->lost >> i & 1) != 0) {
+			sim_call(run->sim, xbdev_ctx_control(run->ctx), do_command, &command);
+			assert_int_equal(
+				sim_run(run->sim, is_commanded, &command, 60 * XU_NS_PER_S), 0);
+		}
+	}
+}
+
 static void do_run(struct run *run, const struct kind *kind, uint64_t seed)
 {
 	run_init(run, kind, seed);
 	for (uint32_t life = 0; life < NR_LIVES; life++) {
 		bool is_back;
 
+		if (kind->has_losses) {
+			/* Without entries in its log an array is resynced. */
+			assert_int_equal(sim_run(run->sim, is_quiet, run, 600 * XU_NS_PER_S), 0);
+		}
 		run_client(run);
 		power_fail(run);
+		if (kind->has_losses && life == NR_LIVES - 1) {
+			lose_disks(run);
+		}
 		is_back = come_back(run);
 		free_requests(run);
 		if (!is_back) {
@@ -602,6 +697,7 @@ static void do_run(struct run *run, const struct kind *kind, uint64_t seed)
 			return;
 		}
 	}
+	bring_back(run);
 	judge_rest(run);
 	run_fini(run);
 }
@@ -614,6 +710,13 @@ static const struct kind kinds[] = {
 	{"raid4", 4, 0, 4, 0, 4096, 256 << 10, false, {0}},
 	{"raid5", 5, XBDEV_MD_LAYOUT_DEFAULT, 3, 0, 16384, 512 << 10, false, {0}},
 	{"raid5, failures", 5, 0, 4, 1, 8192, 256 << 10, true, {0}},
+	{"raid5, PPL", 5, XBDEV_MD_LAYOUT_DEFAULT, 3, 0, 16384, 512 << 10, false, {0},
+		XBDEV_MD_POLICY_PPL},
+	{"raid5, PPL, failures", 5, 0, 4, 1, 8192, 256 << 10, true, {0}, XBDEV_MD_POLICY_PPL},
+	{"raid5, PPL, losses", 5, XBDEV_MD_LAYOUT_DEFAULT, 5, 0, 4096, 256 << 10, false, {0},
+		XBDEV_MD_POLICY_PPL, true},
+	{"raid5, PPL, losses, long stripes", 5, 3, 4, 0, 131072, 512 << 10, false, {0},
+		XBDEV_MD_POLICY_PPL, true},
 	{"raid6", 6, XBDEV_MD_LAYOUT_DEFAULT, 4, 0, 4096, 256 << 10, false, {0}},
 	{"raid6, failures", 6, 8, 5, 1, 16384, 512 << 10, true, {0}},
 	{"raid10 near", 10, 0x102, 4, 0, 4096, 512 << 10, false, {0}},
@@ -640,7 +743,7 @@ static void test_raid_power_fail_keeps_promises(void **state)
 	uint32_t nr_failed = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-		uint32_t nr_refused = 0, nr_degraded = 0;
+		uint32_t nr_refused = 0, nr_degraded = 0, nr_lost = 0;
 
 		for (uint64_t seed = first; seed < first + nr_rounds; seed++) {
 			if (only != NEVER && only != i) {
@@ -649,6 +752,7 @@ static void test_raid_power_fail_keeps_promises(void **state)
 			do_run(&run, &kinds[i], seed);
 			nr_refused += run.nr_refused;
 			nr_degraded += run.nr_degraded;
+			nr_lost += run.nr_lost;
 			if (run.nr_wrong + run.nr_stale + run.nr_unlike + run.nr_mismatches != 0) {
 				print_message("%s (%zu), seed %llu: %u foreign, %u stale, %u read "
 					      "otherwise, %u mismatches\n",
@@ -657,8 +761,9 @@ static void test_raid_power_fail_keeps_promises(void **state)
 				nr_failed++;
 			}
 		}
-		print_message("%s: %llu runs, %u refused, %u degraded\n", kinds[i].name,
-			(unsigned long long)nr_rounds, nr_refused, nr_degraded);
+		print_message("%s: %llu runs, %u refused, %u degraded, %u sectors lost in flight\n",
+			kinds[i].name, (unsigned long long)nr_rounds, nr_refused, nr_degraded,
+			nr_lost);
 	}
 	assert_int_equal(nr_failed, 0);
 }
@@ -690,11 +795,33 @@ static void test_raid_power_fail_finds_broken_disks(void **state)
 	}
 }
 
+/* Without what it logs an array with a log is found out. */
+static void test_raid_power_fail_finds_logs_that_are_off(void **state)
+{
+	static const struct kind off[] = {
+		{"raid5, PPL off", 5, XBDEV_MD_LAYOUT_DEFAULT, 5, 0, 4096, 256 << 10, false, {0},
+			XBDEV_MD_POLICY_PPL, true, true},
+	};
+	static struct run run;
+
+	for (size_t i = 0; i < ARRAY_SIZE(off); i++) {
+		uint32_t nr_found = 0;
+
+		for (uint64_t seed = 201; seed < 211; seed++) {
+			do_run(&run, &off[i], seed);
+			nr_found += run.nr_wrong != 0;
+		}
+		print_message("%s: wrong blocks in %u of 10 runs\n", off[i].name, nr_found);
+		assert_true(nr_found > 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_raid_power_fail_keeps_promises),
 		cmocka_unit_test(test_raid_power_fail_finds_broken_disks),
+		cmocka_unit_test(test_raid_power_fail_finds_logs_that_are_off),
 	};
 
 	setvbuf(stdout, NULL, _IOLBF, 0);

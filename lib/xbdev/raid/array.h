@@ -34,6 +34,7 @@
 
 struct xbdev_md_array;
 struct xbdev_md_bitmap;
+struct xbdev_md_log;
 struct xbdev_md_member;
 struct xbdev_md_narrow;
 struct xbdev_md_stripes;
@@ -132,7 +133,9 @@ struct xbdev_md_member {
 	bool is_in_round;                /* of metadata: meta_buf holds what it is to get */
 	bool is_log_due;                 /* and that is a log too */
 	void *meta_buf;                  /* XBDEV_MD_META_BYTES, for its superblock and log */
-	struct xbdev_md_meta_io meta_io, bits_io;
+	struct xbdev_md_meta_io meta_io, bits_io, log_io;
+	bool is_log_ready;           /* of the array's log: its part of it has been prepared */
+	uint64_t log_offset;         /* bytes, PPL: where the next unit goes */
 	struct xbdev_md_child flush; /* the sync engine's */
 	struct xr_msg msg;           /* to the control reactor, when it leaves */
 	struct xr_timer leave_timer; /* until its last I/O has come back */
@@ -228,6 +231,7 @@ struct xbdev_md_array {
 	struct xbdev_md_meta meta;
 
 	struct xbdev_md_bitmap *bitmap;   /* NULL: none */
+	struct xbdev_md_log *log;         /* closes the write hole; NULL: none */
 	struct xbdev_md_stripes *stripes; /* raid4, raid5, raid6 */
 	uint32_t nr_stripes;              /* it may have at a time; 0: the default */
 	struct xbdev_md_sync *sync;       /* NULL: none runs */

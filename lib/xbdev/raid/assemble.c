@@ -2,7 +2,8 @@
 /*
  * Assembly: an array from what its members' superblocks say. Which of them serve, and whether they
  * are enough, is decided in select.c; here the decision becomes the states of members. Nothing is
- * written: the disks change with the first write, or with the recovery that follows.
+ * written but what the replay of a log makes good (build.c): the disks change with the first write,
+ * or with the recovery that follows.
  */
 #include <errno.h>
 #include <string.h>
@@ -13,15 +14,23 @@
 /* ---- what is not served ---- */
 
 static int check_servable(const struct xbdev_md_build *build, const struct xbdev_md_super *super,
-	struct xu_error *err)
+	const struct xbdev_md_selection *selection, struct xu_error *err)
 {
 	const char *name = build->array->dev.name;
 
-	if ((super->feature_map & (XBDEV_MD_F_PPL | XBDEV_MD_F_MULTIPLE_PPLS)) != 0 &&
-		!build->array->is_read_only) {
-		return xu_error_set(err, -EOPNOTSUPP,
-			"array '%s' keeps a partial parity log, which is not written yet; assemble "
-			"it read-only",
+	/* The log would have to be replayed first, which is to write. */
+	if (selection->has_ppl && build->array->is_read_only && !selection->is_clean &&
+		selection->nr_missing > 0) {
+		return xu_error_set(err, -EUCLEAN,
+			"array '%s' was not stopped cleanly and misses a member; what that holds "
+			"is known when the partial parity log has been replayed: assemble the "
+			"array for writing",
+			name);
+	}
+	if (selection->has_ppl && super->level != 5) {
+		return xu_error_set(err, -EINVAL,
+			"array '%s' says that it has a partial parity log, which only a raid5 can "
+			"have",
 			name);
 	}
 	if (super->raid_disks > XBDEV_MD_MAX_DISKS) {
@@ -197,7 +206,7 @@ static int judge_members(struct xbdev_md_build *build)
 	super = candidates[selection.freshest].super;
 	rc = check_wish(build, super, &build->err);
 	if (rc == 0) {
-		rc = check_servable(build, super, &build->err);
+		rc = check_servable(build, super, &selection, &build->err);
 	}
 	if (rc != 0) {
 		return rc;

@@ -21,6 +21,7 @@
 #include "lib/util/log.h"
 #include "lib/xbdev/core/context.h"
 #include "lib/xbdev/raid/bitmap.h"
+#include "lib/xbdev/raid/log.h"
 
 /* ---- the way back ---- */
 
@@ -33,6 +34,7 @@ static void on_taken_apart(struct xbdev_md_array *array, void *arg)
 
 	free(array);
 	xu_buf_free(build->bits, build->bits_bytes);
+	xbdev__md_ppl_replay_free(build);
 	free(build);
 	done(done_arg, NULL, &err);
 }
@@ -197,10 +199,42 @@ static void set_limits(struct xbdev_md_array *array)
 	array->level->limits(array);
 }
 
-static void on_logs_read(struct xbdev_md_build *build)
+static bool has_ppl(const struct xbdev_md_array *array)
+{
+	return xbdev__md_super_has(&array->super, XBDEV_MD_F_PPL | XBDEV_MD_F_MULTIPLE_PPLS);
+}
+
+static void set_up(struct xbdev_md_build *build)
 {
 	struct xbdev_md_array *array = build->array;
 	int rc;
+
+	set_limits(array);
+	rc = xbdev__md_requests_init(array);
+	if (rc == 0 && build->bits != NULL) {
+		rc = xbdev__md_bitmap_start(array, build->bits, build->bits_bytes, &build->err);
+	}
+	if (rc == 0 && array->level->init != NULL) {
+		rc = array->level->init(array, &build->err);
+	}
+	if (rc == 0 && has_ppl(array) && !array->is_sealed) {
+		rc = xbdev__md_ppl_init(array, &build->err);
+	}
+	if (rc != 0) {
+		if (build->err.code == 0) {
+			xu_error_set_errno(
+				&build->err, rc, "setting up array '%s'", array->dev.name);
+		}
+		xbdev__md_build_fail(build);
+		return;
+	}
+	build->msg.fn = on_register;
+	xr_msg_send(xbdev_ctx_control(build->ctx), &build->msg);
+}
+
+static void on_logs_read(struct xbdev_md_build *build)
+{
+	struct xbdev_md_array *array = build->array;
 
 	for (uint32_t i = 0; i < array->nr_members; i++) {
 		struct xbdev_md_member *member = array->members[i];
@@ -223,24 +257,12 @@ static void on_logs_read(struct xbdev_md_build *build)
 			return;
 		}
 	}
-	set_limits(array);
-	rc = xbdev__md_requests_init(array);
-	if (rc == 0 && build->bits != NULL) {
-		rc = xbdev__md_bitmap_start(array, build->bits, build->bits_bytes, &build->err);
-	}
-	if (rc == 0 && array->level->init != NULL) {
-		rc = array->level->init(array, &build->err);
-	}
-	if (rc != 0) {
-		if (build->err.code == 0) {
-			xu_error_set_errno(
-				&build->err, rc, "setting up array '%s'", array->dev.name);
-		}
-		xbdev__md_build_fail(build);
+	if (has_ppl(array) && !array->is_sealed && array->super.resync_offset != XBDEV_MD_CLEAN) {
+		build->after_replay = set_up;
+		xbdev__md_ppl_replay(build);
 		return;
 	}
-	build->msg.fn = on_register;
-	xr_msg_send(xbdev_ctx_control(build->ctx), &build->msg);
+	set_up(build);
 }
 
 /* The bitmap of a member that is in sync counts; one that has just been made is at hand. */

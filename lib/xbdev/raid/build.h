@@ -10,6 +10,8 @@
 #include "lib/xbdev/raid/array.h"
 #include "lib/xbdev/raid/raid.h"
 
+struct xbdev_md_ppl_replay;
+
 struct xbdev_md_build {
 	struct xbdev_md_array *array;
 	struct xbdev_ctx *ctx;
@@ -23,6 +25,8 @@ struct xbdev_md_build {
 	/* What is made of the members; on the owner. Ends by _finish() or _fail(). */
 	void (*judge)(struct xbdev_md_build *build);
 
+	struct xbdev_md_ppl_replay *replay; /* NULL: none runs */
+	void (*after_replay)(struct xbdev_md_build *build);
 	uint8_t *bits; /* the bitmap's bytes, while they are read or written */
 	size_t bits_bytes;
 
@@ -31,6 +35,7 @@ struct xbdev_md_build {
 	uint32_t layout, chunk, raid_disks;
 	int32_t level;
 	bool assume_clean;
+	enum xbdev_md_policy policy;
 	/* assemble.c */
 	struct xu_uuid uuid;
 	bool run;

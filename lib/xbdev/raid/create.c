@@ -6,7 +6,8 @@
  * that goes meanwhile leaves some members with a superblock, which assembly then misses the others
  * of, and no array that anybody has been told of.
  *
- * Unless the caller says that the members agree, the array begins as one that must be resynced.
+ * Unless the caller says that the members agree, the array begins as one that must be resynced;
+ * with a PPL, as one whose last member is recovered from the others.
  */
 #include <errno.h>
 #include <string.h>
@@ -62,7 +63,8 @@ static bool needs_resync(const struct xbdev_md_build *build, uint32_t nr_missing
 		return !build->assume_clean;
 	case 4:
 	case 5:
-		return !build->assume_clean && nr_missing == 0;
+		return !build->assume_clean && nr_missing == 0 &&
+		       build->policy != XBDEV_MD_POLICY_PPL;
 	case 6:
 		return !build->assume_clean && nr_missing < 2;
 	default:
@@ -82,8 +84,11 @@ static void set_common(struct xbdev_md_build *build, const struct xbdev_md_space
 	}
 	super->feature_map = build->level == 0           ? XBDEV_MD_F_RAID0_LAYOUT
 			     : space->bitmap_offset != 0 ? XBDEV_MD_F_BITMAP
+			     : space->ppl_offset != 0    ? XBDEV_MD_F_PPL
 							 : 0;
 	super->bitmap_offset = space->bitmap_offset;
+	super->ppl_offset = space->ppl_offset;
+	super->ppl_size = space->ppl_size;
 	super->set_uuid = build->uuid;
 	super->ctime = clock->wall_ns(clock) / XU_NS_PER_S;
 	super->utime = super->ctime;
@@ -105,6 +110,18 @@ static void set_common(struct xbdev_md_build *build, const struct xbdev_md_space
 	}
 }
 
+/* With a PPL the last member begins as one that is recovered, as mdadm makes it, and not with a
+ * resync: the log tells what a crash interrupts, but nothing of parity that never agreed. */
+static bool is_last_recovered(const struct xbdev_md_build *build)
+{
+	for (uint32_t i = 0; i < build->raid_disks; i++) {
+		if (build->array->members[i] == NULL) {
+			return false;
+		}
+	}
+	return build->policy == XBDEV_MD_POLICY_PPL && !build->assume_clean;
+}
+
 static void fill_member(struct xbdev_md_build *build, struct xbdev_md_member *member)
 {
 	struct xbdev_md_array *array = build->array;
@@ -118,6 +135,11 @@ static void fill_member(struct xbdev_md_build *build, struct xbdev_md_member *me
 		member->role = member->slot;
 		member->state = XBDEV_MD_MEMBER_IN_SYNC;
 		array->roles[member->role] = member;
+	}
+	if (member->slot + 1 == build->raid_disks && is_last_recovered(build)) {
+		member->state = XBDEV_MD_MEMBER_RECOVERING;
+		member->recovery_offset = member->recovery_saved = 0;
+		member->super.feature_map |= XBDEV_MD_F_RECOVERY_OFFSET;
 	}
 }
 
@@ -205,7 +227,8 @@ static void judge(struct xbdev_md_build *build)
 	struct xbdev_md_array *array = build->array;
 	const struct xbdev_md_space_opts opts = {.level = build->level,
 		.chunk = build->level == 1 ? 0 : build->chunk,
-		.bitmap_chunk_bytes = build->bitmap_chunk_bytes};
+		.bitmap_chunk_bytes = build->bitmap_chunk_bytes,
+		.has_ppl = build->policy == XBDEV_MD_POLICY_PPL};
 	uint64_t sizes[XBDEV_MD_MAX_MEMBERS];
 	struct xbdev_md_space space;
 	int rc = check_free(build);
@@ -321,6 +344,7 @@ void xbdev__md_create(struct xbdev_ctx *ctx, const struct xbdev_md_create_opts *
 	build->raid_disks = opts->nr_members;
 	build->assume_clean = opts->assume_clean;
 	build->bitmap_chunk_bytes = opts->bitmap_chunk_bytes;
+	build->policy = opts->policy;
 	build->force = opts->force;
 	build->array->nr_stripes = opts->nr_stripes;
 	build->uuid = xu_uuid_is_null(&opts->uuid)

@@ -296,6 +296,10 @@ void xbdev__md_array_begin(struct xbdev_md_array *array)
 			lose(array->members[i]);
 		}
 	}
+	if (array->log != NULL) {
+		/* What the log held has been seen to; it begins anew, and the disks say so. */
+		xbdev__md_meta_update(array);
+	}
 	xbdev__md_bitmap_watch(array);
 	xbdev__md_sync_kick(array);
 }

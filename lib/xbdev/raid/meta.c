@@ -13,6 +13,9 @@
  * goes within a round leaves members whose event counts differ by one: assembly takes both kinds,
  * and the newest one's word counts.
  *
+ * A member's part of the array's log is prepared with the logs of its first round: before any
+ * superblock says that it serves.
+ *
  * Bits of the bitmap have numbers of their own: a round that only they need leaves the superblocks
  * alone.
  *
@@ -27,6 +30,7 @@
 #include "lib/util/log.h"
 #include "lib/xbdev/core/context.h"
 #include "lib/xbdev/raid/bitmap.h"
+#include "lib/xbdev/raid/log.h"
 
 #define SAFE_DELAY_NS (200 * XU_NS_PER_MS)
 
@@ -82,6 +86,15 @@ static uint64_t wall_ns(const struct xbdev_md_array *array)
 	return clock->wall_ns(clock);
 }
 
+/* Of an array that is being written to, 0: all parity may be wrong. With a log it is not, below
+ * where a resync has come to; and where none is under way the log says what 0 leaves open. */
+static uint64_t resync_offset(const struct xbdev_md_array *array)
+{
+	uint64_t offset = array->super.resync_offset;
+
+	return !array->is_active || (array->log != NULL && offset != XBDEV_MD_CLEAN) ? offset : 0;
+}
+
 static void fill_super(struct xbdev_md_member *member)
 {
 	struct xbdev_md_array *array = member->array;
@@ -89,7 +102,7 @@ static void fill_super(struct xbdev_md_member *member)
 
 	super->events = array->super.events;
 	super->utime = wall_ns(array) / XU_NS_PER_S;
-	super->resync_offset = array->is_active ? 0 : array->super.resync_offset;
+	super->resync_offset = resync_offset(array);
 	super->size = array->super.size;
 	super->raid_disks = array->super.raid_disks;
 	fill_features(member, super);
@@ -155,10 +168,16 @@ static void end_round(struct xbdev_md_array *array)
 		meta->bits_written = meta->bits_writing;
 		if (!meta->has_failed && meta->has_supers) {
 			meta->written = meta->writing;
+			if (array->log != NULL) {
+				array->log->is_trusted = array->log->will_be_trusted;
+			}
 		}
 		if (has_more(meta)) {
 			start_round(array);
 		}
+	}
+	if (array->log != NULL) {
+		xbdev__md_log_kick(array);
 	}
 	wake(&meta->bits_waiters, meta->bits_written, status);
 	wake(&meta->waiters, meta->written, status);
@@ -223,7 +242,15 @@ static void write_logs(struct xbdev_md_array *array)
 
 	for (uint32_t i = 0; i < array->nr_members; i++) {
 		struct xbdev_md_member *member = array->members[i];
+		uint64_t sector;
+		size_t count;
+		void *log = is_in_round(member) && array->log != NULL
+				    ? array->log->kind->meta(member, &count, &sector)
+				    : NULL;
 
+		if (log != NULL) {
+			submit(member, &member->log_io, XBDEV_OP_WRITE, sector, log, count);
+		}
 		if (is_in_round(member) && member->is_log_due) {
 			submit(member, &member->meta_io, XBDEV_OP_WRITE,
 				xbdev__md_super_place(member->super.bblog_offset),
@@ -286,6 +313,9 @@ static void on_done(struct xbdev_io *io, int status)
 	struct xbdev_md_array *array = member->array;
 
 	member->nr_meta--;
+	if (io == &member->log_io.io && status == 0) {
+		member->is_log_ready = true;
+	}
 	if (status != 0 && member->state != XBDEV_MD_MEMBER_FAULTY) {
 		array->meta.has_failed = array->meta.is_flush_wanted = true;
 		if (!xbdev__md_member_fail(member, "does not take its metadata", status)) {
@@ -306,6 +336,9 @@ static void start_round(struct xbdev_md_array *array)
 	meta->bits_writing = meta->bits_wanted;
 	meta->part = 0;
 	array->super.events += meta->has_supers;
+	if (array->log != NULL) {
+		array->log->will_be_trusted = array->super.resync_offset != 0;
+	}
 	for (uint32_t i = 0; i < array->nr_members; i++) {
 		if (array->members[i] != NULL) {
 			array->members[i]->is_in_round = false;

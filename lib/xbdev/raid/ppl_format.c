@@ -132,3 +132,24 @@ void xbdev__md_ppl_format(const struct xbdev_md_ppl_header *header, void *ret_by
 	}
 	disk->checksum = htole32(header_checksum(disk));
 }
+
+int xbdev__md_ppl_newest(const void *area, size_t count, uint32_t signature,
+	struct xbdev_md_ppl_header *ret_header, size_t *ret_at)
+{
+	struct xbdev_md_ppl_header header;
+	uint64_t at = 0;
+	int rc = -ENOENT;
+
+	while (count >= XBDEV_MD_PPL_HEADER_BYTES && at <= count - XBDEV_MD_PPL_HEADER_BYTES &&
+		xbdev__md_ppl_parse((const char *)area + at, signature, &header, NULL) == 0 &&
+		(rc != 0 || header.generation >= ret_header->generation)) {
+		rc = 0;
+		*ret_header = header;
+		at += XBDEV_MD_PPL_HEADER_BYTES;
+		*ret_at = at;
+		for (uint32_t i = 0; i < header.nr_entries; i++) {
+			at += header.entries[i].pp_size;
+		}
+	}
+	return rc;
+}

@@ -6,6 +6,7 @@
 #ifndef XBDEV_RAID_PPL_FORMAT_H
 #define XBDEV_RAID_PPL_FORMAT_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "lib/util/uuid.h"
@@ -36,6 +37,13 @@ uint32_t xbdev__md_ppl_checksum(const void *bytes, uint64_t count);
 /* -EILSEQ: the checksum is wrong; -ESTALE: another array's signature; -EINVAL. */
 int xbdev__md_ppl_parse(const void *bytes, uint32_t signature,
 	struct xbdev_md_ppl_header *ret_header, struct xu_error *err);
+/*
+ * The newest header in an area of `count` bytes: headers follow each other, each behind the partial
+ * parities of the one before, with growing generations; the last before one that is not that.
+ * *ret_at is where what belongs to it begins. -ENOENT: the first is none.
+ */
+int xbdev__md_ppl_newest(const void *area, size_t count, uint32_t signature,
+	struct xbdev_md_ppl_header *ret_header, size_t *ret_at);
 void xbdev__md_ppl_format(const struct xbdev_md_ppl_header *header, void *ret_bytes);
 
 #endif

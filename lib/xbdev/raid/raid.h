@@ -13,6 +13,13 @@
 #define XBDEV_MD_LAYOUT_DEFAULT UINT32_MAX
 #define XBDEV_MD_MISSING        "missing" /* as a member's name at creation: none yet */
 
+/* How an array survives that a write of it is interrupted. */
+enum xbdev_md_policy {
+	XBDEV_MD_POLICY_RESYNC, /* a resync makes copies or parity agree; of a bitmap's parts where
+				 * there is one. What a missing parity member held may be lost. */
+	XBDEV_MD_POLICY_PPL,    /* raid5: MD's partial parity log */
+};
+
 struct xbdev_md_create_opts {
 	const char *name; /* of the device */
 	int32_t level;    /* MD's */
@@ -23,6 +30,7 @@ struct xbdev_md_create_opts {
 	uint32_t nr_spares;
 	uint32_t bitmap_chunk_bytes; /* of a write-intent bitmap; 0: none; UINT32_MAX: as mdadm
 				      * would choose */
+	enum xbdev_md_policy policy;
 	bool assume_clean;
 	bool force;           /* also over members that carry an array's superblock */
 	struct xu_uuid uuid;  /* null: a new one */
@@ -90,6 +98,7 @@ struct xbdev_md_info {
 	uint64_t chunk_bytes;
 	uint64_t array_sectors;
 	uint64_t member_sectors; /* used of each; 0: raid0, linear */
+	enum xbdev_md_policy policy;
 	enum xbdev_md_array_state state;
 	bool is_read_only;
 	bool is_frozen;

@@ -607,7 +607,9 @@ static int check_enough(struct selecting *sel, const struct xbdev_md_select_opts
 	if (!is_enough(sel)) {
 		return refuse_not_enough(sel, level, out);
 	}
-	if (needs_parity(sel) && !sel->result.is_clean && !sel->result.has_ppl) {
+	/* With a log, all parity can be trusted; unless a resync was under way. */
+	if (needs_parity(sel) && !sel->result.is_clean &&
+		(!sel->result.has_ppl || truth->resync_offset != 0)) {
 		if (!opts->force) {
 			return refuse_dirty(sel, level, out);
 		}

@@ -12,8 +12,10 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/util/clock.h"
+#include "lib/xbdev/raid/log.h"
 
 static void retry_failed(struct xbdev_md_array *array);
 
@@ -69,13 +71,23 @@ static bool fits(const struct xbdev_md_stripe *stripe, const struct xbdev_md_ent
 /* Moves the first in line, and all that can be done with it, to `running`. */
 static void choose(struct xbdev_md_stripe *stripe)
 {
-	struct xu_list *node, *next;
+	struct xu_list *node = xu_list_pop(&stripe->waiting), *next;
+	struct xbdev_md_entry *first = xu_list_entry(node, struct xbdev_md_entry, link);
+	bool is_logged = stripe->array->log != NULL && first->kind == XBDEV_MD_STRIPE_WRITE;
+	uint64_t covers[XBDEV_MD_MAX_DISKS][2];
 
-	node = xu_list_pop(&stripe->waiting);
 	xu_list_add_tail(&stripe->running, node);
-	stripe->kind = xu_list_entry(node, struct xbdev_md_entry, link)->kind;
+	stripe->kind = first->kind;
+	if (is_logged) {
+		memset(covers, 0, sizeof(covers));
+		xbdev__md_log_choose(stripe, first, covers);
+	}
 	xu_list_for_each_safe (node, next, &stripe->waiting) {
-		if (fits(stripe, xu_list_entry(node, struct xbdev_md_entry, link))) {
+		const struct xbdev_md_entry *entry =
+			xu_list_entry(node, struct xbdev_md_entry, link);
+
+		if (fits(stripe, entry) &&
+			(!is_logged || xbdev__md_log_joins(stripe, entry, covers))) {
 			xu_list_del(node);
 			xu_list_add_tail(&stripe->running, node);
 		}
@@ -85,6 +97,7 @@ static void choose(struct xbdev_md_stripe *stripe)
 static void start(struct xbdev_md_stripe *stripe)
 {
 	stripe->is_running = true;
+	stripe->limit = (struct xbdev_md_span){0, stripe->array->stripes->sectors};
 	choose(stripe);
 	xbdev__md_stripe_run(stripe);
 }
@@ -158,6 +171,8 @@ static struct xbdev_md_stripe *stripe_get(struct xbdev_md_array *array, uint64_t
 	xu_list_init(&stripe->waiting);
 	xu_list_init(&stripe->running);
 	xu_list_init(&stripe->hungry_link);
+	xu_list_init(&stripe->log_link);
+	stripe->lane = NULL;
 	xu_list_add_tail(bucket, &stripe->hash_link);
 	set_columns(stripe);
 	return stripe;
@@ -198,6 +213,21 @@ static void entry_done(struct xbdev_md_array *array, struct xbdev_md_entry *entr
 	xbdev__md_req_put(req, status);
 }
 
+/* One that was done in part is first in line again with the rest. */
+static void take_rest(struct xbdev_md_stripe *stripe, int status)
+{
+	struct xbdev_md_entry *first =
+		xu_list_entry(stripe->running.next, struct xbdev_md_entry, link);
+
+	if (stripe->kind == XBDEV_MD_STRIPE_WRITE && first->rest > 0 && status == 0) {
+		xu_list_del(&first->link);
+		first->sector += first->count;
+		first->count = first->rest;
+		first->rest = 0;
+		xu_list_add_head(&stripe->waiting, &first->link);
+	}
+}
+
 void xbdev__md_stripe_done(struct xbdev_md_stripe *stripe)
 {
 	struct xbdev_md_array *array = stripe->array;
@@ -205,6 +235,7 @@ void xbdev__md_stripe_done(struct xbdev_md_stripe *stripe)
 	uint64_t mismatch_sectors = stripe->mismatch_sectors;
 	struct xu_list ended, *node;
 
+	take_rest(stripe, status);
 	xu_list_init(&ended);
 	xu_list_splice_tail(&ended, &stripe->running);
 	stripe->is_running = false;
@@ -502,6 +533,7 @@ static void fini(struct xbdev_md_array *array)
 {
 	struct xbdev_md_stripes *stripes = array->stripes;
 
+	xbdev__md_log_free(array);
 	if (stripes != NULL) {
 		xr_timer_stop(array->reactor, &stripes->hungry_timer);
 		xu_pool_fini(&stripes->entries);

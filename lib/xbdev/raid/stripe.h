@@ -20,6 +20,8 @@
 #define XBDEV_MD_NR_STRIPES     256u
 #define XBDEV_MD_NR_ENTRIES     2048u
 
+struct xbdev_md_lane;
+
 enum xbdev_md_stripe_kind {
 	XBDEV_MD_STRIPE_WRITE,
 	XBDEV_MD_STRIPE_READ, /* of data that must be recovered */
@@ -31,9 +33,10 @@ struct xbdev_md_entry {
 	struct xu_list link;
 	enum xbdev_md_stripe_kind kind;
 	struct xbdev_md_req *req; /* NULL: the sync engine */
-	/* READ: the sectors of the array. */
+	/* READ, WRITE: the sectors of the array. */
 	uint64_t sector;
 	uint32_t count;
+	uint32_t rest;     /* WRITE: sectors behind them that are done next */
 	uint32_t bad_role; /* READ: a member that could not be read, or UINT32_MAX */
 	bool is_gone;      /* READ: for its device is being removed */
 	/* SYNC. */
@@ -78,6 +81,9 @@ struct xbdev_md_stripe {
 	uint64_t array_sector; /* of the array, where its first data column begins */
 	struct xu_list hash_link;
 	struct xu_list hungry_link; /* waits for buffers */
+	struct xu_list log_link;    /* waits for its log */
+	struct xbdev_md_lane *lane; /* it is in the log; NULL: it is not */
+	uint32_t absent;            /* the log's: data columns that count as missing */
 	struct xu_list waiting;     /* struct xbdev_md_entry */
 	struct xu_list running;
 	struct xbdev_md_row row;
@@ -119,6 +125,8 @@ struct xbdev_md_stripes {
 
 /* Does what the entries in stripe->running want; ends by xbdev__md_stripe_done(). */
 void xbdev__md_stripe_run(struct xbdev_md_stripe *stripe);
+/* Goes on with a write that has been logged, or ends it with the error of that. */
+void xbdev__md_stripe_write(struct xbdev_md_stripe *stripe, int status);
 void xbdev__md_stripe_done(struct xbdev_md_stripe *stripe);
 
 /* stripe_op.c for stripe_part.c: what the entries want within stripe->limit; how to do that, and

@@ -5,6 +5,7 @@
  *   plan     which columns are read, and how the parity is made
  *   read     a column that fails is bad from now on, and the plan is made again without it
  *   compute  recover what is missing, lay the new data over the old, make the parity
+ *   log      where there is one: what makes the stripe whole if the write is interrupted
  *   write    data and parity, and what was bad and is known again
  *
  * The parity of a write is made in the way that reads the fewest columns:
@@ -25,7 +26,7 @@
 
 #include "lib/util/clock.h"
 #include "lib/xbdev/raid/bitmap.h"
-#include "lib/xbdev/raid/stripe.h"
+#include "lib/xbdev/raid/log.h"
 
 enum mode { WHOLE, CHANGE, RECOVER };
 
@@ -187,6 +188,7 @@ void xbdev__md_stripe_finish(struct xbdev_md_stripe *stripe, int status)
 	if (stripe->status == 0) {
 		stripe->status = status;
 	}
+	xbdev__md_log_leave(stripe);
 	xbdev__md_stripe_done(stripe);
 }
 
@@ -769,6 +771,9 @@ static void compute(struct xbdev_md_stripe *stripe)
 	switch (stripe->kind) {
 	case XBDEV_MD_STRIPE_WRITE:
 		compute_write(stripe);
+		if (stripe->array->log != NULL && xbdev__md_log_stripe(stripe)) {
+			return;
+		}
 		break;
 	case XBDEV_MD_STRIPE_READ:
 		compute_read(stripe);
@@ -845,4 +850,13 @@ static void write_columns(struct xbdev_md_stripe *stripe)
 	if (--stripe->nr_pending == 0) {
 		xbdev__md_stripe_part_done(stripe);
 	}
+}
+
+void xbdev__md_stripe_write(struct xbdev_md_stripe *stripe, int status)
+{
+	if (status != 0) {
+		xbdev__md_stripe_finish(stripe, status);
+		return;
+	}
+	write_columns(stripe);
 }

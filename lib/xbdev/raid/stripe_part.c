@@ -9,7 +9,7 @@
  */
 #include <errno.h>
 
-#include "lib/xbdev/raid/stripe.h"
+#include "lib/xbdev/raid/log.h"
 
 static void next_part(struct xbdev_md_stripe *stripe);
 
@@ -175,6 +175,7 @@ static void check_losses(struct xbdev_md_stripe *stripe)
 
 void xbdev__md_stripe_part_done(struct xbdev_md_stripe *stripe)
 {
+	xbdev__md_log_leave(stripe);
 	if (stripe->is_lossy && stripe->kind == XBDEV_MD_STRIPE_WRITE) {
 		check_losses(stripe);
 	}

@@ -22,11 +22,13 @@ struct shape {
 	uint32_t layout;
 	uint32_t nr_members;
 	uint64_t chunk_bytes;
+	enum xbdev_md_policy policy;
 };
 
 static const struct shape shapes[] = {
 	{1, 0, 2, 0},
 	{5, XBDEV_MD_LAYOUT_DEFAULT, 3, 4096},
+	{5, XBDEV_MD_LAYOUT_DEFAULT, 3, 4096, XBDEV_MD_POLICY_PPL},
 	{6, XBDEV_MD_LAYOUT_DEFAULT, 4, 8192},
 	{10, 0x102, 3, 4096},
 };
@@ -82,6 +84,9 @@ static int create(struct world *w, uint32_t nr_spares)
 		.members = names,
 		.nr_members = w->shape->nr_members,
 		.nr_spares = nr_spares,
+		.policy = w->shape->policy,
+		/* It would begin without redundancy. */
+		.assume_clean = w->shape->policy == XBDEV_MD_POLICY_PPL,
 		.force = true,
 	};
 
@@ -182,7 +187,7 @@ static void world_start(struct world *w, const struct shape *shape)
 	harness_start(&w->h, 1, 1);
 	for (uint32_t i = 0; i < NR_DISKS; i++) {
 		harness_create(&w->h, "malloc", "{'name':'m%u','size':%llu,'block_size':512}", i,
-			1280 * KIB);
+			(shape->policy == XBDEV_MD_POLICY_RESYNC ? 1280 : 2304) * KIB);
 		harness_create(&w->h, "error", "{'name':'e%u','base':'m%u'}", i, i);
 	}
 }

@@ -21,6 +21,7 @@ struct shape {
 	int32_t level;
 	uint32_t layout, nr_members, bitmap_chunk_bytes;
 	const char *level_name;
+	enum xbdev_md_policy policy;
 };
 
 static const struct shape shapes[] = {
@@ -29,6 +30,7 @@ static const struct shape shapes[] = {
 	{4, 0, 3, 0, "raid4"},
 	{5, 2, 4, 0, "raid5"},
 	{5, 1, 3, 65536, "raid5"},
+	{5, 0, 4, 0, "raid5", XBDEV_MD_POLICY_PPL},
 	{6, 9, 5, 0, "raid6"},
 	{6, 18, 5, 65536, "raid6"},
 	{10, 0x102, 5, 0, "raid10"},
@@ -131,6 +133,7 @@ static void make_array(struct world *w, const struct shape *shape, uint32_t nr_s
 		.nr_members = shape->nr_members,
 		.nr_spares = nr_spares,
 		.bitmap_chunk_bytes = shape->bitmap_chunk_bytes,
+		.policy = shape->policy,
 		.set_name = "host7:data",
 	};
 	struct answer answer = {0};
@@ -311,6 +314,10 @@ static void expect_array(const struct world *w)
 	if (w->shape->bitmap_chunk_bytes != 0) {
 		expect(w, "Internal Bitmap : 8 sectors from superblock\n");
 	}
+	if (w->shape->policy == XBDEV_MD_POLICY_PPL) {
+		expect(w, "PPL : 2048 sectors at offset 8 sectors from superblock\n");
+	}
+	assert_int_equal(info->policy, w->shape->policy);
 	assert_non_null(strstr(w->text, " - correct\n"));
 }
 

@@ -22,11 +22,13 @@ struct shape {
 	uint32_t layout;
 	uint32_t nr_members;
 	uint64_t chunk_bytes;
+	enum xbdev_md_policy policy;
 };
 
 static const struct shape shapes[] = {
 	{1, 0, 3, 0},
 	{5, XBDEV_MD_LAYOUT_DEFAULT, 4, 16384},
+	{5, XBDEV_MD_LAYOUT_DEFAULT, 4, 16384, XBDEV_MD_POLICY_PPL},
 	{10, 0x102, 4, 16384},
 	{6, XBDEV_MD_LAYOUT_DEFAULT, 5, 4096},
 	{10, 0x201, 3, 65536},
@@ -83,6 +85,8 @@ static void world_start(struct world *w, const struct shape *shape, uint64_t see
 		.members = names,
 		.nr_members = shape->nr_members,
 		.nr_spares = 1,
+		.policy = shape->policy,
+		.assume_clean = shape->policy == XBDEV_MD_POLICY_PPL,
 	};
 
 	memset(w, 0, sizeof(*w));
@@ -91,7 +95,7 @@ static void world_start(struct world *w, const struct shape *shape, uint64_t see
 	harness_start(&w->h, 3, 1);
 	for (uint32_t i = 0; i < NR_DEVICES; i++) {
 		harness_create(&w->h, "malloc", "{'name':'m%u','size':%llu,'block_size':512}", i,
-			2048 * KIB);
+			(shape->policy == XBDEV_MD_POLICY_RESYNC ? 2048 : 3072) * KIB);
 		make_error(w, i);
 	}
 	xbdev__md_create(w->h.ctx, &opts, on_made, w);

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The partial parity log while an array runs (docs/raid.md, "PPL"): the log's kind for raid5.
+ *
+ * A lane is a parity member; its units follow each other in that member's area, back at the start
+ * when the rest is too small. An entry of a unit says, of some rows of sectors of a stripe, which
+ * data columns are written (neighbours only: MD's entry is one range of the array) and the XOR of
+ * those that are not.
+ *
+ * A column whose member is missing is not named though it is written: its new content then is in
+ * the XOR of the others, so the replay completes its write, and nothing is lost with it. Where that
+ * would leave columns on both sides of it the write is done in two parts.
+ *
+ * An area is emptied in the round of metadata that first says that its member serves: what was in
+ * it before is of writes that are long over.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/util/buf.h"
+#include "lib/xbdev/raid/log.h"
+#include "lib/xbdev/raid/ppl_format.h"
+
+#define UNIT_BYTES (XBDEV_MD_PPL_HEADER_BYTES + (128u << 10))
+#define AREA_BYTES (1u << 20) /* that is used of a larger one */
+
+/* ---- columns ---- */
+
+/* What is written to it cannot be found there later. Where a recovery is, or has been though it is
+ * not complete before it, the member counts: it may be believed before the write has ended. */
+static bool is_absent(const struct xbdev_md_stripe *stripe, uint32_t index)
+{
+	const struct xbdev_md_array *array = stripe->array;
+	const struct xbdev_md_member *member = array->roles[stripe->columns[index].role];
+
+	return !xbdev__md_member_is_readable(member, stripe->sector + array->stripes->sectors) &&
+	       (!xbdev__md_member_is_writable(member) ||
+		       stripe->sector >= xbdev__md_sync_reached(array, member));
+}
+
+static uint32_t absent_columns(const struct xbdev_md_stripe *stripe)
+{
+	uint32_t columns = 0;
+
+	for (uint32_t i = 0; i < stripe->array->geo.nr_data; i++) {
+		columns |= is_absent(stripe, i) ? 1u << i : 0;
+	}
+	return columns;
+}
+
+/* The columns that are written in a row of sectors. */
+static uint32_t columns_of_row(const struct xbdev_md_stripe *stripe, uint32_t sector)
+{
+	uint32_t columns = 0;
+
+	for (uint32_t i = 0; i < stripe->array->geo.nr_data; i++) {
+		const struct xbdev_md_column *column = &stripe->columns[i];
+
+		if (column->is_touched) {
+			columns |= (uint32_t)(column->cover[sector / 64] >> (sector % 64) & 1) << i;
+		}
+	}
+	return columns;
+}
+
+static uint32_t limit(struct xbdev_md_stripe *stripe, const struct xbdev_md_entry *entry)
+{
+	uint32_t absent = absent_columns(stripe), index;
+	uint64_t middle;
+
+	stripe->absent = absent;
+	if (absent == 0) {
+		return entry->count;
+	}
+	index = (uint32_t)__builtin_ctz(absent);
+	middle = stripe->array_sector + (uint64_t)index * stripe->array->geo.chunk;
+	if (entry->sector >= middle || /* nothing before it, or nothing behind it, in this row */
+		entry->sector + entry->count <= middle + stripe->array->geo.chunk || index == 0 ||
+		index == stripe->array->geo.nr_data - 1) {
+		return entry->count;
+	}
+	return (uint32_t)(middle - entry->sector);
+}
+
+/* In no row of sectors may there be a gap between columns that are written. */
+static bool is_one(const struct xbdev_md_stripe *stripe, uint64_t (*covers)[2])
+{
+	uint32_t absent = stripe->absent;
+	uint64_t begun[2] = {0}, ended[2] = {0};
+
+	for (uint32_t i = 0; i < stripe->array->geo.nr_data; i++) {
+		for (uint32_t k = 0; k < 2; k++) {
+			uint64_t cover = (absent >> i & 1) != 0 ? 0 : covers[i][k];
+
+			ended[k] |= begun[k] & ~cover;
+			if ((ended[k] & cover) != 0) {
+				return false;
+			}
+			begun[k] |= cover;
+		}
+	}
+	return true;
+}
+
+/* ---- the lane ---- */
+
+static struct xbdev_md_lane *lane_of(struct xbdev_md_stripe *stripe)
+{
+	const struct xbdev_md_column *parity = &stripe->columns[stripe->array->geo.nr_data];
+
+	if (!parity->is_written ||
+		!xbdev__md_member_is_writable(stripe->array->roles[parity->role])) {
+		return NULL;
+	}
+	return &stripe->array->log->lanes[parity->role];
+}
+
+/* Without the member there is no parity to be wrong. */
+static bool is_ready(const struct xbdev_md_lane *lane)
+{
+	const struct xbdev_md_member *member = lane->log->array->roles[lane->index];
+
+	return !xbdev__md_member_is_writable(member) || member->is_log_ready;
+}
+
+/* ---- a unit ---- */
+
+/* What no entry of the stripe writes, or what is to be where a member is missing: the new parity
+ * without the columns that are named. */
+static void put_partial_parity(struct xbdev_md_stripe *stripe, char *to, struct xbdev_md_span rows,
+	uint32_t first, uint32_t count)
+{
+	size_t at = (size_t)(rows.lo - stripe->span.lo) * XBDEV_MD_SECTOR;
+	void *sources[XBDEV_MD_MAX_DISKS];
+	uint32_t nr = 0;
+
+	sources[nr++] = stripe->columns[stripe->array->geo.nr_data].data + at;
+	for (uint32_t i = first; i < first + count; i++) {
+		sources[nr++] = stripe->columns[i].data + at;
+	}
+	xbdev__md_xor(to, sources, nr, (size_t)(rows.hi - rows.lo) * XBDEV_MD_SECTOR);
+}
+
+static bool is_run(uint32_t columns)
+{
+	uint32_t from_0 = columns >> __builtin_ctz(columns);
+
+	return (from_0 & (from_0 + 1)) == 0;
+}
+
+/* Those that are named: without those of members that were missing when it was chosen what to do,
+ * or have gone since if that leaves no gap. */
+static uint32_t named_columns(const struct xbdev_md_stripe *stripe, uint32_t columns)
+{
+	uint32_t present = columns & ~stripe->absent, left = present & ~absent_columns(stripe);
+
+	if (left != 0 && is_run(left)) {
+		return left;
+	}
+	return present != 0 ? present : columns;
+}
+
+static void add_rows(struct xbdev_md_lane *lane, struct xbdev_md_stripe *stripe,
+	struct xbdev_md_span rows, uint32_t columns)
+{
+	const struct xbdev_md_geometry *geo = &stripe->array->geo;
+	struct xbdev_md_ppl_header *header = lane->header;
+	struct xbdev_md_ppl_entry *entry = &header->entries[header->nr_entries++];
+	uint32_t first = (uint32_t)__builtin_ctz(columns);
+	uint32_t count = (uint32_t)__builtin_popcount(columns);
+	uint32_t len = (rows.hi - rows.lo) * XBDEV_MD_SECTOR;
+
+	assert(is_run(columns));
+	*entry = (struct xbdev_md_ppl_entry){
+		.data_sector = stripe->array_sector + (uint64_t)first * geo->chunk + rows.lo,
+		.pp_size = count < geo->nr_data ? len : 0,
+		.data_size = count * len,
+		.parity_disk = lane->index,
+	};
+	if (entry->pp_size > 0) {
+		put_partial_parity(stripe, lane->buf + lane->used, rows, first, count);
+	}
+	entry->checksum = xbdev__md_ppl_checksum(lane->buf + lane->used, entry->pp_size);
+	lane->used += entry->pp_size;
+}
+
+/* Calls add_rows() for each run of rows that has the same columns; without a lane it only counts
+ * them. */
+static uint32_t walk_rows(struct xbdev_md_lane *lane, struct xbdev_md_stripe *stripe)
+{
+	uint32_t nr = 0;
+	struct xbdev_md_span rows = {stripe->span.lo, stripe->span.lo};
+
+	while (rows.lo < stripe->span.hi) {
+		uint32_t columns = columns_of_row(stripe, rows.lo);
+
+		do {
+			rows.hi++;
+		} while (rows.hi < stripe->span.hi && columns_of_row(stripe, rows.hi) == columns);
+		nr += columns != 0;
+		if (lane != NULL && columns != 0) {
+			add_rows(lane, stripe, rows, named_columns(stripe, columns));
+		}
+		rows.lo = rows.hi;
+	}
+	return nr;
+}
+
+static bool add(struct xbdev_md_lane *lane, struct xbdev_md_stripe *stripe)
+{
+	struct xbdev_md_ppl_header *header = lane->header;
+	uint32_t len = (stripe->span.hi - stripe->span.lo) * XBDEV_MD_SECTOR;
+
+	if (lane->used == 0) {
+		lane->used = XBDEV_MD_PPL_HEADER_BYTES;
+		header->nr_entries = 0;
+	}
+	if (lane->used + len > lane->log->unit_bytes ||
+		header->nr_entries + walk_rows(NULL, stripe) > XBDEV_MD_PPL_ENTRIES) {
+		return false;
+	}
+	walk_rows(lane, stripe);
+	return true;
+}
+
+static uint32_t seal(struct xbdev_md_lane *lane,
+	struct xbdev_md_member *ret_members[XBDEV_MD_LOG_COPIES],
+	uint64_t ret_sectors[XBDEV_MD_LOG_COPIES])
+{
+	struct xbdev_md_array *array = lane->log->array;
+	struct xbdev_md_member *member = array->roles[lane->index];
+	struct xbdev_md_ppl_header *header = lane->header;
+
+	if (!xbdev__md_member_is_writable(member)) {
+		return 0;
+	}
+	if (member->log_offset + lane->used > lane->log->area_bytes) {
+		member->log_offset = 0;
+	}
+	header->signature = xbdev__md_ppl_signature(&array->super.set_uuid);
+	header->generation = ++lane->seq;
+	xbdev__md_ppl_format(header, lane->buf);
+	ret_members[0] = member;
+	ret_sectors[0] = xbdev__md_super_place(member->super.ppl_offset) +
+			 member->log_offset / XBDEV_MD_SECTOR;
+	member->log_offset += lane->used;
+	return 1;
+}
+
+/* ---- the area ---- */
+
+static void *meta(struct xbdev_md_member *member, size_t *ret_bytes, uint64_t *ret_sector)
+{
+	struct xbdev_md_log *log = member->array->log;
+
+	if (member->is_log_ready || member->state == XBDEV_MD_MEMBER_SPARE) {
+		return NULL;
+	}
+	/* Behind the empty header: a first unit that is torn leaves that one. */
+	member->log_offset = XBDEV_MD_PPL_HEADER_BYTES;
+	*ret_bytes = log->empty_bytes;
+	*ret_sector = xbdev__md_super_place(member->super.ppl_offset);
+	return log->empty;
+}
+
+static void fini(struct xbdev_md_log *log)
+{
+	xu_buf_free(log->empty, log->empty_bytes);
+}
+
+static const struct xbdev_md_log_kind ppl_kind = {
+	.name = "partial parity log",
+	.lane_of = lane_of,
+	.is_ready = is_ready,
+	.add = add,
+	.seal = seal,
+	.limit = limit,
+	.is_one = is_one,
+	.meta = meta,
+	.fini = fini,
+};
+
+static int make_empty(struct xbdev_md_log *log)
+{
+	const struct xbdev_md_ppl_header header = {
+		.signature = xbdev__md_ppl_signature(&log->array->super.set_uuid),
+	};
+
+	log->empty = xu_buf_alloc(log->empty_bytes);
+	if (log->empty == NULL) {
+		return -ENOMEM;
+	}
+	xbdev__md_ppl_format(&header, log->empty);
+	return 0;
+}
+
+/* Of the smallest area, that of a spare too. A member without one has 0. */
+static size_t smallest_area(const struct xbdev_md_array *array)
+{
+	size_t least = SIZE_MAX;
+
+	for (uint32_t i = 0; i < array->nr_members; i++) {
+		size_t size = array->members[i] != NULL
+				      ? (size_t)array->members[i]->super.ppl_size * XBDEV_MD_SECTOR
+				      : SIZE_MAX;
+
+		least = size < least ? size : least;
+	}
+	return least;
+}
+
+int xbdev__md_ppl_init(struct xbdev_md_array *array, struct xu_error *err)
+{
+	size_t stripe_bytes = (size_t)array->stripes->sectors * XBDEV_MD_SECTOR;
+	size_t smallest = smallest_area(array);
+	size_t area = smallest > AREA_BYTES ? AREA_BYTES : smallest;
+	size_t unit = UNIT_BYTES < area ? UNIT_BYTES : area;
+	struct xbdev_md_log *log;
+	int rc;
+
+	if (unit < XBDEV_MD_PPL_HEADER_BYTES + stripe_bytes) {
+		return xu_error_set(err, -EOPNOTSUPP,
+			"array '%s' has a partial parity log of %zu bytes on a member; %zu are "
+			"needed to write to it; assemble it read-only",
+			array->dev.name, smallest, XBDEV_MD_PPL_HEADER_BYTES + stripe_bytes);
+	}
+	rc = xbdev__md_log_new(array, &ppl_kind, unit, sizeof(struct xbdev_md_ppl_header), err);
+	if (rc != 0) {
+		return rc;
+	}
+	log = array->log;
+	log->empty_bytes = area;
+	/* What follows the newest unit is looked at as if it were a header, and must be none. */
+	log->area_bytes = smallest > area ? area - XBDEV_MD_PPL_HEADER_BYTES : area;
+	if (make_empty(log) != 0) {
+		xbdev__md_log_free(array);
+		return xu_error_set_errno(
+			err, -ENOMEM, "array '%s': its %s", array->dev.name, ppl_kind.name);
+	}
+	return 0;
+}

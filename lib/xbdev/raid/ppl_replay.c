@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What an array that was not stopped cleanly does with its partial parity logs when it starts
+ * again: of each member the newest header counts, and for each of its entries
+ *
+ *   parity = the data that was being written, as it is now, XOR the entry's partial parity
+ *
+ * in pieces of at most 64 KiB, one after the other, durably. What is in a missing member, or where
+ * a recovery has not been yet, cannot be read: such rows stay as they are.
+ *
+ * A log whose newest unit is damaged was being written when the power went: of that unit nothing
+ * had begun. Still it is not taken as proof: a complete array is resynced then, as Linux does it.
+ * Only a degraded one, for which there is nothing else, starts without. The logs stay as they are
+ * until the array's first round of metadata, so a replay that is interrupted happens again.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "lib/util/buf.h"
+#include "lib/util/log.h"
+#include "lib/xbdev/raid/build.h"
+#include "lib/xbdev/raid/log.h"
+#include "lib/xbdev/raid/ppl_format.h"
+
+#define PIECE_SECTORS 128u
+#define PIECE_BYTES   (PIECE_SECTORS * XBDEV_MD_SECTOR)
+
+struct area {
+	uint8_t *bytes; /* NULL: nobody has the role */
+	size_t count;
+	size_t payload; /* where the partial parity of the entry begins */
+	struct xbdev_md_ppl_header header;
+};
+
+struct xbdev_md_ppl_replay {
+	struct xbdev_md_build *build;
+	struct area areas[XBDEV_MD_MAX_DISKS];
+	uint32_t role, entry, done; /* where it is; sectors of the entry's rows */
+	uint32_t len;               /* of the piece, sectors */
+	uint32_t nr_sources;
+	uint8_t *buf; /* a piece for each member and one for the parity */
+	uint64_t nr_replayed, nr_damaged;
+};
+
+/* The rows of an entry, as they lie in the array. */
+struct rows {
+	uint64_t row;      /* of chunks */
+	uint32_t first;    /* data column */
+	uint32_t nr;       /* of columns */
+	uint32_t in_chunk; /* sector */
+	uint32_t count;    /* sectors of each column */
+};
+
+static void next_piece(struct xbdev_md_build *build);
+
+void xbdev__md_ppl_replay_free(struct xbdev_md_build *build)
+{
+	struct xbdev_md_ppl_replay *replay = build->replay;
+
+	if (replay == NULL) {
+		return;
+	}
+	for (uint32_t i = 0; i < XBDEV_MD_MAX_DISKS; i++) {
+		xu_buf_free(replay->areas[i].bytes, replay->areas[i].count);
+	}
+	xu_buf_free(replay->buf, (size_t)(XBDEV_MD_MAX_DISKS + 1) * PIECE_BYTES);
+	free(replay);
+	build->replay = NULL;
+}
+
+/* ---- an entry ---- */
+
+static bool find_rows(const struct xbdev_md_geometry *geo, uint32_t role,
+	const struct xbdev_md_ppl_entry *entry, struct rows *ret_rows)
+{
+	uint64_t row_sectors = (uint64_t)geo->chunk * geo->nr_data;
+	uint64_t in_row = entry->data_sector % row_sectors;
+	uint32_t data = entry->data_size / XBDEV_MD_SECTOR, pp = entry->pp_size / XBDEV_MD_SECTOR;
+	struct xbdev_md_row who;
+	struct rows rows = {
+		.row = entry->data_sector / row_sectors,
+		.first = (uint32_t)(in_row >> geo->chunk_shift),
+		.in_chunk = (uint32_t)(in_row & (geo->chunk - 1)),
+	};
+
+	rows.count = pp != 0 ? pp : data / geo->nr_data;
+	if (entry->data_sector >= geo->array_size || rows.count == 0 || data % rows.count != 0 ||
+		rows.count > geo->chunk - rows.in_chunk) {
+		return false;
+	}
+	rows.nr = data / rows.count;
+	xbdev__md_row(geo, rows.row, &who);
+	*ret_rows = rows;
+	return rows.nr <= geo->nr_data - rows.first && entry->parity_disk == role && who.p == role;
+}
+
+/* Whether the entry is whole; a damaged one is counted. */
+static bool check_entry(struct xbdev_md_ppl_replay *replay, struct rows *ret_rows)
+{
+	const struct area *area = &replay->areas[replay->role];
+	const struct xbdev_md_ppl_entry *entry = &area->header.entries[replay->entry];
+
+	if (entry->pp_size > area->count - area->payload ||
+		xbdev__md_ppl_checksum(area->bytes + area->payload, entry->pp_size) !=
+			entry->checksum ||
+		!find_rows(&replay->build->array->geo, replay->role, entry, ret_rows)) {
+		replay->nr_damaged++;
+		return false;
+	}
+	return true;
+}
+
+static void next_entry(struct xbdev_md_ppl_replay *replay)
+{
+	struct area *area = &replay->areas[replay->role];
+	const uint32_t pp_size = area->header.entries[replay->entry].pp_size;
+
+	area->payload +=
+		pp_size < area->count - area->payload ? pp_size : area->count - area->payload;
+	replay->entry++;
+	replay->done = 0;
+}
+
+/* ---- a piece of it ---- */
+
+static uint8_t *piece_buf(struct xbdev_md_ppl_replay *replay, uint32_t index)
+{
+	return replay->buf + (size_t)index * PIECE_BYTES;
+}
+
+static void on_written(struct xbdev_md_build *build)
+{
+	struct xbdev_md_ppl_replay *replay = build->replay;
+
+	replay->done += replay->len;
+	next_piece(build);
+}
+
+static void on_read(struct xbdev_md_build *build)
+{
+	struct xbdev_md_ppl_replay *replay = build->replay;
+	struct xbdev_md_array *array = build->array;
+	const struct area *area = &replay->areas[replay->role];
+	struct xbdev_md_member *members[] = {
+		array->roles[replay->role], array->replacements[replay->role]};
+	void *sources[XBDEV_MD_MAX_DISKS + 1];
+	struct rows rows;
+	uint32_t nr = 0;
+
+	find_rows(&array->geo, replay->role, &area->header.entries[replay->entry], &rows);
+	for (; nr < replay->nr_sources; nr++) {
+		sources[nr] = piece_buf(replay, nr);
+	}
+	if (area->header.entries[replay->entry].pp_size > 0) {
+		sources[nr++] =
+			area->bytes + area->payload + (size_t)replay->done * XBDEV_MD_SECTOR;
+	}
+	xbdev__md_xor(piece_buf(replay, XBDEV_MD_MAX_DISKS), sources, nr,
+		(size_t)replay->len * XBDEV_MD_SECTOR);
+	for (uint32_t i = 0; i < 2; i++) {
+		if (xbdev__md_member_is_writable(members[i])) {
+			xbdev__md_build_write(build, members[i],
+				members[i]->super.data_offset + rows.row * array->geo.chunk +
+					rows.in_chunk + replay->done,
+				piece_buf(replay, XBDEV_MD_MAX_DISKS),
+				(size_t)replay->len * XBDEV_MD_SECTOR);
+		}
+	}
+	xbdev__md_build_wait(build, on_written);
+}
+
+/* The piece ends where a recovery has come to: before it the member counts, behind it not. */
+static void cut_piece(struct xbdev_md_ppl_replay *replay, uint64_t sector)
+{
+	const struct xbdev_md_array *array = replay->build->array;
+
+	for (uint32_t i = 0; i < array->geo.raid_disks; i++) {
+		const struct xbdev_md_member *member = array->roles[i];
+
+		if (member != NULL && member->state == XBDEV_MD_MEMBER_RECOVERING &&
+			member->recovery_offset > sector &&
+			member->recovery_offset < sector + replay->len) {
+			replay->len = (uint32_t)(member->recovery_offset - sector);
+		}
+	}
+}
+
+/* False: some of its data is missing, and its parity stays as it is. */
+static bool read_piece(struct xbdev_md_build *build, const struct rows *rows)
+{
+	struct xbdev_md_ppl_replay *replay = build->replay;
+	struct xbdev_md_array *array = build->array;
+	uint64_t sector = rows->row * array->geo.chunk + rows->in_chunk + replay->done;
+	struct xbdev_md_row who;
+
+	replay->len = rows->count - replay->done;
+	replay->len = replay->len < PIECE_SECTORS ? replay->len : PIECE_SECTORS;
+	cut_piece(replay, sector);
+	replay->nr_sources = rows->nr;
+	xbdev__md_row(&array->geo, rows->row, &who);
+	for (uint32_t i = 0; i < rows->nr; i++) {
+		const struct xbdev_md_member *member = array->roles[who.data[rows->first + i]];
+
+		if (!xbdev__md_member_is_readable(member, sector + replay->len) ||
+			xbdev__md_member_has_bad(member, sector, replay->len)) {
+			return false;
+		}
+	}
+	for (uint32_t i = 0; i < rows->nr; i++) {
+		struct xbdev_md_member *member = array->roles[who.data[rows->first + i]];
+
+		xbdev__md_build_read(build, member, member->super.data_offset + sector,
+			piece_buf(replay, i), (size_t)replay->len * XBDEV_MD_SECTOR);
+	}
+	xbdev__md_build_wait(build, on_read);
+	return true;
+}
+
+/* ---- the end ---- */
+
+static void end(struct xbdev_md_build *build)
+{
+	struct xbdev_md_ppl_replay *replay = build->replay;
+	struct xbdev_md_array *array = build->array;
+	bool is_made_whole = replay->nr_replayed > 0 && replay->nr_damaged == 0 &&
+			     array->super.resync_offset == 0;
+
+	xu_info(xbdev_ctx_log(build->ctx),
+		"array %s: of its partial parity log %" PRIu64 " entries have been replayed, "
+		"%" PRIu64 " were damaged",
+		array->dev.name, replay->nr_replayed, replay->nr_damaged);
+	if (is_made_whole || array->nr_degraded > 0) {
+		array->super.resync_offset = XBDEV_MD_CLEAN;
+		array->in_sync_below = XBDEV_MD_NEVER;
+	}
+	xbdev__md_ppl_replay_free(build);
+	build->after_replay(build);
+}
+
+static void next_piece(struct xbdev_md_build *build)
+{
+	struct xbdev_md_ppl_replay *replay = build->replay;
+
+	for (; replay->role < build->array->geo.raid_disks; replay->role++, replay->entry = 0) {
+		while (replay->areas[replay->role].bytes != NULL &&
+			replay->entry < replay->areas[replay->role].header.nr_entries) {
+			struct rows rows;
+
+			if (replay->done == 0 && !check_entry(replay, &rows)) {
+				next_entry(replay);
+				continue;
+			}
+			find_rows(&build->array->geo, replay->role,
+				&replay->areas[replay->role].header.entries[replay->entry], &rows);
+			if (replay->done >= rows.count) {
+				replay->nr_replayed++;
+				next_entry(replay);
+				continue;
+			}
+			if (read_piece(build, &rows)) {
+				return;
+			}
+			replay->done += replay->len;
+		}
+	}
+	end(build);
+}
+
+static void on_areas_read(struct xbdev_md_build *build)
+{
+	struct xbdev_md_ppl_replay *replay = build->replay;
+	uint32_t signature = xbdev__md_ppl_signature(&build->array->super.set_uuid);
+
+	for (uint32_t i = 0; i < build->array->geo.raid_disks; i++) {
+		struct area *area = &replay->areas[i];
+
+		if (area->bytes != NULL && xbdev__md_ppl_newest(area->bytes, area->count, signature,
+						   &area->header, &area->payload) != 0) {
+			xu_warn(xbdev_ctx_log(build->ctx),
+				"array %s: the partial parity log of %s has no valid header",
+				build->array->dev.name, build->array->roles[i]->name);
+			replay->nr_damaged++;
+		}
+	}
+	next_piece(build);
+}
+
+static void read_area(
+	struct xbdev_md_build *build, struct xbdev_md_member *member, struct area *area)
+{
+	area->count = (size_t)member->super.ppl_size * XBDEV_MD_SECTOR;
+	area->bytes = xu_buf_alloc(area->count);
+	if (area->bytes == NULL) {
+		xu_error_set_errno(&build->err, -ENOMEM, "array '%s'", build->array->dev.name);
+		return;
+	}
+	xbdev__md_build_read(build, member, xbdev__md_super_place(member->super.ppl_offset),
+		area->bytes, area->count);
+}
+
+void xbdev__md_ppl_replay(struct xbdev_md_build *build)
+{
+	struct xbdev_md_array *array = build->array;
+	struct xbdev_md_ppl_replay *replay = calloc(1, sizeof(*replay));
+
+	build->replay = replay;
+	if (replay != NULL) {
+		replay->build = build;
+		replay->buf = xu_buf_alloc((size_t)(XBDEV_MD_MAX_DISKS + 1) * PIECE_BYTES);
+	}
+	if (replay == NULL || replay->buf == NULL) {
+		xu_error_set_errno(&build->err, -ENOMEM, "array '%s'", array->dev.name);
+	}
+	for (uint32_t i = 0; build->err.code == 0 && i < array->geo.raid_disks; i++) {
+		struct xbdev_md_member *member = array->roles[i];
+
+		if (member != NULL) {
+			read_area(build, member, &replay->areas[i]);
+		}
+	}
+	xbdev__md_build_wait(build, on_areas_read);
+}
