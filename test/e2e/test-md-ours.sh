@@ -26,7 +26,7 @@ readonly MEMBER_KIB=7168 IMAGES_MAX=127
 # at the end but W_FROM_END.
 readonly D_FIRST=100 D_KIB=501 C_FIRST=201 C_KIB=2001 W_FROM_END=1503 W_KIB=1001
 
-# LEVEL LAYOUT CHUNK_KIB MEMBERS STATE [BITMAP_CHUNK_BYTES]. Every disk costs the guest half a second.
+# LEVEL LAYOUT CHUNK_KIB MEMBERS STATE [BITMAP_CHUNK_BYTES or ppl]. Every disk costs the guest half a second.
 readonly SHORT="
 linear - 0 2 plain
 0 alternate 16 3 plain
@@ -39,6 +39,8 @@ linear - 0 2 plain
 5 left-symmetric 64 4 dirty 65536
 5 left-symmetric 64 3 dirty-degraded
 5 parity-first 16 4 replacing
+5 left-asymmetric 64 4 dirty ppl
+5 left-symmetric 16 5 dirty-degraded ppl
 6 left-symmetric 64 5 recovering
 6 ddf-N-restart 16 5 degraded
 6 left-symmetric-6 64 4 dirty
@@ -62,6 +64,15 @@ readonly BITMAPS="
 10 near=2 64 4 dirty 65536
 10 far=2 64 4 degraded 65536
 10 offset=2 64 4 recovering 65536
+"
+# And a partial parity log.
+readonly PPLS="
+5 left-symmetric 64 4 whole ppl
+5 right-symmetric 64 4 degraded ppl
+5 left-symmetric 64 4 recovering ppl
+5 right-asymmetric 16 4 replacing ppl
+5 parity-last 4 3 dirty ppl
+5 parity-first 512 3 dirty-degraded ppl
 "
 
 # Every layout in every state.
@@ -104,6 +115,7 @@ every_array() {
 
 # Arrays of Linux that are continued here and judged there: NAME, and the members that come back.
 readonly CONTINUED_SHORT="
+state-raid5-ppl-dirty
 state-raid5-recovering
 state-raid1-bitmap-readd 1
 state-raid5-degraded-written 2
@@ -116,6 +128,7 @@ state-raid1-resync-checkpoint
 state-raid5-replacing
 state-raid5-spare-stale
 state-raid1-3-flags
+state-raid5-ppl
 tiny-raid5-3-bitmap
 tiny-raid10-n2-4-bitmap
 "
@@ -126,6 +139,7 @@ their-raid1-recovering recovering 2 --level=1 --bitmap=none
 their-raid1-bitmap degraded 2 --level=1 --bitmap=internal --bitmap-chunk=64K
 their-raid5-recovering recovering 4 --level=5 --chunk=64 --bitmap=none
 their-raid5-bitmap degraded 4 --level=5 --chunk=64 --bitmap=internal --bitmap-chunk=64K
+their-raid5-ppl degraded 4 --level=5 --chunk=64 --consistency-policy=ppl
 their-raid6-recovering recovering 5 --level=6 --chunk=16 --bitmap=none
 their-raid6-n-restart degraded 5 --level=6 --chunk=64 --layout=ddf-N-restart --bitmap=none
 their-raid10-recovering recovering 4 --level=10 --chunk=64 --layout=f2 --bitmap=none
@@ -246,16 +260,21 @@ prepare() {
 		;;
 	dirty)
 		ours "$name" "$whole crash 2 $C_FIRST $C_KIB"
-		# What a bitmap leaves to be done is over in a moment.
+		# What a bitmap leaves to be done is over in a moment; a log that was whole leaves nothing.
 		ACTION=resync
 		[ "$bitmap" = none ] || ACTION=any
 		;;
 	dirty-degraded)
 		ours "$name" "$whole fail 1 crash 2 $C_FIRST $C_KIB"
-		made=$OUT
-		ours "$name" "refuse cleanly all"
-		OUT=$made
-		FAILED=1 HOW=force CHECK=no
+		FAILED=1 CHECK=no
+		if [ "$bitmap" = ppl ]; then
+			# Linux takes a log for reason enough to start.
+			ACTION=any
+		else
+			made=$OUT HOW=force
+			ours "$name" "refuse cleanly all"
+			OUT=$made
+		fi
 		;;
 	degraded)
 		ours "$name" "$whole $(each fail "$fails") write 2 $D_FIRST $D_KIB stop"
@@ -457,7 +476,7 @@ add_continued() {
 
 arrays=$SHORT continued=$CONTINUED_SHORT
 if [ -n "${XSAN_LONG:-}" ]; then
-	arrays=$SHORT$BITMAPS$(every_array) continued+=$CONTINUED_LONG
+	arrays=$SHORT$BITMAPS$PPLS$(every_array) continued+=$CONTINUED_LONG
 fi
 count=0
 begin_guest
