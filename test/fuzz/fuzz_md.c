@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Fuzzes what reads MD's formats: superblock, bitmap, bad block log, partial parity log, and the
- * choice of members from several superblocks. The first byte chooses; its top bit makes the
- * checksum right, so that what lies behind it is reached. What was taken is written and read again
- * and must be the same; nothing that was taken may lead off the device; a selection must be one.
+ * Fuzzes what reads MD's formats: superblock, bitmap, bad block log, partial parity log, our
+ * journal, and the choice of members from several superblocks. The first byte chooses; its top bit
+ * makes the checksum right, so that what lies behind it is reached. What was taken is written and
+ * read again and must be the same; nothing that was taken may lead off the device; a selection must
+ * be one.
  */
 #include <errno.h>
 
+#include "lib/util/crc32c.h"
 #include "lib/util/error.h"
 #include "lib/xbdev/raid/badblocks.h"
 #include "lib/xbdev/raid/bitmap_format.h"
+#include "lib/xbdev/raid/journal_format.h"
 #include "lib/xbdev/raid/ppl_format.h"
 #include "lib/xbdev/raid/select.h"
 #include "lib/xbdev/raid/super.h"
@@ -265,6 +268,80 @@ static void fuzz_ppl(struct fuzz_input *in, bool is_fixed)
 	FUZZ_CHECK(xbdev__md_ppl_parse(formatted, signature, &header, &err) == 0, "%s", err.text);
 }
 
+/* ---- the journal ---- */
+
+static void fuzz_anchor(uint8_t *bytes, bool is_fixed)
+{
+	struct xbdev_md_anchor anchor, again;
+	uint8_t formatted[PAGE];
+	struct xu_error err = {0};
+	int rc;
+
+	memset(&anchor, 0, sizeof(anchor));
+	memset(&again, 0, sizeof(again));
+	if (is_fixed) {
+		memcpy(bytes, "XSANJRNL", 8);
+		put_u32(bytes + 8, 1);
+		put_u32(bytes + 12, 0);
+		put_u32(bytes + 12, xu_crc32c(bytes, 512));
+	}
+	rc = xbdev__md_anchor_parse(bytes, &anchor, &err);
+	if (rc != 0) {
+		check_error(rc, &err);
+		return;
+	}
+	FUZZ_CHECK(xbdev__md_journal_sectors(anchor.nr_lanes, anchor.slot_sectors) <= 262152,
+		"%u lanes of %u sectors", anchor.nr_lanes, anchor.slot_sectors);
+	xbdev__md_anchor_format(&anchor, formatted);
+	FUZZ_CHECK(xbdev__md_anchor_parse(formatted, &again, &err) == 0 &&
+			   memcmp(&anchor, &again, sizeof(anchor)) == 0,
+		"%s", err.text);
+}
+
+static void fuzz_unit(uint8_t *bytes, bool is_fixed)
+{
+	static struct xbdev_md_unit unit, again;
+	uint8_t formatted[PAGE];
+	struct xu_error err = {0};
+	uint64_t sectors = 0;
+	int rc;
+
+	if (is_fixed) {
+		memcpy(bytes, "XSANUNIT", 8);
+		put_u32(bytes + 12, 0);
+		put_u32(bytes + 12, xu_crc32c(bytes, PAGE));
+	}
+	rc = xbdev__md_unit_parse(bytes, &unit, &err);
+	if (rc != 0) {
+		check_error(rc, &err);
+		return;
+	}
+	FUZZ_CHECK(unit.nr_entries <= XBDEV_MD_UNIT_ENTRIES, "%u entries", unit.nr_entries);
+	for (uint32_t i = 0; i < unit.nr_entries; i++) {
+		FUZZ_CHECK(unit.entries[i].role < XBDEV_MD_MAX_DISKS && unit.entries[i].count != 0,
+			"entry %u", i);
+		sectors += unit.entries[i].is_whole ? 0 : unit.entries[i].count;
+	}
+	FUZZ_CHECK(sectors == unit.payload_sectors, "%u sectors", unit.payload_sectors);
+	xbdev__md_unit_format(&unit, formatted);
+	FUZZ_CHECK(xbdev__md_unit_parse(formatted, &again, &err) == 0 &&
+			   memcmp(&unit, &again, sizeof(unit)) == 0,
+		"%s", err.text);
+}
+
+static void fuzz_journal(struct fuzz_input *in, bool is_fixed)
+{
+	bool is_anchor = (fuzz_u8(in) & 1) != 0;
+	uint8_t bytes[PAGE];
+
+	take_page(in, bytes);
+	if (is_anchor) {
+		fuzz_anchor(bytes, is_fixed);
+	} else {
+		fuzz_unit(bytes, is_fixed);
+	}
+}
+
 /* ---- the choice of members ---- */
 
 struct devices {
@@ -413,7 +490,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint8_t choice = fuzz_u8(&in);
 	bool is_fixed = (choice & 0x80) != 0;
 
-	switch ((choice & 0x7f) % 5) {
+	switch ((choice & 0x7f) % 6) {
 	case 0:
 		fuzz_super(&in, is_fixed);
 		break;
@@ -425,6 +502,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		break;
 	case 3:
 		fuzz_ppl(&in, is_fixed);
+		break;
+	case 5:
+		fuzz_journal(&in, is_fixed);
 		break;
 	default:
 		fuzz_select(&in);

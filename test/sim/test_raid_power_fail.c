@@ -108,8 +108,14 @@ static bool has_broken_disks(const struct run *run)
 
 static uint32_t disk_bytes(const struct kind *kind)
 {
-	return DATA_OFFSET + kind->data_bytes +
-	       (kind->policy != XBDEV_MD_POLICY_RESYNC ? LOG_BYTES : 0);
+	uint32_t log_bytes = 0;
+
+	if (kind->policy == XBDEV_MD_POLICY_PPL) {
+		log_bytes = LOG_BYTES;
+	} else if (kind->policy == XBDEV_MD_POLICY_JOURNAL && kind->chunk_bytes > 16384) {
+		log_bytes = 3 * LOG_BYTES;
+	}
+	return DATA_OFFSET + kind->data_bytes + log_bytes;
 }
 
 static void fill_garbage(struct run *run, struct sim_disk *disk)
@@ -448,24 +454,36 @@ static const struct request *writer_of(const struct run *run, uint64_t sector, c
 	return NULL;
 }
 
+static bool is_in_flight(const struct run *run, uint64_t sector)
+{
+	for (uint32_t i = 0; i < run->nr_requests; i++) {
+		const struct request *request = &run->requests[i];
+
+		if (request->io.op == XBDEV_OP_WRITE && sector >= request->first &&
+			sector < request->first + request->count && !is_durable(run, request)) {
+			return true;
+		}
+	}
+	return false;
+}
+
 /* What was being written to a member that is lost is neither old nor new: a PPL has only what is
- * not written. */
+ * not written; a journal has what is written, but not where that is all of a row. */
 static bool may_be_lost(const struct run *run, uint64_t sector)
 {
 	const struct xbdev_md_geometry *geo = &array_of(run)->geo;
 	struct xbdev_md_row who;
 	uint64_t row_sectors = (uint64_t)geo->chunk * geo->nr_data;
-	bool is_in_flight = false;
+	uint64_t first = sector / row_sectors * row_sectors + sector % geo->chunk;
 
-	for (uint32_t i = 0; i < run->nr_requests; i++) {
-		const struct request *request = &run->requests[i];
-
-		is_in_flight |= request->io.op == XBDEV_OP_WRITE && sector >= request->first &&
-				sector < request->first + request->count &&
-				!is_durable(run, request);
-	}
-	if (run->kind->policy != XBDEV_MD_POLICY_PPL || !is_in_flight) {
+	if (run->kind->policy == XBDEV_MD_POLICY_RESYNC || !is_in_flight(run, sector)) {
 		return false;
+	}
+	for (uint32_t i = 0; i < geo->nr_data; i++) {
+		if (run->kind->policy == XBDEV_MD_POLICY_JOURNAL &&
+			!is_in_flight(run, first + (uint64_t)i * geo->chunk)) {
+			return false;
+		}
 	}
 	xbdev__md_row(geo, sector / row_sectors, &who);
 	return (run->absent >> who.data[sector % row_sectors / geo->chunk] & 1) != 0;
@@ -718,6 +736,17 @@ static const struct kind kinds[] = {
 	{"raid5, PPL, losses, long stripes", 5, 3, 4, 0, 131072, 512 << 10, false, {0},
 		XBDEV_MD_POLICY_PPL, true},
 	{"raid6", 6, XBDEV_MD_LAYOUT_DEFAULT, 4, 0, 4096, 256 << 10, false, {0}},
+	{"raid4, journal", 4, 0, 4, 0, 4096, 256 << 10, false, {0}, XBDEV_MD_POLICY_JOURNAL},
+	{"raid4, journal, losses", 4, 0, 5, 0, 8192, 256 << 10, false, {0}, XBDEV_MD_POLICY_JOURNAL,
+		true},
+	{"raid6, journal", 6, XBDEV_MD_LAYOUT_DEFAULT, 5, 0, 8192, 256 << 10, false, {0},
+		XBDEV_MD_POLICY_JOURNAL},
+	{"raid6, journal, failures", 6, 9, 5, 1, 16384, 256 << 10, true, {0},
+		XBDEV_MD_POLICY_JOURNAL},
+	{"raid6, journal, losses", 6, XBDEV_MD_LAYOUT_DEFAULT, 6, 0, 4096, 128 << 10, false, {0},
+		XBDEV_MD_POLICY_JOURNAL, true},
+	{"raid6, journal, losses, long stripes", 6, 18, 5, 0, 131072, 512 << 10, false, {0},
+		XBDEV_MD_POLICY_JOURNAL, true},
 	{"raid6, failures", 6, 8, 5, 1, 16384, 512 << 10, true, {0}},
 	{"raid10 near", 10, 0x102, 4, 0, 4096, 512 << 10, false, {0}},
 	{"raid10 near, odd, failures", 10, 0x102, 5, 1, 16384, 256 << 10, true, {0}},
@@ -801,6 +830,10 @@ static void test_raid_power_fail_finds_logs_that_are_off(void **state)
 	static const struct kind off[] = {
 		{"raid5, PPL off", 5, XBDEV_MD_LAYOUT_DEFAULT, 5, 0, 4096, 256 << 10, false, {0},
 			XBDEV_MD_POLICY_PPL, true, true},
+		{"raid4, journal off", 4, 0, 5, 0, 4096, 256 << 10, false, {0},
+			XBDEV_MD_POLICY_JOURNAL, true, true},
+		{"raid6, journal off", 6, XBDEV_MD_LAYOUT_DEFAULT, 6, 0, 4096, 128 << 10, false,
+			{0}, XBDEV_MD_POLICY_JOURNAL, true, true},
 	};
 	static struct run run;
 

@@ -134,6 +134,7 @@ struct xbdev_md_member {
 	bool is_log_due;                 /* and that is a log too */
 	void *meta_buf;                  /* XBDEV_MD_META_BYTES, for its superblock and log */
 	struct xbdev_md_meta_io meta_io, bits_io, log_io;
+	uint32_t super_crc, next_super_crc; /* journal: of what is on disk, and what is to be */
 	bool is_log_ready;           /* of the array's log: its part of it has been prepared */
 	uint64_t log_offset;         /* bytes, PPL: where the next unit goes */
 	struct xbdev_md_child flush; /* the sync engine's */
@@ -232,6 +233,7 @@ struct xbdev_md_array {
 
 	struct xbdev_md_bitmap *bitmap;   /* NULL: none */
 	struct xbdev_md_log *log;         /* closes the write hole; NULL: none */
+	bool has_journal;                 /* raid4, raid6: and it is a journal of ours */
 	struct xbdev_md_stripes *stripes; /* raid4, raid5, raid6 */
 	uint32_t nr_stripes;              /* it may have at a time; 0: the default */
 	struct xbdev_md_sync *sync;       /* NULL: none runs */

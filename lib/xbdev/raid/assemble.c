@@ -187,18 +187,36 @@ static int collect(struct xbdev_md_build *build, struct xbdev_md_candidate *cand
 	return nr > 0 ? 0 : xu_error_set(&build->err, -EINVAL, "no members are named");
 }
 
+/* A dirty array that lacks a member may still have a journal: that is looked for later. */
+static int select_members(struct xbdev_md_build *build, struct xbdev_md_candidate *candidates,
+	uint32_t nr, struct xbdev_md_selection *ret_selection)
+{
+	struct xbdev_md_select_opts opts = {.force = build->force, .run = build->run};
+	int rc = xbdev__md_select(candidates, nr, &opts, ret_selection, &build->err);
+	int32_t level = candidates[0].super->level;
+
+	if (rc == -EUCLEAN && !build->array->is_sealed && (level == 4 || level == 6)) {
+		build->trial_err = build->err;
+		xu_error_prefix(&build->trial_err, "array '%s'", build->array->dev.name);
+		build->is_on_trial = true;
+		opts.has_log = true;
+		build->err = (struct xu_error){0};
+		rc = xbdev__md_select(candidates, nr, &opts, ret_selection, &build->err);
+	}
+	return rc;
+}
+
 static int judge_members(struct xbdev_md_build *build)
 {
 	struct xbdev_md_candidate candidates[XBDEV_MD_MAX_MEMBERS];
 	struct xbdev_md_member *members[XBDEV_MD_MAX_MEMBERS];
-	const struct xbdev_md_select_opts opts = {.force = build->force, .run = build->run};
 	struct xbdev_md_selection selection;
 	const struct xbdev_md_super *super;
 	uint32_t nr;
 	int rc = collect(build, candidates, members, &nr);
 
 	if (rc == 0) {
-		rc = xbdev__md_select(candidates, nr, &opts, &selection, &build->err);
+		rc = select_members(build, candidates, nr, &selection);
 	}
 	if (rc != 0) {
 		return xu_error_prefix(&build->err, "array '%s'", build->array->dev.name);

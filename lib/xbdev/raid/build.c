@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "lib/util/buf.h"
+#include "lib/util/crc32c.h"
 #include "lib/util/log.h"
 #include "lib/xbdev/core/context.h"
 #include "lib/xbdev/raid/bitmap.h"
@@ -35,6 +36,7 @@ static void on_taken_apart(struct xbdev_md_array *array, void *arg)
 	free(array);
 	xu_buf_free(build->bits, build->bits_bytes);
 	xbdev__md_ppl_replay_free(build);
+	xbdev__md_journal_replay_free(build);
 	free(build);
 	done(done_arg, NULL, &err);
 }
@@ -71,7 +73,7 @@ static void on_member_io(struct xbdev_io *io, int status)
 	struct member_io *mio = xu_container_of(io, struct member_io, io);
 	struct xbdev_md_build *build = mio->build;
 
-	if (status != 0 && build->err.code == 0) {
+	if (status != 0 && build->err.code == 0 && !build->is_lenient) {
 		xu_error_set_errno(&build->err, status, "array '%s': %s %llu bytes at %llu of '%s'",
 			build->array->dev.name, io->op == XBDEV_OP_READ ? "reading" : "writing",
 			(unsigned long long)io->len, (unsigned long long)io->offset,
@@ -204,6 +206,12 @@ static bool has_ppl(const struct xbdev_md_array *array)
 	return xbdev__md_super_has(&array->super, XBDEV_MD_F_PPL | XBDEV_MD_F_MULTIPLE_PPLS);
 }
 
+static void send_register(struct xbdev_md_build *build)
+{
+	build->msg.fn = on_register;
+	xr_msg_send(xbdev_ctx_control(build->ctx), &build->msg);
+}
+
 static void set_up(struct xbdev_md_build *build)
 {
 	struct xbdev_md_array *array = build->array;
@@ -219,6 +227,15 @@ static void set_up(struct xbdev_md_build *build)
 	}
 	if (rc == 0 && has_ppl(array) && !array->is_sealed) {
 		rc = xbdev__md_ppl_init(array, &build->err);
+	} else if (rc == 0 && array->has_journal && !array->is_sealed) {
+		rc = xbdev__md_journal_init(array, &build->err);
+		if (rc == -ENOSPC && !build->is_new) {
+			/* A member that others have put in its place. */
+			xu_warn(xbdev_ctx_log(build->ctx), "%s: it runs without", build->err.text);
+			array->has_journal = false;
+			build->err = (struct xu_error){0};
+			rc = 0;
+		}
 	}
 	if (rc != 0) {
 		if (build->err.code == 0) {
@@ -228,8 +245,15 @@ static void set_up(struct xbdev_md_build *build)
 		xbdev__md_build_fail(build);
 		return;
 	}
-	build->msg.fn = on_register;
-	xr_msg_send(xbdev_ctx_control(build->ctx), &build->msg);
+	xbdev__md_journal_sync_wholes(build, send_register);
+}
+
+/* One that has just been made has it, or has not. */
+static bool may_have_journal(const struct xbdev_md_build *build)
+{
+	const struct xbdev_md_array *array = build->array;
+
+	return (array->geo.level == 4 || array->geo.level == 6) && !build->is_new;
 }
 
 static void on_logs_read(struct xbdev_md_build *build)
@@ -257,12 +281,14 @@ static void on_logs_read(struct xbdev_md_build *build)
 			return;
 		}
 	}
+	build->after_replay = set_up;
 	if (has_ppl(array) && !array->is_sealed && array->super.resync_offset != XBDEV_MD_CLEAN) {
-		build->after_replay = set_up;
 		xbdev__md_ppl_replay(build);
-		return;
+	} else if (may_have_journal(build)) {
+		xbdev__md_journal_replay(build);
+	} else {
+		set_up(build);
 	}
-	set_up(build);
 }
 
 /* The bitmap of a member that is in sync counts; one that has just been made is at hand. */
@@ -348,6 +374,7 @@ static void on_supers_read(struct xbdev_md_build *build)
 		rc = xbdev__md_super_parse(
 			member->meta_buf, member->dev_sectors, &member->super, &build->err);
 		build->is_found[i] = rc == 0;
+		member->super_crc = xu_crc32c(member->meta_buf, XBDEV_MD_SUPER_BYTES);
 		if (rc != 0 && rc != -ENOENT) {
 			xu_error_prefix(&build->err, "member '%s'", member->name);
 			xbdev__md_build_fail(build);

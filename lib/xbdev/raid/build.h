@@ -10,6 +10,7 @@
 #include "lib/xbdev/raid/array.h"
 #include "lib/xbdev/raid/raid.h"
 
+struct xbdev_md_journal_replay;
 struct xbdev_md_ppl_replay;
 
 struct xbdev_md_build {
@@ -26,11 +27,16 @@ struct xbdev_md_build {
 	void (*judge)(struct xbdev_md_build *build);
 
 	struct xbdev_md_ppl_replay *replay; /* NULL: none runs */
+	struct xbdev_md_journal_replay *journal;
+	bool is_lenient;           /* what cannot be read is left as it is in memory */
+	bool is_on_trial;          /* dirty and degraded: only a journal can save it, */
+	struct xu_error trial_err; /* else this is why not */
 	void (*after_replay)(struct xbdev_md_build *build);
 	uint8_t *bits; /* the bitmap's bytes, while they are read or written */
 	size_t bits_bytes;
 
 	/* create.c */
+	bool is_new;
 	uint32_t bitmap_chunk_bytes;
 	uint32_t layout, chunk, raid_disks;
 	int32_t level;

@@ -15,8 +15,11 @@
 #include "lib/reactor/platform.h"
 #include "lib/util/buf.h"
 #include "lib/util/clock.h"
+#include "lib/util/crc32c.h"
 #include "lib/xbdev/raid/bitmap.h"
 #include "lib/xbdev/raid/build.h"
+#include "lib/xbdev/raid/journal_format.h"
+#include "lib/xbdev/raid/log.h"
 #include "lib/xbdev/raid/space.h"
 
 #define CHUNK_DEFAULT (512u << 10)
@@ -200,6 +203,7 @@ static void on_logs_written(struct xbdev_md_build *build)
 
 		if (member != NULL) {
 			xbdev__md_super_format(&member->super, member->meta_buf);
+			member->super_crc = xu_crc32c(member->meta_buf, XBDEV_MD_SUPER_BYTES);
 			xbdev__md_build_write(build, member, XBDEV_MD_SUPER_OFFSET,
 				member->meta_buf, XBDEV_MD_SUPER_BYTES);
 		}
@@ -225,10 +229,15 @@ static int make_bitmap(struct xbdev_md_build *build, const struct xbdev_md_space
 static void judge(struct xbdev_md_build *build)
 {
 	struct xbdev_md_array *array = build->array;
+	const bool has_journal = build->policy == XBDEV_MD_POLICY_JOURNAL;
 	const struct xbdev_md_space_opts opts = {.level = build->level,
 		.chunk = build->level == 1 ? 0 : build->chunk,
 		.bitmap_chunk_bytes = build->bitmap_chunk_bytes,
-		.has_ppl = build->policy == XBDEV_MD_POLICY_PPL};
+		.has_ppl = build->policy == XBDEV_MD_POLICY_PPL,
+		.journal_sectors = has_journal
+					   ? xbdev__md_journal_sectors(build->raid_disks,
+						     xbdev__md_journal_slot_sectors(build->chunk))
+					   : 0};
 	uint64_t sizes[XBDEV_MD_MAX_MEMBERS];
 	struct xbdev_md_space space;
 	int rc = check_free(build);
@@ -242,6 +251,8 @@ static void judge(struct xbdev_md_build *build)
 		xbdev__md_build_fail(build);
 		return;
 	}
+	build->is_new = true;
+	array->has_journal = has_journal;
 	set_common(build, &space);
 	for (uint32_t i = 0; i < array->nr_members; i++) {
 		if (array->members[i] != NULL) {
@@ -291,6 +302,12 @@ static int check_opts(const struct xbdev_md_create_opts *opts, struct xu_error *
 	}
 	for (uint32_t i = 0; i < opts->nr_members; i++) {
 		nr_missing += strcmp(opts->members[i], XBDEV_MD_MISSING) == 0;
+	}
+	if (opts->policy == XBDEV_MD_POLICY_JOURNAL && opts->level != 4 && opts->level != 6) {
+		return xu_error_set(err, -EINVAL,
+			"array '%s': a journal is for raid4 and raid6; a raid5 has a partial "
+			"parity log instead, and other levels need none",
+			opts->name);
 	}
 	if (nr_missing == opts->nr_members) {
 		return xu_error_set(

@@ -109,7 +109,8 @@ static void fill(const struct xbdev_md_array *array, struct xbdev_md_info *info)
 	info->member_sectors = array->geo.member_size;
 	info->policy = xbdev__md_super_has(&array->super, XBDEV_MD_F_PPL | XBDEV_MD_F_MULTIPLE_PPLS)
 			       ? XBDEV_MD_POLICY_PPL
-			       : XBDEV_MD_POLICY_RESYNC;
+		       : array->has_journal ? XBDEV_MD_POLICY_JOURNAL
+					    : XBDEV_MD_POLICY_RESYNC;
 	info->state = array->is_broken   ? XBDEV_MD_ARRAY_BROKEN
 		      : array->is_active ? XBDEV_MD_ARRAY_ACTIVE
 					 : XBDEV_MD_ARRAY_CLEAN;

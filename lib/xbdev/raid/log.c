@@ -245,9 +245,6 @@ bool xbdev__md_log_stripe(struct xbdev_md_stripe *stripe)
 		return false;
 	}
 	lane = log->kind->lane_of(stripe);
-	if (lane == NULL) {
-		return false;
-	}
 	stripe->lane = lane;
 	xu_list_add_tail(&lane->waiting, &stripe->log_link);
 	/* In the next round of the reactor: those that are about to come share the unit. */

@@ -4,7 +4,7 @@
  *
  * A log has lanes. Every stripe belongs to one lane for ever, so a lane's newest unit is the only
  * one that can know of stripes which are being written. What a unit looks like and where it lies is
- * the kind's: a partial parity log in MD's format (ppl.c).
+ * the kind's: a partial parity log in MD's format (ppl.c), or a journal of ours (journal.c).
  */
 #ifndef XBDEV_RAID_LOG_H
 #define XBDEV_RAID_LOG_H
@@ -44,7 +44,8 @@ struct xbdev_md_lane {
 
 struct xbdev_md_log_kind {
 	const char *name;
-	/* The lane of a stripe whose new data and parity are at hand; NULL: it needs no log. */
+	bool needs_mark; /* where a resync has come to must be in the superblocks */
+	/* The lane of a stripe whose new data and parity are at hand. */
 	struct xbdev_md_lane *(*lane_of)(struct xbdev_md_stripe *stripe);
 	/* False: the metadata has yet to prepare who would have the unit. */
 	bool (*is_ready)(const struct xbdev_md_lane *lane);
@@ -69,15 +70,17 @@ struct xbdev_md_log {
 	const struct xbdev_md_log_kind *kind;
 	size_t unit_bytes;
 	size_t area_bytes; /* that units may lie in */
-	void *empty;       /* PPL: what an area holds before the first unit */
-	size_t empty_bytes;
+	void *memory; /* PPL: what an area holds before the first unit; journal: anchors by slot */
+	size_t memory_bytes;
 	struct xu_list to_flush, flushing; /* struct xbdev_md_lane.flush_link */
 	uint32_t nr_flushes;
 	struct xbdev_md_child flushes[XBDEV_MD_MAX_MEMBERS]; /* by slot */
+	uint64_t epoch;                                      /* journal: of this run, */
+	uint64_t seq;                                        /* and its last unit */
 	bool is_off;                                         /* tests: writes are not logged */
-	bool is_trusted; /* parity agrees where the log says nothing; not before a resync has got
-			  * somewhere and the disks say so. Until then nothing is logged, so that
-			  * entries tell of an array that agrees. */
+	bool is_trusted; /* PPL: parity agrees where the log says nothing; not before a resync has
+			  * got somewhere and the disks say so. Until then nothing is logged, so
+			  * that entries tell of an array that agrees. */
 	bool will_be_trusted; /* when the round of metadata that runs has ended */
 	uint32_t nr_lanes;
 	struct xbdev_md_lane lanes[];
@@ -106,6 +109,22 @@ bool xbdev__md_log_joins(const struct xbdev_md_stripe *stripe, const struct xbde
 /* ---- ppl.c ---- */
 
 int xbdev__md_ppl_init(struct xbdev_md_array *array, struct xu_error *err);
+
+/* ---- journal.c ---- */
+
+int xbdev__md_journal_init(struct xbdev_md_array *array, struct xu_error *err);
+/* Of a lane's slot, in an array of this chunk. */
+uint32_t xbdev__md_journal_slot_sectors(uint32_t chunk);
+
+/* ---- journal_replay.c ---- */
+
+/* Looks whether the array has a journal (array->has_journal), and replays it if it is not clean;
+ * ends by build->after_replay() or _fail(). What is due for whole stripes follows when the array
+ * has stripes. */
+void xbdev__md_journal_replay(struct xbdev_md_build *build);
+void xbdev__md_journal_sync_wholes(
+	struct xbdev_md_build *build, void (*after)(struct xbdev_md_build *build));
+void xbdev__md_journal_replay_free(struct xbdev_md_build *build);
 
 /* ---- ppl_replay.c ---- */
 

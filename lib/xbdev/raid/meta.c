@@ -86,13 +86,15 @@ static uint64_t wall_ns(const struct xbdev_md_array *array)
 	return clock->wall_ns(clock);
 }
 
-/* Of an array that is being written to, 0: all parity may be wrong. With a log it is not, below
+/* Of an array that is being written to, 0: all parity may be wrong. With a PPL it is not, below
  * where a resync has come to; and where none is under way the log says what 0 leaves open. */
 static uint64_t resync_offset(const struct xbdev_md_array *array)
 {
 	uint64_t offset = array->super.resync_offset;
 
-	return !array->is_active || (array->log != NULL && offset != XBDEV_MD_CLEAN) ? offset : 0;
+	bool has_mark = array->log != NULL && array->log->kind->needs_mark;
+
+	return !array->is_active || (has_mark && offset != XBDEV_MD_CLEAN) ? offset : 0;
 }
 
 static void fill_super(struct xbdev_md_member *member)
@@ -279,6 +281,7 @@ static void write_supers(struct xbdev_md_array *array)
 		struct xbdev_md_member *member = array->members[i];
 
 		if (is_in_round(member)) {
+			member->super_crc = member->next_super_crc;
 			submit(member, &member->meta_io, XBDEV_OP_WRITE, XBDEV_MD_SUPER_OFFSET,
 				member->meta_buf, XBDEV_MD_SUPER_BYTES);
 		}
@@ -337,7 +340,8 @@ static void start_round(struct xbdev_md_array *array)
 	meta->part = 0;
 	array->super.events += meta->has_supers;
 	if (array->log != NULL) {
-		array->log->will_be_trusted = array->super.resync_offset != 0;
+		array->log->will_be_trusted =
+			!array->log->kind->needs_mark || array->super.resync_offset != 0;
 	}
 	for (uint32_t i = 0; i < array->nr_members; i++) {
 		if (array->members[i] != NULL) {

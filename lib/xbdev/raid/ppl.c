@@ -106,15 +106,11 @@ static bool is_one(const struct xbdev_md_stripe *stripe, uint64_t (*covers)[2])
 
 /* ---- the lane ---- */
 
+/* Also of a stripe whose parity is not written: if its member has failed, that must be known before
+ * the data changes. */
 static struct xbdev_md_lane *lane_of(struct xbdev_md_stripe *stripe)
 {
-	const struct xbdev_md_column *parity = &stripe->columns[stripe->array->geo.nr_data];
-
-	if (!parity->is_written ||
-		!xbdev__md_member_is_writable(stripe->array->roles[parity->role])) {
-		return NULL;
-	}
-	return &stripe->array->log->lanes[parity->role];
+	return &stripe->array->log->lanes[stripe->row.p];
 }
 
 /* Without the member there is no parity to be wrong. */
@@ -221,7 +217,9 @@ static bool add(struct xbdev_md_lane *lane, struct xbdev_md_stripe *stripe)
 		header->nr_entries + walk_rows(NULL, stripe) > XBDEV_MD_PPL_ENTRIES) {
 		return false;
 	}
-	walk_rows(lane, stripe);
+	if (stripe->columns[stripe->array->geo.nr_data].is_written) {
+		walk_rows(lane, stripe);
+	}
 	return true;
 }
 
@@ -260,18 +258,19 @@ static void *meta(struct xbdev_md_member *member, size_t *ret_bytes, uint64_t *r
 	}
 	/* Behind the empty header: a first unit that is torn leaves that one. */
 	member->log_offset = XBDEV_MD_PPL_HEADER_BYTES;
-	*ret_bytes = log->empty_bytes;
+	*ret_bytes = log->memory_bytes;
 	*ret_sector = xbdev__md_super_place(member->super.ppl_offset);
-	return log->empty;
+	return log->memory;
 }
 
 static void fini(struct xbdev_md_log *log)
 {
-	xu_buf_free(log->empty, log->empty_bytes);
+	xu_buf_free(log->memory, log->memory_bytes);
 }
 
 static const struct xbdev_md_log_kind ppl_kind = {
 	.name = "partial parity log",
+	.needs_mark = true,
 	.lane_of = lane_of,
 	.is_ready = is_ready,
 	.add = add,
@@ -288,11 +287,11 @@ static int make_empty(struct xbdev_md_log *log)
 		.signature = xbdev__md_ppl_signature(&log->array->super.set_uuid),
 	};
 
-	log->empty = xu_buf_alloc(log->empty_bytes);
-	if (log->empty == NULL) {
+	log->memory = xu_buf_alloc(log->memory_bytes);
+	if (log->memory == NULL) {
 		return -ENOMEM;
 	}
-	xbdev__md_ppl_format(&header, log->empty);
+	xbdev__md_ppl_format(&header, log->memory);
 	return 0;
 }
 
@@ -331,7 +330,7 @@ int xbdev__md_ppl_init(struct xbdev_md_array *array, struct xu_error *err)
 		return rc;
 	}
 	log = array->log;
-	log->empty_bytes = area;
+	log->memory_bytes = area;
 	/* What follows the newest unit is looked at as if it were a header, and must be none. */
 	log->area_bytes = smallest > area ? area - XBDEV_MD_PPL_HEADER_BYTES : area;
 	if (make_empty(log) != 0) {

@@ -15,9 +15,10 @@
 
 /* How an array survives that a write of it is interrupted. */
 enum xbdev_md_policy {
-	XBDEV_MD_POLICY_RESYNC, /* a resync makes copies or parity agree; of a bitmap's parts where
-				 * there is one. What a missing parity member held may be lost. */
-	XBDEV_MD_POLICY_PPL,    /* raid5: MD's partial parity log */
+	XBDEV_MD_POLICY_RESYNC,  /* a resync makes copies or parity agree; of a bitmap's parts where
+				  * there is one. What a missing parity member held may be lost. */
+	XBDEV_MD_POLICY_PPL,     /* raid5: MD's partial parity log */
+	XBDEV_MD_POLICY_JOURNAL, /* raid4, raid6: a journal of ours before the members' data */
 };
 
 struct xbdev_md_create_opts {

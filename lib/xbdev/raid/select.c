@@ -609,7 +609,7 @@ static int check_enough(struct selecting *sel, const struct xbdev_md_select_opts
 	}
 	/* With a log, all parity can be trusted; unless a resync was under way. */
 	if (needs_parity(sel) && !sel->result.is_clean &&
-		(!sel->result.has_ppl || truth->resync_offset != 0)) {
+		(!sel->result.has_ppl || truth->resync_offset != 0) && !opts->has_log) {
 		if (!opts->force) {
 			return refuse_dirty(sel, level, out);
 		}

@@ -42,8 +42,10 @@ struct xbdev_md_selection {
 };
 
 struct xbdev_md_select_opts {
-	bool force; /* take stale members until there are enough; start dirty degraded arrays */
-	bool run;   /* start though a member that was active is missing */
+	bool force;   /* take stale members until there are enough; start dirty degraded arrays */
+	bool run;     /* start though a member that was active is missing */
+	bool has_log; /* a log that is replayed makes the parity good: start dirty degraded arrays
+		       */
 };
 
 /*

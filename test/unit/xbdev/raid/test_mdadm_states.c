@@ -33,6 +33,8 @@ static const struct shape shapes[] = {
 	{5, 0, 4, 0, "raid5", XBDEV_MD_POLICY_PPL},
 	{6, 9, 5, 0, "raid6"},
 	{6, 18, 5, 65536, "raid6"},
+	{4, 0, 4, 0, "raid4", XBDEV_MD_POLICY_JOURNAL},
+	{6, 10, 5, 65536, "raid6", XBDEV_MD_POLICY_JOURNAL},
 	{10, 0x102, 5, 0, "raid10"},
 	{10, 0x201, 4, 0, "raid10"},
 	{10, 0x10201, 4, 0, "raid10"},

@@ -33,6 +33,7 @@ static const struct shape shapes[] = {
 	{6, XBDEV_MD_LAYOUT_DEFAULT, 5, 4096},
 	{10, 0x201, 3, 65536},
 	{6, 8, 4, 16384},
+	{6, 9, 5, 16384, XBDEV_MD_POLICY_JOURNAL},
 	{4, 0, 3, 65536},
 	{10, 0x10201, 3, 8192},
 };
