@@ -4,6 +4,8 @@
  * reactor), at a fixed depth for a fixed time. Prints one line of JSON: operations per second, CPU
  * nanoseconds per operation, latency percentiles. `--memcpy SIZE` measures the limit of a memory
  * device instead: plain copies of random blocks of a region into as many hot buffers as the depth.
+ * `--rebuild` has a member of an array fail and prints what the others did until it was whole
+ * again.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -16,6 +18,7 @@
 #include "lib/util/clock.h"
 #include "lib/util/size.h"
 #include "lib/xbdev/driver/driver.h"
+#include "lib/xbdev/raid/array.h"
 #include "lib/xbdev/raid/raid.h"
 #include "lib/xnvmf/host/host.h"
 
@@ -114,8 +117,53 @@ static struct xbdev_device *make_device(struct bench *b, json_t *params)
 	return dev;
 }
 
-/* {"raid": LEVEL, "members": N, "missing": the first so many, "chunk": BYTES, "policy": 1 with a
- * log, "member": {a device without its name}} */
+static void fill(struct bench *b)
+{
+	char *memory = xu_buf_alloc(1u << 20);
+	struct slot slot = {.bench = b};
+
+	memset(memory, 0x5a, 1u << 20);
+	slot.iov = (struct iovec){memory, 1u << 20};
+	slot.io = (struct xbdev_io){.ch = b->ch,
+		.cb = on_done,
+		.op = XBDEV_OP_WRITE,
+		.iov = &slot.iov,
+		.nr_iov = 1,
+		.len = 1u << 20};
+	b->is_over = true;
+	for (uint64_t at = 0; at + (1u << 20) <= xbdev_device_size_bytes(b->desc->dev);
+		at += 1u << 20) {
+		b->nr_inflight = 1;
+		slot.io.offset = at;
+		if (xbdev_io_submit(&slot.io) != 0) {
+			exit(1);
+		}
+		while (b->nr_inflight != 0) {
+			xr_reactor_poll(b->reactor, XU_NS_PER_MS);
+		}
+	}
+	b->is_over = false;
+	xu_buf_free(memory, 1u << 20);
+}
+
+/* Memory that has never been written is not there yet; making it would be most of a rebuild. */
+static void fill_device(struct bench *b, struct xbdev_device *dev)
+{
+	struct xu_error err = {0};
+
+	if (xbdev_desc_open(b->ctx, dev->name, true, NULL, NULL, &b->desc, &err) != 0) {
+		die("opening a spare", &err);
+	}
+	if (xbdev_channel_get(b->desc, b->reactor, &b->ch) != 0) {
+		die("getting a channel", &err);
+	}
+	fill(b);
+	xbdev_channel_put(b->ch);
+	xbdev_desc_close(b->desc);
+}
+
+/* {"raid": LEVEL, "members": N, "missing": the first so many, "spares": N, "chunk": BYTES, "policy":
+ * 1 with a log, "member": {a device without its name}} */
 static struct xbdev_device *make_array(struct bench *b, json_t *params)
 {
 	const char *names[MAX_MEMBERS];
@@ -130,10 +178,11 @@ static struct xbdev_device *make_array(struct bench *b, json_t *params)
 		.nr_members = (uint32_t)json_integer_value(json_object_get(params, "members")),
 		.policy =
 			(enum xbdev_md_policy)json_integer_value(json_object_get(params, "policy")),
+		.nr_spares = (uint32_t)json_integer_value(json_object_get(params, "spares")),
 		.assume_clean = true,
 	};
 
-	for (int64_t i = 0; i < opts.nr_members && i < MAX_MEMBERS; i++) {
+	for (int64_t i = 0; i < opts.nr_members + opts.nr_spares && i < MAX_MEMBERS; i++) {
 		json_t *member = json_deep_copy(json_object_get(params, "member"));
 
 		snprintf(texts[i], sizeof(texts[i]), "m%d", (int)i);
@@ -144,9 +193,14 @@ static struct xbdev_device *make_array(struct bench *b, json_t *params)
 			continue;
 		}
 		json_object_set_new(member, "name", json_string(names[i]));
-		make_device(b, member);
+		dev = make_device(b, member);
+		if (i >= opts.nr_members) {
+			fill_device(b, dev);
+		}
 		json_decref(member);
 	}
+	dev = NULL;
+	opts.force = opts.nr_spares > 0;
 	xbdev__md_create(b->ctx, &opts, on_created, &dev);
 	while (dev == NULL) {
 		xr_reactor_poll(b->reactor, XU_NS_PER_MS);
@@ -255,6 +309,54 @@ static void close_device(struct bench *b)
 	}
 }
 
+static void on_managed(void *arg, const struct xu_error *err)
+{
+	if (err != NULL) {
+		die("failing a member", err);
+	}
+	*(bool *)arg = true;
+}
+
+/* A member fails, and the spare begins to get what it had. */
+static void fail_member(struct bench *b)
+{
+	const struct xbdev_md_command what = {.kind = XBDEV_MD_COMMAND_FAIL, .device = "m0"};
+	bool is_done = false;
+
+	xbdev__md_manage(b->desc->dev, &what, on_managed, &is_done);
+	while (!is_done) {
+		xr_reactor_poll(b->reactor, XU_NS_PER_MS);
+	}
+	for (uint32_t i = 0; i < 16; i++) {
+		static struct xbdev_stats stats;
+
+		xbdev_device_stats(b->desc->dev, true, on_stats, &stats);
+		xr_reactor_poll(b->reactor, 0);
+	}
+}
+
+/* All that is read from members and written to them, until the array is whole. */
+static void run_rebuild(struct bench *b)
+{
+	const struct xbdev_md_array *array =
+		xu_container_of(b->desc->dev, struct xbdev_md_array, dev);
+	const struct xu_clock *clock = xu_clock_system();
+	uint64_t start_ns = xu_clock_now_ns(clock);
+	double seconds, cpu = cpu_ns(), bytes;
+
+	while (array->nr_degraded > 0) {
+		xr_reactor_poll(b->reactor, 10 * XU_NS_PER_MS);
+	}
+	seconds = (double)(xu_clock_now_ns(clock) - start_ns) / 1e9;
+	cpu = cpu_ns() - cpu;
+	bytes = (double)array->geo.member_size * XBDEV_MD_SECTOR;
+	printf("{\"gib_per_s\": %.2f, \"member_mib_per_s\": %.0f, \"iops\": %.0f, "
+	       "\"cpu_ns_per_io\": %.0f}\n",
+		bytes * array->geo.raid_disks / seconds / (1u << 30), bytes / seconds / (1u << 20),
+		bytes * array->geo.raid_disks / 65536 / seconds,
+		cpu / (bytes * array->geo.raid_disks / 65536));
+}
+
 /* The limit: copies and nothing else. */
 static void run_memcpy(struct bench *b, uint64_t size, double seconds)
 {
@@ -304,48 +406,22 @@ static const char usage[] =
 	"  --depth N         default 64\n"
 	"  --seconds S       default 3\n"
 	"  --spin US         longest spin before sleeping, default 25\n"
-	"  --fill            write the whole device first\n";
-
-static void fill(struct bench *b)
-{
-	char *memory = xu_buf_alloc(1u << 20);
-	struct slot slot = {.bench = b};
-
-	memset(memory, 0x5a, 1u << 20);
-	slot.iov = (struct iovec){memory, 1u << 20};
-	slot.io = (struct xbdev_io){.ch = b->ch,
-		.cb = on_done,
-		.op = XBDEV_OP_WRITE,
-		.iov = &slot.iov,
-		.nr_iov = 1,
-		.len = 1u << 20};
-	b->is_over = true;
-	for (uint64_t at = 0; at + (1u << 20) <= xbdev_device_size_bytes(b->desc->dev);
-		at += 1u << 20) {
-		b->nr_inflight = 1;
-		slot.io.offset = at;
-		if (xbdev_io_submit(&slot.io) != 0) {
-			exit(1);
-		}
-		while (b->nr_inflight != 0) {
-			xr_reactor_poll(b->reactor, XU_NS_PER_MS);
-		}
-	}
-	b->is_over = false;
-	xu_buf_free(memory, 1u << 20);
-}
+	"  --fill            write the whole device first\n"
+	"  --rebuild         no I/O: a member fails, until its spare has all\n"
+	"  --rebuilding      I/O beside that\n";
 
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {{"rw", 1, NULL, 'r'}, {"bs", 1, NULL, 'b'},
 		{"depth", 1, NULL, 'd'}, {"seconds", 1, NULL, 's'}, {"spin", 1, NULL, 'p'},
-		{"memcpy", 1, NULL, 'm'}, {"fill", 0, NULL, 'f'}, {"help", 0, NULL, 'h'}, {0}};
+		{"memcpy", 1, NULL, 'm'}, {"fill", 0, NULL, 'f'}, {"rebuild", 0, NULL, 'R'},
+		{"rebuilding", 0, NULL, 'B'}, {"help", 0, NULL, 'h'}, {0}};
 	struct bench b = {.block_bytes = 4096, .depth = 64, .op = XBDEV_OP_READ};
 	struct xbdev_ctx_opts opts = {.spin_max_ns = XR_SPIN_MAX_NS_DEFAULT};
 	uint64_t size, memcpy_bytes = 0;
 	struct xu_error err = {0};
 	double seconds = 3;
-	bool must_fill = false;
+	bool must_fill = false, has_rebuild = false, has_load = true;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
@@ -378,6 +454,12 @@ int main(int argc, char **argv)
 		case 'f':
 			must_fill = true;
 			break;
+		case 'R':
+			has_load = false;
+			/* fall through */
+		case 'B':
+			has_rebuild = true;
+			break;
 		case 'h':
 			fputs(usage, stdout);
 			return 0;
@@ -403,7 +485,14 @@ int main(int argc, char **argv)
 	if (must_fill) {
 		fill(&b);
 	}
-	run(&b, seconds);
+	if (has_rebuild) {
+		fail_member(&b);
+	}
+	if (has_load) {
+		run(&b, seconds);
+	} else {
+		run_rebuild(&b);
+	}
 	close_device(&b);
 	xbdev_ctx_free(b.ctx);
 	return b.nr_errors != 0;

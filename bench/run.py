@@ -112,7 +112,7 @@ class Bench:
 
 
 def medians(runs):
-    keys = [key for key in ('iops', 'best', 'gib_per_s', 'cpu_ns_per_io') if runs and key in runs[0]]
+    keys = [key for key in ('iops', 'best', 'gib_per_s', 'cpu_ns_per_io', 'p99_us') if runs and key in runs[0]]
     return {key: statistics.median(run[key] for run in runs) for key in keys}
 
 
@@ -120,6 +120,8 @@ def figures(one, by):
     """IOPS, with the whole run's behind the best, or GiB/s, and the CPU time."""
     if by == 'gib_per_s':
         return f'{one[by]:.2f} GiB/s | {one["cpu_ns_per_io"]:,.0f}'
+    if by == 'p99_us':
+        return f'{one[by]:.2f} us | {one["cpu_ns_per_io"]:,.0f}'
     iops = f'{one["best"]:,.0f} ({one["iops"]:,.0f})' if by == 'best' else f'{one["iops"]:,.0f}'
     return f'{iops} | {one["cpu_ns_per_io"]:,.0f}'
 
@@ -167,9 +169,9 @@ def parity_rows(bench):
                           by='gib_per_s')
 
 
-def raid(level, members, missing=0):
-    return json.dumps({'raid': level, 'members': members, 'missing': missing, 'chunk': 65536,
-                       'member': {'driver': 'malloc', 'size': '128MiB'}})
+def raid(level, members, missing=0, spares=0, size='128MiB'):
+    return json.dumps({'raid': level, 'members': members, 'missing': missing, 'spares': spares, 'chunk': 65536,
+                       'member': {'driver': 'malloc', 'size': size}})
 
 
 def raid_rows(bench):
@@ -189,6 +191,21 @@ def raid_rows(bench):
                   lambda: bench.device('--fill', raid(5, 5)), 0)
     bench.compare('raid5 4+1, random 4 KiB write, depth 64', lambda: bench.device('--rw', 'write', '--fill', raid(5, 5)),
                   'malloc alone', lambda: bench.device('--rw', 'write', '--fill', MEMORY), 0)
+
+
+def rebuild_rows(bench):
+    """What members do for a rebuild beside what one does by itself, and what others notice of a rebuild: the p99 of their
+    reads, which is to be no more than twice that without one."""
+    array = raid(5, 5, spares=1, size='1GiB')
+    bench.compare('raid5 4+1 rebuild, all that its members read and write',
+                  lambda: bench.device('--fill', '--rebuild', array), 'malloc alone, 64 KiB, depth 16',
+                  lambda: bench.device('--fill', '--bs', '64KiB', '--depth', '16', MEMORY), 0.8, by='gib_per_s')
+    for depth in ('1', '16'):
+        words = ('--fill', '--depth', depth)
+        for by in ('p99_us', 'iops'):
+            bench.compare(f'raid5 4+1, random 4 KiB read, depth {depth}, beside a rebuild, {by}',
+                          lambda words=words: bench.device(*words, '--rebuilding', array), 'without one',
+                          lambda words=words: bench.device(*words, array), 0, by=by)
 
 
 def make_file(bench):
@@ -233,6 +250,7 @@ def main():
     api_rows(bench)
     parity_rows(bench)
     raid_rows(bench)
+    rebuild_rows(bench)
     node_rows(bench, PREFIX, lambda: make_file(bench))
     if shutil.which('fio') is None:
         print('# fio is not installed: no file figures', file=sys.stderr)

@@ -326,8 +326,9 @@ typedef struct xbdev_md_replace {
  * again then. This too is known until the array is stopped.
  */
 
-/* KiB/s of each member: what a resync takes at most while the array is used (`min`; 0: no limit),
- * and while it is not (`max`; 0: no limit). */
+/* KiB/s of each member: what a resync takes at most while the array is used (`min`; 0, the default:
+ * as much as leaves the p99 of those who use it below twice what it is without, but 1 MiB/s at
+ * least), and while it is not (`max`; 0, the default: no limit). */
 typedef struct xbdev_md_sync_speed {
 	uint64_t min;
 	uint64_t max;

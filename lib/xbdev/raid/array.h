@@ -23,6 +23,7 @@
 #include "lib/xbdev/core/note.h"
 #include "lib/xbdev/raid/badblocks.h"
 #include "lib/xbdev/raid/geometry.h"
+#include "lib/xbdev/raid/pulse.h"
 #include "lib/xbdev/raid/select.h"
 #include "lib/xbdev/raid/super.h"
 
@@ -62,6 +63,8 @@ struct xbdev_md_req {
 	bool is_counted;               /* in the bitmap */
 	bool is_in_submit;             /* the core's call has not returned yet */
 	bool is_lossy;                 /* a member has not taken all of it */
+	bool is_timed, was_quiet;      /* for the pulse: since when, and nothing was rebuilt then */
+	uint64_t start_ns;
 	struct xbdev_md_waiter waiter; /* for metadata; its link is for every line it waits in */
 };
 
@@ -237,6 +240,7 @@ struct xbdev_md_array {
 	struct xbdev_md_stripes *stripes; /* raid4, raid5, raid6 */
 	uint32_t nr_stripes;              /* it may have at a time; 0: the default */
 	struct xbdev_md_sync *sync;       /* NULL: none runs */
+	struct xbdev_md_pulse pulse; /* what a rebuild makes of those who use the array */
 	uint32_t nr_repairs;              /* small ones, beside it */
 	uint32_t priority, waiting_as;    /* for a turn to rebuild; the higher the sooner */
 	bool is_waiting, has_turn;

@@ -490,6 +490,7 @@ struct xbdev_md_build *xbdev__md_build_new(
 	array->dev.ops = &xbdev__md_device_ops;
 	array->dev.ctx = ctx;
 	array->in_sync_below = XBDEV_MD_NEVER;
+	xbdev__md_pulse_init(&array->pulse);
 	array->priority = XBDEV_REBUILD_PRIORITY_DEFAULT;
 	xbdev__md_meta_init(array);
 	build->array = array;

@@ -22,6 +22,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/reactor/platform.h"
+#include "lib/util/clock.h"
 #include "lib/xbdev/raid/bitmap.h"
 
 static struct xbdev_md_req *req_of_line(struct xu_list *node)
@@ -226,11 +228,35 @@ static void untrack(struct xbdev_md_array *array, struct xbdev_md_req *req)
 	}
 }
 
+static uint64_t fresh_ns(const struct xbdev_md_array *array)
+{
+	const struct xu_clock *clock = xr_reactor_platform(array->reactor)->clock;
+
+	return clock->now_ns(clock);
+}
+
+/* Beside a rebuild all are timed, else one in a few. */
+static void time_it(struct xbdev_md_req *req)
+{
+	struct xbdev_md_array *array = req->array;
+
+	req->is_timed = array->level->has_redundancy &&
+			(array->sync != NULL || array->nr_submitted % 16 == 0);
+	req->was_quiet = array->pulse.is_resting;
+	if (req->is_timed) {
+		req->start_ns = fresh_ns(array);
+	}
+}
+
 static void end(struct xbdev_md_req *req)
 {
 	struct xbdev_md_array *array = req->array;
 	bool is_write = req->is_write;
 
+	if (req->is_timed) {
+		xbdev__md_pulse_record(
+			&array->pulse, fresh_ns(array) - req->start_ns, req->was_quiet);
+	}
 	array->nr_reqs--;
 	if (is_write) {
 		array->nr_writes--;
@@ -498,6 +524,7 @@ static void md_submit(struct xbdev_channel *ch, struct xbdev_io *io)
 	xu_list_init(&req->waiter.link);
 	array->nr_reqs++;
 	array->nr_submitted++;
+	time_it(req);
 	if (!req->is_write) {
 		run(req);
 	} else {

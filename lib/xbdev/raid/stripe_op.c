@@ -27,6 +27,8 @@
 #include "lib/util/clock.h"
 #include "lib/xbdev/raid/bitmap.h"
 #include "lib/xbdev/raid/log.h"
+#include "lib/xbdev/raid/stripe.h"
+#include "lib/xbdev/raid/sync.h"
 
 enum mode { WHOLE, CHANGE, RECOVER };
 
@@ -740,6 +742,18 @@ static void compare_parity(
 	memcpy(column->old, wanted, span_bytes(stripe));
 }
 
+/* A recovery that has all parity believes it: it is what the data has been made from. */
+static bool is_compared(struct xbdev_md_stripe *stripe)
+{
+	const struct xbdev_md_array *array = stripe->array;
+	bool is_whole = true;
+
+	for (uint32_t i = nr_data(stripe); i < nr_columns(stripe); i++) {
+		is_whole &= stripe->columns[i].is_read;
+	}
+	return !is_whole || array->sync == NULL || array->sync->kind != XBDEV_MD_SYNC_RECOVER;
+}
+
 static void compute_sync(struct xbdev_md_stripe *stripe)
 {
 	char *wanted = stripe->buf + nr_columns(stripe) * span_bytes(stripe);
@@ -751,9 +765,14 @@ static void compute_sync(struct xbdev_md_stripe *stripe)
 		stripe->columns[i].is_written = !stripe->columns[i].is_read;
 		stripe->columns[i].span = stripe->span;
 	}
-	make_parity(stripe, wanted, nr_parity > 1 ? wanted + span_bytes(stripe) : NULL);
+	if (is_compared(stripe)) {
+		make_parity(stripe, wanted, nr_parity > 1 ? wanted + span_bytes(stripe) : NULL);
+	}
 	for (uint32_t i = 0; i < nr_parity; i++) {
-		compare_parity(stripe, i, wanted + i * span_bytes(stripe), &differing);
+		parity(stripe, i)->is_written = false;
+		if (is_compared(stripe)) {
+			compare_parity(stripe, i, wanted + i * span_bytes(stripe), &differing);
+		}
 		parity(stripe, i)->data = parity(stripe, i)->old;
 		parity(stripe, i)->span = stripe->span;
 		if (stripe->is_check && parity(stripe, i)->is_read) {

@@ -13,7 +13,8 @@
  *            ──▶ the slots end, progress is saved
  *
  * Speed: while nobody else uses the array it runs as fast as the members do, or up to
- * sync_speed_max; as soon as somebody does, it keeps to sync_speed_min.
+ * sync_speed_max; as soon as somebody does, it keeps to sync_speed_min, or where that is 0 to what
+ * those who use it hardly notice (pulse.h).
  */
 #include "lib/xbdev/raid/sync.h"
 
@@ -181,6 +182,7 @@ static void conclude(struct xbdev_md_sync *sync)
 	}
 	xbdev__md_sync_forget_targets(sync);
 	xbdev__md_turn_end(array);
+	array->pulse.is_resting = true;
 	array->sync = NULL;
 	xbdev__md_meta_update(array);
 	if (is_due) {
@@ -371,33 +373,47 @@ static void on_pace(struct xr_timer *timer)
 	launch(xu_container_of(timer, struct xbdev_md_sync, timer));
 }
 
-/* True: enough for now; the timer goes on with it. */
-static bool is_too_fast(struct xbdev_md_sync *sync)
+static void note_speed(struct xbdev_md_sync *sync, uint64_t now_ns)
 {
-	struct xbdev_md_array *array = sync->array;
-	uint64_t now_ns = xr_now_ns(array->reactor);
-	bool is_used = array->nr_reqs > 0 || array->nr_submitted != sync->nr_submitted_seen;
-	uint64_t limit_kib = is_used ? array->sync_speed_min : array->sync_speed_max;
-	uint64_t allowed;
-
 	if (now_ns - sync->pace_ns >= PACE_NS) {
 		sync->speed_kib =
 			(sync->next - sync->pace_next) * XU_NS_PER_S / 2 / (now_ns - sync->pace_ns);
 		sync->pace_ns = now_ns;
 		sync->pace_next = sync->next;
-		sync->nr_submitted_seen = array->nr_submitted;
+		sync->nr_submitted_seen = sync->array->nr_submitted;
+	}
+}
+
+/* For how long nothing more is to begin; 0: it may. */
+static uint64_t wait_ns(struct xbdev_md_sync *sync)
+{
+	struct xbdev_md_array *array = sync->array;
+	uint64_t now_ns = xr_now_ns(array->reactor), limit_kib, allowed;
+	bool is_used = array->nr_reqs > 0 || array->nr_submitted != sync->nr_submitted_seen;
+
+	note_speed(sync, now_ns);
+	limit_kib = is_used ? array->sync_speed_min : array->sync_speed_max;
+	if (is_used && limit_kib == 0) {
+		limit_kib = array->sync_speed_max;
+		allowed = xbdev__md_pulse_ask(
+			&array->pulse, now_ns, xbdev__md_sync_step(sync, sync->next));
+		if (allowed > 0) {
+			return allowed;
+		}
+	} else if (!is_used) {
+		array->pulse.is_resting = false;
 	}
 	if (limit_kib == 0) {
-		return false;
+		return 0;
 	}
 	/* KiB/s over the pace, in sectors; at least one step. */
 	allowed = limit_kib * 2 * PACE_NS / XU_NS_PER_S;
-	return sync->next - sync->pace_next > allowed;
+	return sync->next - sync->pace_next > allowed ? PACE_NS / 4 : 0;
 }
 
 static void launch(struct xbdev_md_sync *sync)
 {
-	uint64_t now_ns = xr_now_ns(sync->array->reactor);
+	uint64_t now_ns = xr_now_ns(sync->array->reactor), delay_ns;
 
 	if (sync->is_stopping || sync->has_failed || sync->array->is_broken ||
 		!xbdev__md_sync_has_target(sync) || sync->next >= sync->end) {
@@ -416,8 +432,9 @@ static void launch(struct xbdev_md_sync *sync)
 		if (sync->next >= sync->end) {
 			break;
 		}
-		if (is_too_fast(sync)) {
-			xr_timer_start(sync->array->reactor, &sync->timer, PACE_NS / 4);
+		delay_ns = wait_ns(sync);
+		if (delay_ns > 0) {
+			xr_timer_start(sync->array->reactor, &sync->timer, delay_ns);
 			return;
 		}
 		start_slot(&sync->slots[i]);
