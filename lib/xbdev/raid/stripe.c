@@ -178,6 +178,15 @@ static struct xbdev_md_stripe *stripe_get(struct xbdev_md_array *array, uint64_t
 	return stripe;
 }
 
+static void wake_waiters(struct xbdev_md_array *array)
+{
+	if (!xu_list_is_empty(&array->stripes->failed)) {
+		retry_failed(array);
+	} else {
+		xbdev__md_wake(&array->stripes->starved);
+	}
+}
+
 static void stripe_put(struct xbdev_md_stripe *stripe)
 {
 	struct xbdev_md_array *array = stripe->array;
@@ -190,10 +199,8 @@ static void stripe_put(struct xbdev_md_stripe *stripe)
 		struct xbdev_md_entry *entry = xu_list_entry(node, struct xbdev_md_entry, link);
 
 		xbdev__md_stripe_sync(array, entry, entry->sector);
-	} else if (!xu_list_is_empty(&array->stripes->failed)) {
-		retry_failed(array);
 	} else {
-		xbdev__md_wake(&array->stripes->starved);
+		wake_waiters(array);
 	}
 }
 
@@ -248,6 +255,9 @@ void xbdev__md_stripe_done(struct xbdev_md_stripe *stripe)
 		entry_done(array, xu_list_entry(node, struct xbdev_md_entry, link), status,
 			mismatch_sectors);
 	}
+	/* Who was called when the stripe was put may have waited for one of these entries, and this
+	 * may have been the last stripe that ends. */
+	wake_waiters(array);
 }
 
 /* Puts what a request wants of one stripe in its line. False: no stripe or entry is free. */
