@@ -184,14 +184,41 @@ static bool was_hit(struct world *w, uint32_t disk)
 	return counts[XBDEV_ERROR_FAIL] > 0;
 }
 
-static void world_start(struct world *w, const struct shape *shape)
+static void world_init(struct world *w, const struct shape *shape)
 {
 	memset(w, 0, sizeof(*w));
 	w->shape = shape;
 	harness_start(&w->h, 1, 1);
+}
+
+static unsigned long long disk_bytes(const struct shape *shape)
+{
+	return (shape->policy == XBDEV_MD_POLICY_RESYNC ? 1280 : 2304) * KIB;
+}
+
+/* Disks that have a cache, so that they are flushed. */
+static void world_start_cached(struct world *w, const struct shape *shape)
+{
+	world_init(w, shape);
+	for (uint32_t i = 0; i < NR_DISKS; i++) {
+		char path[128];
+
+		snprintf(path, sizeof(path), "%s/m%u", harness_dir(), i);
+		remove(path);
+		harness_create(&w->h, "file",
+			"{'name':'m%u','filename':'%s','size':%llu,'block_size':512}", i, path,
+			disk_bytes(shape));
+		harness_create(&w->h, "error", "{'name':'e%u','base':'m%u'}", i, i);
+		assert_true(xbdev_device_find(w->h.ctx, names[i])->has_write_cache);
+	}
+}
+
+static void world_start(struct world *w, const struct shape *shape)
+{
+	world_init(w, shape);
 	for (uint32_t i = 0; i < NR_DISKS; i++) {
 		harness_create(&w->h, "malloc", "{'name':'m%u','size':%llu,'block_size':512}", i,
-			(shape->policy == XBDEV_MD_POLICY_RESYNC ? 1280 : 2304) * KIB);
+			disk_bytes(shape));
 		harness_create(&w->h, "error", "{'name':'e%u','base':'m%u'}", i, i);
 	}
 }
@@ -271,11 +298,13 @@ static void test_any_io_of_a_member_may_fail(void **state)
 
 	for (uint32_t i = 0; i < ARRAY_SIZE(shapes) * ARRAY_SIZE(ops); i++) {
 		const struct shape *shape = &shapes[i / ARRAY_SIZE(ops)];
+		uint8_t op = ops[i % ARRAY_SIZE(ops)];
+		uint32_t nr_hits = 0;
 
 		for (uint32_t disk = 0; disk < shape->nr_members + 2; disk++) {
 			struct xbdev_error_rule rule = {
 				.kind = XBDEV_ERROR_FAIL,
-				.ops_mask = 1u << ops[i % ARRAY_SIZE(ops)],
+				.ops_mask = 1u << op,
 				.skip = disk,
 				.count = 1,
 			};
@@ -284,13 +313,19 @@ static void test_any_io_of_a_member_may_fail(void **state)
 			for (; is_hit; rule.skip += rule.skip < 6 ? 1 : stride) {
 				static struct world w;
 
-				world_start(&w, shape);
+				if (op == XBDEV_OP_FLUSH) {
+					world_start_cached(&w, shape);
+				} else {
+					world_start(&w, shape);
+				}
 				inject(&w, disk, &rule);
 				live(&w, disk);
 				is_hit = was_hit(&w, disk);
+				nr_hits += is_hit;
 				harness_stop(&w.h);
 			}
 		}
+		assert_true(nr_hits > shape->nr_members); /* no pass is without faults */
 	}
 }
 
