@@ -8,10 +8,11 @@
  * which it has to itself. Levels, layouts and commands are the constants below; sizes in `_kb` and
  * speeds are KiB and KiB/s.
  *
- * What this version does not do is refused with -EOPNOTSUPP and a sentence: write-behind, the
- * partial parity log and the journal of a consistency policy. An array that was written to when it
- * stopped without notice is resynced, with a bitmap where it was being written and else as a whole;
- * one of raid4, raid5 or raid6 that also misses a member then is not started unless it is forced.
+ * What this version does not do, write-behind, is refused with -EOPNOTSUPP and a sentence. An array
+ * that was written to when it stopped without notice is resynced, with a bitmap where it was being
+ * written and else as a whole; one of raid4, raid5 or raid6 that also misses a member then is not
+ * started unless it is forced. A consistency policy with a log (a partial parity log, a journal)
+ * makes such an array whole when it is assembled, and a missing member no obstacle.
  */
 #ifndef XBDEV_MD_H
 #define XBDEV_MD_H
@@ -61,6 +62,13 @@ extern "C" {
 #define XBDEV_MD_LAYOUT_RAID0_ORIGINAL  2
 #define XBDEV_MD_LAYOUT_RAID0_ALTERNATE 3
 
+/* What keeps copies and parity right when writes are interrupted. */
+#define XBDEV_MD_CONSISTENCY_DEFAULT 0 /* as config.consistency_policy says */
+#define XBDEV_MD_CONSISTENCY_RESYNC  1 /* a resync of all; parity of a missing member is lost */
+#define XBDEV_MD_CONSISTENCY_BITMAP  2 /* the same where it was written; of levels 1 to 10 */
+#define XBDEV_MD_CONSISTENCY_PPL     3 /* MD's partial parity log; raid5, without a bitmap */
+#define XBDEV_MD_CONSISTENCY_JOURNAL 4 /* a journal of ours; raid4, raid6 */
+
 /* ---- making arrays ---- */
 
 /* A member's name that means: there is none yet. The array begins degraded. */
@@ -75,7 +83,8 @@ typedef struct {
 	int write_behind;    /* 0; others: -EOPNOTSUPP */
 	int stripe_cache_size;   /* raid4, 5, 6: stripes of up to 64 KiB per member that are worked
 				  * on at a time, 16 to 32768; 0: 256 */
-	bool consistency_policy; /* false; true: -EOPNOTSUPP */
+	bool consistency_policy; /* raid5: a partial parity log, raid4, raid6: a journal; others:
+				  * -EINVAL. false: a resync after a crash */
 } xbdev_md_config_t;
 
 /*
@@ -110,6 +119,7 @@ typedef struct xbdev_md_create_options {
 	const char *uuid;     /* 36 characters, or mdadm's spelling; NULL: a new one */
 	const char *set_name; /* what mdadm shows, up to 31 bytes; NULL: the array's name, cut */
 	bool force;           /* also over members that carry a superblock; not over those in use */
+	int consistency;      /* XBDEV_MD_CONSISTENCY_… */
 } xbdev_md_create_options_t;
 
 /* As xbdev_md_create(); options are borrowed during the call. */
@@ -221,8 +231,9 @@ typedef struct {
 	uint64_t speed_min, speed_max; /* KiB/s; max 0: no limit */
 	char spare_group[32];          /* "": none */
 	int priority;
-	bool is_waiting; /* to rebuild: as many others do as may */
-	uint64_t reserved[11];
+	bool is_waiting;      /* to rebuild: as many others do as may */
+	char consistency[16]; /* "resync", "bitmap", "ppl", "journal"; "none": linear, raid0 */
+	uint64_t reserved[9];
 } xbdev_md_detail_t;
 
 /* -ENODEV, -EINVAL: no array. */

@@ -135,10 +135,10 @@ static int check_config(const char *name, int32_t md_level, const xbdev_md_confi
 			"array '%s': this version does not write behind; leave write_behind 0",
 			name);
 	}
-	if (config->consistency_policy) {
-		return api_fail(-EOPNOTSUPP,
-			"array '%s': this version has neither a partial parity log nor a journal; "
-			"leave consistency_policy false: after a crash the array is resynced",
+	if (config->consistency_policy && !has_parity(md_level)) {
+		return api_fail(-EINVAL,
+			"array '%s': a consistency policy is of raid4, raid5 and raid6; leave "
+			"consistency_policy false",
 			name);
 	}
 	if (config->chunk_size_kb > 65536) {
@@ -201,6 +201,43 @@ static int run_call(struct api_call *call, void (*fn)(struct api_call *call))
 	return rc;
 }
 
+static int fill_consistency(const char *name, const xbdev_md_create_options_t *options,
+	struct xbdev_md_create_opts *create)
+{
+	int consistency = options->consistency;
+
+	if (consistency == XBDEV_MD_CONSISTENCY_DEFAULT && options->config.consistency_policy) {
+		consistency = create->level == 5 ? XBDEV_MD_CONSISTENCY_PPL
+						 : XBDEV_MD_CONSISTENCY_JOURNAL;
+	}
+	switch (consistency) {
+	case XBDEV_MD_CONSISTENCY_DEFAULT:
+		return 0;
+	case XBDEV_MD_CONSISTENCY_RESYNC:
+		return options->config.bitmap_chunk_kb == 0
+			       ? 0
+			       : api_fail(-EINVAL,
+					 "array '%s': a resync of all and a bitmap exclude each "
+					 "other; leave bitmap_chunk_kb 0",
+					 name);
+	case XBDEV_MD_CONSISTENCY_BITMAP:
+		if (create->bitmap_chunk_bytes == 0) {
+			create->bitmap_chunk_bytes = UINT32_MAX;
+		}
+		return 0;
+	case XBDEV_MD_CONSISTENCY_PPL:
+		create->policy = XBDEV_MD_POLICY_PPL;
+		return 0;
+	case XBDEV_MD_CONSISTENCY_JOURNAL:
+		create->policy = XBDEV_MD_POLICY_JOURNAL;
+		return 0;
+	default:
+		return api_fail(-EINVAL,
+			"array '%s': consistency %d is none of XBDEV_MD_CONSISTENCY_...", name,
+			consistency);
+	}
+}
+
 /* Fills in what the engine is told. */
 static int fill_create(
 	struct make_call *make, const char *name, const xbdev_md_create_options_t *options)
@@ -240,7 +277,7 @@ static int fill_create(
 	create->force = options->force;
 	create->set_name = options->set_name;
 	create->nr_stripes = (uint32_t)config->stripe_cache_size;
-	return rc;
+	return rc == 0 ? fill_consistency(name, options, create) : rc;
 }
 
 int xbdev_md_create_with(const char *name, const xbdev_md_create_options_t *options)

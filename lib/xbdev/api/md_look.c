@@ -92,6 +92,7 @@ static void fill_sync(xbdev_md_detail_t *detail, const struct xbdev_md_info *inf
 	bool is_idle = strcmp(action, "idle") == 0;
 
 	COPY(detail->sync_action, action);
+	COPY(detail->consistency, info->consistency);
 	COPY(detail->resync_status, is_syncing                      ? "resyncing"
 				    : strcmp(action, "check") == 0  ? "checking"
 				    : strcmp(action, "repair") == 0 ? "repairing"

@@ -123,7 +123,7 @@ static void fill(const struct xbdev_md_array *array, struct xbdev_md_info *info)
 	info->ctime_s = array->super.ctime & ((1ull << 40) - 1);
 	info->utime_s = array->super.utime;
 	info->events = array->super.events;
-	info->consistency = consistency_of(&array->super);
+	info->consistency = array->has_journal ? "journal" : consistency_of(&array->super);
 	fill_sync(array, info);
 	fill_disks(array, info);
 }

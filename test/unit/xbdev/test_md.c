@@ -256,6 +256,47 @@ static void test_short_forms_make_the_same(void **state)
 	}
 }
 
+static void test_a_policy_is_what_detail_says(void **state)
+{
+	static const struct {
+		int level, consistency, rc;
+		bool policy;
+		const char *wanted;
+	} cases[] = {
+		{XBDEV_MD_LEVEL_RAID5, XBDEV_MD_CONSISTENCY_DEFAULT, 0, false, "resync"},
+		{XBDEV_MD_LEVEL_RAID5, XBDEV_MD_CONSISTENCY_DEFAULT, 0, true, "ppl"},
+		{XBDEV_MD_LEVEL_RAID4, XBDEV_MD_CONSISTENCY_DEFAULT, 0, true, "journal"},
+		{XBDEV_MD_LEVEL_RAID6, XBDEV_MD_CONSISTENCY_DEFAULT, 0, true, "journal"},
+		{XBDEV_MD_LEVEL_RAID6, XBDEV_MD_CONSISTENCY_RESYNC, 0, true, "resync"},
+		{XBDEV_MD_LEVEL_RAID5, XBDEV_MD_CONSISTENCY_BITMAP, 0, false, "bitmap"},
+		{XBDEV_MD_LEVEL_RAID5, XBDEV_MD_CONSISTENCY_PPL, 0, false, "ppl"},
+		{XBDEV_MD_LEVEL_RAID6, XBDEV_MD_CONSISTENCY_JOURNAL, 0, false, "journal"},
+		{XBDEV_MD_LEVEL_RAID6, XBDEV_MD_CONSISTENCY_PPL, -EINVAL, false, NULL},
+		{XBDEV_MD_LEVEL_RAID5, XBDEV_MD_CONSISTENCY_JOURNAL, -EINVAL, false, NULL},
+		{XBDEV_MD_LEVEL_RAID5, 9, -EINVAL, false, NULL},
+	};
+
+	for (uint32_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const xbdev_md_create_options_t options = {
+			.size = sizeof(options),
+			.level = cases[i].level,
+			.base_bdevs = disks,
+			.num_base_bdevs = 4,
+			.config = {.chunk_size_kb = 16, .consistency_policy = cases[i].policy},
+			.consistency = cases[i].consistency,
+		};
+
+		assert_int_equal(xbdev_md_create_with("md0", &options), cases[i].rc);
+		if (cases[i].rc == 0) {
+			assert_string_equal(detail_of("md0").consistency, cases[i].wanted);
+			must(xbdev_md_stop("md0"));
+		}
+		for (int k = 0; k < 4 && cases[i].rc == 0; k++) {
+			must(xbdev_md_zero_superblock(disks[k]));
+		}
+	}
+}
+
 static void refuse(int code, const char *sentence, const char *name, int level, int nr_disks,
 	xbdev_md_config_t config)
 {
@@ -275,8 +316,10 @@ static void test_what_is_refused_leaves_the_members_alone(void **state)
 
 	refuse(-EINVAL, "bitmap", "md0", raid5, 3, (xbdev_md_config_t){.bitmap_chunk_kb = 65});
 	refuse(-EOPNOTSUPP, "write", "md0", 2, 2, (xbdev_md_config_t){.write_behind = 1});
-	refuse(-EOPNOTSUPP, "journal", "md0", raid5, 3,
+	refuse(-EINVAL, "consistency", "md0", raid10, 3,
 		(xbdev_md_config_t){.consistency_policy = true});
+	refuse(-EINVAL, "bitmap", "md0", raid5, 3,
+		(xbdev_md_config_t){.consistency_policy = true, .bitmap_chunk_kb = 64});
 	refuse(-EINVAL, "stripe", "md0", raid5, 3, (xbdev_md_config_t){.stripe_cache_size = 15});
 	refuse(-EINVAL, "stripe", "md0", raid5, 3, (xbdev_md_config_t){.stripe_cache_size = 32769});
 	refuse(-EINVAL, "stripe", "md0", 1, 3, (xbdev_md_config_t){.stripe_cache_size = 256});
@@ -843,6 +886,7 @@ int main(void)
 		CASE(test_arrays_of_every_level_say_what_they_are),
 		CASE(test_layouts_have_names),
 		CASE(test_short_forms_make_the_same),
+		CASE(test_a_policy_is_what_detail_says),
 		CASE(test_what_is_refused_leaves_the_members_alone),
 		CASE(test_an_array_may_be_made_with_everything_said),
 		CASE(test_a_bitmap_is_kept_for_who_asks),
