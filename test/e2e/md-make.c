@@ -6,8 +6,8 @@
  *
  *   create LEVEL LAYOUT CHUNK_KIB MEMBERS SPARES BITMAP
  *                                 of the first images; LAYOUT "-": none or the default; BITMAP
- *                                 "none", "default" or the bytes of its chunks, or "ppl" for that
- *                                 instead; a resync begins
+ *                                 "none", "default" or the bytes of its chunks, or "ppl" or
+ *                                 "journal" for these instead; a resync begins
  *   assemble all|I,J…             starts the array of all images or of those
  *   refuse WORDS all|I,J…         assembly must fail with a sentence that has the WORDS
  *   write SEED FIRST_KIB KIB      the pattern of guest/md-pattern.c; KIB "rest": to the end
@@ -145,7 +145,7 @@ static void use(struct make *m, const struct answer *answer)
 static void do_create(struct make *m, char **args)
 {
 	const char *names[MAX_IMAGES];
-	bool has_ppl = strcmp(args[5], "ppl") == 0;
+	bool has_ppl = strcmp(args[5], "ppl") == 0, has_journal = strcmp(args[5], "journal") == 0;
 	struct answer answer = {0};
 	struct xbdev_md_create_opts opts = {
 		.name = "md0",
@@ -155,10 +155,12 @@ static void do_create(struct make *m, char **args)
 		.members = names,
 		.nr_members = (uint32_t)number(args[3]),
 		.nr_spares = (uint32_t)number(args[4]),
-		.bitmap_chunk_bytes = has_ppl || strcmp(args[5], "none") == 0 ? 0
-				      : strcmp(args[5], "default") == 0       ? UINT32_MAX
+		.bitmap_chunk_bytes = has_ppl || has_journal || strcmp(args[5], "none") == 0 ? 0
+				      : strcmp(args[5], "default") == 0 ? UINT32_MAX
 									: (uint32_t)number(args[5]),
-		.policy = has_ppl ? XBDEV_MD_POLICY_PPL : XBDEV_MD_POLICY_RESYNC,
+		.policy = has_ppl       ? XBDEV_MD_POLICY_PPL
+			  : has_journal ? XBDEV_MD_POLICY_JOURNAL
+					: XBDEV_MD_POLICY_RESYNC,
 		.set_name = "host:ours",
 	};
 

@@ -26,7 +26,7 @@ readonly MEMBER_KIB=7168 IMAGES_MAX=127
 # at the end but W_FROM_END.
 readonly D_FIRST=100 D_KIB=501 C_FIRST=201 C_KIB=2001 W_FROM_END=1503 W_KIB=1001
 
-# LEVEL LAYOUT CHUNK_KIB MEMBERS STATE [BITMAP_CHUNK_BYTES or ppl]. Every disk costs the guest half a second.
+# LEVEL LAYOUT CHUNK_KIB MEMBERS STATE [BITMAP_CHUNK_BYTES, ppl or journal]. Every disk costs the guest half a second.
 readonly SHORT="
 linear - 0 2 plain
 0 alternate 16 3 plain
@@ -41,6 +41,7 @@ linear - 0 2 plain
 5 parity-first 16 4 replacing
 5 left-asymmetric 64 4 dirty ppl
 5 left-symmetric 16 5 dirty-degraded ppl
+6 left-symmetric 64 5 dirty journal
 6 left-symmetric 64 5 recovering
 6 ddf-N-restart 16 5 degraded
 6 left-symmetric-6 64 4 dirty
@@ -65,8 +66,12 @@ readonly BITMAPS="
 10 far=2 64 4 degraded 65536
 10 offset=2 64 4 recovering 65536
 "
-# And a partial parity log.
-readonly PPLS="
+# And a log; of a journal of ours Linux knows nothing.
+readonly LOGS="
+4 - 64 4 whole journal
+4 - 16 3 dirty journal
+6 ddf-N-restart 16 5 recovering journal
+6 left-symmetric-6 512 5 degraded journal
 5 left-symmetric 64 4 whole ppl
 5 right-symmetric 64 4 degraded ppl
 5 left-symmetric 64 4 recovering ppl
@@ -262,7 +267,10 @@ prepare() {
 		ours "$name" "$whole crash 2 $C_FIRST $C_KIB"
 		# What a bitmap leaves to be done is over in a moment; a log that was whole leaves nothing.
 		ACTION=resync
-		[ "$bitmap" = none ] || ACTION=any
+		case $bitmap in
+		none | journal) ;;
+		*) ACTION=any ;;
+		esac
 		;;
 	dirty-degraded)
 		ours "$name" "$whole fail 1 crash 2 $C_FIRST $C_KIB"
@@ -476,7 +484,7 @@ add_continued() {
 
 arrays=$SHORT continued=$CONTINUED_SHORT
 if [ -n "${XSAN_LONG:-}" ]; then
-	arrays=$SHORT$BITMAPS$PPLS$(every_array) continued+=$CONTINUED_LONG
+	arrays=$SHORT$BITMAPS$LOGS$(every_array) continued+=$CONTINUED_LONG
 fi
 count=0
 begin_guest
