@@ -4,7 +4,8 @@
  * writes FUA, with flushes between them; at a random moment all disks lose power, each keeps what
  * it likes of what was not durable, the machine comes back and assembles the array. That is one
  * life; a run is several, so that power also fails in the middle of the resync and of recoveries.
- * In some runs a disk stops working for the rest of a life and comes back, stale, in the next one.
+ * In some runs a disk stops working for the rest of a life and comes back, stale, in the next one;
+ * in others a member is being replaced.
  *
  * In others disks are lost together with the power, as many as the level can be without.
  *
@@ -54,6 +55,8 @@ struct kind {
 	enum xbdev_md_policy policy;
 	bool has_losses; /* disks are lost together with the power */
 	bool is_log_off;
+	bool has_bitmap;
+	bool has_replace; /* the spare is to replace a member when a life begins */
 };
 
 struct request {
@@ -188,6 +191,7 @@ static void do_create(void *arg)
 		.nr_members = kind->nr_members,
 		.nr_spares = kind->nr_spares,
 		.policy = kind->policy,
+		.bitmap_chunk_bytes = kind->has_bitmap ? 65536 : 0,
 	};
 
 	xbdev__md_create(making->run->ctx, &opts, on_made, making);
@@ -349,6 +353,56 @@ static void break_disk(struct run *run, uint32_t index)
 	sim_disk_fault_add(run->disks[index], &fault);
 }
 
+struct command {
+	struct run *run;
+	struct xbdev_md_command what;
+	bool is_done;
+};
+
+static void on_commanded(void *arg, const struct xu_error *err)
+{
+	struct command *command = arg;
+
+	if (err != NULL && command->what.kind != XBDEV_MD_COMMAND_REPLACE) {
+		fail_msg("%s", err->text);
+	}
+	command->is_done = true;
+}
+
+static void do_command(void *arg)
+{
+	struct command *command = arg;
+
+	xbdev__md_manage(command->run->dev, &command->what, on_commanded, command);
+}
+
+static bool is_commanded(void *arg)
+{
+	return ((struct command *)arg)->is_done;
+}
+
+static void do_and_wait(struct run *run, const struct xbdev_md_command *what)
+{
+	struct command command = {.run = run, .what = *what};
+
+	sim_call(run->sim, xbdev_ctx_control(run->ctx), do_command, &command);
+	assert_int_equal(sim_run(run->sim, is_commanded, &command, 60 * XU_NS_PER_S), 0);
+}
+
+/* Any member by the one disk that has no role, or by whatever takes it: some are refused. */
+static void replace_some(struct run *run)
+{
+	struct xu_random *random = sim_random(run->sim);
+
+	for (uint32_t i = 0; i < 3; i++) {
+		const struct xbdev_md_command what = {.kind = XBDEV_MD_COMMAND_REPLACE,
+			.device = names[xu_random_below(random, run->nr_disks)],
+			.new_device = names[xu_random_below(random, run->nr_disks)]};
+
+		do_and_wait(run, &what);
+	}
+}
+
 /* Up to the moment at which the power fails. */
 static void run_client(struct run *run)
 {
@@ -360,6 +414,9 @@ static void run_client(struct run *run)
 	bool is_broken = false;
 
 	run->nr_requests = 0;
+	if (run->kind->has_replace) {
+		replace_some(run);
+	}
 	for (uint32_t i = 0; i < nr_ops; i++) {
 		struct request *request = &run->requests[i];
 
@@ -585,46 +642,17 @@ static bool is_quiet(void *arg)
 	return array->sync == NULL && !array->is_active;
 }
 
-struct command {
-	struct run *run;
-	struct xbdev_md_command what;
-	bool is_done;
-};
-
-static void on_commanded(void *arg, const struct xu_error *err)
-{
-	struct command *command = arg;
-
-	if (err != NULL) {
-		fail_msg("%s", err->text);
-	}
-	command->is_done = true;
-}
-
-static void do_command(void *arg)
-{
-	struct command *command = arg;
-
-	xbdev__md_manage(command->run->dev, &command->what, on_commanded, command);
-}
-
-static bool is_commanded(void *arg)
-{
-	return ((struct command *)arg)->is_done;
-}
-
 /* The array at rest: what it has done to itself has changed nothing that can be read. */
 static void judge_rest(struct run *run)
 {
-	struct command command = {.run = run, .what.kind = XBDEV_MD_COMMAND_CHECK};
+	const struct xbdev_md_command check = {.kind = XBDEV_MD_COMMAND_CHECK};
 	static char content[MAX_SIZE];
 
 	assert_int_equal(sim_run(run->sim, is_quiet, run, 600 * XU_NS_PER_S), 0);
 	assert_true(array_of(run)->in_sync_below == XBDEV_MD_NEVER);
 	read_all(run, content);
 	compare(run, content, run->before);
-	sim_call(run->sim, xbdev_ctx_control(run->ctx), do_command, &command);
-	assert_int_equal(sim_run(run->sim, is_commanded, &command, 60 * XU_NS_PER_S), 0);
+	do_and_wait(run, &check);
 	assert_int_equal(sim_run(run->sim, is_quiet, run, 600 * XU_NS_PER_S), 0);
 	run->nr_mismatches += array_of(run)->mismatch_sectors != 0;
 }
@@ -754,6 +782,16 @@ static const struct kind kinds[] = {
 	{"raid10 far, failures", 10, 0x201, 4, 1, 8192, 256 << 10, true, {0}},
 	{"raid10 offset", 10, 0x10201, 4, 0, 16384, 512 << 10, false, {0}},
 	{"raid10 offset, failures", 10, 0x10201, 3, 1, 4096, 512 << 10, true, {0}},
+	{"raid1, bitmap", 1, 0, 3, 0, 0, 1 << 20, false, {0}, .has_bitmap = true},
+	{"raid5, bitmap, failures", 5, 2, 4, 1, 8192, 256 << 10, true, {0}, .has_bitmap = true},
+	{"raid6, bitmap", 6, 2, 5, 0, 4096, 256 << 10, false, {0}, .has_bitmap = true},
+	{"raid10, bitmap, failures", 10, 0x102, 4, 1, 4096, 512 << 10, true, {0},
+		.has_bitmap = true},
+	{"raid1, replaced", 1, 0, 2, 1, 0, 1 << 20, false, {0}, .has_replace = true},
+	{"raid5, replaced", 5, 2, 4, 1, 8192, 256 << 10, false, {0}, .has_replace = true},
+	{"raid6, bitmap, replaced", 6, 2, 5, 1, 4096, 256 << 10, false, {0}, .has_bitmap = true,
+		.has_replace = true},
+	{"raid10, replaced", 10, 0x201, 4, 1, 8192, 256 << 10, false, {0}, .has_replace = true},
 };
 
 static uint64_t from_environment(const char *name, uint64_t fallback)
