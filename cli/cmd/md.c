@@ -65,6 +65,8 @@ static enum cli_exit set_number(const struct cli *cli, json_t *params, const cha
 static const char *const levels[] = {
 	"linear", "raid0", "raid1", "raid4", "raid5", "raid6", "raid10", NULL};
 
+static const char *const policies[] = {"resync", "ppl", "journal", NULL};
+
 static const struct cli_arg create_args[] = {
 	{"ARRAY", "name of the new array"},
 	{"DEVICE", "its members, by role, then its spares; missing: none yet", CLI_DEVICES,
@@ -79,6 +81,8 @@ static const struct cli_option create_options[] = {
 	{"layout", 'p', "LAYOUT", "such as left-symmetric or far=2 (default: the level's)"},
 	{"spare-devices", 'x', "COUNT", "so many of the devices, the last, are spares"},
 	{"bitmap-chunk", 'b', "KIB", "with a write-intent bitmap, of a bit for so much"},
+	{"consistency-policy", 'k', "POLICY", "resync, ppl (raid5) or journal (raid4, raid6)",
+		.choices = policies},
 	{"uuid", 0, "UUID", "identity (default: a new one)"},
 	{"name", 'N', "TEXT", "the name that mdadm shows (default: the array's)"},
 	{"assume-clean", 0, .help = "the members agree already: no resync"},
@@ -113,7 +117,8 @@ static enum cli_exit run_create(struct cli *cli)
 		return cli_usage(cli, "--level is needed: linear, raid0, raid1, raid4, raid5, "
 				      "raid6 or raid10");
 	}
-	params = json_pack("{s:s, s:s, s:s*, s:s*}", "name", name, "raid_level", level, "layout",
+	params = json_pack("{s:s, s:s, s:s*, s:s*, s:s*}", "name", name, "raid_level", level,
+		"consistency_policy", cli_option(cli, "consistency-policy"), "layout",
 		cli_option(cli, "layout"), "set_name", cli_option(cli, "name"));
 	if (uuid != NULL) {
 		json_object_set_new(params, "uuid", md_uuid_json(uuid));

@@ -112,6 +112,19 @@ def test_levels_in_stat():
             check(line in text, f'{line!r} is not in\n{text}')
 
 
+def test_policies():
+    with node() as n:
+        for level, policy, members in (('raid5', 'ppl', 'abc'), ('raid6', 'journal', 'abcd'),
+                                       ('raid1', 'resync', 'ab')):
+            n.ok('md', 'create', 'md0', '-l', level, '-k', policy, *members)
+            check_equal(dict(fields(n.ok('md', 'detail', 'md0')))['Consistency Policy'], policy,
+                        level)
+            n.ok('md', 'stop', 'md0')
+            for member in members:
+                n.ok('md', 'zero', member)
+        refused(n, 'md', 'create', 'md0', '-l', 'raid1', '-k', 'ppl', 'a', 'b')
+
+
 def test_members():
     with node() as n:
         n.ok('md', 'create', 'md0', '-l', 'raid1', 'a', 'b')

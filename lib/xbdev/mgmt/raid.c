@@ -188,6 +188,14 @@ struct create_opts {
 	const char *set_name;
 	uint32_t stripe_cache_size;
 	uint32_t bitmap_chunk_kb;
+	uint32_t policy; /* index of policies */
+};
+
+static const char *const policies[] = {
+	[XBDEV_MD_POLICY_RESYNC] = "resync",
+	[XBDEV_MD_POLICY_PPL] = "ppl",
+	[XBDEV_MD_POLICY_JOURNAL] = "journal",
+	[XBDEV_MD_POLICY_JOURNAL + 1] = NULL,
 };
 
 static const struct create_opts create_defaults = {.superblock = true};
@@ -228,6 +236,10 @@ static const struct xu_param create_params[] = {
 		.max = 1u << 20,
 		.help = "KiB of a bit of the write-intent bitmap, a power of two from 4 (default "
 			"0: no bitmap)"},
+	{"consistency_policy", XU_PARAM_ENUM, offsetof(struct create_opts, policy),
+		.choices = policies,
+		.help = "what makes copies or parity agree after a crash: resync, ppl (raid5) or "
+			"journal (raid4, raid6) (default resync)"},
 	{0},
 };
 
@@ -294,6 +306,7 @@ static void raid_create(struct xrpc_request *req, void *arg, const void *opts_pt
 		.set_name = opts->set_name,
 		.nr_stripes = opts->stripe_cache_size,
 		.bitmap_chunk_bytes = opts->bitmap_chunk_kb * 1024,
+		.policy = (enum xbdev_md_policy)opts->policy,
 	};
 	struct making *making;
 
