@@ -22,14 +22,14 @@
  * The method of a base device is a driver: nvme, nvmf, rbd, aio (or file), malloc, null, error,
  * delay; its parameters are those of xbdev_config_device(). Arrays are linear, raid0, raid1, raid4,
  * raid5, raid6 or raid10; besides name and members they may have strip_size_kb, layout (mdadm's
- * name), uuid, bitmap_chunk_kb, stripe_cache_size, raid_disks (so many of base_bdevs are members,
- * the others spares; all by itself) and assume_clean. An array is assembled when its members carry
- *a superblock, and made when they are blank; with a uuid, members that do not carry it are left out
- * as long as the others are enough. What is in a store is opened as STORE/NAME. A device is named
- *by its name or its UUID, may be of any section and in any order, and has one user: an entry that
- *uses what another uses already is refused. A base may also be a device that the program has made
- *by itself. Keys that begin with "_" are comments. At most 16 MiB, 4096 entries, 32 devices on each
- *other.
+ * name), uuid, bitmap_chunk_kb, consistency_policy (resync, ppl, journal), stripe_cache_size,
+ * raid_disks (so many of base_bdevs are members, the others spares) and assume_clean. An array is
+ * assembled when its members carry a superblock, and made when they are blank; with a uuid, members
+ * that do not carry it are left out as long as the others are enough. What is in a store is opened
+ * as STORE/NAME. A device is named by its name or its UUID, may be of any section and in any order,
+ * and has one user: an entry that uses what another uses already is refused. A base may also be a
+ * device that the program has made by itself. Keys that begin with "_" are comments. At most 16
+ * MiB, 4096 entries, 32 devices on each other.
  *
  * What this version cannot make (a method without a driver, a section without its layer) is refused
  * by name with -EOPNOTSUPP, never passed over.

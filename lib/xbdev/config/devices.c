@@ -338,7 +338,8 @@ static bool is_changeable(const struct xbdev_device *dev, const json_t *entry, c
 {
 	if (xbdev_config_is_array(entry)) {
 		return strcmp(key, "members") == 0 || strcmp(key, "raid_disks") == 0 ||
-		       strcmp(key, "create") == 0 || strcmp(key, "assume_clean") == 0;
+		       strcmp(key, "create") == 0 || strcmp(key, "assume_clean") == 0 ||
+		       strcmp(key, "consistency_policy") == 0;
 	}
 	if (strcmp(key, "size") == 0) {
 		return dev == NULL || dev->ops->resize != NULL;

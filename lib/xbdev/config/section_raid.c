@@ -35,6 +35,7 @@ struct raid_opts {
 	uint32_t strip_size_kb;
 	uint32_t bitmap_chunk_kb;
 	const char *layout;
+	const char *consistency_policy;
 	bool assume_clean;
 	uint32_t stripe_cache_size;
 	struct xu_uuid uuid;
@@ -55,6 +56,8 @@ static const struct xu_param raid_params[] = {
 		.help = "of a write-intent bitmap, KiB, a power of two (default: no bitmap)"},
 	{"layout", XU_PARAM_STRING, offsetof(struct raid_opts, layout),
 		.help = "mdadm's name of it (default: the level's)"},
+	{"consistency_policy", XU_PARAM_STRING, offsetof(struct raid_opts, consistency_policy),
+		.help = "when it is made: resync, ppl or journal (default resync)"},
 	{"assume_clean", XU_PARAM_BOOL, offsetof(struct raid_opts, assume_clean),
 		.help = "when it is made: its members agree already (default false)"},
 	{"stripe_cache_size", XU_PARAM_U32, offsetof(struct raid_opts, stripe_cache_size),
@@ -78,6 +81,7 @@ static const struct {
 	{"strip_size_kb", "chunk_size", 1024},
 	{"bitmap_chunk_kb", "bitmap_chunk", 1024},
 	{"layout", "layout", 1},
+	{"consistency_policy", "consistency_policy", 1},
 	{"assume_clean", "assume_clean", 1},
 	{"stripe_cache_size", "stripe_cache_size", 1},
 };

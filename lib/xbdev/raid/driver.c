@@ -26,6 +26,7 @@ struct raid_opts {
 	uint64_t chunk_size;
 	const char *layout;
 	uint64_t bitmap_chunk;
+	uint32_t policy; /* index of policy_names */
 	bool assume_clean;
 	uint32_t stripe_cache_size;
 	bool create;
@@ -33,6 +34,13 @@ struct raid_opts {
 
 static const char *const level_names[] = {
 	"auto", "linear", "raid0", "raid1", "raid4", "raid5", "raid6", "raid10", NULL};
+
+static const char *const policy_names[] = {
+	[XBDEV_MD_POLICY_RESYNC] = "resync",
+	[XBDEV_MD_POLICY_PPL] = "ppl",
+	[XBDEV_MD_POLICY_JOURNAL] = "journal",
+	[XBDEV_MD_POLICY_JOURNAL + 1] = NULL,
+};
 
 static const struct {
 	int32_t level;
@@ -66,6 +74,10 @@ static const struct xu_param raid_params[] = {
 		.max = 1u << 30,
 		.help = "when it is made: bytes of a bit of the write-intent bitmap, a power of "
 			"two (default: no bitmap)"},
+	{"consistency_policy", XU_PARAM_ENUM, offsetof(struct raid_opts, policy),
+		.choices = policy_names,
+		.help = "when it is made: resync, ppl (raid5) or journal (raid4, raid6) (default "
+			"resync)"},
 	{"assume_clean", XU_PARAM_BOOL, offsetof(struct raid_opts, assume_clean),
 		.help = "when it is made: the members agree already, no resync (default false)"},
 	{"stripe_cache_size", XU_PARAM_U32, offsetof(struct raid_opts, stripe_cache_size),
@@ -177,6 +189,7 @@ static void bring(struct xbdev_ctx *ctx, const struct raid_opts *opts,
 				.chunk_bytes = opts->chunk_size,
 				.members = names,
 				.bitmap_chunk_bytes = (uint32_t)opts->bitmap_chunk,
+				.policy = (enum xbdev_md_policy)opts->policy,
 				.assume_clean = opts->assume_clean,
 				.uuid = opts->uuid,
 				.nr_stripes = opts->stripe_cache_size,

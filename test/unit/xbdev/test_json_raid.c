@@ -469,6 +469,27 @@ static void test_saved_says_what_is_there(void **state)
 	assert_int_equal(after.spare_disks, 1);
 }
 
+static void test_policy_of_what_is_made(void **state)
+{
+	static const char text[] =
+		DOC(FOUR, RAID("raid5", "md0", "'a', 'b', 'c'",
+				  ", 'strip_size_kb': 64, 'consistency_policy': 'ppl'"));
+	xbdev_md_info_t info;
+
+	parse(text);
+	must(xbdev_md_examine("a", &info));
+	assert_int_not_equal(info.ppl_size, 0);
+	parse(text);
+	put("md0", 'p');
+	begin_again();
+	parse(text);
+	assert_int_equal(get("md0"), 'p');
+	expect_error(
+		xbdev_parse_config(document(DOC(FOUR,
+			RAID("raid5", "md0", "'a', 'b', 'c'", ", 'consistency_policy': 'luck'")))),
+		-EINVAL, "raid_devices[0].params.consistency_policy: \"luck\" is not accepted");
+}
+
 static void test_members_in_memory_are_made_each_time(void **state)
 {
 	static const char text[] =
@@ -501,6 +522,7 @@ int main(void)
 		array_test(test_of_other_members_it_is_another_array),
 		array_test(test_what_is_open_does_not_go),
 		array_test(test_saved_says_what_is_there),
+		array_test(test_policy_of_what_is_made),
 		array_test(test_members_in_memory_are_made_each_time),
 	};
 
