@@ -732,7 +732,7 @@ static const struct xu_param set_params[] = {
 		.help = "stop or start resync and recovery (default unchanged)"},
 	{"speed_min", XU_PARAM_U64, offsetof(struct set_opts, speed_min), .max = 1ull << 40,
 		.help = "KiB/s of each member that they take at most while the array is used, 0: "
-			"no limit; goes with speed_max"},
+			"what those who use it hardly notice, 1024 at least; goes with speed_max"},
 	{"speed_max", XU_PARAM_U64, offsetof(struct set_opts, speed_max), .max = 1ull << 40,
 		.help = "KiB/s while it is not used, 0: no limit; goes with speed_min"},
 	{0},
