@@ -162,8 +162,8 @@ static void fill_device(struct bench *b, struct xbdev_device *dev)
 	xbdev_desc_close(b->desc);
 }
 
-/* {"raid": LEVEL, "members": N, "missing": the first so many, "spares": N, "chunk": BYTES, "policy":
- * 1 with a log, "member": {a device without its name}} */
+/* {"raid": LEVEL, "members": N, "missing": the first so many, "spares": N, "chunk": BYTES,
+ * "policy": 1 with a log, "member": {a device without its name}} */
 static struct xbdev_device *make_array(struct bench *b, json_t *params)
 {
 	const char *names[MAX_MEMBERS];

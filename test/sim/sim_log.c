@@ -315,8 +315,10 @@ void sim_disk_log_trim(struct sim_disk *disk)
 		put_whole(disk->base, disk->applied[nr_folded++]);
 	}
 	disk->nr_applied -= nr_folded;
-	memmove(disk->applied, disk->applied + nr_folded,
-		disk->nr_applied * sizeof(*disk->applied));
+	if (nr_folded > 0) {
+		memmove(disk->applied, disk->applied + nr_folded,
+			disk->nr_applied * sizeof(*disk->applied));
+	}
 	for (uint64_t i = 0; i < disk->nr_log; i++) {
 		struct sim_log_entry *entry = disk->log[i];
 		bool is_old_flush = entry->kind == SIM_LOG_FLUSH && entry->submitted != now.flushed;

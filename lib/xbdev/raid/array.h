@@ -59,11 +59,11 @@ struct xbdev_md_req {
 	uint32_t nr_pending; /* what is under way, and 1 while it is being given out */
 	int32_t status;
 	bool is_write;
-	bool is_tracked;               /* in the array's list of writes */
-	bool is_counted;               /* in the bitmap */
-	bool is_in_submit;             /* the core's call has not returned yet */
-	bool is_lossy;                 /* a member has not taken all of it */
-	bool is_timed, was_quiet;      /* for the pulse: since when, and nothing was rebuilt then */
+	bool is_tracked;          /* in the array's list of writes */
+	bool is_counted;          /* in the bitmap */
+	bool is_in_submit;        /* the core's call has not returned yet */
+	bool is_lossy;            /* a member has not taken all of it */
+	bool is_timed, was_quiet; /* for the pulse: since when, and nothing was rebuilt then */
 	uint64_t start_ns;
 	struct xbdev_md_waiter waiter; /* for metadata; its link is for every line it waits in */
 };
@@ -240,7 +240,7 @@ struct xbdev_md_array {
 	struct xbdev_md_stripes *stripes; /* raid4, raid5, raid6 */
 	uint32_t nr_stripes;              /* it may have at a time; 0: the default */
 	struct xbdev_md_sync *sync;       /* NULL: none runs */
-	struct xbdev_md_pulse pulse; /* what a rebuild makes of those who use the array */
+	struct xbdev_md_pulse pulse;      /* what a rebuild makes of those who use the array */
 	uint32_t nr_repairs;              /* small ones, beside it */
 	uint32_t priority, waiting_as;    /* for a turn to rebuild; the higher the sooner */
 	bool is_waiting, has_turn;
