@@ -11,8 +11,9 @@
  *
  * Operations are given to the kernel together, once a round: that is one system call for many. But
  * a disk completes in bursts too, and one that has just finished all it had would stand still until
- * the round has called back and prepared the last of the next burst. So every few transfers go at
- * once, and the disk works on them while the others are made.
+ * the round has called back and prepared the last of the next burst. So a transfer beside others
+ * goes at once, and the disk works on it while the others are made. One that is alone waits for the
+ * end of the round, where the same call gives it to the kernel and waits for it.
  */
 #include <errno.h>
 #include <liburing.h>
@@ -31,11 +32,6 @@
 #define TAG_WAKE   1u
 #define REAP_BATCH 64u
 
-/* So many transfers do not wait for the end of the round. Measured with random reads of a virtual
- * disk at depth 16 to 64: one call for each is as fast as this and costs more CPU; with 8 half of
- * the gain at depth 16 is lost again. */
-#define EARLY_TRANSFERS 4u
-
 /* In xr_op.is_pending: on the list of cancelled or of to_cancel. */
 #define PENDING_CANCEL 2u
 
@@ -51,7 +47,7 @@ struct uring {
 	struct op_list to_cancel; /* the kernel's, when it takes more */
 	uint64_t wake_value;
 	int wake_fd;
-	uint32_t nr_queued; /* transfers in the submission queue */
+	uint32_t nr_transfers; /* submitted and not called back */
 	bool is_enabled;
 	bool is_wake_armed;
 	bool has_poll_first;
@@ -173,10 +169,9 @@ static void prep(const struct uring *u, struct io_uring_sqe *sqe, struct xr_op *
 	io_uring_sqe_set_data(sqe, op);
 }
 
-static void flush(struct uring *u)
+static bool is_transfer(const struct xr_op *op)
 {
-	io_uring_submit(&u->ring);
-	u->nr_queued = 0;
+	return op->opcode <= XR_OP_WRITE;
 }
 
 /* A submission entry, flushing the queue once when it is full; NULL when the kernel takes none
@@ -186,7 +181,7 @@ static struct io_uring_sqe *get_sqe(struct uring *u)
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
 
 	if (sqe == NULL && u->is_enabled) {
-		flush(u);
+		io_uring_submit(&u->ring);
 		sqe = io_uring_get_sqe(&u->ring);
 	}
 	return sqe;
@@ -197,13 +192,14 @@ static void uring_submit(void *ring, struct xr_op *op)
 	struct uring *u = ring;
 	struct io_uring_sqe *sqe = u->backlog.first == NULL ? get_sqe(u) : NULL;
 
+	u->nr_transfers += is_transfer(op);
 	if (sqe == NULL) {
 		list_add(&u->backlog, op);
 		return;
 	}
 	prep(u, sqe, op);
-	if (op->opcode <= XR_OP_WRITE && ++u->nr_queued >= EARLY_TRANSFERS && u->is_enabled) {
-		flush(u);
+	if (is_transfer(op) && u->nr_transfers > 1 && u->is_enabled) {
+		io_uring_submit(&u->ring);
 	}
 }
 
@@ -294,6 +290,7 @@ static void call_back(struct uring *u, struct xr_op *op, int32_t result)
 		list_del(&u->to_cancel, op); /* it has ended before it could be cancelled */
 	}
 	op->is_pending = 0;
+	u->nr_transfers -= is_transfer(op);
 	op->cb(op, result);
 }
 
@@ -366,7 +363,6 @@ static uint32_t uring_run(void *ring, uint64_t timeout_ns)
 		u->is_enabled = true;
 	}
 	submit_backlog(u);
-	u->nr_queued = 0; /* whatever comes next gives them to the kernel */
 	if (timeout_ns == 0 || u->cancelled.first != NULL || io_uring_cq_ready(&u->ring) != 0) {
 		if (io_uring_sq_ready(&u->ring) != 0) {
 			io_uring_submit_and_get_events(&u->ring);
