@@ -308,7 +308,7 @@ static void copy(struct xbdev_lvol_change *change, struct xbdev_lvol_child *chil
 
 void xbdev__lvol_change_go_on(struct xbdev_lvol_change *change)
 {
-	uint64_t at = change->edges[change->edge].at, size = cluster_size(change->volume);
+	uint64_t at, size = cluster_size(change->volume);
 	struct xbdev_lvol_child *child;
 	uint32_t from;
 
@@ -316,6 +316,7 @@ void xbdev__lvol_change_go_on(struct xbdev_lvol_change *change)
 		xbdev__lvol_run(change->req);
 		return;
 	}
+	at = change->edges[change->edge].at;
 	child = xbdev__lvol_child_get(change->volume->store);
 	if (child == NULL) {
 		xbdev__lvol_starve(change->req);

@@ -479,7 +479,7 @@ static void *cancel_there(void *arg)
 
 static void test_named_queue_gives_one_request_up(void **state)
 {
-	char buf[BLOCK];
+	char buf[BLOCK], other_buf[BLOCK];
 	int slow = open_hanger("60000000"), fd, other;
 	xbdev_request_t *hanging = make_request(slow, XBDEV_OP_READ, buf, BLOCK, 0), *quick;
 	struct pollfd ready = {.events = POLLIN};
@@ -487,7 +487,7 @@ static void test_named_queue_gives_one_request_up(void **state)
 
 	assert_int_equal(xbdev_config_malloc(1, BLOCK, "other"), 0);
 	fd = xbdev_open("other");
-	quick = make_request(fd, XBDEV_OP_READ, buf, BLOCK, 0);
+	quick = make_request(fd, XBDEV_OP_READ, other_buf, BLOCK, 0);
 
 	named_queue = xbdev_io_queue_create("n", 4, XBDEV_QUEUE_EVENTFD);
 	other = xbdev_io_queue_create("o", 4, 0);
