@@ -34,7 +34,7 @@ if [ "${#stages[@]}" -eq 0 ]; then
 	[ "$long" -eq 1 ] && stages+=(soak)
 fi
 
-fuzz_seconds=20 soak_seconds=60 e2e_seconds=1200
+fuzz_seconds=10 soak_seconds=60 e2e_seconds=1200
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
 if [ "$long" -eq 1 ]; then
