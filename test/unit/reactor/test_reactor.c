@@ -214,6 +214,10 @@ static void poll_until_ran(struct xr_reactor *reactor, const struct clocked *clo
 	}
 }
 
+/* The time comes from the cycle counter, which is compared with the clock now and then: it may
+ * differ from the clock by some nanoseconds. */
+#define APART_NS (10 * XU_NS_PER_US)
+
 /* How late a timer may be depends on the machine; that it wakes a reactor which would sleep much
  * longer does not. */
 static void test_timer_never_early(void **state)
@@ -229,7 +233,7 @@ static void test_timer_never_early(void **state)
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(delays_ns); i++) {
 		poll_until_ran(reactor, &clocked[i]);
-		assert_true(clocked[i].ran_ns - start_ns >= delays_ns[i]);
+		assert_true(clocked[i].ran_ns - start_ns + APART_NS >= delays_ns[i]);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(delays_ns); i++) {
 		assert_int_equal(clocked[i].count, 1);
@@ -311,12 +315,12 @@ static void test_now_stands_still_within_a_round(void **state)
 	uint64_t before_ns = test_now_ns();
 
 	xr_reactor_poll(reactor, 0);
-	assert_in_range(xr_now_ns(reactor), before_ns, test_now_ns());
+	assert_in_range(xr_now_ns(reactor), before_ns - APART_NS, test_now_ns() + APART_NS);
 	before_ns = xr_now_ns(reactor);
 	test_sleep_ms(1);
 	assert_int_equal(xr_now_ns(reactor), before_ns);
 	xr_reactor_poll(reactor, 0);
-	assert_true(xr_now_ns(reactor) - before_ns >= XU_NS_PER_MS);
+	assert_true(xr_now_ns(reactor) - before_ns >= XU_NS_PER_MS - APART_NS);
 	xr_reactor_free(reactor);
 }
 
