@@ -25,6 +25,29 @@ const char *xbdev_op_name(enum xbdev_op op)
 	return op < XBDEV_NR_OPS ? names[op] : "unknown";
 }
 
+uint64_t xbdev_iov_slice(const struct iovec *iov, uint32_t nr_iov, uint64_t skip, uint64_t len,
+	struct iovec *ret_iov, uint32_t max, uint32_t *ret_nr)
+{
+	uint64_t done = 0;
+	uint32_t nr = 0;
+
+	for (; nr_iov > 0 && done < len && nr < max; iov++, nr_iov--) {
+		uint64_t take;
+
+		if (skip >= iov->iov_len) {
+			skip -= iov->iov_len;
+			continue;
+		}
+		take = iov->iov_len - skip;
+		take = take < len - done ? take : len - done;
+		ret_iov[nr++] = (struct iovec){(char *)iov->iov_base + skip, take};
+		done += take;
+		skip = 0;
+	}
+	*ret_nr = nr;
+	return done;
+}
+
 static bool has_op(const struct xbdev_device *dev, uint8_t op)
 {
 	return (dev->ops_mask & (1u << op)) != 0;

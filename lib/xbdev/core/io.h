@@ -88,6 +88,14 @@ void xbdev_io_complete_list(struct xbdev_io *first);
  * next round. */
 void xbdev_io_complete_later(struct xbdev_io *io, int status);
 
+/*
+ * Cuts [skip, skip + len) bytes out of segments, into at most `max` of ret_iov; *ret_nr of them are
+ * used. Returns how many bytes they have: less than len where `max` did not suffice, or the
+ * segments end before.
+ */
+uint64_t xbdev_iov_slice(const struct iovec *iov, uint32_t nr_iov, uint64_t skip, uint64_t len,
+	struct iovec *ret_iov, uint32_t max, uint32_t *ret_nr);
+
 const char *xbdev_op_name(enum xbdev_op op);
 
 #endif

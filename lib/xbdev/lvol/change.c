@@ -34,23 +34,18 @@
 
 #define RETRY_NS XU_NS_PER_MS
 
-static uint32_t cluster_size(const struct xbdev_lvol *volume)
-{
-	return volume->store->lvs->super.cluster_size;
-}
-
 static uint32_t first_of(const struct xbdev_lvol_req *req)
 {
 	const struct xbdev_io *io = xbdev_io_of_driver(req);
 
-	return (uint32_t)(io->offset / cluster_size(req->volume));
+	return (uint32_t)(io->offset / xbdev__lvol_cluster_size(req->volume));
 }
 
 static uint32_t last_of(const struct xbdev_lvol_req *req)
 {
 	const struct xbdev_io *io = xbdev_io_of_driver(req);
 
-	return (uint32_t)((io->offset + io->len - 1) / cluster_size(req->volume));
+	return (uint32_t)((io->offset + io->len - 1) / xbdev__lvol_cluster_size(req->volume));
 }
 
 /* The cluster that a volume below has for this one; 0: none has. */
@@ -181,7 +176,7 @@ static void add_edge(struct xbdev_lvol_change *change, uint64_t at, uint64_t end
 static void find_edges(struct xbdev_lvol_change *change)
 {
 	const struct xbdev_io *io = xbdev_io_of_driver(change->req);
-	uint64_t size = cluster_size(change->volume);
+	uint64_t size = xbdev__lvol_cluster_size(change->volume);
 
 	if (change->clusters[0] != 0) {
 		add_edge(change, change->first * size, io->offset);
@@ -224,7 +219,8 @@ static void on_retry(struct xr_timer *timer)
 /* Byte below where the change has a byte of the volume. */
 static uint64_t place_of_edge(const struct xbdev_lvol_change *change)
 {
-	uint64_t at = change->edges[change->edge].at, size = cluster_size(change->volume);
+	uint64_t at = change->edges[change->edge].at,
+		 size = xbdev__lvol_cluster_size(change->volume);
 
 	return xbdev__lvs_cluster_at(
 		       change->volume->store->lvs, change->clusters[at / size - change->first]) +
@@ -308,7 +304,7 @@ static void copy(struct xbdev_lvol_change *change, struct xbdev_lvol_child *chil
 
 void xbdev__lvol_change_go_on(struct xbdev_lvol_change *change)
 {
-	uint64_t at, size = cluster_size(change->volume);
+	uint64_t at, size = xbdev__lvol_cluster_size(change->volume);
 	struct xbdev_lvol_child *child;
 	uint32_t from;
 
@@ -398,7 +394,7 @@ bool xbdev__lvol_is_freed(const struct xbdev_lvol_req *req, uint32_t index)
 {
 	const struct xbdev_io *io = xbdev_io_of_driver(req);
 	const struct xbdev_lvol *volume = req->volume;
-	uint64_t size = cluster_size(volume), at = index * size;
+	uint64_t size = xbdev__lvol_cluster_size(volume), at = index * size;
 
 	return io->op == XBDEV_OP_DISCARD && io->offset <= at &&
 	       at + size <= io->offset + io->len && xbdev__lvs_blob_is_thin(volume->blob) &&
@@ -475,7 +471,7 @@ static void discard_next(struct xbdev_lvol_change *change)
 	change->edge = begin;
 	change->nr_edges = end;
 	child->io.op = XBDEV_OP_DISCARD;
-	child->io.len = (uint64_t)(end - begin) * cluster_size(change->volume);
+	child->io.len = (uint64_t)(end - begin) * xbdev__lvol_cluster_size(change->volume);
 	xbdev__lvol_child_send(
 		child, xbdev__lvs_cluster_at(store->lvs, clusters[begin]), on_discarded, change);
 }
@@ -539,7 +535,7 @@ bool xbdev__lvol_free_begin(struct xbdev_lvol_req *req)
 		return false;
 	}
 	change->exclusive.fn = on_exclusive;
-	xu_list_add_tail(&volume->exclusives, &change->exclusive.link);
 	xbdev__lvol_uncount(volume);
+	xbdev__lvol_exclusive_take(volume, &change->exclusive);
 	return true;
 }

@@ -25,11 +25,6 @@ struct piece {
 	bool is_nothing; /* they lie nowhere */
 };
 
-static uint32_t cluster_size(const struct xbdev_lvol *volume)
-{
-	return volume->store->lvs->super.cluster_size;
-}
-
 static bool is_change(const struct xbdev_io *io)
 {
 	return io->op == XBDEV_OP_WRITE || io->op == XBDEV_OP_WRITE_ZEROES ||
@@ -145,32 +140,6 @@ void xbdev__lvol_child_send(struct xbdev_lvol_child *child, uint64_t at,
 	}
 }
 
-/* Cuts [skip, skip + len) bytes out of the segments of an I/O; returns how many bytes fit into the
- * child's segments. */
-static uint64_t slice(
-	const struct xbdev_io *io, uint64_t skip, uint64_t len, struct xbdev_lvol_child *child)
-{
-	uint64_t done = 0;
-	uint32_t nr = 0;
-
-	for (uint32_t i = 0; i < io->nr_iov && done < len && nr < XBDEV_LVOL_MAX_IOV; i++) {
-		const struct iovec *iov = &io->iov[i];
-		uint64_t take;
-
-		if (skip >= iov->iov_len) {
-			skip -= iov->iov_len;
-			continue;
-		}
-		take = iov->iov_len - skip;
-		take = take < len - done ? take : len - done;
-		child->iov[nr++] = (struct iovec){(char *)iov->iov_base + skip, take};
-		done += take;
-		skip = 0;
-	}
-	child->io.nr_iov = nr;
-	return done;
-}
-
 static void zero(const struct xbdev_io *io, uint64_t skip, uint64_t len)
 {
 	for (uint32_t i = 0; i < io->nr_iov && len > 0; i++) {
@@ -260,7 +229,7 @@ static uint32_t place_of(const struct xbdev_lvol_req *req, uint32_t index)
 	const struct xbdev_lvs_blob *esnap = NULL;
 	uint32_t cluster = 0;
 
-	if (!is_change(xbdev__lvol_io_of((struct xbdev_lvol_req *)req))) {
+	if (!is_change(xbdev_io_of_driver(req))) {
 		xbdev__lvs_blob_find(volume->blob, index, &cluster, &esnap);
 		return cluster;
 	}
@@ -275,7 +244,7 @@ static uint32_t place_of(const struct xbdev_lvol_req *req, uint32_t index)
 
 static struct piece piece_at(const struct xbdev_lvol_req *req, uint64_t at, uint64_t len)
 {
-	uint32_t size = cluster_size(req->volume), index = (uint32_t)(at / size);
+	uint32_t size = xbdev__lvol_cluster_size(req->volume), index = (uint32_t)(at / size);
 	uint32_t cluster = place_of(req, index), next = cluster;
 	uint64_t within = at % size, got = size - within;
 
@@ -315,8 +284,11 @@ void xbdev__lvol_run(struct xbdev_lvol_req *req)
 		}
 		child->io.op = io->op == XBDEV_OP_DISCARD ? XBDEV_OP_WRITE_ZEROES : io->op;
 		child->io.flags = io->flags;
-		child->io.len =
-			io->nr_iov == 0 ? piece.len : slice(io, req->next, piece.len, child);
+		child->io.len = piece.len;
+		if (io->nr_iov > 0) {
+			child->io.len = xbdev_iov_slice(io->iov, io->nr_iov, req->next, piece.len,
+				child->iov, XBDEV_LVOL_MAX_IOV, &child->io.nr_iov);
+		}
 		req->next += child->io.len;
 		req->nr_pending++;
 		xbdev__lvol_child_send(child, piece.at, on_data_done, req);

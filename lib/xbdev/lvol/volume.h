@@ -123,6 +123,11 @@ static inline struct xbdev_io *xbdev__lvol_io_of(struct xbdev_lvol_req *req)
 	return xbdev_io_of_driver(req);
 }
 
+static inline uint32_t xbdev__lvol_cluster_size(const struct xbdev_lvol *volume)
+{
+	return volume->store->lvs->super.cluster_size;
+}
+
 /* ---- io.c ---- */
 
 int xbdev__lvol_io_init(struct xbdev_lvol_store *store);

@@ -311,11 +311,12 @@ void xbdev__md_child_put(struct xbdev_md_array *array, struct xbdev_md_child *ch
 void xbdev__md_child_send(
 	struct xbdev_md_child *child, struct xbdev_md_member *member, uint64_t member_sector);
 
-/* Cuts [skip, skip + len) bytes out of the segments of an I/O; returns how many bytes it got in the
- * segments at hand, *ret_nr of them: a multiple of 512, less than len where they did not suffice.
- */
-uint64_t xbdev__md_slice(const struct xbdev_io *io, uint64_t skip, uint64_t len,
-	struct iovec ret_iov[XBDEV_MD_MAX_IOV], uint32_t *ret_nr);
+/* xbdev_iov_slice() of an I/O's segments, into those of a child. */
+static inline uint64_t xbdev__md_slice(const struct xbdev_io *io, uint64_t skip, uint64_t len,
+	struct iovec ret_iov[XBDEV_MD_MAX_IOV], uint32_t *ret_nr)
+{
+	return xbdev_iov_slice(io->iov, io->nr_iov, skip, len, ret_iov, XBDEV_MD_MAX_IOV, ret_nr);
+}
 
 /* Closes a range to writes; calls window->ready when those in flight have ended. */
 void xbdev__md_window_open(struct xbdev_md_array *array, struct xbdev_md_window *window);

@@ -291,11 +291,6 @@ static void *meta(struct xbdev_md_member *member, size_t *ret_bytes, uint64_t *r
 	return bytes;
 }
 
-static void fini(struct xbdev_md_log *log)
-{
-	xu_buf_free(log->memory, log->memory_bytes);
-}
-
 static const struct xbdev_md_log_kind journal_kind = {
 	.name = "journal",
 	.lane_of = lane_of,
@@ -305,7 +300,6 @@ static const struct xbdev_md_log_kind journal_kind = {
 	.limit = limit,
 	.is_one = is_one,
 	.meta = meta,
-	.fini = fini,
 };
 
 uint32_t xbdev__md_journal_slot_sectors(uint32_t chunk)

@@ -315,9 +315,7 @@ void xbdev__md_log_free(struct xbdev_md_array *array)
 		xu_buf_free(log->lanes[i].buf, log->unit_bytes);
 		free(log->lanes[i].header);
 	}
-	if (log->kind->fini != NULL) {
-		log->kind->fini(log);
-	}
+	xu_buf_free(log->memory, log->memory_bytes);
 	free(log);
 	array->log = NULL;
 }

@@ -62,7 +62,6 @@ struct xbdev_md_log_kind {
 	/* What a round of metadata writes to the member's log, before its superblock. NULL:
 	 * nothing. */
 	void *(*meta)(struct xbdev_md_member *member, size_t *ret_bytes, uint64_t *ret_sector);
-	void (*fini)(struct xbdev_md_log *log);
 };
 
 struct xbdev_md_log {

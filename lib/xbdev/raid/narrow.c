@@ -50,29 +50,6 @@ static void end(struct xbdev_md_child *child, int status)
 	child->done(child, status);
 }
 
-/* The iovecs of the present part. */
-static void cut(struct xbdev_md_child *child)
-{
-	const struct xbdev_md_narrow *narrow = child->narrow;
-	uint64_t skip = narrow->at * XBDEV_MD_SECTOR, left = child->io.len;
-	uint32_t nr = 0;
-
-	for (uint32_t i = 0; i < narrow->nr_iov && left > 0; i++) {
-		const struct iovec *iov = &narrow->iov[i];
-		uint64_t take;
-
-		if (skip >= iov->iov_len) {
-			skip -= iov->iov_len;
-			continue;
-		}
-		take = iov->iov_len - skip < left ? iov->iov_len - skip : left;
-		child->iov[nr++] = (struct iovec){(char *)iov->iov_base + skip, take};
-		left -= take;
-		skip = 0;
-	}
-	child->io.nr_iov = nr;
-}
-
 static void send_part(struct xbdev_md_child *child)
 {
 	struct xbdev_md_narrow *narrow = child->narrow;
@@ -81,7 +58,8 @@ static void send_part(struct xbdev_md_child *child)
 		narrow->part = narrow->count - narrow->at;
 	}
 	child->io.len = narrow->part * XBDEV_MD_SECTOR;
-	cut(child);
+	xbdev_iov_slice(narrow->iov, narrow->nr_iov, narrow->at * XBDEV_MD_SECTOR, child->io.len,
+		child->iov, XBDEV_MD_MAX_IOV, &child->io.nr_iov);
 	xbdev__md_child_send(child, child->member, narrow->member_sector + narrow->at);
 }
 

@@ -263,11 +263,6 @@ static void *meta(struct xbdev_md_member *member, size_t *ret_bytes, uint64_t *r
 	return log->memory;
 }
 
-static void fini(struct xbdev_md_log *log)
-{
-	xu_buf_free(log->memory, log->memory_bytes);
-}
-
 static const struct xbdev_md_log_kind ppl_kind = {
 	.name = "partial parity log",
 	.needs_mark = true,
@@ -278,7 +273,6 @@ static const struct xbdev_md_log_kind ppl_kind = {
 	.limit = limit,
 	.is_one = is_one,
 	.meta = meta,
-	.fini = fini,
 };
 
 static int make_empty(struct xbdev_md_log *log)

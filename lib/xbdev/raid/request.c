@@ -132,30 +132,6 @@ void xbdev__md_child_send(
 	}
 }
 
-uint64_t xbdev__md_slice(const struct xbdev_io *io, uint64_t skip, uint64_t len,
-	struct iovec ret_iov[XBDEV_MD_MAX_IOV], uint32_t *ret_nr)
-{
-	uint64_t done = 0;
-	uint32_t nr = 0;
-
-	for (uint32_t i = 0; i < io->nr_iov && done < len && nr < XBDEV_MD_MAX_IOV; i++) {
-		const struct iovec *iov = &io->iov[i];
-		uint64_t take;
-
-		if (skip >= iov->iov_len) {
-			skip -= iov->iov_len;
-			continue;
-		}
-		take = iov->iov_len - skip;
-		take = take < len - done ? take : len - done;
-		ret_iov[nr++] = (struct iovec){(char *)iov->iov_base + skip, take};
-		done += take;
-		skip = 0;
-	}
-	*ret_nr = nr;
-	return done;
-}
-
 /* ---- the end of a request ---- */
 
 static void admit_write(struct xbdev_md_req *req);

@@ -77,6 +77,7 @@ static void test_library_starts_and_ends_several_times(void **state)
 {
 	char out[BLOCK], in[BLOCK];
 
+	assert_string_equal(xbdev_version(), XSAN_VERSION);
 	for (int round = 0; round < 5; round++) {
 		int fd;
 
