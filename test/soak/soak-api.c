@@ -122,8 +122,8 @@ static void make(uint32_t device)
 	MUST(xbdev_config_device(json) == 0);
 }
 
-/* It goes when it has given back its I/O: on a busy machine that may be after the call's bound. What
- * the bounds are worth is test_api_bounds's matter. */
+/* It goes when it has given back its I/O: on a busy machine that may be after the call's bound.
+ * What the bounds are worth is test_api_bounds's matter. */
 static int remove_with_patience(const char *name)
 {
 	uint64_t end_ms = soak_now_ms() + PATIENCE_MS;
