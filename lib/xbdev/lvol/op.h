@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Operations on logical volumes for the rest of lib/xbdev. All calls are for the control reactor,
+ * and what they call back too. A volume is the device "store/volume".
+ *
+ * `done` runs once, later; err->code is 0 or -errno with a sentence. What it says is durable. An
+ * operation that power or an error has cut off is either done or has not begun when the store is
+ * loaded again. After a metadata write that failed for good the store is read-only until then.
+ *
+ * Errors that all have: -EROFS: the store or the volume may not be changed; -EBUSY: another
+ * operation has the volume, or somebody uses it where nobody may; -ENODEV: the store is being given
+ * up; -ENOSPC: no free cluster or metadata page; -ECANCELED; -ENOMEM; -EIO.
+ */
+#ifndef XBDEV_LVOL_OP_H
+#define XBDEV_LVOL_OP_H
+
+#include "lib/xbdev/core/device.h"
+
+struct xbdev_lvol;
+struct xbdev_lvol_store;
+
+typedef void (*xbdev_lvol_done_fn)(void *arg, const struct xu_error *err);
+
+struct xbdev_lvol_create_opts {
+	const char *name;    /* 1 to 63 bytes, of no other volume of the store */
+	struct xu_uuid uuid; /* null: a new one is made */
+	uint64_t size;       /* bytes; rounded up to whole clusters */
+	bool is_thin;        /* else all clusters are taken, and zeroed */
+	uint64_t clear;      /* XBDEV_LVS_CLEAR_…: what is done with clusters given back */
+};
+
+/* What there is to know without asking the store's reactor. */
+struct xbdev_lvol_info {
+	const char *name; /* in its store */
+	const char *store;
+	struct xu_uuid uuid;
+	uint64_t size;         /* bytes */
+	uint64_t cluster_size; /* bytes */
+	uint64_t nr_allocated; /* clusters of its own */
+	bool is_thin;
+	bool is_read_only;      /* by its flags, or because clones stand on it */
+	uint32_t nr_clones;     /* volumes and snapshots directly on it */
+	const char *parent;     /* the snapshot it stands on; NULL: none */
+	const char *esnap;      /* the device outside the store that it stands on; NULL: none */
+	const char *busy;       /* what is being done with it; NULL: nothing */
+	uint32_t busy_permille; /* of that has been done */
+};
+
+/* NULL: there is no such volume (device name or UUID, or it is no logical volume). */
+struct xbdev_lvol *xbdev__lvol_find(struct xbdev_ctx *ctx, const char *name_or_uuid);
+/* The pointers hold until the control reactor goes on. */
+void xbdev__lvol_info(const struct xbdev_lvol *volume, struct xbdev_lvol_info *ret);
+struct xbdev_device *xbdev__lvol_device(struct xbdev_lvol *volume);
+struct xbdev_lvol_store *xbdev__lvol_store_of(const struct xbdev_lvol *volume);
+
+/* A new volume. -EEXIST: the name or the UUID is taken. */
+void xbdev__lvol_create(struct xbdev_lvol_store *store, const struct xbdev_lvol_create_opts *opts,
+	xbdev_lvol_done_fn done, void *arg);
+
+/*
+ * The volume's content of a moment between the call and `done` under a new name, read-only. All
+ * that was acknowledged before the call is in it; writes wait for some metadata writes meanwhile.
+ * `uuid` may be NULL.
+ */
+void xbdev__lvol_snapshot(struct xbdev_lvol *volume, const char *name, const struct xu_uuid *uuid,
+	xbdev_lvol_done_fn done, void *arg);
+
+/* A thin volume on a read-only one. -EINVAL: that is not read-only. */
+void xbdev__lvol_clone(struct xbdev_lvol *snapshot, const char *name, const struct xu_uuid *uuid,
+	xbdev_lvol_done_fn done, void *arg);
+
+/*
+ * The end of a volume or snapshot that nobody has open. What stands on a snapshot keeps its
+ * content: with one volume on it that takes over its clusters; with several it is hidden, its name
+ * is free, and it goes when one is left.
+ */
+void xbdev__lvol_delete(struct xbdev_lvol *volume, xbdev_lvol_done_fn done, void *arg);
+
+/* Another name in the store; nobody may have it open. */
+void xbdev__lvol_rename(
+	struct xbdev_lvol *volume, const char *name, xbdev_lvol_done_fn done, void *arg);
+
+/* Read-only for good; nobody may have it open to be written. */
+void xbdev__lvol_set_read_only(struct xbdev_lvol *volume, xbdev_lvol_done_fn done, void *arg);
+
+/* Another size, rounded up to clusters; bytes beyond a smaller one are gone, new ones are zeroes.
+ */
+void xbdev__lvol_resize(
+	struct xbdev_lvol *volume, uint64_t size, xbdev_lvol_done_fn done, void *arg);
+
+/* All clusters become its own: it stands on nothing and is thick. Under I/O. */
+void xbdev__lvol_inflate(struct xbdev_lvol *volume, xbdev_lvol_done_fn done, void *arg);
+/* The clusters that its parent itself has become its own; it stands on the parent's parent. */
+void xbdev__lvol_decouple(struct xbdev_lvol *volume, xbdev_lvol_done_fn done, void *arg);
+
+/* Lets a thin volume stand on another snapshot of the same size; its own clusters win. */
+void xbdev__lvol_set_parent(
+	struct xbdev_lvol *volume, struct xbdev_lvol *snapshot, xbdev_lvol_done_fn done, void *arg);
+
+/*
+ * The volume that the snapshot was taken of, or its only writable child if that is not known, has
+ * the snapshot's content and size again; nobody may have it open. Later snapshots stay. -EINVAL
+ * names the candidates when there are several.
+ */
+void xbdev__lvol_restore(struct xbdev_lvol *snapshot, xbdev_lvol_done_fn done, void *arg);
+
+/* Asks what is being done with the volume to stop: it ends with -ECANCELED, or is done. -ENOENT:
+ * nothing that can be stopped. */
+int xbdev__lvol_cancel(struct xbdev_lvol *volume, struct xu_error *err);
+
+#endif

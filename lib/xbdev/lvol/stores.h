@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The stores of logical volumes of a context. All calls are for the control reactor, and what they
+ * call back too; `done` runs once, later, with code 0 or -errno and a sentence.
+ *
+ * A store is loaded by itself when its device appears (xbdev__lvol_stores_init()); one that is on
+ * no device, or on one that was refused, is not in the list.
+ */
+#ifndef XBDEV_LVOL_STORES_H
+#define XBDEV_LVOL_STORES_H
+
+#include "lib/xbdev/lvol/attach.h"
+#include "lib/xbdev/lvol/create.h"
+#include "lib/xbdev/lvol/op.h"
+
+/* What there is to know without asking the store's reactor; pointers hold until the control reactor
+ * goes on. */
+struct xbdev_lvol_store_info {
+	const char *name;
+	struct xu_uuid uuid;
+	const char *device;
+	uint64_t cluster_size;   /* bytes */
+	uint64_t total_clusters; /* of data */
+	uint64_t free_clusters;
+	uint64_t promised_clusters; /* what its volumes would take if all of them were full */
+	uint32_t block_size;
+	uint32_t nr_volumes;
+	const char *read_only_reason; /* NULL: it can be changed */
+};
+
+/* Stores are found and loaded from now on; with the context's end they are given up. -ENOMEM. */
+int xbdev__lvol_stores_init(struct xbdev_ctx *ctx);
+
+/* NULL starts and ends. */
+struct xbdev_lvol_store *xbdev__lvol_store_next(
+	struct xbdev_ctx *ctx, struct xbdev_lvol_store *store);
+/* By name or UUID; NULL: there is none. */
+struct xbdev_lvol_store *xbdev__lvol_store_find(struct xbdev_ctx *ctx, const char *name_or_uuid);
+void xbdev__lvol_store_info(
+	const struct xbdev_lvol_store *store, struct xbdev_lvol_store_info *ret);
+
+/* A new store on a blank device. -EEXIST: the name is taken, or the device holds something (a
+ * store, an array, a file system, a partition table: the sentence names it). */
+void xbdev__lvol_store_create(struct xbdev_ctx *ctx, const char *device,
+	const struct xbdev_lvs_create_opts *opts, xbdev_lvol_done_fn done, void *arg);
+/* The end of a store and all its volumes, none of which may be in use. */
+void xbdev__lvol_store_destroy(struct xbdev_lvol_store *store, xbdev_lvol_done_fn done, void *arg);
+/* Another name, for its volumes' devices too, none of which may be in use. */
+void xbdev__lvol_store_rename(
+	struct xbdev_lvol_store *store, const char *name, xbdev_lvol_done_fn done, void *arg);
+/* Takes what the device has grown by. */
+void xbdev__lvol_store_grow(struct xbdev_lvol_store *store, xbdev_lvol_done_fn done, void *arg);
+
+#endif
