@@ -5,7 +5,8 @@
  *   attach   control reactor   open and claim the device
  *            owner             channel, load, recover
  *            control reactor   register the volumes, tell the caller
- *   detach   control reactor   remove the volumes' devices; they go when nobody uses them
+ *   detach   control reactor   stop what is being done; remove the volumes' devices, which go when
+ *                              nobody uses them
  *            owner             unload: masks, then the super block that says "clean"
  *            control reactor   close the device, tell the caller
  *
@@ -21,95 +22,50 @@
 #include <string.h>
 
 #include "lib/util/log.h"
-#include "lib/xbdev/driver/driver.h"
 #include "lib/xbdev/lvol/load.h"
-#include "lib/xbdev/lvol/volume.h"
+#include "lib/xbdev/lvol/op_private.h"
 
 /* ---- volumes ---- */
 
-static void unload_if_alone(struct xbdev_lvol_store *store);
-
-static void volume_destroy(struct xbdev_device *dev)
-{
-	struct xbdev_lvol *volume = xbdev__lvol_of(dev);
-	struct xbdev_lvol_store *store = volume->store;
-
-	xu_list_del(&volume->link);
-	free(volume);
-	unload_if_alone(store);
-}
-
-static json_t *volume_info(const struct xbdev_device *dev)
-{
-	const struct xbdev_lvol *volume = xbdev__lvol_of(dev);
-
-	return json_pack("{s:s, s:b, s:b}", "lvol_store", volume->store->lvs->name,
-		"thin_provision", (int)xbdev__lvs_blob_is_thin(volume->blob), "snapshot",
-		(int)xbdev__lvs_blob_is_snapshot(volume->blob));
-}
-
-static const struct xbdev_device_ops volume_ops = {
-	.submit = xbdev__lvol_submit,
-	.destroy = volume_destroy,
-	.info = volume_info,
-};
-
-/* Whether everything that the volume's content consists of is at hand. */
-static bool is_servable(const struct xbdev_lvs_blob *blob)
-{
-	for (; blob != NULL; blob = blob->parent) {
-		if (blob->reason != NULL || blob->esnap != NULL) {
-			return false;
-		}
-	}
-	return true;
-}
-
-static void register_volume(struct xbdev_lvol_store *store, struct xbdev_lvs_blob *blob)
-{
-	struct xbdev_lvol *volume = calloc(1, sizeof(*volume));
-	struct xu_error err;
-	char name[2 * XBDEV_LVS_NAME_BYTES + 1];
-
-	if (volume == NULL) {
-		xu_error_set_errno(&err, -ENOMEM, "volume '%s'", blob->name);
-		xbdev__lvs_blob_fail(blob, &err);
-		return;
-	}
-	snprintf(name, sizeof(name), "%s/%s", store->lvs->name, blob->name);
-	volume->store = store;
-	volume->blob = blob;
-	xbdev__set_name(&volume->dev, name);
-	volume->dev.driver = "lvol";
-	volume->dev.product = "logical volume";
-	volume->dev.ops = &volume_ops;
-	volume->dev.uuid = blob->uuid;
-	volume->dev.is_read_only =
-		store->is_read_only || blob->is_locked || store->lvs->read_only_reason.code != 0 ||
-		xbdev__lvs_blob_is_read_only(blob) || xbdev__lvs_blob_is_snapshot(blob);
-	xbdev__lvol_io_setup(volume, store->desc->dev);
-	if (xbdev_device_register(store->ctx, &volume->dev, &err) != 0) {
-		xbdev__lvs_blob_fail(blob, &err);
-		free(volume);
-		return;
-	}
-	xu_list_add_tail(&store->volumes, &volume->link);
-}
-
-static void register_volumes(struct xbdev_lvol_store *store)
+/* On the owner: one for each blob that is one. */
+static int make_volumes(struct xbdev_lvol_store *store)
 {
 	for (uint32_t i = 0; i < store->lvs->nr_blobs; i++) {
 		struct xbdev_lvs_blob *blob = store->lvs->blobs[i];
+		struct xbdev_lvol *volume;
 
 		if (!xbdev__lvs_blob_is_volume(blob)) {
 			continue;
 		}
-		if (is_servable(blob)) {
-			register_volume(store, blob);
+		volume = xbdev__lvol_new(store, blob);
+		if (volume == NULL) {
+			return -ENOMEM;
 		}
-		if (blob->reason != NULL) {
+		xu_list_add_tail(&store->volumes, &volume->link);
+	}
+	for (struct xu_list *node = store->volumes.next; node != &store->volumes;
+		node = node->next) {
+		struct xbdev_lvol *volume = xu_list_entry(node, struct xbdev_lvol, link);
+
+		xbdev__lvol_look(volume, &volume->shown);
+	}
+	return 0;
+}
+
+static void register_volumes(struct xbdev_lvol_store *store)
+{
+	struct xbdev_lvol *volume = NULL;
+
+	while ((volume = xbdev__lvol_next(store, volume)) != NULL) {
+		const struct xu_error *reason = volume->shown.reason;
+		struct xu_error err;
+
+		if (xbdev__lvol_register(volume, &err) != 0) {
+			reason = &err;
+		}
+		if (reason != NULL) {
 			xu_warn(xbdev_ctx_log(store->ctx), "store %s: volume %s is not served: %s",
-				store->lvs->name, blob->name, blob->reason->text);
+				store->lvs->name, volume->shown.name, reason->text);
 		}
 	}
 }
@@ -125,6 +81,7 @@ static void on_closed(struct xr_msg *msg)
 	void (*detached)(void *arg, const struct xu_error *err) = store->detached;
 	void *arg = store->arg;
 
+	xbdev__lvol_free_all(store);
 	if (store->desc != NULL) {
 		xbdev_desc_close(store->desc);
 	}
@@ -172,6 +129,7 @@ static void on_register(struct xr_msg *msg)
 	store->is_serving = true;
 	register_volumes(store);
 	attached(store->arg, store, NULL);
+	xbdev__lvol_reap(store);
 	if (store->is_base_gone) {
 		xbdev__lvol_detach(store, NULL, NULL);
 	}
@@ -180,9 +138,15 @@ static void on_register(struct xr_msg *msg)
 static void on_recovered(void *arg, const struct xu_error *err)
 {
 	struct xbdev_lvol_store *store = arg;
+	struct xu_error no_memory;
 
 	if (err != NULL && err->code != 0) {
 		fail_here(store, err);
+		return;
+	}
+	if (make_volumes(store) != 0) {
+		xu_error_set_errno(&no_memory, -ENOMEM, "store '%s'", store->lvs->name);
+		fail_here(store, &no_memory);
 		return;
 	}
 	store->msg.fn = on_register;
@@ -264,6 +228,7 @@ void xbdev__lvol_attach(struct xbdev_ctx *ctx, const char *device, bool is_read_
 	store->arg = arg;
 	store->is_read_only = is_read_only || (dev != NULL && dev->is_read_only);
 	xu_list_init(&store->volumes);
+	xu_list_init(&store->ops);
 	rc = xbdev_desc_open(
 		ctx, device, !store->is_read_only, on_base_event, store, &store->desc, &store->err);
 	if (rc == 0) {
@@ -306,9 +271,22 @@ static void on_unload(struct xr_msg *msg)
 	}
 }
 
-static void unload_if_alone(struct xbdev_lvol_store *store)
+static void remove_volumes(struct xbdev_lvol_store *store)
 {
-	if (store->is_detaching && xu_list_is_empty(&store->volumes)) {
+	struct xbdev_lvol *volume = NULL;
+
+	while ((volume = xbdev__lvol_next(store, volume)) != NULL) {
+		if (volume->is_registered) { /* -EBUSY: it is going already */
+			xbdev_device_remove(&volume->dev, NULL, NULL);
+		}
+	}
+}
+
+void xbdev__lvol_store_settle(struct xbdev_lvol_store *store)
+{
+	if (store->is_detaching && !store->is_unloading && store->nr_registered == 0 &&
+		xu_list_is_empty(&store->ops)) {
+		store->is_unloading = true;
 		store->msg.fn = on_unload;
 		xr_msg_send(store->reactor, &store->msg);
 	}
@@ -317,7 +295,7 @@ static void unload_if_alone(struct xbdev_lvol_store *store)
 void xbdev__lvol_detach(struct xbdev_lvol_store *store,
 	void (*done)(void *arg, const struct xu_error *err), void *arg)
 {
-	struct xu_list *node;
+	struct xbdev_lvol *volume = NULL;
 
 	if (store->is_detaching) {
 		struct xu_error err;
@@ -332,9 +310,11 @@ void xbdev__lvol_detach(struct xbdev_lvol_store *store,
 	store->is_detaching = true;
 	store->detached = done;
 	store->arg = arg;
-	xu_list_for_each (node, &store->volumes) {
-		/* -EBUSY: it is going already. */
-		xbdev_device_remove(&xu_list_entry(node, struct xbdev_lvol, link)->dev, NULL, NULL);
+	while ((volume = xbdev__lvol_next(store, volume)) != NULL) {
+		if (volume->op != NULL && volume->op->can_be_cancelled) {
+			atomic_store(&volume->op->is_cancelled, true);
+		}
 	}
-	unload_if_alone(store);
+	remove_volumes(store);
+	xbdev__lvol_store_settle(store);
 }

@@ -440,8 +440,11 @@ static void build_table(struct builder *b, const struct xbdev_lvs_map *map)
 	for (uint32_t slot = 0; slot < nr_slots; slot++) {
 		const struct xbdev_lvs_leaf *leaf = map->leaves[slot];
 
-		assert(leaf == NULL || leaf->page != 0);
-		add_run(&p, leaf != NULL ? leaf->page : 0, 1, leaf == NULL);
+		bool is_there = leaf != NULL && leaf->page != 0;
+
+		/* One without a page was made for clusters that did not come. */
+		assert(is_there || leaf == NULL || leaf->nr_allocated == 0);
+		add_run(&p, is_there ? leaf->page : 0, 1, !is_there);
 	}
 	put_pair(&p);
 }

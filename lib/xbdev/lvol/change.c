@@ -372,6 +372,7 @@ static int enter(struct xbdev_lvol_change *change)
 				&change->volume->blob->map, change->first + i, change->clusters[i]);
 		}
 	}
+	xbdev__lvol_count(change->volume);
 	return rc;
 }
 
@@ -495,10 +496,11 @@ static void on_exclusive(struct xbdev_lvol_exclusive *exclusive)
 	struct xbdev_lvol_change *change =
 		xu_container_of(exclusive, struct xbdev_lvol_change, exclusive);
 	struct xbdev_lvol_req *req = change->req;
+	struct xbdev_lvol *volume = change->volume;
 	int rc;
 
 	if (xbdev__lvol_needs_change(req)) {
-		xbdev__lvol_exclusive_give(change->volume, exclusive);
+		xbdev__lvol_exclusive_give(volume, exclusive);
 		change_free(change);
 		req->is_freeing = false;
 		req->next = 0;
@@ -513,12 +515,13 @@ static void on_exclusive(struct xbdev_lvol_exclusive *exclusive)
 	}
 	for (uint32_t i = 0; i < change->count; i++) {
 		if (xbdev__lvol_is_freed(req, change->first + i)) {
-			change->clusters[i] = xbdev__lvs_map_set(
-				&change->volume->blob->map, change->first + i, 0);
+			change->clusters[i] =
+				xbdev__lvs_map_set(&volume->blob->map, change->first + i, 0);
 		}
 	}
+	xbdev__lvol_count(volume);
 	change->waiter.fn = on_freed;
-	xbdev__lvs_commit(change->volume->store->lvs, &change->waiter);
+	xbdev__lvs_commit(volume->store->lvs, &change->waiter);
 }
 
 bool xbdev__lvol_free_begin(struct xbdev_lvol_req *req)

@@ -411,9 +411,6 @@ void xbdev__lvol_io_setup(struct xbdev_lvol *volume, const struct xbdev_device *
 	struct xbdev_device *dev = &volume->dev;
 	uint32_t transfer = below->limits.max_transfer;
 
-	xu_list_init(&volume->changes);
-	xu_list_init(&volume->exclusives);
-	xu_list_init(&volume->held);
 	dev->limits = below->limits;
 	dev->limits.block_size = lvs->block_size;
 	dev->limits.max_transfer =
@@ -430,5 +427,6 @@ void xbdev__lvol_io_setup(struct xbdev_lvol *volume, const struct xbdev_device *
 	dev->is_remote = below->is_remote;
 	dev->numa_node = below->numa_node;
 	dev->owner = volume->store->reactor;
-	atomic_store(&dev->nr_blocks, xbdev__lvs_blob_size(volume->blob) / lvs->block_size);
+	atomic_store(&dev->nr_blocks,
+		(uint64_t)volume->shown.nr_clusters * lvs->super.cluster_size / lvs->block_size);
 }

@@ -38,18 +38,23 @@ struct xbdev_lvol_info {
 	uint64_t cluster_size; /* bytes */
 	uint64_t nr_allocated; /* clusters of its own */
 	bool is_thin;
-	bool is_read_only;      /* by its flags, or because clones stand on it */
-	uint32_t nr_clones;     /* volumes and snapshots directly on it */
-	const char *parent;     /* the snapshot it stands on; NULL: none */
-	const char *esnap;      /* the device outside the store that it stands on; NULL: none */
-	const char *busy;       /* what is being done with it; NULL: nothing */
+	bool is_read_only;  /* by its flags, or because clones stand on it */
+	bool is_hidden;     /* a snapshot that was deleted while several stood on it; no device */
+	uint32_t nr_clones; /* volumes and snapshots directly on it */
+	const char *parent; /* the snapshot it stands on; NULL: none */
+	const char *esnap;  /* the device outside the store that it stands on; NULL: none */
+	const char *busy;   /* what is being done with it; NULL: nothing */
 	uint32_t busy_permille; /* of that has been done */
+	const char *reason;     /* why it cannot be used; NULL: it can */
 };
 
 /* NULL: there is no such volume (device name or UUID, or it is no logical volume). */
 struct xbdev_lvol *xbdev__lvol_find(struct xbdev_ctx *ctx, const char *name_or_uuid);
+/* All of a store, also those that are no device; NULL starts and ends. */
+struct xbdev_lvol *xbdev__lvol_next(struct xbdev_lvol_store *store, struct xbdev_lvol *volume);
 /* The pointers hold until the control reactor goes on. */
 void xbdev__lvol_info(const struct xbdev_lvol *volume, struct xbdev_lvol_info *ret);
+/* NULL: it is no device. */
 struct xbdev_device *xbdev__lvol_device(struct xbdev_lvol *volume);
 struct xbdev_lvol_store *xbdev__lvol_store_of(const struct xbdev_lvol *volume);
 

@@ -3,7 +3,8 @@
  * Private to lib/xbdev/lvol: a volume while it is a device. It lives on its store's reactor, and so
  * does everything here.
  *
- *   struct xbdev_lvol            the device of one blob
+ *   struct xbdev_lvol            one blob, and the device that it is
+ *   struct xbdev_lvol_shown      what the control reactor knows of it
  *   struct xbdev_lvol_req        the driver's part of an I/O that it was given
  *   struct xbdev_lvol_child      one I/O to the device below, from the store's pool
  *   struct xbdev_lvol_change     a change of which clusters a range of the volume has
@@ -25,8 +26,11 @@
 #define XBDEV_LVOL_NR_CHANGES  128u
 #define XBDEV_LVOL_COPY_BYTES  (128u << 10) /* copied at a time */
 
+#define XBDEV_LVOL_ESNAP_SIZE 64u
+
 struct xbdev_lvol;
 struct xbdev_lvol_change;
+struct xbdev_lvol_op;
 
 /* An I/O that a volume has. It ends when nr_pending falls to 0. */
 struct xbdev_lvol_req {
@@ -84,10 +88,13 @@ struct xbdev_lvol_store {
 
 	/* attach.c's; the control reactor's. */
 	struct xbdev_desc *desc;
-	struct xu_list volumes; /* struct xbdev_lvol.link */
+	struct xu_list volumes; /* struct xbdev_lvol.link: all, those that are no devices too */
+	struct xu_list ops;     /* struct xbdev_lvol_op.link: what is being done */
+	uint32_t nr_registered; /* of the volumes */
 	bool is_read_only;      /* nothing is to be written */
 	bool is_serving;        /* its volumes have been registered */
 	bool is_detaching;
+	bool is_unloading;
 	bool is_base_gone;
 	struct xu_error err;
 	struct xr_msg msg;
@@ -96,11 +103,36 @@ struct xbdev_lvol_store {
 	void *arg;
 };
 
+/* A copy of what the blob says, made by the owner whenever that changes. */
+struct xbdev_lvol_shown {
+	char name[XBDEV_LVS_NAME_BYTES];
+	struct xu_uuid uuid;
+	struct xu_uuid origin;             /* of the volume that it was taken of; null: not known */
+	struct xbdev_lvol *parent;         /* NULL: none in the store */
+	char esnap[XBDEV_LVOL_ESNAP_SIZE]; /* what is below from outside; "": nothing */
+	uint32_t nr_clusters;
+	bool is_thin;
+	bool is_read_only;             /* by its flags */
+	bool is_hidden;                /* deleted, but needed by what stands on it */
+	bool is_servable;              /* all that its content consists of is at hand */
+	bool is_locked;                /* nothing may be written */
+	const struct xu_error *reason; /* why it cannot be used; NULL: it can. Holds as it does */
+};
+
 struct xbdev_lvol {
 	struct xbdev_device dev;
 	struct xbdev_lvol_store *store;
-	struct xbdev_lvs_blob *blob;
-	struct xu_list link;       /* in store->volumes: the control reactor's */
+	struct xbdev_lvs_blob *blob;   /* the owner's */
+	_Atomic uint64_t nr_allocated; /* clusters; the owner's, read by all */
+
+	/* The control reactor's. */
+	struct xu_list link; /* in store->volumes */
+	struct xbdev_lvol_shown shown;
+	struct xbdev_lvol_op *op; /* that has it for itself; NULL: none */
+	uint32_t nr_holds;        /* operations that need it as it is */
+	bool is_registered;       /* it is a device, or is just going */
+
+	/* The owner's. */
 	uint32_t nr_reqs;          /* that have begun and not ended */
 	struct xu_list changes;    /* struct xbdev_lvol_change */
 	struct xu_list exclusives; /* the first has it, or is about to */
@@ -128,12 +160,38 @@ static inline uint32_t xbdev__lvol_cluster_size(const struct xbdev_lvol *volume)
 	return volume->store->lvs->super.cluster_size;
 }
 
+/* ---- volume.c ---- */
+
+/* On the owner: a volume for a blob that has none. It is in no list. NULL: out of memory. */
+struct xbdev_lvol *xbdev__lvol_new(struct xbdev_lvol_store *store, struct xbdev_lvs_blob *blob);
+/* On the owner: what the blob says now. */
+void xbdev__lvol_look(const struct xbdev_lvol *volume, struct xbdev_lvol_shown *ret);
+/* On the owner: how many clusters it has now, for those who ask elsewhere. */
+static inline void xbdev__lvol_count(struct xbdev_lvol *volume)
+{
+	atomic_store_explicit(
+		&volume->nr_allocated, volume->blob->map.nr_allocated, memory_order_relaxed);
+}
+
+/* On the control reactor, as all below: makes a device of it, if it can be one. An error is a
+ * matter of names. */
+int xbdev__lvol_register(struct xbdev_lvol *volume, struct xu_error *err);
+/* Volumes and snapshots directly on it. */
+uint32_t xbdev__lvol_nr_children(const struct xbdev_lvol *volume);
+/* The end of the store's volumes, none of which is a device. */
+void xbdev__lvol_free_all(struct xbdev_lvol_store *store);
+
+/* ---- attach.c ---- */
+
+/* On the control reactor: a volume is no device any more, or an operation is over. */
+void xbdev__lvol_store_settle(struct xbdev_lvol_store *store);
+
 /* ---- io.c ---- */
 
 int xbdev__lvol_io_init(struct xbdev_lvol_store *store);
 void xbdev__lvol_io_fini(struct xbdev_lvol_store *store);
 
-/* What the device can do, from the one below; and its lists. */
+/* What the device can do, from the one below. */
 void xbdev__lvol_io_setup(struct xbdev_lvol *volume, const struct xbdev_device *below);
 void xbdev__lvol_submit(struct xbdev_channel *ch, struct xbdev_io *io);
 

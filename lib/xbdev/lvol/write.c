@@ -73,7 +73,7 @@ static int check_writable(const struct xbdev_lvs_blob *blob, struct xu_error *er
 	return 0;
 }
 
-static int no_pages(const struct xbdev_lvs *store, struct xu_error *err)
+int xbdev__lvs_no_pages(const struct xbdev_lvs *store, struct xu_error *err)
 {
 	return xu_error_set(err, -ENOSPC,
 		"the store '%s' has no free metadata page (of %" PRIu32
@@ -119,7 +119,7 @@ int xbdev__lvs_blob_touch(struct xbdev_lvs_blob *blob, struct xu_error *err)
 	}
 	rc = reserve_chain(blob, xbdev__lvs_chain_count(blob) - 1);
 	if (rc == -ENOSPC) {
-		return no_pages(blob->store, err);
+		return xbdev__lvs_no_pages(blob->store, err);
 	}
 	if (rc != 0) {
 		return xu_error_set_errno(err, rc, "changing volume '%s'", blob->name);
@@ -141,7 +141,7 @@ int xbdev__lvs_leaf_touch(struct xbdev_lvs_blob *blob, uint32_t slot, struct xu_
 		uint32_t page = xbdev__lvs_page_take(blob->store);
 
 		if (page == XBDEV_LVS_NO_PAGE) {
-			return no_pages(blob->store, err);
+			return xbdev__lvs_no_pages(blob->store, err);
 		}
 		leaf->page = page;
 		rc = xbdev__lvs_blob_touch(blob, err);
@@ -172,6 +172,27 @@ int xbdev__lvs_blob_doom(struct xbdev_lvs_blob *blob, struct xu_error *err)
 		mark(blob);
 	}
 	return rc;
+}
+
+bool xbdev__lvs_blob_is_marked(const struct xbdev_lvs_blob *blob)
+{
+	return xu_list_is_linked(&blob->write.link);
+}
+
+void xbdev__lvs_blob_unmark(struct xbdev_lvs_blob *blob)
+{
+	reserve_chain(blob, 0);
+	for (uint32_t slot = 0; slot < blob->map.nr_slots; slot++) {
+		struct xbdev_lvs_leaf *leaf = blob->map.leaves[slot];
+
+		if (leaf != NULL && leaf->page != 0) {
+			xbdev__lvs_bits_clear(&blob->store->pages, leaf->page);
+			leaf->page = 0;
+			xu_list_del(&leaf->dirty);
+		}
+	}
+	blob->write.is_dirty = false;
+	xu_list_del(&blob->write.link);
 }
 
 void xbdev__lvs_commit(struct xbdev_lvs *store, struct xbdev_lvs_waiter *waiter)

@@ -42,6 +42,14 @@ int xbdev__lvs_leaf_touch(struct xbdev_lvs_blob *blob, uint32_t slot, struct xu_
  * then free. Clusters, and the blob itself, are the caller's after the commit. -EROFS. */
 int xbdev__lvs_blob_doom(struct xbdev_lvs_blob *blob, struct xu_error *err);
 
+/* Whether anything of a blob waits to be written, or could not be. */
+bool xbdev__lvs_blob_is_marked(const struct xbdev_lvs_blob *blob);
+/* Takes the marks off a blob of which nothing is on disk or being written; what it had taken for
+ * its chain and extent pages is free again. */
+void xbdev__lvs_blob_unmark(struct xbdev_lvs_blob *blob);
+/* Says that no metadata page is free: -ENOSPC. */
+int xbdev__lvs_no_pages(const struct xbdev_lvs *store, struct xu_error *err);
+
 /* Makes durable what is marked; waiter->fn runs once, later. Commits that come while others are
  * written go together in the next pass. */
 void xbdev__lvs_commit(struct xbdev_lvs *store, struct xbdev_lvs_waiter *waiter);

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Volumes between their two threads. The blob and all I/O are the owner's; names, the tree as
+ * people see it and the device are the control reactor's, which looks at a copy (`shown`) that the
+ * owner makes whenever something has changed and that comes with the message that says so. So the
+ * one never waits for the other, and both may be the same thread.
+ *
+ * Every blob that is a volume has one, from loading or making to its end: also those that are no
+ * device, as they are damaged, hidden, or just being deleted.
+ */
+#include "lib/xbdev/lvol/volume.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/util/log.h"
+#include "lib/xbdev/driver/driver.h"
+#include "lib/xbdev/lvol/op_private.h"
+
+/* ---- the owner's side ---- */
+
+struct xbdev_lvol *xbdev__lvol_new(struct xbdev_lvol_store *store, struct xbdev_lvs_blob *blob)
+{
+	struct xbdev_lvol *volume = calloc(1, sizeof(*volume));
+
+	if (volume != NULL) {
+		volume->store = store;
+		volume->blob = blob;
+		xu_list_init(&volume->link);
+		xu_list_init(&volume->changes);
+		xu_list_init(&volume->exclusives);
+		xu_list_init(&volume->held);
+		blob->volume = volume;
+		xbdev__lvol_count(volume);
+	}
+	return volume;
+}
+
+/* Whether everything that the volume's content consists of is at hand. */
+static bool is_servable(const struct xbdev_lvs_blob *blob)
+{
+	for (; blob != NULL; blob = blob->parent) {
+		if (blob->reason != NULL || blob->esnap != NULL) {
+			return false;
+		}
+	}
+	return true;
+}
+
+void xbdev__lvol_look(const struct xbdev_lvol *volume, struct xbdev_lvol_shown *ret)
+{
+	const struct xbdev_lvs_blob *blob = volume->blob;
+	const struct xbdev_lvs_xattr *origin =
+		xbdev__lvs_xattr_get(blob, false, XBDEV_LVOL_A_ORIGIN);
+
+	*ret = (struct xbdev_lvol_shown){
+		.uuid = blob->uuid,
+		.parent = blob->parent != NULL ? blob->parent->volume : NULL,
+		.nr_clusters = blob->map.nr_clusters,
+		.is_thin = xbdev__lvs_blob_is_thin(blob),
+		.is_read_only = xbdev__lvs_blob_is_read_only(blob),
+		.is_hidden = xbdev__lvs_xattr_get(blob, false, XBDEV_LVOL_A_HIDDEN) != NULL,
+		.is_servable = is_servable(blob),
+		.is_locked = blob->is_locked || volume->store->lvs->read_only_reason.code != 0,
+		.reason = blob->reason,
+	};
+	memcpy(ret->name, blob->name, sizeof(ret->name));
+	if (origin != NULL) {
+		(void)xu_uuid_parse(xbdev__lvs_xattr_value(origin), &ret->origin);
+	}
+	if (blob->esnap != NULL) {
+		snprintf(ret->esnap, sizeof(ret->esnap), "%s", xbdev__lvs_xattr_value(blob->esnap));
+	}
+}
+
+/* ---- as a device ---- */
+
+static void volume_destroy(struct xbdev_device *dev)
+{
+	struct xbdev_lvol *volume = xbdev__lvol_of(dev);
+
+	volume->is_registered = false;
+	volume->store->nr_registered--;
+	xbdev__lvol_store_settle(volume->store);
+}
+
+static json_t *volume_info(const struct xbdev_device *dev)
+{
+	struct xbdev_lvol_info info;
+
+	xbdev__lvol_info(xbdev__lvol_of(dev), &info);
+	return json_pack("{s:s, s:b, s:b, s:b, s:I, s:s*}", "lvol_store", info.store,
+		"thin_provision", (int)info.is_thin, "snapshot", (int)(info.nr_clones > 0), "clone",
+		(int)(info.parent != NULL || info.esnap != NULL), "num_allocated_clusters",
+		(json_int_t)info.nr_allocated, "base_snapshot", info.parent);
+}
+
+static const struct xbdev_device_ops volume_ops = {
+	.submit = xbdev__lvol_submit,
+	.destroy = volume_destroy,
+	.info = volume_info,
+};
+
+int xbdev__lvol_register(struct xbdev_lvol *volume, struct xu_error *err)
+{
+	const struct xbdev_lvol_store *store = volume->store;
+	const struct xbdev_lvol_shown *shown = &volume->shown;
+	char name[2 * XBDEV_LVS_NAME_BYTES + 1];
+	int rc;
+
+	if (!shown->is_servable || shown->is_hidden || volume->is_registered) {
+		return 0;
+	}
+	snprintf(name, sizeof(name), "%s/%s", store->lvs->name, shown->name);
+	memset(&volume->dev, 0, sizeof(volume->dev)); /* it may have been one before */
+	xbdev__set_name(&volume->dev, name);
+	volume->dev.driver = "lvol";
+	volume->dev.product = "logical volume";
+	volume->dev.ops = &volume_ops;
+	volume->dev.uuid = shown->uuid;
+	volume->dev.is_read_only = store->is_read_only || shown->is_locked || shown->is_read_only ||
+				   xbdev__lvol_nr_children(volume) > 0;
+	xbdev__lvol_io_setup(volume, store->desc->dev);
+	rc = xbdev_device_register(store->ctx, &volume->dev, err);
+	if (rc == 0) {
+		volume->is_registered = true;
+		volume->store->nr_registered++;
+	}
+	return rc;
+}
+
+void xbdev__lvol_free_all(struct xbdev_lvol_store *store)
+{
+	struct xu_list *node;
+
+	while ((node = xu_list_pop(&store->volumes)) != NULL) {
+		free(xu_list_entry(node, struct xbdev_lvol, link));
+	}
+}
+
+/* ---- for people ---- */
+
+struct xbdev_lvol *xbdev__lvol_next(struct xbdev_lvol_store *store, struct xbdev_lvol *volume)
+{
+	struct xu_list *next = volume == NULL ? store->volumes.next : volume->link.next;
+
+	return next == &store->volumes ? NULL : xu_list_entry(next, struct xbdev_lvol, link);
+}
+
+struct xbdev_lvol *xbdev__lvol_find(struct xbdev_ctx *ctx, const char *name_or_uuid)
+{
+	struct xbdev_device *dev = xbdev_device_find(ctx, name_or_uuid);
+
+	return dev != NULL && dev->ops == &volume_ops ? xbdev__lvol_of(dev) : NULL;
+}
+
+struct xbdev_device *xbdev__lvol_device(struct xbdev_lvol *volume)
+{
+	return volume->is_registered ? &volume->dev : NULL;
+}
+
+struct xbdev_lvol_store *xbdev__lvol_store_of(const struct xbdev_lvol *volume)
+{
+	return volume->store;
+}
+
+uint32_t xbdev__lvol_nr_children(const struct xbdev_lvol *volume)
+{
+	struct xbdev_lvol *other = NULL;
+	uint32_t nr = 0;
+
+	while ((other = xbdev__lvol_next(volume->store, other)) != NULL) {
+		nr += other->shown.parent == volume;
+	}
+	return nr;
+}
+
+void xbdev__lvol_info(const struct xbdev_lvol *volume, struct xbdev_lvol_info *ret)
+{
+	const struct xbdev_lvol_shown *shown = &volume->shown;
+	const struct xbdev_lvs *lvs = volume->store->lvs;
+	uint32_t nr_clones = xbdev__lvol_nr_children(volume);
+
+	*ret = (struct xbdev_lvol_info){
+		.name = shown->name,
+		.store = lvs->name,
+		.uuid = shown->uuid,
+		.size = (uint64_t)shown->nr_clusters * lvs->super.cluster_size,
+		.cluster_size = lvs->super.cluster_size,
+		.nr_allocated = atomic_load_explicit(&volume->nr_allocated, memory_order_relaxed),
+		.is_thin = shown->is_thin,
+		.is_read_only = shown->is_read_only || nr_clones > 0,
+		.is_hidden = shown->is_hidden,
+		.nr_clones = nr_clones,
+		.parent = shown->parent != NULL ? shown->parent->shown.name : NULL,
+		.esnap = shown->esnap[0] != '\0' ? shown->esnap : NULL,
+		.reason = shown->reason != NULL ? shown->reason->text : NULL,
+	};
+	if (volume->op != NULL) {
+		ret->busy = volume->op->what;
+		ret->busy_permille =
+			atomic_load_explicit(&volume->op->permille, memory_order_relaxed);
+	}
+}
