@@ -124,12 +124,13 @@ static void on_register(struct xr_msg *msg)
 	struct xbdev_lvol_store *store = xu_container_of(msg, struct xbdev_lvol_store, msg);
 	void (*attached)(void *arg, struct xbdev_lvol_store *store, const struct xu_error *err) =
 		store->attached;
+	const struct xu_error none = {0};
 
 	store->attached = NULL;
 	store->is_serving = true;
 	register_volumes(store);
 	attached(store->arg, store, NULL);
-	xbdev__lvol_reap(store);
+	xbdev__lvol_reap(store, NULL, NULL, &none);
 	if (store->is_base_gone) {
 		xbdev__lvol_detach(store, NULL, NULL);
 	}

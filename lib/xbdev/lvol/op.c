@@ -157,6 +157,13 @@ static void let_go(struct xbdev_lvol_op *op)
 	xu_list_del(&op->link);
 }
 
+static void tell(struct xbdev_lvol_op *op)
+{
+	if (op->done != NULL) {
+		op->done(op->arg, &op->result);
+	}
+}
+
 static void on_ended(struct xr_msg *msg)
 {
 	struct xbdev_lvol_op *op = xu_container_of(msg, struct xbdev_lvol_op, msg);
@@ -173,16 +180,21 @@ static void on_ended(struct xr_msg *msg)
 	if (op->finish != NULL) {
 		op->finish(op);
 	}
+	if (!op->is_reaping) {
+		op->result = op->err;
+	}
 	let_go(op);
-	if (op->done != NULL) {
-		op->done(op->arg, &op->err);
-	} else if (op->err.code != 0) {
+	if (op->is_reaping && op->err.code != 0) {
 		xu_warn(xbdev_ctx_log(store->ctx), "store %s: %s", store->lvs->name, op->err.text);
+	}
+	/* What can go now goes before the caller hears: what he does next must not meet it. */
+	if ((op->is_reaping && op->err.code != 0) ||
+		!xbdev__lvol_reap(store, op->done, op->arg, &op->result)) {
+		tell(op);
 	}
 	xbdev__lvs_numbers_fini(&op->clusters);
 	xbdev__lvs_numbers_fini(&op->pages);
 	free(op);
-	xbdev__lvol_reap(store);
 	xbdev__lvol_store_settle(store);
 }
 

@@ -346,14 +346,10 @@ static struct xbdev_lvol *first_child(const struct xbdev_lvol *volume)
 	return NULL;
 }
 
-void xbdev__lvol_delete(struct xbdev_lvol *volume, xbdev_lvol_done_fn done, void *arg)
+static void begin_delete(struct xbdev_lvol_op *op, struct xbdev_lvol *volume)
 {
-	struct xbdev_lvol_op *op = xbdev__lvol_op_new(volume->store, volume, "deleted", done, arg);
 	uint32_t nr_children = xbdev__lvol_nr_children(volume);
 
-	if (op == NULL) {
-		return;
-	}
 	op->finish = register_again;
 	if (nr_children == 1) {
 		xbdev__lvol_op_hold_alone(op, first_child(volume));
@@ -363,22 +359,47 @@ void xbdev__lvol_delete(struct xbdev_lvol *volume, xbdev_lvol_done_fn done, void
 							  : hide);
 }
 
-void xbdev__lvol_reap(struct xbdev_lvol_store *store)
+void xbdev__lvol_delete(struct xbdev_lvol *volume, xbdev_lvol_done_fn done, void *arg)
+{
+	struct xbdev_lvol_op *op = xbdev__lvol_op_new(volume->store, volume, "deleted", done, arg);
+
+	if (op != NULL) {
+		begin_delete(op, volume);
+	}
+}
+
+static bool is_free(const struct xbdev_lvol *volume)
+{
+	return volume == NULL || (volume->op == NULL && volume->nr_holds == 0);
+}
+
+bool xbdev__lvol_reap(struct xbdev_lvol_store *store, xbdev_lvol_done_fn done, void *arg,
+	const struct xu_error *result)
 {
 	struct xbdev_lvol *volume = NULL;
+	struct xbdev_lvol_op *op;
 
 	if (store->is_detaching || store->is_read_only) {
-		return;
+		return false;
 	}
 	while ((volume = xbdev__lvol_next(store, volume)) != NULL) {
-		if (volume->shown.is_hidden && volume->shown.reason == NULL &&
-			!volume->shown.is_locked && volume->op == NULL && volume->nr_holds == 0 &&
-			xbdev__lvol_nr_children(volume) <= 1) {
-			const struct xbdev_lvol *child = first_child(volume);
+		const struct xbdev_lvol_shown *shown = &volume->shown;
 
-			if (child == NULL || (child->op == NULL && child->nr_holds == 0)) {
-				xbdev__lvol_delete(volume, NULL, NULL);
-			}
+		if (!shown->is_hidden || shown->reason != NULL || shown->is_locked ||
+			!is_free(volume) || xbdev__lvol_nr_children(volume) > 1 ||
+			!is_free(first_child(volume))) {
+			continue;
 		}
+		op = xbdev__lvol_op_new(store, volume, "deleted", NULL, NULL);
+		if (op == NULL) {
+			return false;
+		}
+		op->is_reaping = true;
+		op->done = done;
+		op->arg = arg;
+		op->result = *result;
+		begin_delete(op, volume);
+		return true;
 	}
+	return false;
 }

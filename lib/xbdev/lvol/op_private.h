@@ -36,6 +36,8 @@ struct xbdev_lvol_op {
 	struct xu_error err;
 	xbdev_lvol_done_fn done; /* NULL: nobody waits for it */
 	void *arg;
+	bool is_reaping;        /* nobody has asked for it; `done` is of one that is over, ... */
+	struct xu_error result; /* ... which ended so */
 
 	/* What it is to do, as it needs it. */
 	char name[XBDEV_LVS_NAME_BYTES];
@@ -127,7 +129,9 @@ int xbdev__lvol_op_take_clusters(struct xbdev_lvol_op *op, uint32_t count);
 /* All clusters of a map, into op->clusters. */
 int xbdev__lvol_op_list(struct xbdev_lvol_op *op, const struct xbdev_lvs_map *map);
 
-/* Deletes what is hidden and can go. On control. */
-void xbdev__lvol_reap(struct xbdev_lvol_store *store);
+/* Deletes what is hidden and can go, on control. True: it has begun with one, whose end will tell
+ * `done` (may be NULL) of this result. */
+bool xbdev__lvol_reap(struct xbdev_lvol_store *store, xbdev_lvol_done_fn done, void *arg,
+	const struct xu_error *result);
 
 #endif
