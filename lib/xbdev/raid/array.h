@@ -228,6 +228,8 @@ struct xbdev_md_array {
 
 	uint64_t in_sync_below; /* array sectors (raid4/5/6: of the members) whose copies or parity
 				 * are known to agree; XBDEV_MD_NEVER: all */
+	bool is_parity_sure;    /* a log has made good what a crash left: the resync that is due
+				 * will find nothing, and bad blocks are recovered before it */
 	bool is_active;         /* the disk says (or is about to say): not clean */
 	uint64_t active_seq;    /* the metadata that said so */
 	uint64_t fail_seq;      /* the metadata that knows of the last failure */

@@ -10,7 +10,8 @@
  *
  * A log whose newest unit is damaged was being written when the power went: of that unit nothing
  * had begun. Still it is not taken as proof: a complete array is resynced then, as Linux does it.
- * Only a degraded one, for which there is nothing else, starts without. The logs stay as they are
+ * Only a degraded one, for which there is nothing else, starts without; and blocks that are known
+ * to be bad are recovered from the parity before the resync, and by it. The logs stay as they are
  * until the array's first round of metadata, so a replay that is interrupted happens again.
  */
 #include <errno.h>
@@ -41,6 +42,7 @@ struct xbdev_md_ppl_replay {
 	uint32_t nr_sources;
 	uint8_t *buf; /* a piece for each member and one for the parity */
 	uint64_t nr_replayed, nr_damaged;
+	bool has_entries; /* some log tells of something */
 };
 
 /* The rows of an entry, as they lie in the array. */
@@ -223,13 +225,14 @@ static void end(struct xbdev_md_build *build)
 {
 	struct xbdev_md_ppl_replay *replay = build->replay;
 	struct xbdev_md_array *array = build->array;
-	bool is_made_whole = replay->nr_replayed > 0 && replay->nr_damaged == 0 &&
-			     array->super.resync_offset == 0;
+	bool is_sure = replay->has_entries && array->super.resync_offset == 0;
+	bool is_made_whole = is_sure && replay->nr_replayed > 0 && replay->nr_damaged == 0;
 
 	xu_info(xbdev_ctx_log(build->ctx),
 		"array %s: of its partial parity log %" PRIu64 " entries have been replayed, "
 		"%" PRIu64 " were damaged",
 		array->dev.name, replay->nr_replayed, replay->nr_damaged);
+	array->is_parity_sure = is_sure;
 	if (is_made_whole || array->nr_degraded > 0) {
 		array->super.resync_offset = XBDEV_MD_CLEAN;
 		array->in_sync_below = XBDEV_MD_NEVER;
@@ -282,6 +285,7 @@ static void on_areas_read(struct xbdev_md_build *build)
 				build->array->dev.name, build->array->roles[i]->name);
 			replay->nr_damaged++;
 		}
+		replay->has_entries |= area->bytes != NULL && area->header.nr_entries > 0;
 	}
 	next_piece(build);
 }

@@ -396,7 +396,7 @@ static bool is_in_doubt(const struct xbdev_md_stripe *stripe)
 {
 	const struct xbdev_md_array *array = stripe->array;
 
-	return stripe->sector + stripe->span.hi > array->in_sync_below &&
+	return stripe->sector + stripe->span.hi > array->in_sync_below && !array->is_parity_sure &&
 	       (array->bitmap == NULL || xbdev__md_bitmap_clean_run(array, stripe->sector) == 0);
 }
 

@@ -241,6 +241,56 @@ static void test_ppl_a_log_that_is_damaged_leads_to_a_resync(void **state)
 	}
 }
 
+/* The member says of 8 sectors at the end of its data that they are bad. */
+static void make_bad(struct world *w, uint32_t member)
+{
+	uint8_t bytes[4096];
+	struct xbdev_md_super super;
+	uint64_t first, log[512];
+	uint32_t features;
+
+	md_fixture_read(&w->f, member, 4096, bytes, sizeof(bytes));
+	assert_int_equal(
+		xbdev__md_super_parse(bytes, w->f.members[member].size_bytes / 512, &super, NULL),
+		0);
+	assert_int_equal(super.bblog_shift, 0);
+	first = super.data_offset + super.size - 16;
+	memset(log, 0xff, sizeof(log));
+	log[0] = htole64(first << 10 | 8);
+	md_fixture_write(
+		&w->f, member, xbdev__md_super_place(super.bblog_offset) * 512, log, sizeof(log));
+	features = htole32(super.feature_map | XBDEV_MD_F_BAD_BLOCKS);
+	memcpy(bytes + 8, &features, sizeof(features));
+	md_fixture_fix_checksum(bytes);
+	md_fixture_write(&w->f, member, 4096, bytes, sizeof(bytes));
+}
+
+/* What is known to be bad is recovered from the parity, whatever the resync is for: it is the only
+ * place that has it. */
+static void test_ppl_bad_blocks_survive_a_damaged_log(void **state)
+{
+	for (uint32_t bad = 0; bad < 4; bad++) {
+		struct world w;
+		uint8_t byte;
+
+		open_fixture(&w, DIRTY);
+		make_bad(&w, bad);
+		for (uint32_t k = 0; k < w.f.nr_members; k++) {
+			md_fixture_read(&w.f, k, PPL_PLACE + 4096 + 100, &byte, 1);
+			byte ^= 0x40;
+			md_fixture_write(&w.f, k, PPL_PLACE + 4096 + 100, &byte, 1);
+		}
+		assert_int_equal(assemble(&w, w.f.nr_members, 0, false), 0);
+		assert_true(array_of(&w)->in_sync_below != XBDEV_MD_NEVER);
+		compare_content(&w);
+		harness_wait(&w.h, array_of(&w)->in_sync_below == XBDEV_MD_NEVER);
+		compare_content(&w);
+		check_parity(&w);
+		stop(&w);
+		close_fixture(&w);
+	}
+}
+
 /* Below the mark of a resync that did not end nothing is known. */
 static void test_ppl_an_array_amid_a_resync_is_not_started_degraded(void **state)
 {
@@ -504,6 +554,7 @@ int main(void)
 		cmocka_unit_test(test_ppl_a_log_of_linux_is_replayed),
 		cmocka_unit_test(test_ppl_a_log_of_linux_is_replayed_without_a_member),
 		cmocka_unit_test(test_ppl_a_log_that_is_damaged_leads_to_a_resync),
+		cmocka_unit_test(test_ppl_bad_blocks_survive_a_damaged_log),
 		cmocka_unit_test(test_ppl_an_array_amid_a_resync_is_not_started_degraded),
 		cmocka_unit_test(test_ppl_an_array_begins_with_a_member_that_is_recovered),
 		cmocka_unit_test(test_ppl_an_entry_says_what_is_not_written),
