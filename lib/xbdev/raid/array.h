@@ -245,7 +245,7 @@ struct xbdev_md_array {
 	struct xbdev_md_pulse pulse;      /* what a rebuild makes of those who use the array */
 	uint32_t nr_repairs;              /* small ones, beside it */
 	uint32_t priority, waiting_as;    /* for a turn to rebuild; the higher the sooner */
-	bool is_waiting, has_turn;
+	bool is_waiting, has_turn;        /* for a turn, or for memory; it has one */
 	struct xr_timer turn_timer;
 	uint64_t sync_speed_min, sync_speed_max; /* KiB/s; max 0: no limit */
 	uint64_t mismatch_sectors;               /* of the last check, repair or resync */
@@ -475,6 +475,8 @@ int xbdev__md_sync_scrub(struct xbdev_md_array *array, enum xbdev_md_sync_kind k
 bool xbdev__md_turn_take(struct xbdev_md_array *array);
 /* It waits no more. */
 void xbdev__md_turn_give_up(struct xbdev_md_array *array);
+/* It could not begin after all, for there was no memory: it is tried again in a second. */
+void xbdev__md_turn_put_off(struct xbdev_md_array *array);
 /* It has ended. */
 void xbdev__md_turn_end(struct xbdev_md_array *array);
 

@@ -480,14 +480,15 @@ static struct xbdev_md_sync *sync_new(struct xbdev_md_array *array, enum xbdev_m
 	return sync;
 }
 
-static void begin(struct xbdev_md_array *array, enum xbdev_md_sync_kind kind)
+/* False: there is no memory for it. */
+static bool begin(struct xbdev_md_array *array, enum xbdev_md_sync_kind kind)
 {
 	struct xbdev_md_sync *sync = sync_new(array, kind);
 
 	if (sync == NULL) {
 		xu_err(log_of(array), "array %s: no memory for its %s", array->dev.name,
 			xbdev__md_sync_name(kind));
-		return;
+		return false;
 	}
 	xbdev__md_sync_range(sync);
 	sync->is_by_bitmap = array->bitmap != NULL && xbdev__md_sync_can_skip(sync);
@@ -497,6 +498,7 @@ static void begin(struct xbdev_md_array *array, enum xbdev_md_sync_kind kind)
 		xbdev__md_sync_name(kind), (unsigned long long)sync->start,
 		(unsigned long long)sync->end);
 	launch(sync);
+	return true;
 }
 
 static void begin_in_turn(struct xbdev_md_array *array, enum xbdev_md_sync_kind kind)
@@ -504,9 +506,9 @@ static void begin_in_turn(struct xbdev_md_array *array, enum xbdev_md_sync_kind 
 	if (!xbdev__md_turn_take(array)) {
 		return;
 	}
-	begin(array, kind);
-	if (array->sync == NULL && array->has_turn) {
-		xbdev__md_turn_end(array);
+	/* A short one may have ended already. */
+	if (!begin(array, kind)) {
+		xbdev__md_turn_put_off(array);
 	}
 }
 
@@ -559,8 +561,7 @@ int xbdev__md_sync_scrub(struct xbdev_md_array *array, enum xbdev_md_sync_kind k
 	if (!can_begin(array)) {
 		return -EBUSY;
 	}
-	begin(array, kind);
-	return array->sync != NULL ? 0 : -ENOMEM;
+	return begin(array, kind) ? 0 : -ENOMEM;
 }
 
 void xbdev__md_sync_stop(struct xbdev_md_array *array)

@@ -11,6 +11,7 @@
 #include "lib/xbdev/raid/array.h"
 
 #define ASK_AGAIN_NS (20 * XU_NS_PER_MS)
+#define NO_MEMORY_NS XU_NS_PER_S
 
 static void stop_waiting(struct xbdev_md_array *array)
 {
@@ -55,6 +56,18 @@ static void on_turn_timer(struct xr_timer *timer)
 	xbdev__md_sync_kick(array);
 }
 
+static void begin_waiting(struct xbdev_md_array *array, uint64_t delay_ns)
+{
+	if (!array->is_waiting) {
+		array->is_waiting = true;
+		array->waiting_as = array->priority;
+		atomic_fetch_add(
+			&xbdev_ctx_rebuilds(array->dev.ctx)->nr_waiting[array->waiting_as], 1);
+		array->turn_timer.fn = on_turn_timer;
+		xr_timer_start(array->reactor, &array->turn_timer, delay_ns);
+	}
+}
+
 bool xbdev__md_turn_take(struct xbdev_md_array *array)
 {
 	struct xbdev_rebuilds *rebuilds = xbdev_ctx_rebuilds(array->dev.ctx);
@@ -64,14 +77,14 @@ bool xbdev__md_turn_take(struct xbdev_md_array *array)
 		array->has_turn = true;
 		return true;
 	}
-	if (!array->is_waiting) {
-		array->is_waiting = true;
-		array->waiting_as = array->priority;
-		atomic_fetch_add(&rebuilds->nr_waiting[array->waiting_as], 1);
-		array->turn_timer.fn = on_turn_timer;
-		xr_timer_start(array->reactor, &array->turn_timer, ASK_AGAIN_NS);
-	}
+	begin_waiting(array, ASK_AGAIN_NS);
 	return false;
+}
+
+void xbdev__md_turn_put_off(struct xbdev_md_array *array)
+{
+	xbdev__md_turn_end(array);
+	begin_waiting(array, NO_MEMORY_NS);
 }
 
 void xbdev__md_turn_give_up(struct xbdev_md_array *array)
