@@ -399,6 +399,14 @@ static inline bool xbdev__md_member_is_writable(const struct xbdev_md_member *me
 	return member != NULL && member->state != XBDEV_MD_MEMBER_FAULTY;
 }
 
+/* A spare that nothing is left of what it had to do before: with an I/O of its last role still
+ * under way it would be read from, or written to, as what it is no more. */
+static inline bool xbdev__md_member_is_free(const struct xbdev_md_member *member)
+{
+	return member->state == XBDEV_MD_MEMBER_SPARE && member->nr_children == 0 &&
+	       member->nr_users == 0;
+}
+
 /*
  * Takes a member out of service after an error, unless the array could not go on without it: then
  * the array is broken (raid1, raid10: the error is the I/O's alone). The new metadata is asked for;

@@ -444,6 +444,12 @@ static void act_replace(struct command *command)
 			"array '%s': '%s' serves as member %u and cannot take the place of '%s'",
 			array->dev.name, next->name, next->role, old->name);
 		answer(command);
+	} else if (next != NULL && next->state == XBDEV_MD_MEMBER_SPARE &&
+		   !xbdev__md_member_is_free(next)) {
+		xu_error_set(&command->err, -EAGAIN,
+			"array '%s': '%s' has yet to end what it was given as member %u; try again",
+			array->dev.name, next->name, next->role);
+		answer(command);
 	} else if (next != NULL) {
 		/* A spare, or one that has been taken for this member already. */
 		put_beside(command, next);

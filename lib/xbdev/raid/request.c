@@ -100,9 +100,13 @@ void xbdev__md_child_put(struct xbdev_md_array *array, struct xbdev_md_child *ch
 static void on_child_done(struct xbdev_io *io, int status)
 {
 	struct xbdev_md_child *child = io->cb_arg;
+	struct xbdev_md_member *member = child->member;
 
-	child->member->nr_children--;
+	member->nr_children--;
 	child->done(child, status);
+	if (member->state == XBDEV_MD_MEMBER_SPARE && xbdev__md_member_is_free(member)) {
+		xbdev__md_sync_kick(member->array);
+	}
 }
 
 static void on_child_refused(struct xr_msg *msg)

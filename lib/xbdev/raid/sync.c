@@ -304,9 +304,12 @@ void xbdev__md_slot_done(struct xbdev_md_slot *slot, int status, uint64_t mismat
 	struct xbdev_md_sync *sync = slot->sync;
 
 	if (sync == NULL) {
-		slot->array->nr_repairs--;
+		struct xbdev_md_array *array = slot->array;
+
+		array->nr_repairs--;
 		xu_buf_free(slot->buf, slot->buf_bytes);
 		free(slot);
+		xbdev__md_sync_kick(array); /* a spare may be free now */
 		return;
 	}
 	sync->nr_busy--;

@@ -174,7 +174,7 @@ static struct xbdev_md_member *find_spare(const struct xbdev_md_array *array)
 	for (uint32_t i = 0; i < array->nr_members; i++) {
 		struct xbdev_md_member *member = array->members[i];
 
-		if (member != NULL && member->state == XBDEV_MD_MEMBER_SPARE &&
+		if (member != NULL && xbdev__md_member_is_free(member) &&
 			is_large_enough(array, member)) {
 			return member;
 		}
@@ -215,9 +215,8 @@ static void bring_home(struct xbdev_md_array *array)
 	for (uint32_t i = 0; i < array->nr_members; i++) {
 		struct xbdev_md_member *member = array->members[i];
 
-		if (member == NULL || member->state != XBDEV_MD_MEMBER_SPARE ||
-			!member->is_returning || !is_large_enough(array, member) ||
-			!can_be_replaced(array, member->home)) {
+		if (member == NULL || !xbdev__md_member_is_free(member) || !member->is_returning ||
+			!is_large_enough(array, member) || !can_be_replaced(array, member->home)) {
 			continue;
 		}
 		xbdev__md_note(array, "returning", member,
@@ -292,6 +291,7 @@ void xbdev__md_member_promote(struct xbdev_md_member *member)
 	array->replacements[member->role] = NULL;
 	array->roles[member->role] = member;
 	if (old != NULL) {
+		/* A spare, but not free before its last I/O has come back. */
 		old->state = member->is_returning ? XBDEV_MD_MEMBER_SPARE : XBDEV_MD_MEMBER_FAULTY;
 		member->is_returning = false;
 		/* It misses the writes from now on, as one that has failed does. */

@@ -4,6 +4,7 @@
  * group, turns to rebuild, disks that come back and the spares that stood in for them.
  */
 #include "lib/xbdev/core/context.h"
+#include "lib/xbdev/driver/error.h"
 #include "lib/xbdev/raid/array.h"
 #include "lib/xbdev/raid/raid.h"
 #include "test/unit/xbdev/harness.h"
@@ -288,6 +289,112 @@ static void test_a_spare_is_a_spare_again_when_the_disk_is_replaced(void **state
 }
 
 /* A spare, and a disk of another array, are none that were lost. */
+static void on_changed(void *arg)
+{
+	*(bool *)arg = true;
+}
+
+/* Reads of this part of a disk hang, one of them; without `len` what hangs goes on. */
+static void hang(struct world *w, const char *name, uint64_t offset, uint64_t len)
+{
+	const struct xbdev_error_rule rule = {
+		.kind = XBDEV_ERROR_HANG,
+		.ops_mask = 1u << XBDEV_OP_READ,
+		.offset = offset,
+		.len = len,
+		.count = 1,
+	};
+	struct xbdev_device *dev = xbdev_device_find(w->h.ctx, name);
+	bool is_changed = false;
+	struct xu_error err;
+	int rc = len > 0 ? xbdev_error_inject(dev, &rule, on_changed, &is_changed, &err)
+			 : xbdev_error_clear(dev, on_changed, &is_changed, &err);
+
+	assert_int_equal(rc, 0);
+	harness_wait(&w->h, is_changed);
+}
+
+/* Chunk 0 is on roles 0 and 1, chunk 1 at the same place of roles 2 and 3. */
+static void make_ten(struct world *w, const char *first, const char *second)
+{
+	static const char *const names[] = {"e0", "e1", "e2", "e3", "e4"};
+	const struct xbdev_md_create_opts opts = {
+		.name = "md0",
+		.level = 10,
+		.layout = 0x102,
+		.chunk_bytes = 16 * KIB,
+		.members = names,
+		.nr_members = 4,
+		.nr_spares = 1,
+		.assume_clean = true,
+	};
+	struct xbdev_desc *desc;
+	struct xbdev_channel *ch;
+
+	xbdev__md_create(w->h.ctx, &opts, on_made, &w->devs[0]);
+	harness_wait(&w->h, w->devs[0] != NULL);
+	desc = harness_open(&w->h, "md0", true);
+	ch = harness_channel(&w->h, desc, 0);
+	assert_int_equal(harness_io(&w->h, ch, XBDEV_OP_WRITE, 0, (void *)first, 16 * KIB, 0), 0);
+	assert_int_equal(
+		harness_io(&w->h, ch, XBDEV_OP_WRITE, 16 * KIB, (void *)second, 16 * KIB, 0), 0);
+	harness_put(&w->h, ch);
+	xbdev_desc_close(desc);
+}
+
+/* A disk that has been replaced and is a spare again may still have a read to end: as a member of
+ * another number it would hold other data there. */
+static void test_a_spare_that_still_reads_is_not_taken(void **state)
+{
+	static char first[16 * KIB], second[16 * KIB], got[16 * KIB];
+	const struct xbdev_md_command replace = {
+		.kind = XBDEV_MD_COMMAND_REPLACE, .device = "e1", .new_device = "e4"};
+	struct xbdev_desc *desc;
+	struct xbdev_channel *ch;
+	struct harness_io hio;
+	struct world w;
+
+	world_start(&w);
+	harness_fill(first, sizeof(first), 1);
+	harness_fill(second, sizeof(second), 2);
+	make_ten(&w, first, second);
+	remove_disk(&w, "e0");
+	harness_wait(&w.h, has_role(&w, 0, 0, "e4"));
+	assert_int_equal(manage(&w, 0, XBDEV_MD_COMMAND_SYNC_STOP, NULL), 0);
+
+	/* A read of chunk 0 that is with e4, which stands in for e0. */
+	hang(&w, "e4", array_of(&w, 0)->roles[0]->super.data_offset * 512, 16 * KIB);
+	array_of(&w, 0)->roles[1]->super.devflags |= XBDEV_MD_DEV_WRITE_MOSTLY;
+	desc = harness_open(&w.h, "md0", true);
+	ch = harness_channel(&w.h, desc, 0);
+	harness_io_set(&hio, ch, XBDEV_OP_READ, 0, got, sizeof(got));
+	assert_int_equal(xbdev_io_submit(&hio.io), 0);
+	harness_poll_times(&w.h, 20);
+	assert_int_equal(hio.nr_done, 0);
+	assert_int_equal(array_of(&w, 0)->roles[0]->nr_children, 1);
+
+	/* e0 is back, e4 a spare; then it is wanted in another place. */
+	make_disk(&w, 0);
+	harness_wait(&w.h, has_spare(&w, 0, "e0"));
+	assert_int_equal(manage(&w, 0, XBDEV_MD_COMMAND_SYNC_START, NULL), 0);
+	harness_wait(&w.h, has_role(&w, 0, 0, "e0"));
+	assert_true(has_spare(&w, 0, "e4"));
+		assert_int_equal(command(&w, 0, &replace), -EAGAIN);
+	assert_int_equal(manage(&w, 0, XBDEV_MD_COMMAND_FAIL, "e2"), 0);
+	harness_poll_times(&w.h, 200);
+	assert_true(has_spare(&w, 0, "e4"));
+
+	hang(&w, "e4", 0, 0);
+	harness_wait(&w.h, hio.nr_done > 0);
+	assert_int_equal(hio.status, 0);
+	assert_memory_equal(got, first, sizeof(first));
+	harness_wait(&w.h, has_role(&w, 0, 2, "e4"));
+	harness_put(&w.h, ch);
+	xbdev_desc_close(desc);
+	harness_remove(&w.h, w.devs[0]);
+	harness_stop(&w.h);
+}
+
 static void test_other_disks_are_left_alone(void **state)
 {
 	static struct world w;
@@ -403,6 +510,7 @@ int main(void)
 		cmocka_unit_test(test_a_spare_that_its_array_needs_stays),
 		cmocka_unit_test(test_a_disk_that_comes_back_gets_its_place_again),
 		cmocka_unit_test(test_a_spare_is_a_spare_again_when_the_disk_is_replaced),
+		cmocka_unit_test(test_a_spare_that_still_reads_is_not_taken),
 		cmocka_unit_test(test_other_disks_are_left_alone),
 		cmocka_unit_test(test_arrays_rebuild_in_turns),
 		cmocka_unit_test(test_an_array_that_waits_for_its_turn_can_go),
