@@ -173,13 +173,14 @@ static json_t *reactor_json(const struct visit *visit, uint32_t i, uint64_t up_n
 		"in_interrupt", 1, "lw_threads", "name", name, "id", (json_int_t)i + 1, "elapsed",
 		(json_int_t)up_ns);
 	json_object_update_new(object,
-		json_pack("{s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}}", "stats",
+		json_pack("{s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}}", "stats",
 			"rounds", (json_int_t)s->nr_rounds, "busy_rounds",
 			(json_int_t)s->nr_busy_rounds, "sleeps", (json_int_t)s->nr_sleeps,
 			"wakeups", (json_int_t)s->nr_wakeups, "spins", (json_int_t)s->nr_spins,
 			"spin_hits", (json_int_t)s->nr_spin_hits, "spin_ns", (json_int_t)s->spin_ns,
 			"spin_limit_ns", (json_int_t)s->spin_limit_ns, "ops", (json_int_t)s->nr_ops,
-			"messages", (json_int_t)s->nr_messages));
+			"direct", (json_int_t)s->nr_direct, "messages",
+			(json_int_t)s->nr_messages));
 	return object;
 }
 

@@ -57,11 +57,14 @@ struct xr_ring_ops {
 	 * did. Sleeps up to timeout_ns (UINT64_MAX: no limit) when nothing has; wake() ends that.
 	 */
 	uint32_t (*run)(void *ring, uint64_t timeout_ns);
-	/* Cheap look: is there anything for run() to do? */
+	/* Cheap look of a reactor that spins: is there anything for run() to do? It may receive
+	 * what has come on a socket. */
 	bool (*has_events)(void *ring);
 	/* Ends a sleep in run(). Any thread. */
 	void (*wake)(void *ring);
 	void (*free)(void *ring);
+	/* Operations that were done without the ring; NULL: none ever is. */
+	uint64_t (*nr_direct)(const void *ring);
 };
 
 /* A reactor's second way, for commands (struct xr_cmd); made with the first that wants it and gone
@@ -138,7 +141,8 @@ struct xr_platform {
 
 /* The Linux kernel: io_uring, sockets, a pool of at most 4 threads started when first needed.
  * Static; any thread. Features of newer kernels are probed; the environment variable
- * XSAN_URING_MASK (a list of: defer-taskrun, single-issuer, coop-taskrun, cmd) turns them off. */
+ * XSAN_URING_MASK (a list of: defer-taskrun, single-issuer, coop-taskrun, cmd, direct) turns them
+ * off. */
 const struct xr_platform *xr_platform_linux(void);
 
 #endif

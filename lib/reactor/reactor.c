@@ -39,7 +39,7 @@
 #define GAP_CAP_NS           1000000u /* a longer one counts as this */
 #define TRY_RANGE            4u       /* a spin is tried for waits up to this times spin_max_ns */
 #define TRY_WAIT_MAX         1024u    /* waits between two tries, when they find nothing */
-#define SPIN_BATCH           16u      /* looks between two readings of the clock */
+#define SPIN_BATCH           4u       /* looks between two readings of the clock */
 
 struct xr_reactor {
 	const struct xr_platform *platform;
@@ -186,6 +186,9 @@ void xr_reactor_stats_get(const struct xr_reactor *reactor, struct xr_reactor_st
 {
 	*ret_stats = reactor->stats;
 	ret_stats->spin_limit_ns = spin_limit_ns(reactor);
+	if (reactor->ring_ops->nr_direct != NULL) {
+		ret_stats->nr_direct = reactor->ring_ops->nr_direct(reactor->ring);
+	}
 }
 
 /* ---- messages and deferred work ---- */

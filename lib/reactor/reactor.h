@@ -198,6 +198,7 @@ struct xr_reactor_stats {
 	uint64_t spin_limit_ns; /* the spin it would do now */
 	uint64_t busy_ns;       /* time in rounds that did something */
 	uint64_t nr_ops;        /* operations given to the kernel */
+	uint64_t nr_direct;     /* of these, on sockets by a call of their own */
 	uint64_t nr_messages;
 };
 

@@ -14,6 +14,8 @@
  * the round has called back and prepared the last of the next burst. So a transfer beside others
  * goes at once, and the disk works on it while the others are made. One that is alone waits for the
  * end of the round, where the same call gives it to the kernel and waits for it.
+ *
+ * While the reactor is awake, direct.c receives and sends without the ring.
  */
 #include <errno.h>
 #include <liburing.h>
@@ -23,6 +25,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "lib/reactor/direct.h"
 #include "lib/reactor/reactor.h"
 #include "lib/reactor/uring.h"
 #include "lib/util/error.h"
@@ -45,6 +48,7 @@ struct uring {
 	struct op_list backlog;   /* for the kernel, when it takes more */
 	struct op_list cancelled; /* from the backlog: to be called back */
 	struct op_list to_cancel; /* the kernel's, when it takes more */
+	struct xr_direct direct;
 	uint64_t wake_value;
 	int wake_fd;
 	uint32_t nr_transfers; /* submitted and not called back */
@@ -117,11 +121,14 @@ static void prep_rw(struct io_uring_sqe *sqe, const struct xr_op *op)
 	}
 }
 
-static void prep_socket(const struct uring *u, struct io_uring_sqe *sqe, struct xr_op *op)
+static void prep_socket(struct uring *u, struct io_uring_sqe *sqe, struct xr_op *op)
 {
 	bool is_recv = op->opcode == XR_OP_RECV;
+	struct xr_direct_rest *rest = is_recv ? NULL : xr__direct_rest(&u->direct, op);
 
-	if (op->nr_iov == 1) {
+	if (rest != NULL) {
+		io_uring_prep_rw(IORING_OP_SENDMSG, sqe, op->fd, &rest->msg, 1, 0);
+	} else if (op->nr_iov == 1) {
 		io_uring_prep_rw(is_recv ? IORING_OP_RECV : IORING_OP_SEND, sqe, op->fd,
 			op->iov[0].iov_base, (unsigned)op->iov[0].iov_len, 0);
 	} else {
@@ -138,7 +145,7 @@ static void prep_socket(const struct uring *u, struct io_uring_sqe *sqe, struct 
 	}
 }
 
-static void prep(const struct uring *u, struct io_uring_sqe *sqe, struct xr_op *op)
+static void prep(struct uring *u, struct io_uring_sqe *sqe, struct xr_op *op)
 {
 	switch ((enum xr_opcode)op->opcode) {
 	case XR_OP_READ:
@@ -187,18 +194,29 @@ static struct io_uring_sqe *get_sqe(struct uring *u)
 	return sqe;
 }
 
+/* Gives it to the kernel, now or when that takes more. */
+static void enqueue(struct uring *u, struct xr_op *op)
+{
+	struct io_uring_sqe *sqe = u->backlog.first == NULL ? get_sqe(u) : NULL;
+
+	if (sqe != NULL) {
+		prep(u, sqe, op);
+	} else {
+		list_add(&u->backlog, op);
+	}
+}
+
 static void uring_submit(void *ring, struct xr_op *op)
 {
 	struct uring *u = ring;
-	struct io_uring_sqe *sqe = u->backlog.first == NULL ? get_sqe(u) : NULL;
 
-	u->nr_transfers += is_transfer(op);
-	if (sqe == NULL) {
-		list_add(&u->backlog, op);
+	if ((op->opcode == XR_OP_RECV && xr__direct_recv(&u->direct, op)) ||
+		(op->opcode == XR_OP_SEND && xr__direct_send(&u->direct, op))) {
 		return;
 	}
-	prep(u, sqe, op);
-	if (is_transfer(op) && u->nr_transfers > 1 && u->is_enabled) {
+	u->nr_transfers += is_transfer(op);
+	enqueue(u, op);
+	if (is_transfer(op) && u->nr_transfers > 1 && u->is_enabled && u->backlog.first == NULL) {
 		io_uring_submit(&u->ring);
 	}
 }
@@ -231,10 +249,10 @@ static void uring_cancel(void *ring, struct xr_op *op)
 {
 	struct uring *u = ring;
 
-	if (op->is_pending == PENDING_CANCEL) {
+	if (op->is_pending == PENDING_CANCEL || xr__direct_has_ended(&u->direct, op)) {
 		return;
 	}
-	if (list_del(&u->backlog, op)) {
+	if (xr__direct_cancel(&u->direct, op) || list_del(&u->backlog, op)) {
 		list_add(&u->cancelled, op);
 		op->is_pending = PENDING_CANCEL;
 	} else if (!send_cancel(u, op)) {
@@ -267,7 +285,7 @@ static bool uring_has_events(void *ring)
 {
 	struct uring *u = ring;
 
-	return u->cancelled.first != NULL || has_kernel_events(u);
+	return u->cancelled.first != NULL || has_kernel_events(u) || xr__direct_look(&u->direct);
 }
 
 /* The kernel tells how much it has sent when it cannot send the rest; the stream is broken then. */
@@ -284,6 +302,12 @@ static int32_t send_result(const struct xr_op *op, int32_t result)
 static void call_back(struct uring *u, struct xr_op *op, int32_t result)
 {
 	if (op->opcode == XR_OP_SEND) {
+		struct xr_direct_rest *rest = xr__direct_rest(&u->direct, op);
+
+		if (rest != NULL) {
+			result += result >= 0 ? (int32_t)rest->sent : 0;
+			xr__direct_rest_free(&u->direct, rest);
+		}
 		result = send_result(op, result);
 	}
 	if (op->is_pending == PENDING_CANCEL) {
@@ -304,6 +328,18 @@ static uint32_t end_cancelled(struct uring *u)
 	while (list.first != NULL) {
 		call_back(u, list_pop(&list), -ECANCELED);
 		count++;
+	}
+	return count;
+}
+
+/* Calls back what has ended without the kernel's ring. */
+static uint32_t end_direct(struct uring *u)
+{
+	struct xr_direct_done done[XR_DIRECT_DONE];
+	uint32_t count = xr__direct_take(&u->direct, done);
+
+	for (uint32_t i = 0; i < count; i++) {
+		call_back(u, done[i].op, done[i].result);
 	}
 	return count;
 }
@@ -352,24 +388,40 @@ static void enable(struct uring *u)
 	syscall(__NR_io_uring_register, u->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 }
 
+static void hand_over(struct uring *u, bool all)
+{
+	struct xr_op *op;
+
+	while ((op = xr__direct_hand_over(&u->direct, all)) != NULL) {
+		enqueue(u, op);
+	}
+}
+
 static uint32_t uring_run(void *ring, uint64_t timeout_ns)
 {
 	struct uring *u = ring;
 	struct __kernel_timespec ts;
 	struct io_uring_cqe *cqe;
+	bool is_awake;
 
 	if (!u->is_enabled) {
 		enable(u);
 		u->is_enabled = true;
 	}
 	submit_backlog(u);
-	if (timeout_ns == 0 || u->cancelled.first != NULL || io_uring_cq_ready(&u->ring) != 0) {
+	if (timeout_ns == 0) {
+		xr__direct_try(&u->direct);
+	}
+	is_awake = timeout_ns == 0 || u->cancelled.first != NULL || u->direct.nr_done != 0 ||
+		   io_uring_cq_ready(&u->ring) != 0;
+	hand_over(u, !is_awake);
+	if (is_awake) {
 		if (io_uring_sq_ready(&u->ring) != 0) {
 			io_uring_submit_and_get_events(&u->ring);
 		} else if (has_kernel_events(u) && io_uring_cq_ready(&u->ring) == 0) {
 			io_uring_get_events(&u->ring);
 		}
-		return end_cancelled(u) + reap(u);
+		return end_cancelled(u) + end_direct(u) + reap(u);
 	}
 	if (!u->is_wake_armed) {
 		arm_wake(u);
@@ -404,6 +456,13 @@ static void uring_free(void *ring)
 	free(u);
 }
 
+static uint64_t uring_nr_direct(const void *ring)
+{
+	const struct uring *u = ring;
+
+	return u->direct.count;
+}
+
 static const struct xr_ring_ops uring_ops = {
 	.submit = uring_submit,
 	.cancel = uring_cancel,
@@ -411,6 +470,7 @@ static const struct xr_ring_ops uring_ops = {
 	.has_events = uring_has_events,
 	.wake = uring_wake,
 	.free = uring_free,
+	.nr_direct = uring_nr_direct,
 };
 
 /* From what we want to what every kernel has. */
@@ -447,6 +507,7 @@ int xr__uring_new(const struct xr_platform *platform, struct xr_reactor *reactor
 	const struct xr_ring_ops **ret_ops, void **ret_ring, struct xu_error *err)
 {
 	struct uring *u = calloc(1, sizeof(*u));
+	const char *mask = getenv("XSAN_URING_MASK");
 	int rc;
 
 	(void)platform;
@@ -454,6 +515,7 @@ int xr__uring_new(const struct xr_platform *platform, struct xr_reactor *reactor
 		return xu_error_set_errno(err, -ENOMEM, "making an io_uring");
 	}
 	u->reactor = reactor;
+	u->direct.is_off = mask != NULL && strstr(mask, "direct") != NULL;
 	list_init(&u->backlog);
 	list_init(&u->cancelled);
 	list_init(&u->to_cancel);

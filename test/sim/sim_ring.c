@@ -7,6 +7,9 @@
  * closed later stays alive until the operation has ended. Cancellations follow the operations
  * submitted before them. Completions wait in the ring and are called back in the order in which
  * they came, sometimes not all in one round.
+ *
+ * As the Linux platform does (direct.c), a SEND may go with its submission already, and a RECV may
+ * be kept back until the reactor sleeps; whether it is so is random.
  */
 #include <assert.h>
 #include <errno.h>
@@ -70,6 +73,8 @@ static struct sim_op *sop_of(const struct xr_op *op)
 	return (struct sim_op *)(void *)op->next_op;
 }
 
+static void start(struct sim_op *sop);
+
 static void ring_submit(void *ptr, struct xr_op *op)
 {
 	struct sim_ring *ring = ptr;
@@ -83,6 +88,10 @@ static void ring_submit(void *ptr, struct xr_op *op)
 	xu_list_init(&sop->cancel_link);
 	xu_list_add_tail(&ring->submitted, &sop->link);
 	ring->nr_pending++;
+	if (op->opcode == XR_OP_SEND && !sim__host_has_ended(ring->host) &&
+		sim__one_in(ring->host->sim, 2)) {
+		start(sop);
+	}
 }
 
 static void ring_cancel(void *ptr, struct xr_op *op)
@@ -132,13 +141,23 @@ static void start(struct sim_op *sop)
 	}
 }
 
-/* Gives the kernel what has been asked for since the last time. */
-static void enter(struct sim_ring *ring)
+static bool is_kept(struct sim_op *sop)
 {
-	struct xu_list *node;
+	return sop->op->opcode == XR_OP_RECV && !xu_list_is_linked(&sop->cancel_link) &&
+	       sim__one_in(sop->ring->host->sim, 2);
+}
 
-	while ((node = xu_list_first(&ring->submitted)) != NULL) {
-		start(xu_list_entry(node, struct sim_op, link));
+/* Gives the kernel what has been asked for since the last time, receives perhaps later. */
+static void enter(struct sim_ring *ring, bool is_awake)
+{
+	struct xu_list *node, *next;
+
+	xu_list_for_each_safe (node, next, &ring->submitted) {
+		struct sim_op *sop = xu_list_entry(node, struct sim_op, link);
+
+		if (!is_awake || !is_kept(sop)) {
+			start(sop);
+		}
 	}
 	while ((node = xu_list_pop(&ring->cancels)) != NULL) {
 		struct sim_op *sop = xu_list_entry(node, struct sim_op, cancel_link);
@@ -185,7 +204,7 @@ static uint32_t ring_run(void *ptr, uint64_t timeout_ns)
 	if (ring->host->state == SIM_HOST_DEAD) {
 		return 0;
 	}
-	enter(ring);
+	enter(ring, timeout_ns == 0);
 	count = reap(ring);
 	if (count != 0 || timeout_ns == 0) {
 		ring->wake_ns = now_ns;
