@@ -482,11 +482,20 @@ static void on_freed(struct xbdev_lvs_waiter *waiter, int status)
 	struct xbdev_lvol_change *change =
 		xu_container_of(waiter, struct xbdev_lvol_change, waiter);
 
-	if (status != 0) {
-		free_done(change, status);
+	if (status == 0) {
+		discard_next(change);
 		return;
 	}
-	discard_next(change);
+	/* The disk may have the one or the other. As nothing was discarded, both are right: the
+	 * marks are still there, and the next commit writes that the clusters are the volume's. */
+	for (uint32_t i = 0; i < change->count; i++) {
+		if (change->clusters[i] != 0) {
+			xbdev__lvs_map_set(
+				&change->volume->blob->map, change->first + i, change->clusters[i]);
+		}
+	}
+	xbdev__lvol_count(change->volume);
+	free_done(change, status);
 }
 
 /* Nothing is in flight: what is freed now was not taken by a snapshot meanwhile, or it begins anew.

@@ -27,8 +27,15 @@
 
 static void register_again(struct xbdev_lvol_op *op)
 {
-	if (op->gone == NULL) {
-		xbdev__lvol_op_register(op, op->volume);
+	struct xbdev_lvol *volume = op->volume;
+
+	if (op->is_merged && volume != NULL) {
+		/* What it had is the other's in memory, and the disk has the one or the other:
+		 * until the next load it is as if it were gone. */
+		volume->shown.is_hidden = volume->shown.is_locked = true;
+		volume->shown.is_servable = false;
+	} else if (op->gone == NULL) {
+		xbdev__lvol_op_register(op, volume);
 	}
 }
 
@@ -230,6 +237,7 @@ static void on_marked(struct xbdev_lvol_op *op, int status)
 	int rc = status;
 
 	if (rc == 0) {
+		op->is_merged = true;
 		rc = merge(op);
 		if (rc == 0) {
 			rc = take_parent(op);

@@ -59,6 +59,7 @@ struct xbdev_lvol_op {
 	struct xbdev_lvs_numbers pages;    /* taken and not used yet */
 	uint32_t cleared;                  /* of the clusters */
 	uint32_t nr_tries;
+	bool is_merged;    /* a deleted snapshot's map is another's */
 	bool is_exclusive; /* of the volume's I/O, or the other's */
 	void (*next)(struct xbdev_lvol_op *op, int status);
 	struct xbdev_lvol_exclusive exclusive;

@@ -36,6 +36,7 @@ struct forest {
 	struct plan plan;
 	struct xu_random random;
 	uint32_t nr_named;
+	bool is_faulty; /* the disk fails: errors that say so are fine */
 };
 
 /* A new store on a disk of so many clusters. */

@@ -379,7 +379,7 @@ static void test_a_spare_that_still_reads_is_not_taken(void **state)
 	assert_int_equal(manage(&w, 0, XBDEV_MD_COMMAND_SYNC_START, NULL), 0);
 	harness_wait(&w.h, has_role(&w, 0, 0, "e0"));
 	assert_true(has_spare(&w, 0, "e4"));
-		assert_int_equal(command(&w, 0, &replace), -EAGAIN);
+	assert_int_equal(command(&w, 0, &replace), -EAGAIN);
 	assert_int_equal(manage(&w, 0, XBDEV_MD_COMMAND_FAIL, "e2"), 0);
 	harness_poll_times(&w.h, 200);
 	assert_true(has_spare(&w, 0, "e4"));
