@@ -6,7 +6,8 @@
  *   parity = the data that was being written, as it is now, XOR the entry's partial parity
  *
  * in pieces of at most 64 KiB, one after the other, durably. What is in a missing member, or where
- * a recovery has not been yet, cannot be read: such rows stay as they are.
+ * a recovery has not been yet, cannot be read: such rows stay as they are. Who is about to replace
+ * a member gets what the member has of these rows.
  *
  * A log whose newest unit is damaged was being written when the power went: of that unit nothing
  * had begun. Still it is not taken as proof: a complete array is resynced then, as Linux does it.
@@ -40,7 +41,9 @@ struct xbdev_md_ppl_replay {
 	uint32_t role, entry, done; /* where it is; sectors of the entry's rows */
 	uint32_t len;               /* of the piece, sectors */
 	uint32_t nr_sources;
-	uint8_t *buf; /* a piece for each member and one for the parity */
+	uint32_t known;         /* bit per column of the entry: its data can be read */
+	bool is_parity_written; /* to who is to replace its member: made, or as that has it */
+	uint8_t *buf;           /* a piece for each member and one for the parity */
 	uint64_t nr_replayed, nr_damaged;
 	bool has_entries; /* some log tells of something */
 };
@@ -139,18 +142,38 @@ static void on_written(struct xbdev_md_build *build)
 	next_piece(build);
 }
 
-static void on_read(struct xbdev_md_build *build)
+static bool is_whole(const struct xbdev_md_ppl_replay *replay)
 {
-	struct xbdev_md_ppl_replay *replay = build->replay;
-	struct xbdev_md_array *array = build->array;
+	return replay->known == (1ull << replay->nr_sources) - 1;
+}
+
+static struct xbdev_md_member *twin_of(const struct xbdev_md_array *array, uint32_t role)
+{
+	struct xbdev_md_member *twin = array->replacements[role];
+
+	return xbdev__md_member_is_writable(twin) ? twin : NULL;
+}
+
+static uint64_t sector_of(const struct xbdev_md_ppl_replay *replay, const struct rows *rows)
+{
+	return rows->row * replay->build->array->geo.chunk + rows->in_chunk + replay->done;
+}
+
+static void write_piece(struct xbdev_md_ppl_replay *replay, struct xbdev_md_member *member,
+	uint64_t sector, uint32_t buf)
+{
+	if (xbdev__md_member_is_writable(member)) {
+		xbdev__md_build_write(replay->build, member, member->super.data_offset + sector,
+			piece_buf(replay, buf), (size_t)replay->len * XBDEV_MD_SECTOR);
+	}
+}
+
+static void make_parity(struct xbdev_md_ppl_replay *replay)
+{
 	const struct area *area = &replay->areas[replay->role];
-	struct xbdev_md_member *members[] = {
-		array->roles[replay->role], array->replacements[replay->role]};
 	void *sources[XBDEV_MD_MAX_DISKS + 1];
-	struct rows rows;
 	uint32_t nr = 0;
 
-	find_rows(&array->geo, replay->role, &area->header.entries[replay->entry], &rows);
 	for (; nr < replay->nr_sources; nr++) {
 		sources[nr] = piece_buf(replay, nr);
 	}
@@ -160,60 +183,114 @@ static void on_read(struct xbdev_md_build *build)
 	}
 	xbdev__md_xor(piece_buf(replay, XBDEV_MD_MAX_DISKS), sources, nr,
 		(size_t)replay->len * XBDEV_MD_SECTOR);
-	for (uint32_t i = 0; i < 2; i++) {
-		if (xbdev__md_member_is_writable(members[i])) {
-			xbdev__md_build_write(build, members[i],
-				members[i]->super.data_offset + rows.row * array->geo.chunk +
-					rows.in_chunk + replay->done,
-				piece_buf(replay, XBDEV_MD_MAX_DISKS),
-				(size_t)replay->len * XBDEV_MD_SECTOR);
+}
+
+/* What was being written may be on a member and not on who is to replace it, or the other way
+ * round. The member's word counts, for its parity is made from that. */
+static void on_read(struct xbdev_md_build *build)
+{
+	struct xbdev_md_ppl_replay *replay = build->replay;
+	struct xbdev_md_array *array = build->array;
+	struct xbdev_md_row who;
+	struct rows rows;
+	uint64_t sector;
+
+	find_rows(&array->geo, replay->role,
+		&replay->areas[replay->role].header.entries[replay->entry], &rows);
+	xbdev__md_row(&array->geo, rows.row, &who);
+	sector = sector_of(replay, &rows);
+	for (uint32_t i = 0; i < rows.nr; i++) {
+		if ((replay->known >> i & 1) != 0) {
+			write_piece(replay, twin_of(array, who.data[rows.first + i]), sector, i);
 		}
+	}
+	if (is_whole(replay)) {
+		make_parity(replay);
+		write_piece(replay, array->roles[replay->role], sector, XBDEV_MD_MAX_DISKS);
+	}
+	if (replay->is_parity_written) {
+		write_piece(replay, twin_of(array, replay->role), sector, XBDEV_MD_MAX_DISKS);
 	}
 	xbdev__md_build_wait(build, on_written);
 }
 
-/* The piece ends where a recovery has come to: before it the member counts, behind it not. */
+/* The piece ends where a recovery has come to: before it the member counts, behind it not; and
+ * where blocks that are known to be bad begin or end. */
 static void cut_piece(struct xbdev_md_ppl_replay *replay, uint64_t sector)
 {
 	const struct xbdev_md_array *array = replay->build->array;
 
 	for (uint32_t i = 0; i < array->geo.raid_disks; i++) {
 		const struct xbdev_md_member *member = array->roles[i];
+		uint64_t bad, count, at;
 
-		if (member != NULL && member->state == XBDEV_MD_MEMBER_RECOVERING &&
+		if (member == NULL) {
+			continue;
+		}
+		if (member->state == XBDEV_MD_MEMBER_RECOVERING &&
 			member->recovery_offset > sector &&
 			member->recovery_offset < sector + replay->len) {
 			replay->len = (uint32_t)(member->recovery_offset - sector);
 		}
+		at = member->super.data_offset + sector;
+		if (member->bad != NULL &&
+			xbdev__md_bad_blocks_find(member->bad, at, replay->len, &bad, &count)) {
+			replay->len = (uint32_t)(bad > at ? bad - at : count);
+		}
 	}
 }
 
-/* False: some of its data is missing, and its parity stays as it is. */
+static bool is_known(const struct xbdev_md_ppl_replay *replay, const struct xbdev_md_member *member,
+	uint64_t sector)
+{
+	return xbdev__md_member_is_readable(member, sector + replay->len) &&
+	       !xbdev__md_member_has_bad(member, sector, replay->len);
+}
+
+static void read_member(struct xbdev_md_ppl_replay *replay, struct xbdev_md_member *member,
+	uint64_t sector, uint32_t buf)
+{
+	xbdev__md_build_read(replay->build, member, member->super.data_offset + sector,
+		piece_buf(replay, buf), (size_t)replay->len * XBDEV_MD_SECTOR);
+}
+
+/* False: some of its data is missing, and its parity stays as it is; nor is anybody about to be
+ * replaced by one who should have the same. */
 static bool read_piece(struct xbdev_md_build *build, const struct rows *rows)
 {
 	struct xbdev_md_ppl_replay *replay = build->replay;
 	struct xbdev_md_array *array = build->array;
-	uint64_t sector = rows->row * array->geo.chunk + rows->in_chunk + replay->done;
+	uint64_t sector = sector_of(replay, rows);
+	bool has_twin = twin_of(array, replay->role) != NULL;
 	struct xbdev_md_row who;
 
 	replay->len = rows->count - replay->done;
 	replay->len = replay->len < PIECE_SECTORS ? replay->len : PIECE_SECTORS;
 	cut_piece(replay, sector);
 	replay->nr_sources = rows->nr;
+	replay->known = 0;
 	xbdev__md_row(&array->geo, rows->row, &who);
 	for (uint32_t i = 0; i < rows->nr; i++) {
-		const struct xbdev_md_member *member = array->roles[who.data[rows->first + i]];
+		uint32_t role = who.data[rows->first + i];
 
-		if (!xbdev__md_member_is_readable(member, sector + replay->len) ||
-			xbdev__md_member_has_bad(member, sector, replay->len)) {
-			return false;
+		if (is_known(replay, array->roles[role], sector)) {
+			replay->known |= 1u << i;
+			has_twin |= twin_of(array, role) != NULL;
 		}
 	}
+	if (!is_whole(replay) && !has_twin) {
+		return false;
+	}
 	for (uint32_t i = 0; i < rows->nr; i++) {
-		struct xbdev_md_member *member = array->roles[who.data[rows->first + i]];
-
-		xbdev__md_build_read(build, member, member->super.data_offset + sector,
-			piece_buf(replay, i), (size_t)replay->len * XBDEV_MD_SECTOR);
+		if ((replay->known >> i & 1) != 0) {
+			read_member(replay, array->roles[who.data[rows->first + i]], sector, i);
+		}
+	}
+	replay->is_parity_written =
+		is_whole(replay) || (twin_of(array, replay->role) != NULL &&
+					    is_known(replay, array->roles[replay->role], sector));
+	if (!is_whole(replay) && replay->is_parity_written) {
+		read_member(replay, array->roles[replay->role], sector, XBDEV_MD_MAX_DISKS);
 	}
 	xbdev__md_build_wait(build, on_read);
 	return true;

@@ -325,6 +325,19 @@ static void path_of(uint32_t member, char *ret_path, size_t size)
 	snprintf(ret_path, size, "%s/m%u", harness_dir(), member);
 }
 
+static void make_file(struct world *w, uint32_t i)
+{
+	char path[256];
+	int fd;
+
+	path_of(i, path, sizeof(path));
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, OURS_BYTES), 0);
+	close(fd);
+	harness_create(&w->h, "file", "{'name':'m%u','filename':'%s','block_size':512}", i, path);
+}
+
 static void make_ours(struct world *w, bool assume_clean)
 {
 	static const char *const names[] = {"m0", "m1", "m2", "m3"};
@@ -338,20 +351,11 @@ static void make_ours(struct world *w, bool assume_clean)
 		.policy = XBDEV_MD_POLICY_PPL,
 		.assume_clean = assume_clean,
 	};
-	char path[256];
 
 	memset(w, 0, sizeof(*w));
 	harness_start(&w->h, 1, 1);
 	for (uint32_t i = 0; i < NR_OURS; i++) {
-		int fd;
-
-		path_of(i, path, sizeof(path));
-		fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-		assert_true(fd >= 0);
-		assert_int_equal(ftruncate(fd, OURS_BYTES), 0);
-		close(fd);
-		harness_create(
-			&w->h, "file", "{'name':'m%u','filename':'%s','block_size':512}", i, path);
+		make_file(w, i);
 	}
 	xbdev__md_create(w->h.ctx, &opts, on_made, w);
 	harness_wait(&w->h, w->is_done);
@@ -495,6 +499,100 @@ static void test_ppl_what_a_missing_member_would_hold_is_logged(void **state)
 	harness_stop(&w.h);
 }
 
+static void on_managed(void *arg, const struct xu_error *err)
+{
+	if (err != NULL) {
+		fail_msg("%s", err->text);
+	}
+	((struct world *)arg)->is_done = true;
+}
+
+static void manage(struct world *w, const struct xbdev_md_command *what)
+{
+	w->is_done = false;
+	xbdev__md_manage(w->dev, what, on_managed, w);
+	harness_wait(&w->h, w->is_done);
+}
+
+/* Keeps all members as they are now, or puts back what was kept: power that failed then. */
+static void keep_files(char (*kept)[OURS_BYTES], bool is_back)
+{
+	for (uint32_t i = 0; i < NR_OURS + 1; i++) {
+		char path[256];
+		int fd;
+
+		path_of(i, path, sizeof(path));
+		fd = open(path, O_RDWR | O_CLOEXEC);
+		assert_true(fd >= 0);
+		assert_int_equal(is_back ? pwrite(fd, kept[i], OURS_BYTES, 0)
+					 : pread(fd, kept[i], OURS_BYTES, 0),
+			OURS_BYTES);
+		close(fd);
+	}
+}
+
+/* Member 1 is being replaced by m4, which has come beyond row 0 and has not kept what was written
+ * there last: to its column alone, or to two. */
+static void replay_with_replacement(bool has_two)
+{
+	static char content[OURS_STRIPE], got[OURS_STRIPE], kept[NR_OURS + 1][OURS_BYTES];
+	const struct xbdev_md_command slow = {
+		.kind = XBDEV_MD_COMMAND_SPEED, .speed_max_kib = 1024, .speed_min_kib = 1024};
+	const struct xbdev_md_command replace = {
+		.kind = XBDEV_MD_COMMAND_REPLACE, .device = "m1", .new_device = "m4"};
+	const struct xbdev_md_command halt = {.kind = XBDEV_MD_COMMAND_SYNC_STOP};
+	uint64_t data_offset, at;
+	struct world w;
+
+	make_ours(&w, true);
+	make_file(&w, NR_OURS);
+	write_at(&w, content, 0, OURS_STRIPE, 6);
+	manage(&w, &slow);
+	manage(&w, &replace);
+	harness_wait(&w.h, array_of(&w)->replacements[1]->recovery_offset >= 2 * CHUNK / 512);
+	manage(&w, &halt);
+	harness_wait(&w.h, array_of(&w)->sync == NULL && !array_of(&w)->meta.is_writing);
+	data_offset = array_of(&w)->roles[1]->super.data_offset * 512;
+	write_at(&w, content, CHUNK + 8192, 4096, 7);
+	if (has_two) {
+		write_at(&w, content, 4096, CHUNK + 8192, 8);
+	}
+	keep_files(kept, false);
+	stop(&w);
+	for (uint32_t i = 0; i < NR_OURS + 1; i++) {
+		char name[8];
+
+		snprintf(name, sizeof(name), "m%u", i);
+		harness_remove(&w.h, xbdev_device_find(w.h.ctx, name));
+	}
+	for (at = 0; at < 4096; at++) {
+		kept[NR_OURS][data_offset + 8192 + at] ^= 0x55;
+	}
+	keep_files(kept, true);
+	for (uint32_t i = 0; i < NR_OURS + 1; i++) {
+		char path[256];
+
+		path_of(i, path, sizeof(path));
+		harness_create(
+			&w.h, "file", "{'name':'m%u','filename':'%s','block_size':512}", i, path);
+	}
+	assert_int_equal(assemble(&w, NR_OURS + 1, 0, false), 0);
+	harness_wait(&w.h, array_of(&w)->sync == NULL && array_of(&w)->roles[1] != NULL &&
+				   array_of(&w)->replacements[1] == NULL);
+	assert_string_equal(array_of(&w)->roles[1]->name, "m4");
+	assert_int_equal(harness_io(&w.h, w.ch, XBDEV_OP_READ, 0, got, OURS_STRIPE, 0), 0);
+	assert_memory_equal(got, content, OURS_STRIPE);
+	check_parity(&w);
+	stop(&w);
+	harness_stop(&w.h);
+}
+
+static void test_ppl_who_replaces_a_member_gets_what_was_being_written(void **state)
+{
+	replay_with_replacement(false);
+	replay_with_replacement(true);
+}
+
 /* Many units: the area's end is passed many times, and the newest is found. */
 static void test_ppl_units_go_round(void **state)
 {
@@ -559,6 +657,7 @@ int main(void)
 		cmocka_unit_test(test_ppl_an_array_begins_with_a_member_that_is_recovered),
 		cmocka_unit_test(test_ppl_an_entry_says_what_is_not_written),
 		cmocka_unit_test(test_ppl_what_a_missing_member_would_hold_is_logged),
+		cmocka_unit_test(test_ppl_who_replaces_a_member_gets_what_was_being_written),
 		cmocka_unit_test(test_ppl_units_go_round),
 		cmocka_unit_test(test_ppl_is_for_raid5_without_a_bitmap),
 	};
