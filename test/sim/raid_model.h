@@ -71,6 +71,8 @@ struct array {
 	char names[MAX_DISKS][8]; /* members, spares, and what may become one */
 	bool was_member[MAX_DISKS];
 	uint32_t nr_names;
+	bool is_lacking; /* a member, when it was interrupted: who was to take the place may not
+			    know */
 };
 
 struct run {

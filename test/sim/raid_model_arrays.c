@@ -59,8 +59,10 @@ static void do_assemble(void *arg)
 	struct making *making = arg;
 	struct array *array = making->array;
 	const char *members[MAX_DISKS];
-	struct xbdev_md_assemble_opts opts = {
-		.name = array->name, .level = array->kind->level, .members = members};
+	struct xbdev_md_assemble_opts opts = {.name = array->name,
+		.level = array->kind->level,
+		.members = members,
+		.run = array->is_lacking};
 
 	for (uint32_t i = 0; i < array->nr_names; i++) {
 		if (array->was_member[i]) {

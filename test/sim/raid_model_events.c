@@ -211,6 +211,9 @@ static void crash(struct run *run)
 	if (!may_crash(run)) {
 		return;
 	}
+	for (uint32_t i = 0; i < run->nr_arrays; i++) {
+		run->arrays[i].is_lacking = model_md(&run->arrays[i])->nr_degraded > 0;
+	}
 	run->is_dead = true;
 	if (is_power_failure) {
 		sim_host_power_fail(run->host, NULL);
