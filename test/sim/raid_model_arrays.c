@@ -171,6 +171,7 @@ void model_make_all(struct run *run, bool is_new)
 {
 	for (uint32_t i = 0; i < run->nr_arrays; i++) {
 		make(run, &run->arrays[i], is_new ? do_create : do_assemble);
+		run->arrays[i].is_lacking = false;
 		set_pace(run, &run->arrays[i]);
 	}
 	open_top(run);
