@@ -151,19 +151,36 @@ static int check_all(struct selecting *sel)
 
 /* ---- each device by itself ---- */
 
-/* The first of those with the most events that have a role. Spares never set the standard. */
-static int find_freshest(struct selecting *sel)
+/* The first of those with the most events that have a role; NOBODY: none. */
+static int32_t find_newest(const struct selecting *sel, bool is_in_sync)
 {
-	int32_t freshest = NOBODY;
+	int32_t newest = NOBODY;
 
 	for (uint32_t i = 0; i < sel->count; i++) {
 		const struct xbdev_md_super *super = sel->candidates[i].super;
 
-		if (is_active(super) &&
-			(freshest == NOBODY ||
-				super->events > sel->candidates[freshest].super->events)) {
-			freshest = (int32_t)i;
+		if (is_active(super) && !(is_in_sync && is_recovering(super)) &&
+			(newest == NOBODY ||
+				super->events > sel->candidates[newest].super->events)) {
+			newest = (int32_t)i;
 		}
+	}
+	return newest;
+}
+
+/*
+ * Spares never set the standard. Nor does one that is being recovered if another is as new, or one
+ * event behind it: the power may have gone while the members were told of its place, and those who
+ * had not heard of it would all seem to have gone on without it.
+ */
+static int find_freshest(struct selecting *sel)
+{
+	int32_t freshest = find_newest(sel, false), in_sync = find_newest(sel, true);
+
+	if (in_sync != NOBODY &&
+		sel->candidates[freshest].super->events - sel->candidates[in_sync].super->events <=
+			1) {
+		freshest = in_sync;
 	}
 	if (freshest == NOBODY) {
 		for (uint32_t i = 0; i < sel->count; i++) {
@@ -227,6 +244,17 @@ static void judge_by_tables(struct selecting *sel, struct xbdev_md_candidate *c)
 	}
 }
 
+/* One that is being recovered and has heard of it first. Where nobody else has, there is nothing on
+ * it that counts. */
+static void judge_ahead(struct selecting *sel, struct xbdev_md_candidate *c)
+{
+	judge(c, XBDEV_MD_RECOVERING, "%s", "");
+	judge_by_tables(sel, c);
+	if (c->verdict == XBDEV_MD_LEFT_OUT) {
+		judge(c, XBDEV_MD_SPARE, "a spare that was just taking a place");
+	}
+}
+
 static void judge_alone(struct selecting *sel, uint32_t index)
 {
 	struct xbdev_md_candidate *c = &sel->candidates[index];
@@ -238,6 +266,10 @@ static void judge_alone(struct selecting *sel, uint32_t index)
 		return;
 	}
 	c->role = xbdev__md_super_role(c->super);
+	if (c->super->events > newest) {
+		judge_ahead(sel, c);
+		return;
+	}
 	if (newest - c->super->events > 1) {
 		judge(c, XBDEV_MD_STALE, "it has %" PRIu64 " events, the newest member %" PRIu64,
 			c->super->events, newest);

@@ -471,6 +471,34 @@ static void test_select_one_event_less(void **state)
 	assert_verdicts(&d, "iiii");
 }
 
+/* Power fails while members are told that a spare (dev3) takes the place of one that had failed:
+ * whoever has heard of it, and if it is only the spare, the others are the array. */
+static void test_select_of_a_spare_that_takes_a_place(void **state)
+{
+	for (uint32_t heard = 0; heard < 16; heard++) {
+		char expected[] = "iiis";
+		struct devices d;
+
+		make(&d, 5, 2, 4);
+		for (uint32_t i = 0; i < 4; i++) {
+			bool has_heard = (heard >> i & 1) != 0;
+
+			d.supers[i].events = has_heard ? 101 : 100;
+			d.supers[i].dev_roles[3] =
+				has_heard ? 3
+					  : (i == 3 ? XBDEV_MD_ROLE_SPARE : XBDEV_MD_ROLE_FAULTY);
+			d.supers[i].resync_offset = UINT64_MAX;
+		}
+		if ((heard & 8) != 0) {
+			d.supers[3].feature_map |= XBDEV_MD_F_RECOVERY_OFFSET;
+			expected[3] = (heard & 7) != 0 ? 'R' : 's';
+		}
+		assert_selected(&d, &run, 0, "");
+		assert_verdicts(&d, expected);
+		assert_consistent(&d);
+	}
+}
+
 static void test_select_of_copies(void **state)
 {
 	struct devices d;
@@ -761,6 +789,7 @@ int main(void)
 		cmocka_unit_test(test_select_forces_the_newest_first),
 		cmocka_unit_test(test_select_of_a_replacement),
 		cmocka_unit_test(test_select_one_event_less),
+		cmocka_unit_test(test_select_of_a_spare_that_takes_a_place),
 		cmocka_unit_test(test_select_of_copies),
 		cmocka_unit_test(test_select_of_spares),
 		cmocka_unit_test(test_select_refuses_strangers),
