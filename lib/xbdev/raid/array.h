@@ -127,7 +127,9 @@ struct xbdev_md_member {
 	bool is_by_bitmap;        /* recovering: it lacks only what the bitmap marks */
 	uint32_t role;            /* unless spare */
 	uint64_t recovery_offset; /* member sectors that are good; XBDEV_MD_NEVER: all */
-	uint64_t recovery_saved;  /* those that are durable: what the superblock says */
+	uint64_t recovery_saved;  /* those that are durable: what the superblock says, */
+	uint64_t recovery_known, next_known; /* said when the last round ended, and what this one
+					      * says: a crash finds no less */
 	uint64_t dev_sectors;
 	uint64_t next_sector; /* where the last read ended: reading on is cheap */
 	uint32_t nr_children; /* I/Os that it has */
@@ -397,6 +399,14 @@ static inline bool xbdev__md_member_is_readable(
 static inline bool xbdev__md_member_is_writable(const struct xbdev_md_member *member)
 {
 	return member != NULL && member->state != XBDEV_MD_MEMBER_FAULTY;
+}
+
+/* Will this much of it be believed after a crash? */
+static inline bool xbdev__md_member_is_known(
+	const struct xbdev_md_member *member, uint64_t end_sector)
+{
+	return xbdev__md_member_is_readable(member, end_sector) &&
+	       end_sector <= member->recovery_known;
 }
 
 /* A spare that nothing is left of what it had to do before: with an I/O of its last role still

@@ -108,6 +108,9 @@ static void fill_super(struct xbdev_md_member *member)
 	super->size = array->super.size;
 	super->raid_disks = array->super.raid_disks;
 	fill_features(member, super);
+	member->next_known = member->state == XBDEV_MD_MEMBER_IN_SYNC      ? XBDEV_MD_NEVER
+			     : member->state == XBDEV_MD_MEMBER_RECOVERING ? member->recovery_saved
+									   : 0;
 	fill_roles(array, super);
 	xbdev__md_super_format(super, member->meta_buf);
 }
@@ -154,6 +157,17 @@ static bool has_more(const struct xbdev_md_meta *meta)
 	return meta->wanted > meta->written || meta->bits_wanted > meta->bits_written;
 }
 
+static void note_known(struct xbdev_md_array *array)
+{
+	for (uint32_t i = 0; i < array->nr_members; i++) {
+		struct xbdev_md_member *member = array->members[i];
+
+		if (member != NULL && member->is_in_round) {
+			member->recovery_known = member->next_known;
+		}
+	}
+}
+
 static void end_round(struct xbdev_md_array *array)
 {
 	struct xbdev_md_meta *meta = &array->meta;
@@ -170,6 +184,7 @@ static void end_round(struct xbdev_md_array *array)
 		meta->bits_written = meta->bits_writing;
 		if (!meta->has_failed && meta->has_supers) {
 			meta->written = meta->writing;
+			note_known(array);
 			if (array->log != NULL) {
 				array->log->is_trusted = array->log->will_be_trusted;
 			}

@@ -143,8 +143,16 @@ struct md_ppl_entry {
 } __attribute__((packed));
 _Static_assert(sizeof(struct md_ppl_entry) == 24, "PPL entry");
 
+#define MD_PPL_OURS 0x544e53424e415358ull /* "XSANBSNT" */
+
 struct md_ppl_header {
-	uint8_t reserved[512]; /* FFh */
+	union {
+		uint8_t reserved[512]; /* FFh; nobody looks at it, so here is a mark of ours: */
+		struct {
+			uint64_t magic;
+			uint32_t absent_role;
+		} __attribute__((packed));
+	};
 	uint32_t signature;
 	uint32_t padding;
 	uint64_t generation;

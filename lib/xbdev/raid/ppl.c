@@ -9,7 +9,10 @@
  *
  * A column whose member is missing is not named though it is written: its new content then is in
  * the XOR of the others, so the replay completes its write, and nothing is lost with it. Where that
- * would leave columns on both sides of it the write is done in two parts.
+ * would leave columns on both sides of it the write is done in two parts. So is one whose recovery
+ * has been there if the superblocks do not say so yet: a crash goes back behind it, or not. The
+ * unit has a mark of that member, and if it counts when the log is replayed it is made from the
+ * others.
  *
  * An area is emptied in the round of metadata that first says that its member serves: what was in
  * it before is of writes that are long over.
@@ -42,12 +45,19 @@ static bool is_absent(const struct xbdev_md_stripe *stripe, uint32_t index)
 
 static uint32_t absent_columns(const struct xbdev_md_stripe *stripe)
 {
-	uint32_t columns = 0;
+	const struct xbdev_md_array *array = stripe->array;
+	uint32_t columns = 0, unknown = 0;
 
-	for (uint32_t i = 0; i < stripe->array->geo.nr_data; i++) {
+	for (uint32_t i = 0; i < array->geo.nr_data; i++) {
 		columns |= is_absent(stripe, i) ? 1u << i : 0;
+		unknown |= xbdev__md_member_is_known(array->roles[stripe->columns[i].role],
+				   stripe->sector + array->stripes->sectors)
+				   ? 0
+				   : 1u << i;
 	}
-	return columns;
+	/* A recovery that has been here, but the disks do not say so: a crash goes back behind it.
+	 */
+	return columns == 0 && (unknown & (unknown - 1)) == 0 ? unknown : columns;
 }
 
 /* The columns that are written in a row of sectors. */
@@ -204,6 +214,15 @@ static uint32_t walk_rows(struct xbdev_md_lane *lane, struct xbdev_md_stripe *st
 	return nr;
 }
 
+/* What it holds when the log is replayed, if it counts by then, is made from what the log says. */
+static void note_absent(
+	struct xbdev_md_ppl_header *header, const struct xbdev_md_stripe *stripe, uint32_t columns)
+{
+	if (columns != 0) {
+		header->absent_role = stripe->columns[__builtin_ctz(columns)].role;
+	}
+}
+
 static bool add(struct xbdev_md_lane *lane, struct xbdev_md_stripe *stripe)
 {
 	struct xbdev_md_ppl_header *header = lane->header;
@@ -212,12 +231,15 @@ static bool add(struct xbdev_md_lane *lane, struct xbdev_md_stripe *stripe)
 	if (lane->used == 0) {
 		lane->used = XBDEV_MD_PPL_HEADER_BYTES;
 		header->nr_entries = 0;
+		header->absent_role = XBDEV_MD_PPL_NOBODY;
 	}
 	if (lane->used + len > lane->log->unit_bytes ||
 		header->nr_entries + walk_rows(NULL, stripe) > XBDEV_MD_PPL_ENTRIES) {
 		return false;
 	}
 	if (stripe->columns[stripe->array->geo.nr_data].is_written) {
+		note_absent(header, stripe, stripe->absent);
+		note_absent(header, stripe, absent_columns(stripe));
 		walk_rows(lane, stripe);
 	}
 	return true;
@@ -278,6 +300,7 @@ static const struct xbdev_md_log_kind ppl_kind = {
 static int make_empty(struct xbdev_md_log *log)
 {
 	const struct xbdev_md_ppl_header header = {
+		.absent_role = XBDEV_MD_PPL_NOBODY,
 		.signature = xbdev__md_ppl_signature(&log->array->super.set_uuid),
 	};
 

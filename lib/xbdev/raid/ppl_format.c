@@ -92,6 +92,10 @@ int xbdev__md_ppl_parse(const void *bytes, uint32_t signature,
 			le32toh(disk->checksum), sum);
 	}
 	memset(&header, 0, sizeof(header));
+	header.absent_role = XBDEV_MD_PPL_NOBODY;
+	if (le64toh(disk->magic) == MD_PPL_OURS) {
+		header.absent_role = le32toh(disk->absent_role);
+	}
 	header.signature = le32toh(disk->signature);
 	header.generation = le64toh(disk->generation);
 	header.nr_entries = le32toh(disk->entries_count);
@@ -120,6 +124,10 @@ void xbdev__md_ppl_format(const struct xbdev_md_ppl_header *header, void *ret_by
 	assert(header->nr_entries <= XBDEV_MD_PPL_ENTRIES);
 	memset(disk, 0, sizeof(*disk));
 	memset(disk->reserved, 0xff, sizeof(disk->reserved));
+	if (header->absent_role != XBDEV_MD_PPL_NOBODY) {
+		disk->magic = htole64(MD_PPL_OURS);
+		disk->absent_role = htole32(header->absent_role);
+	}
 	disk->signature = htole32(header->signature);
 	disk->generation = htole64(header->generation);
 	disk->entries_count = htole32(header->nr_entries);

@@ -24,7 +24,10 @@ struct xbdev_md_ppl_entry {
 	uint32_t checksum;    /* CRC-32C of the partial parity */
 };
 
+#define XBDEV_MD_PPL_NOBODY UINT32_MAX
+
 struct xbdev_md_ppl_header {
+	uint32_t absent_role; /* ours alone: one that was not counted on, or XBDEV_MD_PPL_NOBODY */
 	uint32_t signature;
 	uint64_t generation;
 	uint32_t nr_entries;

@@ -27,6 +27,7 @@
 
 #define PIECE_SECTORS 128u
 #define PIECE_BYTES   (PIECE_SECTORS * XBDEV_MD_SECTOR)
+#define NOBODY        UINT32_MAX
 
 struct area {
 	uint8_t *bytes; /* NULL: nobody has the role */
@@ -42,6 +43,7 @@ struct xbdev_md_ppl_replay {
 	uint32_t len;               /* of the piece, sectors */
 	uint32_t nr_sources;
 	uint32_t known;         /* bit per column of the entry: its data can be read */
+	uint32_t rebuilt;       /* data column that is made from the others, or NOBODY */
 	bool is_parity_written; /* to who is to replace its member: made, or as that has it */
 	uint8_t *buf;           /* a piece for each member and one for the parity */
 	uint64_t nr_replayed, nr_damaged;
@@ -168,20 +170,35 @@ static void write_piece(struct xbdev_md_ppl_replay *replay, struct xbdev_md_memb
 	}
 }
 
-static void make_parity(struct xbdev_md_ppl_replay *replay)
+/* Buffers are those of the data columns; the last one is the parity's. */
+static void make_parity(struct xbdev_md_ppl_replay *replay, uint32_t first)
 {
 	const struct area *area = &replay->areas[replay->role];
 	void *sources[XBDEV_MD_MAX_DISKS + 1];
 	uint32_t nr = 0;
 
 	for (; nr < replay->nr_sources; nr++) {
-		sources[nr] = piece_buf(replay, nr);
+		sources[nr] = piece_buf(replay, first + nr);
 	}
 	if (area->header.entries[replay->entry].pp_size > 0) {
 		sources[nr++] =
 			area->bytes + area->payload + (size_t)replay->done * XBDEV_MD_SECTOR;
 	}
 	xbdev__md_xor(piece_buf(replay, XBDEV_MD_MAX_DISKS), sources, nr,
+		(size_t)replay->len * XBDEV_MD_SECTOR);
+}
+
+static void make_column(struct xbdev_md_ppl_replay *replay, uint32_t nr_data)
+{
+	void *sources[XBDEV_MD_MAX_DISKS + 1] = {piece_buf(replay, XBDEV_MD_MAX_DISKS)};
+	uint32_t nr = 1;
+
+	for (uint32_t i = 0; i < nr_data; i++) {
+		if (i != replay->rebuilt) {
+			sources[nr++] = piece_buf(replay, i);
+		}
+	}
+	xbdev__md_xor(piece_buf(replay, replay->rebuilt), sources, nr,
 		(size_t)replay->len * XBDEV_MD_SECTOR);
 }
 
@@ -201,12 +218,20 @@ static void on_read(struct xbdev_md_build *build)
 	sector = sector_of(replay, &rows);
 	for (uint32_t i = 0; i < rows.nr; i++) {
 		if ((replay->known >> i & 1) != 0) {
-			write_piece(replay, twin_of(array, who.data[rows.first + i]), sector, i);
+			write_piece(replay, twin_of(array, who.data[rows.first + i]), sector,
+				rows.first + i);
 		}
 	}
 	if (is_whole(replay)) {
-		make_parity(replay);
+		make_parity(replay, rows.first);
 		write_piece(replay, array->roles[replay->role], sector, XBDEV_MD_MAX_DISKS);
+	}
+	if (replay->rebuilt != NOBODY) {
+		make_column(replay, array->geo.nr_data);
+		write_piece(
+			replay, array->roles[who.data[replay->rebuilt]], sector, replay->rebuilt);
+		write_piece(
+			replay, twin_of(array, who.data[replay->rebuilt]), sector, replay->rebuilt);
 	}
 	if (replay->is_parity_written) {
 		write_piece(replay, twin_of(array, replay->role), sector, XBDEV_MD_MAX_DISKS);
@@ -254,6 +279,32 @@ static void read_member(struct xbdev_md_ppl_replay *replay, struct xbdev_md_memb
 		piece_buf(replay, buf), (size_t)replay->len * XBDEV_MD_SECTOR);
 }
 
+static bool is_named(const struct rows *rows, uint32_t column)
+{
+	return column >= rows->first && column < rows->first + rows->nr;
+}
+
+/* The column of a member that was not counted on when the unit was written, and is now. */
+static void find_rebuilt(struct xbdev_md_ppl_replay *replay, const struct rows *rows,
+	const struct xbdev_md_row *who, uint64_t sector)
+{
+	const struct xbdev_md_array *array = replay->build->array;
+
+	replay->rebuilt = NOBODY;
+	for (uint32_t i = 0; i < array->geo.nr_data && is_whole(replay); i++) {
+		const struct xbdev_md_member *member = array->roles[who->data[i]];
+
+		if (!is_known(replay, member, sector)) {
+			replay->rebuilt = NOBODY;
+			return;
+		}
+		if (who->data[i] == replay->areas[replay->role].header.absent_role &&
+			!is_named(rows, i)) {
+			replay->rebuilt = i;
+		}
+	}
+}
+
 /* False: some of its data is missing, and its parity stays as it is; nor is anybody about to be
  * replaced by one who should have the same. */
 static bool read_piece(struct xbdev_md_build *build, const struct rows *rows)
@@ -283,7 +334,14 @@ static bool read_piece(struct xbdev_md_build *build, const struct rows *rows)
 	}
 	for (uint32_t i = 0; i < rows->nr; i++) {
 		if ((replay->known >> i & 1) != 0) {
-			read_member(replay, array->roles[who.data[rows->first + i]], sector, i);
+			read_member(replay, array->roles[who.data[rows->first + i]], sector,
+				rows->first + i);
+		}
+	}
+	find_rebuilt(replay, rows, &who, sector);
+	for (uint32_t i = 0; i < array->geo.nr_data && replay->rebuilt != NOBODY; i++) {
+		if (i != replay->rebuilt && !is_named(rows, i)) {
+			read_member(replay, array->roles[who.data[i]], sector, i);
 		}
 	}
 	replay->is_parity_written =

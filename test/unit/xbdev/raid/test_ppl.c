@@ -531,6 +531,26 @@ static void keep_files(char (*kept)[OURS_BYTES], bool is_back)
 	}
 }
 
+/* The members as they were kept; they are to be assembled. */
+static void go_back(struct world *w, char (*kept)[OURS_BYTES])
+{
+	stop(w);
+	for (uint32_t i = 0; i < NR_OURS + 1; i++) {
+		char name[8];
+
+		snprintf(name, sizeof(name), "m%u", i);
+		harness_remove(&w->h, xbdev_device_find(w->h.ctx, name));
+	}
+	keep_files(kept, true);
+	for (uint32_t i = 0; i < NR_OURS + 1; i++) {
+		char path[256];
+
+		path_of(i, path, sizeof(path));
+		harness_create(
+			&w->h, "file", "{'name':'m%u','filename':'%s','block_size':512}", i, path);
+	}
+}
+
 /* Member 1 is being replaced by m4, which has come beyond row 0 and has not kept what was written
  * there last: to its column alone, or to two. */
 static void replay_with_replacement(bool has_two)
@@ -558,24 +578,10 @@ static void replay_with_replacement(bool has_two)
 		write_at(&w, content, 4096, CHUNK + 8192, 8);
 	}
 	keep_files(kept, false);
-	stop(&w);
-	for (uint32_t i = 0; i < NR_OURS + 1; i++) {
-		char name[8];
-
-		snprintf(name, sizeof(name), "m%u", i);
-		harness_remove(&w.h, xbdev_device_find(w.h.ctx, name));
-	}
 	for (at = 0; at < 4096; at++) {
 		kept[NR_OURS][data_offset + 8192 + at] ^= 0x55;
 	}
-	keep_files(kept, true);
-	for (uint32_t i = 0; i < NR_OURS + 1; i++) {
-		char path[256];
-
-		path_of(i, path, sizeof(path));
-		harness_create(
-			&w.h, "file", "{'name':'m%u','filename':'%s','block_size':512}", i, path);
-	}
+	go_back(&w, kept);
 	assert_int_equal(assemble(&w, NR_OURS + 1, 0, false), 0);
 	harness_wait(&w.h, array_of(&w)->sync == NULL && array_of(&w)->roles[1] != NULL &&
 				   array_of(&w)->replacements[1] == NULL);
@@ -591,6 +597,47 @@ static void test_ppl_who_replaces_a_member_gets_what_was_being_written(void **st
 {
 	replay_with_replacement(false);
 	replay_with_replacement(true);
+}
+
+/* A recovery has been at row 0, but no superblock says so when the power fails amid a write there:
+ * it comes again, and has only the parity to go by. */
+static void test_ppl_a_recovery_that_a_crash_forgets_is_not_counted_on(void **state)
+{
+	static char content[OURS_STRIPE], got[OURS_STRIPE], kept[NR_OURS + 1][OURS_BYTES];
+	static char old[CHUNK];
+	const struct xbdev_md_command slow = {
+		.kind = XBDEV_MD_COMMAND_SPEED, .speed_max_kib = 1024, .speed_min_kib = 1024};
+	const struct xbdev_md_command add = {.kind = XBDEV_MD_COMMAND_ADD, .device = "m4"};
+	uint64_t data_offset;
+	struct world w;
+
+	make_ours(&w, true);
+	make_file(&w, NR_OURS);
+	write_at(&w, content, 0, OURS_STRIPE, 6);
+	memcpy(old, content, CHUNK);
+	harness_run_on(&w.h, 0, fail_role, &w);
+	manage(&w, &slow);
+	manage(&w, &add);
+	harness_wait(&w.h, array_of(&w)->roles[1] != NULL &&
+				   array_of(&w)->roles[1]->recovery_offset >= 2 * CHUNK / 512);
+	data_offset = array_of(&w)->roles[1]->super.data_offset * 512;
+	write_at(&w, content, 4096, CHUNK + 8192, 8);
+	assert_int_equal(array_of(&w)->roles[1]->recovery_known, 0);
+	keep_files(kept, false);
+	/* Of the first column nothing has been written, nor of what was recovered. */
+	memcpy(kept[0] + data_offset, old, CHUNK);
+	memset(kept[NR_OURS] + data_offset, 0x3c, CHUNK);
+	go_back(&w, kept);
+	memcpy(content, old, CHUNK);
+	assert_int_equal(assemble(&w, NR_OURS + 1, 0, false), 0);
+	assert_int_equal(harness_io(&w.h, w.ch, XBDEV_OP_READ, 0, got, OURS_STRIPE, 0), 0);
+	assert_memory_equal(got, content, OURS_STRIPE);
+	harness_wait(&w.h, array_of(&w)->nr_degraded == 0);
+	assert_int_equal(harness_io(&w.h, w.ch, XBDEV_OP_READ, 0, got, OURS_STRIPE, 0), 0);
+	assert_memory_equal(got, content, OURS_STRIPE);
+	check_parity(&w);
+	stop(&w);
+	harness_stop(&w.h);
 }
 
 /* Many units: the area's end is passed many times, and the newest is found. */
@@ -658,6 +705,7 @@ int main(void)
 		cmocka_unit_test(test_ppl_an_entry_says_what_is_not_written),
 		cmocka_unit_test(test_ppl_what_a_missing_member_would_hold_is_logged),
 		cmocka_unit_test(test_ppl_who_replaces_a_member_gets_what_was_being_written),
+		cmocka_unit_test(test_ppl_a_recovery_that_a_crash_forgets_is_not_counted_on),
 		cmocka_unit_test(test_ppl_units_go_round),
 		cmocka_unit_test(test_ppl_is_for_raid5_without_a_bitmap),
 	};
