@@ -5,7 +5,7 @@
  *   raid_model_arrays.c   disks and arrays: made, assembled, commanded
  *   raid_model_client.c   the plain array, and the client that holds the arrays to it
  *   raid_model_events.c   what happens to arrays meanwhile: failures, restarts, crashes
- *   test_raid_model.c     which arrays, and their lives
+ *   test_raid_model.c     which arrays, and their lives; test_raid_force.c uses the parts too
  */
 #ifndef TEST_SIM_RAID_MODEL_H
 #define TEST_SIM_RAID_MODEL_H
@@ -129,6 +129,7 @@ void model_open_disks(struct run *run);
 void model_open_disk(struct run *run, uint32_t index);
 /* Makes or assembles all arrays and opens the one at the top; what is refused ends the test. */
 void model_make_all(struct run *run, bool is_new);
+void model_open_top(struct run *run);
 void model_close_top(struct run *run);
 /* The command's error: many are refused, and rightly. */
 int model_manage(struct run *run, struct array *array, enum xbdev_md_command_kind kind,

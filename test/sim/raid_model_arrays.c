@@ -156,7 +156,7 @@ static void set_pace(struct run *run, struct array *array)
 	model_md(array)->sync_speed_max = model_md(array)->sync_speed_min;
 }
 
-static void open_top(struct run *run)
+void model_open_top(struct run *run)
 {
 	struct xu_error err = {0};
 
@@ -174,7 +174,7 @@ void model_make_all(struct run *run, bool is_new)
 		run->arrays[i].is_lacking = false;
 		set_pace(run, &run->arrays[i]);
 	}
-	open_top(run);
+	model_open_top(run);
 }
 
 void model_close_top(struct run *run)
