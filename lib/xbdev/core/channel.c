@@ -100,7 +100,9 @@ static void on_part(struct xr_msg *msg)
 	struct xbdev_device *dev = ch->dev;
 
 	ch->stats->queue_depth_max = ch->nr_inflight_max;
-	xbdev__stats_merge(dev->stats_home, ch->stats);
+	if (!ch->is_uncounted) {
+		xbdev__stats_merge(dev->stats_home, ch->stats);
+	}
 	xbdev__channel_free(ch);
 	atomic_fetch_sub(&dev->nr_channels, 1);
 	xbdev__device_check(dev);

@@ -37,6 +37,26 @@ struct xbdev_rebuilds *xbdev_ctx_rebuilds(struct xbdev_ctx *ctx)
 	return &ctx->rebuilds;
 }
 
+void xbdev_ctx_add_part(struct xbdev_ctx *ctx, struct xbdev_ctx_part *part)
+{
+	xu_list_add_tail(&ctx->parts, &part->link);
+}
+
+struct xbdev_ctx_part *xbdev_ctx_find_part(
+	const struct xbdev_ctx *ctx, void (*free)(struct xbdev_ctx_part *part))
+{
+	struct xu_list *node;
+
+	xu_list_for_each (node, &ctx->parts) {
+		struct xbdev_ctx_part *part = xu_list_entry(node, struct xbdev_ctx_part, link);
+
+		if (part->free == free) {
+			return part;
+		}
+	}
+	return NULL;
+}
+
 void xbdev_ctx_add_listener(struct xbdev_ctx *ctx, struct xbdev_graph_listener *listener)
 {
 	xu_list_add_tail(&ctx->listeners, &listener->link);
@@ -106,6 +126,7 @@ int xbdev_ctx_new(
 	ctx->nr_reactors = nr_reactors;
 	xu_list_init(&ctx->devices);
 	xu_list_init(&ctx->listeners);
+	xu_list_init(&ctx->parts);
 	ctx->notes = xbdev__notes_new();
 	rc = ctx->notes != NULL ? make_reactors(ctx, opts, err)
 				: xu_error_set_errno(err, -ENOMEM, "making a context");
@@ -137,6 +158,17 @@ void xbdev_ctx_stop(struct xbdev_ctx *ctx)
 	}
 }
 
+static void free_parts(struct xbdev_ctx *ctx)
+{
+	struct xu_list *node;
+
+	while ((node = xu_list_pop(&ctx->parts)) != NULL) {
+		struct xbdev_ctx_part *part = xu_list_entry(node, struct xbdev_ctx_part, link);
+
+		part->free(part);
+	}
+}
+
 void xbdev_ctx_free(struct xbdev_ctx *ctx)
 {
 	if (ctx == NULL) {
@@ -148,6 +180,7 @@ void xbdev_ctx_free(struct xbdev_ctx *ctx)
 	}
 	xbdev__notes_free(ctx->notes);
 	xbdev__uevents_free(ctx->uevents);
+	free_parts(ctx);
 	free(ctx);
 }
 

@@ -66,6 +66,18 @@ struct xbdev_rebuilds {
 
 struct xbdev_rebuilds *xbdev_ctx_rebuilds(struct xbdev_ctx *ctx);
 
+/* What a layer above keeps for a context, one of each kind: found by its function, which runs when
+ * the reactors have gone. Adding and finding are for the control reactor, or before it runs. */
+struct xbdev_ctx_part {
+	void (*free)(struct xbdev_ctx_part *part);
+	struct xu_list link;
+};
+
+void xbdev_ctx_add_part(struct xbdev_ctx *ctx, struct xbdev_ctx_part *part);
+/* NULL: there is none. */
+struct xbdev_ctx_part *xbdev_ctx_find_part(
+	const struct xbdev_ctx *ctx, void (*free)(struct xbdev_ctx_part *part));
+
 /*
  * Told of every change of the device graph, on the control reactor: a device has been added, is
  * about to be freed after its removal, or has another size. Listeners are told in the order in

@@ -14,6 +14,7 @@ struct xbdev_ctx {
 	struct xu_list devices;                 /* in order of creation; the control reactor's */
 	uint32_t next_owner;
 	struct xu_list listeners; /* of the graph */
+	struct xu_list parts;
 	struct xbdev_rebuilds rebuilds;
 	struct xbdev__notes *notes;
 	struct xbdev__uevents *uevents; /* NULL: nobody has asked for them */

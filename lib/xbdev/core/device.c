@@ -11,6 +11,7 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -337,17 +338,50 @@ int xbdev_device_remove(struct xbdev_device *dev, void (*cb)(void *arg), void *a
 	return 0;
 }
 
+void xbdev_device_end(struct xbdev_device *dev)
+{
+	dev->is_doomed = true;
+	if (dev->claim == NULL) {
+		/* -EBUSY: it is going already. */
+		xbdev_device_remove(dev, NULL, NULL);
+	} else if (dev->claim->event_cb != NULL) {
+		dev->claim->event_cb(dev->claim, XBDEV_EVENT_END, dev->claim->event_arg);
+	}
+}
+
 void xbdev_device_remove_all(struct xbdev_ctx *ctx)
 {
 	struct xbdev_device *dev = NULL;
 
 	while ((dev = xbdev_device_next(ctx, dev)) != NULL) {
-		dev->is_doomed = true;
-		if (dev->claim == NULL) {
-			/* -EBUSY: it is going already. */
-			xbdev_device_remove(dev, NULL, NULL);
-		} else if (dev->claim->event_cb != NULL) {
-			dev->claim->event_cb(dev->claim, XBDEV_EVENT_END, dev->claim->event_arg);
-		}
+		xbdev_device_end(dev);
 	}
+}
+
+/* ---- names ---- */
+
+int xbdev_device_rename(struct xbdev_device *dev, const char *name, struct xu_error *err)
+{
+	const struct xbdev_device *other = xbdev_device_find(dev->ctx, name);
+	int rc = xbdev_device_check_name(name, err);
+
+	if (rc != 0) {
+		return rc;
+	}
+	if (other != NULL && strcmp(other->name, name) == 0) {
+		return xu_error_set(err, -EEXIST,
+			"there is a device named '%s' already; choose another name", name);
+	}
+	if (atomic_load(&dev->state) != XBDEV_DEVICE_READY) {
+		return xu_error_set(err, -ENODEV, "device '%s' is being removed", dev->name);
+	}
+	if (!xu_list_is_empty(&dev->descs)) {
+		return xu_error_set(err, -EBUSY,
+			"device '%s' is in use and keeps its name; close it first", dev->name);
+	}
+	xbdev__graph_event(dev->ctx, XBDEV_GRAPH_REMOVED, dev);
+	xu_info(dev->ctx->log, "device %s: called %s now", dev->name, name);
+	snprintf(dev->name, sizeof(dev->name), "%s", name);
+	xbdev__graph_event(dev->ctx, XBDEV_GRAPH_ADDED, dev);
+	return 0;
 }

@@ -160,9 +160,20 @@ void xbdev_device_retired(struct xbdev_device *dev);
  */
 int xbdev_device_remove(struct xbdev_device *dev, void (*cb)(void *arg), void *arg);
 
-/* Removes every device that there is, those that nobody stands on first and each other one when its
- * claim is given up, so that what stands on it can still write its last metadata. */
+/* Removes the device in good order: at once when nobody has claimed it, else when the claim is
+ * given up, which is asked for (XBDEV_EVENT_END). */
+void xbdev_device_end(struct xbdev_device *dev);
+
+/* Removes every device that there is in this way, so that what stands on one can still write its
+ * last metadata. */
 void xbdev_device_remove_all(struct xbdev_ctx *ctx);
+
+/*
+ * Gives the device another name; it stays where it is in the order. Listeners hear of a removal and
+ * of a new device. -EEXIST when the name is taken, -EINVAL for a bad one, -EBUSY while somebody has
+ * it open (those may have remembered its name), -ENODEV when it is going.
+ */
+int xbdev_device_rename(struct xbdev_device *dev, const char *name, struct xu_error *err);
 
 struct xbdev_device *xbdev_device_find(struct xbdev_ctx *ctx, const char *name_or_uuid);
 /* The next device in order of creation; NULL starts and ends. */
@@ -215,6 +226,7 @@ struct xbdev_channel {
 	bool is_removed;
 	bool is_writable;
 	bool is_forwarding; /* its I/O runs on the device's owner, by forward.c */
+	bool is_uncounted;  /* set by its opener: it is left out of the device's statistics */
 
 	/* The core's. */
 	void (*submit)(struct xbdev_channel *ch, struct xbdev_io *io);

@@ -53,6 +53,9 @@ static void collect_on_reactor(struct xbdev_hop *hop, struct xr_reactor *reactor
 	xu_list_for_each (node, &c->dev->channels[xr_reactor_index(reactor)]) {
 		struct xbdev_channel *ch = xu_list_entry(node, struct xbdev_channel, link);
 
+		if (ch->is_uncounted) {
+			continue;
+		}
 		ch->stats->queue_depth_max = ch->nr_inflight_max;
 		xbdev__stats_merge(&c->sum, ch->stats);
 		xbdev__stats_reset(ch->stats);
