@@ -3,11 +3,13 @@
  * A store between its device and its volumes' devices.
  *
  *   attach   control reactor   open and claim the device
- *            owner             channel, load, recover
+ *            owner             channel, load; or make it, when the device is blank
+ *            control reactor   take its name, which no other store may have
+ *            owner             recover
  *            control reactor   register the volumes, tell the caller
  *   detach   control reactor   stop what is being done; remove the volumes' devices, which go when
  *                              nobody uses them
- *            owner             unload: masks, then the super block that says "clean"
+ *            owner             unload: masks, then the super block that says "clean"; or erase it
  *            control reactor   close the device, tell the caller
  *
  * The owner is the reactor that the device below lives on. Nothing is written when the store is
@@ -24,6 +26,7 @@
 #include "lib/util/log.h"
 #include "lib/xbdev/lvol/load.h"
 #include "lib/xbdev/lvol/op_private.h"
+#include "lib/xbdev/lvol/stores_private.h"
 
 /* ---- volumes ---- */
 
@@ -65,7 +68,7 @@ static void register_volumes(struct xbdev_lvol_store *store)
 		}
 		if (reason != NULL) {
 			xu_warn(xbdev_ctx_log(store->ctx), "store %s: volume %s is not served: %s",
-				store->lvs->name, volume->shown.name, reason->text);
+				store->name, volume->shown.name, reason->text);
 		}
 	}
 }
@@ -82,9 +85,11 @@ static void on_closed(struct xr_msg *msg)
 	void *arg = store->arg;
 
 	xbdev__lvol_free_all(store);
+	xu_list_del(&store->link);
 	if (store->desc != NULL) {
 		xbdev_desc_close(store->desc);
 	}
+	free(store->opts);
 	free(store);
 	if (attached != NULL) {
 		attached(arg, NULL, &err);
@@ -128,10 +133,12 @@ static void on_register(struct xr_msg *msg)
 
 	store->attached = NULL;
 	store->is_serving = true;
-	register_volumes(store);
+	if (!store->is_ending) {
+		register_volumes(store);
+	}
 	attached(store->arg, store, NULL);
 	xbdev__lvol_reap(store, NULL, NULL, &none);
-	if (store->is_base_gone) {
+	if ((store->is_base_gone || store->is_ending) && !store->is_detaching) {
 		xbdev__lvol_detach(store, NULL, NULL);
 	}
 }
@@ -154,6 +161,29 @@ static void on_recovered(void *arg, const struct xu_error *err)
 	xr_msg_send(xbdev_ctx_control(store->ctx), &store->msg);
 }
 
+static void on_named(struct xr_msg *msg)
+{
+	struct xbdev_lvol_store *store = xu_container_of(msg, struct xbdev_lvol_store, msg);
+
+	if (store->err.code != 0) {
+		close_here(store);
+	} else if (store->is_read_only) {
+		on_recovered(store, NULL);
+	} else {
+		xbdev__lvs_recover(store->lvs, on_recovered, store);
+	}
+}
+
+/* Before anything is written: which store it is, and whether there is another of its name. */
+static void on_name(struct xr_msg *msg)
+{
+	struct xbdev_lvol_store *store = xu_container_of(msg, struct xbdev_lvol_store, msg);
+
+	(void)xbdev__lvol_store_enlist(store, store->lvs->name, &store->lvs->uuid, &store->err);
+	store->msg.fn = on_named;
+	xr_msg_send(store->reactor, &store->msg);
+}
+
 static void on_loaded(void *arg, struct xbdev_lvs *lvs, const struct xu_error *err)
 {
 	struct xbdev_lvol_store *store = arg;
@@ -165,6 +195,10 @@ static void on_loaded(void *arg, struct xbdev_lvs *lvs, const struct xu_error *e
 		return;
 	}
 	store->lvs = lvs;
+	store->cluster_size = lvs->super.cluster_size;
+	store->block_size = lvs->block_size;
+	store->total_clusters = xbdev__lvs_data_clusters(lvs);
+	xbdev__lvol_store_publish(store);
 	rc = xbdev__lvol_io_init(store);
 	if (rc == 0) {
 		rc = xbdev__lvs_write_init(lvs);
@@ -174,11 +208,8 @@ static void on_loaded(void *arg, struct xbdev_lvs *lvs, const struct xu_error *e
 		fail_here(store, &no_memory);
 		return;
 	}
-	if (store->is_read_only) {
-		on_recovered(store, NULL);
-	} else {
-		xbdev__lvs_recover(lvs, on_recovered, store);
-	}
+	store->msg.fn = on_name;
+	xr_msg_send(xbdev_ctx_control(store->ctx), &store->msg);
 }
 
 static void on_owner(struct xr_msg *msg)
@@ -192,7 +223,11 @@ static void on_owner(struct xr_msg *msg)
 		fail_here(store, &err);
 		return;
 	}
-	xbdev__lvs_load(store->ch, store->desc->dev->name, on_loaded, store);
+	if (store->opts != NULL) {
+		xbdev__lvs_create(store->ch, store->desc->dev->name, store->opts, on_loaded, store);
+	} else {
+		xbdev__lvs_load(store->ch, store->desc->dev->name, on_loaded, store);
+	}
 }
 
 static void on_base_event(struct xbdev_desc *desc, enum xbdev_event event, void *arg)
@@ -203,11 +238,53 @@ static void on_base_event(struct xbdev_desc *desc, enum xbdev_event event, void 
 		return; /* the store keeps its size until it is told to grow */
 	}
 	store->is_base_gone |= event == XBDEV_EVENT_REMOVE;
-	if (store->is_serving) {
+	store->is_ending |= event == XBDEV_EVENT_END;
+	if (store->is_serving && !store->is_detaching) {
 		xbdev__lvol_detach(store, NULL, NULL);
-	} else {
-		store->is_base_gone = true; /* seen to when it has been attached */
+	} /* else it is seen to when it has been attached */
+}
+
+/* On the control reactor: it ends before the owner has heard of it. */
+static void fail_early(struct xbdev_lvol_store *store)
+{
+	store->msg.fn = on_closed;
+	xr_msg_send(xbdev_ctx_control(store->ctx), &store->msg);
+}
+
+static void go_to_owner(struct xbdev_lvol_store *store)
+{
+	const struct xbdev_device *dev = store->desc->dev;
+
+	store->reactor = dev->is_multi_reactor ? xbdev_ctx_next_owner(store->ctx, dev->numa_node)
+					       : dev->owner;
+	store->msg.fn = on_owner;
+	xr_msg_send(store->reactor, &store->msg);
+}
+
+static int open_base(struct xbdev_lvol_store *store, const char *device)
+{
+	int rc = xbdev_desc_open(store->ctx, device, !store->is_read_only, on_base_event, store,
+		&store->desc, &store->err);
+
+	snprintf(store->claim_text, sizeof(store->claim_text), "a store of logical volumes");
+	return rc == 0 ? xbdev_desc_claim(store->desc, store->claim_text, &store->err) : rc;
+}
+
+static struct xbdev_lvol_store *store_new(struct xbdev_ctx *ctx,
+	void (*done)(void *arg, struct xbdev_lvol_store *store, const struct xu_error *err),
+	void *arg)
+{
+	struct xbdev_lvol_store *store = calloc(1, sizeof(*store));
+
+	if (store != NULL) {
+		store->ctx = ctx;
+		store->attached = done;
+		store->arg = arg;
+		xu_list_init(&store->volumes);
+		xu_list_init(&store->ops);
+		xu_list_init(&store->link);
 	}
+	return store;
 }
 
 void xbdev__lvol_attach(struct xbdev_ctx *ctx, const char *device, bool is_read_only,
@@ -215,36 +292,78 @@ void xbdev__lvol_attach(struct xbdev_ctx *ctx, const char *device, bool is_read_
 	void *arg)
 {
 	const struct xbdev_device *dev = xbdev_device_find(ctx, device);
-	struct xbdev_lvol_store *store = calloc(1, sizeof(*store));
+	struct xbdev_lvol_store *store = store_new(ctx, done, arg);
 	struct xu_error err;
-	int rc;
 
 	if (store == NULL) {
 		xu_error_set_errno(&err, -ENOMEM, "the store on '%s'", device);
 		done(arg, NULL, &err);
 		return;
 	}
-	store->ctx = ctx;
-	store->attached = done;
-	store->arg = arg;
 	store->is_read_only = is_read_only || (dev != NULL && dev->is_read_only);
-	xu_list_init(&store->volumes);
-	xu_list_init(&store->ops);
-	rc = xbdev_desc_open(
-		ctx, device, !store->is_read_only, on_base_event, store, &store->desc, &store->err);
-	if (rc == 0) {
-		rc = xbdev_desc_claim(store->desc, "a store of logical volumes", &store->err);
+	if (open_base(store, device) == 0) {
+		go_to_owner(store);
+	} else {
+		fail_early(store);
 	}
+}
+
+/* ---- making ---- */
+
+static void on_blank(void *arg, const struct xu_error *err)
+{
+	struct xbdev_lvol_store *store = arg;
+
+	if (err->code != 0 || store->is_base_gone || store->is_ending) {
+		store->err = *err;
+		if (err->code == 0) {
+			xu_error_set(&store->err, -ENODEV, "the device '%s' is going",
+				store->desc->dev->name);
+		}
+		fail_early(store);
+	} else {
+		go_to_owner(store);
+	}
+}
+
+static int start_new(struct xbdev_lvol_store *store, const char *device,
+	const struct xbdev_lvs_create_opts *opts)
+{
+	int rc = xbdev__lvs_check_name(opts->name, &store->err);
+
 	if (rc != 0) {
-		store->msg.fn = on_closed;
-		xr_msg_send(xbdev_ctx_control(ctx), &store->msg);
-		return;
+		return rc;
 	}
-	dev = store->desc->dev;
-	store->reactor =
-		dev->is_multi_reactor ? xbdev_ctx_next_owner(ctx, dev->numa_node) : dev->owner;
-	store->msg.fn = on_owner;
-	xr_msg_send(store->reactor, &store->msg);
+	store->opts = malloc(sizeof(*store->opts));
+	if (store->opts == NULL) {
+		return xu_error_set_errno(&store->err, -ENOMEM, "making store '%s'", opts->name);
+	}
+	*store->opts = *opts;
+	if (xu_uuid_is_null(&opts->uuid)) {
+		store->opts->uuid =
+			xu_uuid_random(xr_reactor_random(xbdev_ctx_control(store->ctx)));
+	}
+	rc = xbdev__lvol_store_enlist(store, opts->name, &store->opts->uuid, &store->err);
+	store->opts->name = store->name;
+	return rc == 0 ? open_base(store, device) : rc;
+}
+
+void xbdev__lvol_attach_new(struct xbdev_ctx *ctx, const char *device,
+	const struct xbdev_lvs_create_opts *opts,
+	void (*done)(void *arg, struct xbdev_lvol_store *store, const struct xu_error *err),
+	void *arg)
+{
+	struct xbdev_lvol_store *store = store_new(ctx, done, arg);
+	struct xu_error err;
+
+	if (store == NULL) {
+		xu_error_set_errno(&err, -ENOMEM, "making store '%s'", opts->name);
+		done(arg, NULL, &err);
+	} else if (start_new(store, device, opts) == 0) {
+		xbdev__lvol_look_blank(ctx, device, on_blank, store);
+	} else {
+		fail_early(store);
+	}
 }
 
 /* ---- detaching ---- */
@@ -261,14 +380,47 @@ static void on_unloaded(void *arg, const struct xu_error *err)
 	close_here(store);
 }
 
+static void on_erased(void *arg, const struct xu_error *err)
+{
+	struct xbdev_lvol_store *store = arg;
+
+	store->err = *err;
+	close_here(store);
+}
+
+/* Nothing writes any more. Whether it could be unloaded does not matter. */
+static void on_dropped(void *arg, const struct xu_error *err)
+{
+	struct xbdev_lvol_store *store = arg;
+
+	(void)err;
+	xbdev__lvs_erase_super(store->ch, store->desc->dev->name, on_erased, store);
+}
+
 static void on_unload(struct xr_msg *msg)
 {
 	struct xbdev_lvol_store *store = xu_container_of(msg, struct xbdev_lvol_store, msg);
 
 	if (store->is_read_only || store->is_base_gone) {
 		on_unloaded(store, NULL);
+	} else if (store->is_dropping) {
+		xbdev__lvs_unload(store->lvs, on_dropped, store);
 	} else {
 		xbdev__lvs_unload(store->lvs, on_unloaded, store);
+	}
+}
+
+/* A volume that carries a store goes when that has been detached. When all devices go, volumes do
+ * so by themselves, each when nobody stands on it any more. */
+static void take_away(struct xbdev_lvol_store *store, struct xbdev_device *dev)
+{
+	bool has_store = dev->claim != NULL && dev->claim->event_cb == on_base_event;
+
+	if (has_store && !store->is_base_gone) {
+		xbdev_device_end(dev);
+	} else if (!store->is_ending) {
+		/* -EBUSY: it is going already. */
+		xbdev_device_remove(dev, NULL, NULL);
 	}
 }
 
@@ -277,16 +429,16 @@ static void remove_volumes(struct xbdev_lvol_store *store)
 	struct xbdev_lvol *volume = NULL;
 
 	while ((volume = xbdev__lvol_next(store, volume)) != NULL) {
-		if (volume->is_registered) { /* -EBUSY: it is going already */
-			xbdev_device_remove(&volume->dev, NULL, NULL);
+		if (volume->is_registered) {
+			take_away(store, &volume->dev);
 		}
 	}
 }
 
 void xbdev__lvol_store_settle(struct xbdev_lvol_store *store)
 {
-	if (store->is_detaching && !store->is_unloading && store->nr_registered == 0 &&
-		xu_list_is_empty(&store->ops)) {
+	if (store->is_detaching && !store->is_unloading && !store->is_changing &&
+		store->nr_registered == 0 && xu_list_is_empty(&store->ops)) {
 		store->is_unloading = true;
 		store->msg.fn = on_unload;
 		xr_msg_send(store->reactor, &store->msg);
@@ -301,8 +453,7 @@ void xbdev__lvol_detach(struct xbdev_lvol_store *store,
 	if (store->is_detaching) {
 		struct xu_error err;
 
-		xu_error_set(
-			&err, -EBUSY, "store '%s' is being given up already", store->lvs->name);
+		xu_error_set(&err, -EBUSY, "store '%s' is being given up already", store->name);
 		if (done != NULL) {
 			done(arg, &err);
 		}

@@ -47,6 +47,14 @@ int xbdev__lvs_bits_grow(struct xbdev_lvs_bits *bits, uint64_t nr_bits)
 	return 0;
 }
 
+/* There is one writer, so no read-modify-write is needed. */
+static void count(struct xbdev_lvs_bits *bits, uint64_t more)
+{
+	uint64_t nr_set = atomic_load_explicit(&bits->nr_set, memory_order_relaxed);
+
+	atomic_store_explicit(&bits->nr_set, nr_set + more, memory_order_relaxed);
+}
+
 bool xbdev__lvs_bits_set(struct xbdev_lvs_bits *bits, uint64_t bit)
 {
 	assert(bit < bits->nr_bits);
@@ -54,7 +62,7 @@ bool xbdev__lvs_bits_set(struct xbdev_lvs_bits *bits, uint64_t bit)
 		return false;
 	}
 	bits->words[bit / 64] |= UINT64_C(1) << (bit % 64);
-	bits->nr_set++;
+	count(bits, 1);
 	return true;
 }
 
@@ -62,7 +70,7 @@ void xbdev__lvs_bits_clear(struct xbdev_lvs_bits *bits, uint64_t bit)
 {
 	assert(bit < bits->nr_bits && xbdev__lvs_bits_test(bits, bit));
 	bits->words[bit / 64] &= ~(UINT64_C(1) << (bit % 64));
-	bits->nr_set--;
+	count(bits, UINT64_MAX);
 	if (bit < bits->lowest) {
 		bits->lowest = bit;
 	}

@@ -6,14 +6,15 @@
 #ifndef XBDEV_LVOL_BITS_H
 #define XBDEV_LVOL_BITS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 struct xbdev_lvs_bits {
 	uint64_t *words;
 	uint64_t nr_bits;
-	uint64_t nr_set;
-	uint64_t lowest; /* nothing below is free */
+	_Atomic uint64_t nr_set; /* changed by one thread; others may read it */
+	uint64_t lowest;         /* nothing below is free */
 };
 
 /* All clear. -ENOMEM. */
@@ -38,7 +39,7 @@ uint64_t xbdev__lvs_bits_next(const struct xbdev_lvs_bits *bits, uint64_t from);
 
 static inline uint64_t xbdev__lvs_bits_free(const struct xbdev_lvs_bits *bits)
 {
-	return bits->nr_bits - bits->nr_set;
+	return bits->nr_bits - atomic_load_explicit(&bits->nr_set, memory_order_relaxed);
 }
 
 #endif

@@ -17,6 +17,7 @@
 
 #define PIECE_BYTES (UINT64_C(256) << 20)
 #define PAGE        XBDEV_LVS_PAGE_BYTES
+#define BLANK_BYTES (128u << 10) /* of both ends, as lib/xbdev/raid/blank.c looks at them */
 
 struct create {
 	struct xbdev_channel *ch;
@@ -83,7 +84,7 @@ static void submit(struct create *create, uint8_t op, uint64_t offset, uint64_t 
 	bool has_data = op == XBDEV_OP_WRITE;
 	int rc;
 
-	create->iov = (struct iovec){create->page, PAGE};
+	create->iov = (struct iovec){create->page, len < PAGE ? len : PAGE};
 	create->io = (struct xbdev_io){
 		.ch = create->ch,
 		.cb = on_io,
@@ -140,6 +141,33 @@ static void clear_data(struct create *create, uint64_t first)
 		first, last);
 }
 
+/* The block with the signature goes alone and first: after it there is no store, and before it a
+ * whole one. Then what would keep others from taking the device for a blank one. */
+static void next_erasing(struct create *create)
+{
+	uint64_t size = xbdev_device_size_bytes(create->ch->dev);
+	uint64_t len = size < BLANK_BYTES ? size : BLANK_BYTES;
+
+	switch (create->step) {
+	case 1:
+		do_range(create, XBDEV_OP_WRITE, 0, create->ch->dev->limits.block_size);
+		break;
+	case 2:
+	case 5:
+		flush(create);
+		break;
+	case 3:
+		do_range(create, XBDEV_OP_WRITE_ZEROES, 0, len);
+		break;
+	case 4:
+		do_range(create, XBDEV_OP_WRITE_ZEROES, size - len, size);
+		break;
+	default:
+		end(create);
+		break;
+	}
+}
+
 static void next_step(struct create *create)
 {
 	struct xbdev_lvs *store = create->store;
@@ -147,13 +175,7 @@ static void next_step(struct create *create)
 
 	create->step++;
 	if (store == NULL) {
-		if (create->step == 1) {
-			write_page(create, 0);
-		} else if (create->step == 2) {
-			flush(create);
-		} else {
-			end(create);
-		}
+		next_erasing(create);
 		return;
 	}
 	md_end = xbdev__lvs_page_at(&store->super, store->super.md_len);

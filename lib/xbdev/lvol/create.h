@@ -32,8 +32,9 @@ void xbdev__lvs_create(struct xbdev_channel *ch, const char *device,
 	const struct xbdev_lvs_create_opts *opts,
 	void (*done)(void *arg, struct xbdev_lvs *store, const struct xu_error *err), void *arg);
 
-/* Overwrites the super block with zeroes, durably: there is no store any more. On the channel's
- * reactor, where `done` runs once, later. */
+/* Overwrites the super block with zeroes, durably: there is no store any more; then 128 KiB of both
+ * ends of the device, so that it is blank. On the channel's reactor, where `done` runs once, later.
+ */
 void xbdev__lvs_erase_super(struct xbdev_channel *ch, const char *device,
 	void (*done)(void *arg, const struct xu_error *err), void *arg);
 

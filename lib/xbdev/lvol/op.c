@@ -54,7 +54,7 @@ struct xbdev_lvol_op *xbdev__lvol_op_new(struct xbdev_lvol_store *store, struct 
 	struct xu_error err;
 
 	if (op == NULL) {
-		xu_error_set_errno(&err, -ENOMEM, "a change of store '%s'", store->lvs->name);
+		xu_error_set_errno(&err, -ENOMEM, "a change of store '%s'", store->name);
 		if (done != NULL) {
 			done(arg, &err);
 		}
@@ -66,12 +66,12 @@ struct xbdev_lvol_op *xbdev__lvol_op_new(struct xbdev_lvol_store *store, struct 
 	op->arg = arg;
 	xu_list_add_tail(&store->ops, &op->link);
 	if (store->is_detaching) {
-		xu_error_set(&op->err, -ENODEV, "store '%s' is being given up", store->lvs->name);
+		xu_error_set(&op->err, -ENODEV, "store '%s' is being given up", store->name);
 	} else if (store->is_read_only) {
 		xu_error_set(&op->err, -EROFS,
 			"store '%s' is only looked at, or its device '%s' is "
 			"read-only",
-			store->lvs->name, store->lvs->device);
+			store->name, store->lvs->device);
 	}
 	check(op, volume, true);
 	if (op->err.code == 0 && volume != NULL) {
@@ -107,7 +107,7 @@ void xbdev__lvol_op_set_name(struct xbdev_lvol_op *op, const char *name, const s
 		return;
 	}
 	memcpy(op->name, name, strlen(name) + 1);
-	snprintf(full, sizeof(full), "%s/%s", op->store->lvs->name, name);
+	snprintf(full, sizeof(full), "%s/%s", op->store->name, name);
 	if (xbdev_device_check_name(full, &op->err) != 0) {
 		return;
 	}
@@ -185,7 +185,7 @@ static void on_ended(struct xr_msg *msg)
 	}
 	let_go(op);
 	if (op->is_reaping && op->err.code != 0) {
-		xu_warn(xbdev_ctx_log(store->ctx), "store %s: %s", store->lvs->name, op->err.text);
+		xu_warn(xbdev_ctx_log(store->ctx), "store %s: %s", store->name, op->err.text);
 	}
 	/* What can go now goes before the caller hears: what he does next must not meet it. */
 	if ((op->is_reaping && op->err.code != 0) ||
@@ -254,7 +254,7 @@ void xbdev__lvol_op_register(struct xbdev_lvol_op *op, struct xbdev_lvol *volume
 		return;
 	}
 	xu_warn(xbdev_ctx_log(op->store->ctx), "store %s: volume %s is not served: %s",
-		op->store->lvs->name, name_of(volume), err.text);
+		op->store->name, name_of(volume), err.text);
 	if (op->err.code == 0) {
 		op->err = err;
 	}
@@ -303,6 +303,7 @@ static void on_committed(struct xbdev_lvs_waiter *waiter, int status)
 		if (lvs->read_only_reason.code == 0) {
 			xu_error_set_errno(&lvs->read_only_reason, status,
 				"its metadata could not be written");
+			xbdev__lvol_store_publish(op->store);
 			xu_err(xbdev_ctx_log(op->store->ctx), "%s", op->err.text);
 		}
 	}

@@ -9,6 +9,8 @@
 #ifndef XBDEV_LVOL_STORES_H
 #define XBDEV_LVOL_STORES_H
 
+#include "lib/util/error.h"
+#include "lib/xbdev/driver/driver.h"
 #include "lib/xbdev/lvol/attach.h"
 #include "lib/xbdev/lvol/create.h"
 #include "lib/xbdev/lvol/op.h"
@@ -31,6 +33,41 @@ struct xbdev_lvol_store_info {
 /* Stores are found and loaded from now on; with the context's end they are given up. -ENOMEM. */
 int xbdev__lvol_stores_init(struct xbdev_ctx *ctx);
 
+/*
+ * Waits until the search for stores has looked at a device (NULL: at all that there are) and at the
+ * volumes that were found there; at most five seconds for a device that does not answer, and a
+ * minute for a store that is being loaded. `done` runs once, later or at once.
+ */
+void xbdev__lvol_examined(
+	struct xbdev_ctx *ctx, const char *device, void (*done)(void *arg), void *arg);
+
+/* For who makes devices: what a driver's create() gives, passed on when the search for stores has
+ * looked at the device. -ENODEV: it has gone meanwhile. */
+void xbdev__lvol_made(struct xbdev_ctx *ctx, struct xbdev_device *dev, const struct xu_error *err,
+	xbdev_created_fn done, void *arg);
+
+/* Looks at a device now, a remote one too, and attaches its store. -ENOENT: there is none; -EBUSY:
+ * the device is in use; what attaching gave. */
+void xbdev__lvol_examine(
+	struct xbdev_ctx *ctx, const char *device, xbdev_lvol_done_fn done, void *arg);
+
+/* Between them no device is looked at by itself: it may be part of another that is being made. Each
+ * hold is released once. */
+void xbdev__lvol_hold(struct xbdev_ctx *ctx);
+void xbdev__lvol_release(struct xbdev_ctx *ctx);
+
+/* A store that was found and could not be attached; kept until its device goes, or has one that is.
+ */
+struct xbdev_lvol_refused {
+	struct xu_list link;
+	char device[XBDEV_NAME_SIZE];
+	struct xu_error why;
+};
+
+/* NULL starts and ends. */
+const struct xbdev_lvol_refused *xbdev__lvol_refused_next(
+	struct xbdev_ctx *ctx, const struct xbdev_lvol_refused *refused);
+
 /* NULL starts and ends. */
 struct xbdev_lvol_store *xbdev__lvol_store_next(
 	struct xbdev_ctx *ctx, struct xbdev_lvol_store *store);
@@ -39,8 +76,9 @@ struct xbdev_lvol_store *xbdev__lvol_store_find(struct xbdev_ctx *ctx, const cha
 void xbdev__lvol_store_info(
 	const struct xbdev_lvol_store *store, struct xbdev_lvol_store_info *ret);
 
-/* A new store on a blank device. -EEXIST: the name is taken, or the device holds something (a
- * store, an array, a file system, a partition table: the sentence names it). */
+/* A new store on a blank device; md_ratio 0 is 100, as with SPDK, or 6 and 12 with clusters of 4
+ * and 8 KiB. -EEXIST: the name is taken, or the device holds something (a store, an array, a file
+ * system, a partition table: the sentence names it). */
 void xbdev__lvol_store_create(struct xbdev_ctx *ctx, const char *device,
 	const struct xbdev_lvs_create_opts *opts, xbdev_lvol_done_fn done, void *arg);
 /* The end of a store and all its volumes, none of which may be in use. */

@@ -112,7 +112,7 @@ int xbdev__lvol_register(struct xbdev_lvol *volume, struct xu_error *err)
 	if (!shown->is_servable || shown->is_hidden || volume->is_registered) {
 		return 0;
 	}
-	snprintf(name, sizeof(name), "%s/%s", store->lvs->name, shown->name);
+	snprintf(name, sizeof(name), "%s/%s", store->name, shown->name);
 	memset(&volume->dev, 0, sizeof(volume->dev)); /* it may have been one before */
 	xbdev__set_name(&volume->dev, name);
 	volume->dev.driver = "lvol";
@@ -184,7 +184,7 @@ void xbdev__lvol_info(const struct xbdev_lvol *volume, struct xbdev_lvol_info *r
 
 	*ret = (struct xbdev_lvol_info){
 		.name = shown->name,
-		.store = lvs->name,
+		.store = volume->store->name,
 		.uuid = shown->uuid,
 		.size = (uint64_t)shown->nr_clusters * lvs->super.cluster_size,
 		.cluster_size = lvs->super.cluster_size,

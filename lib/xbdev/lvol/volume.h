@@ -16,6 +16,7 @@
 
 #include "lib/util/pool.h"
 #include "lib/xbdev/core/device.h"
+#include "lib/xbdev/lvol/create.h"
 #include "lib/xbdev/lvol/store.h"
 #include "lib/xbdev/lvol/write.h"
 
@@ -101,6 +102,20 @@ struct xbdev_lvol_store {
 	void (*attached)(void *arg, struct xbdev_lvol_store *store, const struct xu_error *err);
 	void (*detached)(void *arg, const struct xu_error *err);
 	void *arg;
+	bool is_ending;   /* all devices of the context go, each in its turn */
+	bool is_dropping; /* the store itself is to go */
+
+	/* stores.c's; the control reactor's. */
+	struct xu_list link; /* in the context's list, once it has a name */
+	char name[XBDEV_LVS_NAME_BYTES];
+	struct xu_uuid uuid;
+	char claim_text[XBDEV_LVS_NAME_BYTES + 64];
+	uint64_t cluster_size, total_clusters; /* of data */
+	uint32_t block_size;
+	bool is_changing;                   /* its name or its size */
+	struct xbdev_lvs_create_opts *opts; /* NULL: it is on the device already */
+	/* Why it cannot be changed; the owner publishes it. */
+	const char *_Atomic read_only_text;
 };
 
 /* A copy of what the blob says, made by the owner whenever that changes. */
@@ -185,6 +200,14 @@ void xbdev__lvol_free_all(struct xbdev_lvol_store *store);
 
 /* On the control reactor: a volume is no device any more, or an operation is over. */
 void xbdev__lvol_store_settle(struct xbdev_lvol_store *store);
+
+/* On the owner: the store has become read-only; everybody can see why. */
+static inline void xbdev__lvol_store_publish(struct xbdev_lvol_store *store)
+{
+	if (store->lvs->read_only_reason.code != 0) {
+		atomic_store(&store->read_only_text, store->lvs->read_only_reason.text);
+	}
+}
 
 /* ---- io.c ---- */
 
