@@ -17,12 +17,14 @@
 #include "lib/util/log.h"
 #include "lib/xbdev/config/devices.h"
 #include "lib/xbdev/core/device.h"
+#include "lib/xbdev/lvol/stores.h"
 
 struct apply {
 	struct node *node;
 	struct plan *plan;
 	size_t next;
 	bool is_running;   /* apply_run() is on the stack */
+	bool is_holding;   /* devices are not searched for stores of volumes yet */
 	bool is_step_over; /* the step that was begun last has ended */
 	json_t *steps, *failed;
 	struct xu_error first;
@@ -546,8 +548,39 @@ static struct job *job_new(struct apply *apply, const struct step *step)
 	return job;
 }
 
+static void on_examined(void *arg)
+{
+	struct apply *apply = arg;
+
+	apply->is_step_over = true;
+	if (!apply->is_running) {
+		apply_run(apply);
+	}
+}
+
+/* All devices that stand on others are there. What comes next may use the volumes of the stores on
+ * them; false: those are not there yet. */
+static bool find_stores(struct apply *apply)
+{
+	apply->is_holding = false;
+	apply->is_step_over = false;
+	xbdev__lvol_release(apply->node->ctx);
+	xbdev__lvol_examined(apply->node->ctx, NULL, on_examined, apply);
+	return apply->is_step_over;
+}
+
+/* Whether no device is made or changed any more. */
+static bool is_past_devices(const struct apply *apply)
+{
+	return apply->next == apply->plan->nr_steps ||
+	       apply->plan->steps[apply->next].kind > STEP_DEVICE_CHANGE;
+}
+
 static void apply_finish(struct apply *apply)
 {
+	if (apply->is_holding) {
+		xbdev__lvol_release(apply->node->ctx);
+	}
 	apply->done(apply->arg, apply->steps, apply->failed, &apply->first);
 	json_decref(apply->steps);
 	json_decref(apply->failed);
@@ -558,9 +591,17 @@ static void apply_finish(struct apply *apply)
 static void apply_run(struct apply *apply)
 {
 	apply->is_running = true;
-	while (apply->next < apply->plan->nr_steps) {
-		struct job *job = job_new(apply, &apply->plan->steps[apply->next++]);
+	for (;;) {
+		struct job *job;
 
+		if (apply->is_holding && is_past_devices(apply) && !find_stores(apply)) {
+			apply->is_running = false;
+			return;
+		}
+		if (apply->next == apply->plan->nr_steps) {
+			break;
+		}
+		job = job_new(apply, &apply->plan->steps[apply->next++]);
 		if (job == NULL) {
 			xu_error_set_errno(&apply->first, -ENOMEM, "changing the configuration");
 			break;
@@ -599,6 +640,8 @@ int apply_start(struct node *node, struct plan *plan,
 		free(apply);
 		return -ENOMEM;
 	}
+	apply->is_holding = true;
+	xbdev__lvol_hold(node->ctx);
 	apply_run(apply);
 	return 0;
 }

@@ -36,6 +36,7 @@
 #include "lib/util/log.h"
 #include "lib/xbdev/config/devices.h"
 #include "lib/xbdev/core/device.h"
+#include "lib/xbdev/lvol/stores.h"
 
 /* ---- the devices ---- */
 
@@ -139,7 +140,8 @@ static void on_server_stopped(void *arg)
 	node_signals_close(node);
 }
 
-/* Removes one device after the other, those that nobody stands on first. */
+/* Removes one device after the other, those that nobody stands on first. What has a device without
+ * being one itself (a store of volumes) is asked to let it go. */
 static void remove_next_device(void *arg)
 {
 	struct node *node = arg;
@@ -152,6 +154,9 @@ static void remove_next_device(void *arg)
 	}
 	if (found == NULL) {
 		xrpc_server_stop(node->server, on_server_stopped, node);
+	} else if (found->claim != NULL) {
+		xbdev_device_end(found);
+		xr_timer_start(xbdev_ctx_control(node->ctx), &node->retry_timer, XU_NS_PER_MS);
 	} else if (xbdev_device_remove(found, remove_next_device, node) != 0) {
 		/* Its removal is under way already; look again when that is over. */
 		xr_timer_start(xbdev_ctx_control(node->ctx), &node->retry_timer, XU_NS_PER_MS);
@@ -326,6 +331,10 @@ static int make_context(struct node *node, struct xu_error *err)
 	if (rc == 0) {
 		node->graph_listener.fn = on_graph;
 		xbdev_ctx_add_listener(node->ctx, &node->graph_listener);
+		rc = xbdev__lvol_stores_init(node->ctx);
+		if (rc != 0) {
+			xu_error_set_errno(err, rc, "starting");
+		}
 	}
 	return rc;
 }

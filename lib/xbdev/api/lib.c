@@ -23,6 +23,7 @@
 #include "lib/util/log.h"
 #include "lib/xbdev/api/services.h"
 #include "lib/xbdev/driver/driver.h"
+#include "lib/xbdev/lvol/stores.h"
 #include "lib/xnvmf/host/host.h"
 
 #define ENDING_WAIT_NS (API_FINI_WAIT_NS + 5 * XU_NS_PER_S)
@@ -130,6 +131,10 @@ static int make_context(const xbdev_init_options_t *options, struct xu_error *er
 	api_collect_init();
 	api_notify_init();
 	api_monitor_init();
+	rc = xbdev__lvol_stores_init(api_lib.ctx);
+	if (rc != 0) {
+		return xu_error_set_errno(err, rc, "starting the library");
+	}
 	api_lib.nr_reactors = xbdev_ctx_nr_reactors(api_lib.ctx);
 	for (uint32_t i = 0; i < api_lib.nr_reactors; i++) {
 		struct api_shard *shard = &api_lib.shards[i];

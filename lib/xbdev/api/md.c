@@ -14,6 +14,7 @@
 
 #include "lib/util/error.h"
 #include "lib/xbdev/api/private.h"
+#include "lib/xbdev/lvol/stores.h"
 #include "lib/xbdev/raid/examine.h"
 #include "lib/xbdev/raid/raid.h"
 
@@ -165,7 +166,7 @@ struct make_call {
 	const char *names[NAMES_MAX];
 };
 
-static void on_made(void *arg, struct xbdev_device *dev, const struct xu_error *err)
+static void on_examined(void *arg, struct xbdev_device *dev, const struct xu_error *err)
 {
 	struct make_call *make = arg;
 
@@ -173,6 +174,11 @@ static void on_made(void *arg, struct xbdev_device *dev, const struct xu_error *
 		make->call.err = *err;
 	}
 	api_call_done(&make->call, dev == NULL ? err->code : 0);
+}
+
+static void on_made(void *arg, struct xbdev_device *dev, const struct xu_error *err)
+{
+	xbdev__lvol_made(api_lib.ctx, dev, err, on_examined, arg);
 }
 
 static void on_create(struct api_call *call)
@@ -542,7 +548,7 @@ int xbdev_md_stop(const char *name)
 			    : api_fail(-EINVAL, "xbdev_md_stop: the name is NULL");
 }
 
-static void on_run_again(void *arg, struct xbdev_device *dev, const struct xu_error *err)
+static void on_examined_again(void *arg, struct xbdev_device *dev, const struct xu_error *err)
 {
 	struct name_call *run = arg;
 	struct stopped *one = find_stopped(run->name);
@@ -553,6 +559,11 @@ static void on_run_again(void *arg, struct xbdev_device *dev, const struct xu_er
 		forget(one);
 	}
 	api_call_done(&run->call, dev == NULL ? err->code : 0);
+}
+
+static void on_run_again(void *arg, struct xbdev_device *dev, const struct xu_error *err)
+{
+	xbdev__lvol_made(api_lib.ctx, dev, err, on_examined_again, arg);
 }
 
 /* Assembles it from those of its members that are still there. */

@@ -8,6 +8,7 @@
 
 #include "lib/util/log.h"
 #include "lib/xbdev/core/context.h"
+#include "lib/xbdev/lvol/stores.h"
 
 static void run(struct xbdev_apply *apply);
 
@@ -43,12 +44,21 @@ static void note_left(
 	apply->err = whole;
 }
 
+static void on_examined(void *arg)
+{
+	struct xbdev_apply *apply = arg;
+
+	apply->done(apply->arg, &apply->err);
+}
+
+/* All devices that stand on others have been made: stores are on those that are left. */
 static void finish(struct xbdev_apply *apply)
 {
 	if (apply->is_over) {
 		xbdev_origins_settle(&apply->plan->origins);
 	}
-	apply->done(apply->arg, &apply->err);
+	xbdev__lvol_release(apply->ctx);
+	xbdev__lvol_examined(apply->ctx, NULL, on_examined, apply);
 }
 
 /* ---- the end of a job ---- */
@@ -191,10 +201,12 @@ static void run(struct xbdev_apply *apply)
 	}
 }
 
-void xbdev_apply_start(struct xbdev_apply *apply, struct xbdev_plan *plan,
+void xbdev_apply_start(struct xbdev_apply *apply, struct xbdev_ctx *ctx, struct xbdev_plan *plan,
 	const struct xbdev_text *text, void (*done)(void *arg, const struct xu_error *err),
 	void *arg)
 {
-	*apply = (struct xbdev_apply){.plan = plan, .text = text, .done = done, .arg = arg};
+	*apply = (struct xbdev_apply){
+		.ctx = ctx, .plan = plan, .text = text, .done = done, .arg = arg};
+	xbdev__lvol_hold(ctx);
 	run(apply);
 }

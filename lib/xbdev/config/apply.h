@@ -7,7 +7,8 @@
  *
  * Jobs run one after the other. When one fails, those before it are taken back, the last first.
  * What loses its content when it goes is taken down at the very end, all together, after a look
- * whether all of it still can go.
+ * whether all of it still can go. Devices are searched for stores of volumes when all have been
+ * made, as the lowest of those that stand on each other is not the one that has it.
  */
 #ifndef XBDEV_CONFIG_APPLY_H
 #define XBDEV_CONFIG_APPLY_H
@@ -18,6 +19,7 @@
 struct xbdev_text;
 
 struct xbdev_apply {
+	struct xbdev_ctx *ctx;
 	struct xbdev_plan *plan;
 	const struct xbdev_text *text;
 	void (*done)(void *arg, const struct xu_error *err);
@@ -39,7 +41,7 @@ struct xbdev_apply {
  * it was before, but for what the sentence says; only when that begins with "it is done, but" the
  * plan has been carried out. On the control reactor.
  */
-void xbdev_apply_start(struct xbdev_apply *apply, struct xbdev_plan *plan,
+void xbdev_apply_start(struct xbdev_apply *apply, struct xbdev_ctx *ctx, struct xbdev_plan *plan,
 	const struct xbdev_text *text, void (*done)(void *arg, const struct xu_error *err),
 	void *arg);
 

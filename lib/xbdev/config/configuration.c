@@ -55,7 +55,7 @@ void xbdev_configuration_carry_out(struct xbdev_configuration *config, struct xb
 			&carry->plan, ctx, mode, carry->doc, &config->origins, path, &err);
 	}
 	if (rc == 0) {
-		xbdev_apply_start(&carry->apply, &carry->plan, text, on_applied, carry);
+		xbdev_apply_start(&carry->apply, ctx, &carry->plan, text, on_applied, carry);
 		return;
 	}
 	xbdev_text_fail(text, path, &err);

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -15,6 +16,7 @@
 #include "lib/util/size.h"
 #include "lib/util/uuid.h"
 #include "lib/xbdev/driver/delay.h"
+#include "lib/xbdev/lvol/stores.h"
 #include "lib/xbdev/raid/driver.h"
 
 static const struct xbdev_driver *driver_of(const json_t *entry)
@@ -304,19 +306,37 @@ int xbdev_config_keep(json_t *entry, const json_t *older)
 
 /* ---- making ---- */
 
+struct creation {
+	struct xbdev_ctx *ctx;
+	xbdev_created_fn done;
+	void *arg;
+};
+
+static void on_created(void *arg, struct xbdev_device *dev, const struct xu_error *err)
+{
+	struct creation creation = *(struct creation *)arg;
+
+	free(arg);
+	xbdev__lvol_made(creation.ctx, dev, err, creation.done, creation.arg);
+}
+
 void xbdev_config_create(struct xbdev_ctx *ctx, json_t *entry, xbdev_created_fn done, void *arg)
 {
+	struct creation *creation = malloc(sizeof(*creation));
 	json_t *params = xbdev_config_copy(entry);
 	char path[XU_PARAM_PATH_SIZE];
 	struct xu_error err = {0};
 
-	if (params == NULL) {
+	if (params == NULL || creation == NULL) {
+		json_decref(params);
+		free(creation);
 		xu_error_set_errno(&err, -ENOMEM, "making a device");
 		done(arg, NULL, &err);
 		return;
 	}
+	*creation = (struct creation){.ctx = ctx, .done = done, .arg = arg};
 	json_object_del(params, "driver");
-	xbdev_device_create(ctx, driver_of(entry), params, path, done, arg);
+	xbdev_device_create(ctx, driver_of(entry), params, path, on_created, creation);
 	json_decref(params);
 }
 

@@ -86,7 +86,8 @@ bool xbdev_config_has_uuid(const json_t *entry);
 int xbdev_config_pin(json_t *entry, const struct xbdev_device *dev);
 int xbdev_config_keep(json_t *entry, const json_t *older);
 
-/* Makes the device of a checked entry. As xbdev_driver.create. On the control reactor. */
+/* Makes the device of a checked entry, and waits until a store of volumes that it holds has been
+ * attached. As xbdev_driver.create. On the control reactor. */
 void xbdev_config_create(struct xbdev_ctx *ctx, json_t *entry, xbdev_created_fn done, void *arg);
 
 /*

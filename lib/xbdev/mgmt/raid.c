@@ -13,6 +13,7 @@
 
 #include "lib/util/error.h"
 #include "lib/xbdev/core/device.h"
+#include "lib/xbdev/lvol/stores.h"
 #include "lib/xbdev/mgmt/mgmt.h"
 #include "lib/xbdev/mgmt/raid_json.h"
 #include "lib/xbdev/raid/geometry.h"
@@ -140,7 +141,7 @@ struct making {
 	struct xbdev_mgmt *mgmt;
 };
 
-static void on_made(void *arg, struct xbdev_device *dev, const struct xu_error *err)
+static void on_searched(void *arg, struct xbdev_device *dev, const struct xu_error *err)
 {
 	struct making making = *(struct making *)arg;
 
@@ -150,6 +151,11 @@ static void on_made(void *arg, struct xbdev_device *dev, const struct xu_error *
 	} else {
 		xbdev__mgmt_raid_keep(making.mgmt, making.req, dev, true);
 	}
+}
+
+static void on_made(void *arg, struct xbdev_device *dev, const struct xu_error *err)
+{
+	xbdev__lvol_made(((struct making *)arg)->mgmt->ctx, dev, err, on_searched, arg);
 }
 
 /* What on_made() needs, when the name is free; NULL: the request has been answered. */
