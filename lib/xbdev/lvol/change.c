@@ -48,16 +48,9 @@ static uint32_t last_of(const struct xbdev_lvol_req *req)
 	return (uint32_t)((io->offset + io->len - 1) / xbdev__lvol_cluster_size(req->volume));
 }
 
-/* The cluster that a volume below has for this one; 0: none has. */
-static uint32_t below(const struct xbdev_lvol *volume, uint32_t index)
+static bool has_below(const struct xbdev_lvol *volume, uint32_t index)
 {
-	const struct xbdev_lvs_blob *esnap = NULL, *parent = volume->blob->parent;
-	uint32_t cluster = 0;
-
-	if (parent != NULL && index < parent->map.nr_clusters) {
-		xbdev__lvs_blob_find(parent, index, &cluster, &esnap);
-	}
-	return cluster;
+	return xbdev__lvol_below(volume->blob, index, NULL);
 }
 
 static bool needs_cluster(const struct xbdev_lvol_req *req, uint32_t index)
@@ -65,7 +58,7 @@ static bool needs_cluster(const struct xbdev_lvol_req *req, uint32_t index)
 	const struct xbdev_io *io = xbdev_io_of_driver(req);
 
 	return xbdev__lvs_map_get(&req->volume->blob->map, index) == 0 &&
-	       (io->op == XBDEV_OP_WRITE || below(req->volume, index) != 0);
+	       (io->op == XBDEV_OP_WRITE || has_below(req->volume, index));
 }
 
 bool xbdev__lvol_needs_change(const struct xbdev_lvol_req *req)
@@ -279,11 +272,13 @@ static void on_copy_read(struct xbdev_lvol_child *child, int status)
 		undo(change, status);
 		return;
 	}
+	child->io.ch = child->store->ch;
 	child->io.op = XBDEV_OP_WRITE;
 	xbdev__lvol_child_send(child, place_of_edge(change), on_copy_written, change);
 }
 
-static void copy(struct xbdev_lvol_change *change, struct xbdev_lvol_child *child, uint64_t from)
+static void copy(struct xbdev_lvol_change *change, struct xbdev_lvol_child *child,
+	const struct xbdev_lvol_source *from)
 {
 	struct xbdev_lvol_store *store = change->volume->store;
 	uint64_t left = change->edges[change->edge].len;
@@ -297,16 +292,17 @@ static void copy(struct xbdev_lvol_change *change, struct xbdev_lvol_child *chil
 	}
 	child->iov[0] = change->copy;
 	child->io.nr_iov = 1;
+	child->io.ch = from->ch;
 	child->io.op = XBDEV_OP_READ;
 	child->io.len = len;
-	xbdev__lvol_child_send(child, from, on_copy_read, change);
+	xbdev__lvol_child_send(child, from->at, on_copy_read, change);
 }
 
 void xbdev__lvol_change_go_on(struct xbdev_lvol_change *change)
 {
 	uint64_t at, size = xbdev__lvol_cluster_size(change->volume);
+	struct xbdev_lvol_source from;
 	struct xbdev_lvol_child *child;
-	uint32_t from;
 
 	if (xbdev__lvol_change_is_ready(change)) {
 		xbdev__lvol_run(change->req);
@@ -318,10 +314,9 @@ void xbdev__lvol_change_go_on(struct xbdev_lvol_change *change)
 		xbdev__lvol_starve(change->req);
 		return;
 	}
-	from = below(change->volume, (uint32_t)(at / size));
-	if (from != 0) {
-		copy(change, child,
-			xbdev__lvs_cluster_at(change->volume->store->lvs, from) + at % size);
+	if (xbdev__lvol_below(change->volume->blob, (uint32_t)(at / size), &from)) {
+		from.at += at % size;
+		copy(change, child, &from);
 		return;
 	}
 	child->io.op = XBDEV_OP_WRITE_ZEROES;
@@ -399,7 +394,7 @@ bool xbdev__lvol_is_freed(const struct xbdev_lvol_req *req, uint32_t index)
 
 	return io->op == XBDEV_OP_DISCARD && io->offset <= at &&
 	       at + size <= io->offset + io->len && xbdev__lvs_blob_is_thin(volume->blob) &&
-	       xbdev__lvs_map_get(&volume->blob->map, index) != 0 && below(volume, index) == 0;
+	       xbdev__lvs_map_get(&volume->blob->map, index) != 0 && !has_below(volume, index);
 }
 
 static bool frees_any(const struct xbdev_lvol_req *req)

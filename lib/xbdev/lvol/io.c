@@ -58,6 +58,34 @@ void xbdev__lvol_wake(struct xbdev_lvol_store *store)
 	}
 }
 
+/* ---- what is below a volume ---- */
+
+bool xbdev__lvol_below(
+	const struct xbdev_lvs_blob *blob, uint32_t index, struct xbdev_lvol_source *ret)
+{
+	const struct xbdev_lvs_blob *esnap = NULL;
+	uint32_t cluster = 0;
+
+	if (blob->parent == NULL) {
+		return false;
+	}
+	if (xbdev__lvs_blob_find(blob->parent, index, &cluster, &esnap) == NULL) {
+		return false;
+	}
+	if (ret != NULL) {
+		const struct xbdev_lvol *volume = blob->volume;
+
+		ret->ch = volume->store->ch;
+		ret->at = xbdev__lvs_cluster_at(blob->store, cluster);
+	}
+	return true;
+}
+
+uint32_t xbdev__lvol_below_end(const struct xbdev_lvs_blob *blob)
+{
+	return blob->parent != NULL ? blob->parent->map.nr_clusters : 0;
+}
+
 /* ---- children ---- */
 
 int xbdev__lvol_io_init(struct xbdev_lvol_store *store)
@@ -89,6 +117,7 @@ struct xbdev_lvol_child *xbdev__lvol_child_get(struct xbdev_lvol_store *store)
 
 	if (child != NULL) {
 		child->store = store;
+		child->io.ch = store->ch;
 		child->io.flags = 0;
 		child->io.nr_iov = 0;
 	}
@@ -127,7 +156,6 @@ void xbdev__lvol_child_send(struct xbdev_lvol_child *child, uint64_t at,
 
 	child->done = done;
 	child->arg = arg;
-	io->ch = child->store->ch;
 	io->cb = on_child_done;
 	io->cb_arg = child;
 	io->iov = child->iov;
@@ -333,6 +361,14 @@ static void go_on(struct xbdev_lvol_req *req)
 	}
 }
 
+/* It was on its way when the volume got smaller. */
+static bool is_beyond(const struct xbdev_lvol_req *req)
+{
+	const struct xbdev_io *io = xbdev_io_of_driver(req);
+
+	return io->offset + io->len > xbdev__lvs_blob_size(req->volume->blob);
+}
+
 void xbdev__lvol_admit(struct xbdev_lvol_req *req)
 {
 	struct xbdev_lvol *volume = req->volume;
@@ -340,6 +376,10 @@ void xbdev__lvol_admit(struct xbdev_lvol_req *req)
 
 	if (!xu_list_is_empty(&volume->exclusives)) {
 		xu_list_add_tail(&volume->held, &req->link);
+		return;
+	}
+	if (is_beyond(req)) {
+		xbdev__lvol_complete(req, -EINVAL);
 		return;
 	}
 	if (is_change(xbdev__lvol_io_of(req)) && !xu_list_is_empty(&volume->changes)) {

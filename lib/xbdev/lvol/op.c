@@ -130,6 +130,25 @@ void xbdev__lvol_op_set_name(struct xbdev_lvol_op *op, const char *name, const s
 	}
 }
 
+void xbdev__lvol_op_check_writable(struct xbdev_lvol_op *op)
+{
+	const struct xbdev_lvol_shown *shown;
+
+	if (op->err.code != 0) {
+		return;
+	}
+	shown = &op->volume->shown;
+	if (shown->is_read_only || shown->is_locked || xbdev__lvol_nr_children(op->volume) > 0) {
+		xu_error_set(&op->err, -EROFS,
+			"volume '%s' is read-only, or others stand on it; make a clone of it",
+			shown->name);
+	} else if (!shown->is_servable) {
+		xu_error_set(&op->err, -ENODEV,
+			"what volume '%s' stands on is damaged or not there; it is needed",
+			shown->name);
+	}
+}
+
 /* ---- control: there and back ---- */
 
 static void on_begin(struct xr_msg *msg)
@@ -193,6 +212,7 @@ static void on_ended(struct xr_msg *msg)
 		tell(op);
 	}
 	xbdev__lvs_numbers_fini(&op->clusters);
+	xbdev__lvs_numbers_fini(&op->indexes);
 	xbdev__lvs_numbers_fini(&op->pages);
 	free(op);
 	xbdev__lvol_store_settle(store);

@@ -7,7 +7,10 @@
  *   1. its root is erased, then its other pages. Power: the volume, or nothing
  *   2. its clusters are cleared as it says, and free. Power: they are free
  * One volume K stands on it, whose I/O is held from 1 to the end of 2:
- *   0. memory and metadata pages for K's new map are taken: later nothing can fail but the disk
+ *   0. where K is larger than S and what S stands on is larger again, K gets clusters of zeroes:
+ *      else that would show through. Power: K has more clusters of its own.
+ *      Then memory and metadata pages for K's new map are taken: later nothing can fail but the
+ * disk
  *   1. S with the mark "being deleted for K". Power: the mark goes, S stays
  *   2. K with all of S's clusters that it had not itself, on S's parent; extent pages of K that
  *      change go to new places, those that it had not are S's. Power: S goes, K has its new map
@@ -284,10 +287,9 @@ static void mark(struct xbdev_lvol_op *op, int status)
 	xbdev__lvol_op_end(op);
 }
 
-static void on_quiet(struct xbdev_lvol_op *op, int status)
+static void on_covered(struct xbdev_lvol_op *op, int status)
 {
-	(void)status;
-	if (prepare(op) != 0) {
+	if (status != 0 || prepare(op) != 0) {
 		xbdev__lvol_op_give(op, op->other);
 		xbdev__lvol_op_end(op);
 	} else if (xbdev__lvs_blob_is_marked(op->other->blob)) {
@@ -295,6 +297,12 @@ static void on_quiet(struct xbdev_lvol_op *op, int status)
 	} else {
 		mark(op, 0);
 	}
+}
+
+static void on_quiet(struct xbdev_lvol_op *op, int status)
+{
+	(void)status;
+	xbdev__lvol_op_cover(op, on_covered);
 }
 
 /* ---- several stand on it ---- */

@@ -56,12 +56,14 @@ struct xbdev_lvol_op {
 	struct xbdev_lvs_blob *made;       /* a new blob */
 	struct xbdev_lvs_map old_map;      /* that the volume had */
 	struct xbdev_lvs_numbers clusters; /* being cleared, or taken and not used yet */
+	struct xbdev_lvs_numbers indexes;  /* of the volume, that get these clusters */
 	struct xbdev_lvs_numbers pages;    /* taken and not used yet */
 	uint32_t cleared;                  /* of the clusters */
 	uint32_t nr_tries;
 	bool is_merged;    /* a deleted snapshot's map is another's */
 	bool is_exclusive; /* of the volume's I/O, or the other's */
 	void (*next)(struct xbdev_lvol_op *op, int status);
+	void (*then)(struct xbdev_lvol_op *op, int status); /* after several of these */
 	struct xbdev_lvol_exclusive exclusive;
 	struct xbdev_lvs_waiter waiter;
 	struct xr_timer timer;
@@ -93,6 +95,8 @@ void xbdev__lvol_op_set_name(
 	struct xbdev_lvol_op *op, const char *name, const struct xu_uuid *uuid);
 /* Takes the size of what is made or changed; bytes. */
 void xbdev__lvol_op_set_size(struct xbdev_lvol_op *op, uint64_t size);
+/* The volume may be written and resized: not read-only, nobody stands on it, all is at hand. */
+void xbdev__lvol_op_check_writable(struct xbdev_lvol_op *op);
 void xbdev__lvol_op_start(struct xbdev_lvol_op *op, void (*begin)(struct xbdev_lvol_op *op));
 /* The volume is no device while it is done; -EBUSY when somebody has it open. */
 void xbdev__lvol_op_start_alone(struct xbdev_lvol_op *op, void (*begin)(struct xbdev_lvol_op *op));
@@ -129,6 +133,14 @@ void xbdev__lvol_op_unmake(struct xbdev_lvol_op *op);
 int xbdev__lvol_op_take_clusters(struct xbdev_lvol_op *op, uint32_t count);
 /* All clusters of a map, into op->clusters. */
 int xbdev__lvol_op_list(struct xbdev_lvol_op *op, const struct xbdev_lvs_map *map);
+
+/*
+ * Before op->other, which stands on op->volume, stands on what that stands on: where it is larger
+ * than op->volume and reads as zeroes for that reason, it gets clusters of zeroes. It has been
+ * taken (_op_take()).
+ */
+void xbdev__lvol_op_cover(
+	struct xbdev_lvol_op *op, void (*next)(struct xbdev_lvol_op *op, int status));
 
 /* Deletes what is hidden and can go, on control. True: it has begun with one, whose end will tell
  * `done` (may be NULL) of this result. */

@@ -8,6 +8,7 @@
  *   struct xbdev_lvol_req        the driver's part of an I/O that it was given
  *   struct xbdev_lvol_child      one I/O to the device below, from the store's pool
  *   struct xbdev_lvol_change     a change of which clusters a range of the volume has
+ *   struct xbdev_lvol_source     where a cluster's content lies
  *   struct xbdev_lvol_exclusive  somebody who wants the volume without any I/O in flight
  *   struct xbdev_lvol_store      what the volumes of a store share
  */
@@ -51,6 +52,12 @@ struct xbdev_lvol_child {
 	struct xbdev_lvol_store *store;
 	void (*done)(struct xbdev_lvol_child *child, int status);
 	void *arg;
+};
+
+/* Where the content of a cluster lies. */
+struct xbdev_lvol_source {
+	struct xbdev_channel *ch;
+	uint64_t at; /* byte of its device */
 };
 
 struct xbdev_lvol_exclusive {
@@ -235,10 +242,18 @@ void xbdev__lvol_wake(struct xbdev_lvol_store *store);
 /* It waits in the line and is run again from there. */
 void xbdev__lvol_starve(struct xbdev_lvol_req *req);
 
+/* Where what a volume stands on has a cluster of it, whatever the volume itself has there; false:
+ * nowhere, it reads as zeroes. `ret` may be NULL. */
+bool xbdev__lvol_below(
+	const struct xbdev_lvs_blob *blob, uint32_t index, struct xbdev_lvol_source *ret);
+/* Clusters from this one on are not below it. */
+uint32_t xbdev__lvol_below_end(const struct xbdev_lvs_blob *blob);
+
 /* A child, or NULL. */
 struct xbdev_lvol_child *xbdev__lvol_child_get(struct xbdev_lvol_store *store);
 void xbdev__lvol_child_put(struct xbdev_lvol_child *child);
-/* Sends it: op, flags, iov, nr_iov, io.len are set, `at` is a byte of the device below. `done` runs
+/* Sends it: op, flags, iov, nr_iov, io.len are set, `at` is a byte of the device below (or of that
+ * of child->io.ch, where that has been set). `done` runs
  * later, exactly once, also when that refuses it. */
 void xbdev__lvol_child_send(struct xbdev_lvol_child *child, uint64_t at,
 	void (*done)(struct xbdev_lvol_child *child, int status), void *arg);

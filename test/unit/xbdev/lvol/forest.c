@@ -504,11 +504,34 @@ static void step_parent(struct forest *f)
 	}
 }
 
+static void step_resize(struct forest *f)
+{
+	struct thing *thing = pick(f, false);
+	uint64_t size = (1 + below(f, 12)) * FOREST_CLUSTER;
+	uint32_t nr = f->nr_done;
+
+	if (thing == NULL) {
+		return;
+	}
+	xbdev__lvol_resize(
+		forest_volume(f, thing->name), size - below(f, FOREST_CLUSTER), forest_done, f);
+	if (forest_wait(f, nr) != 0) {
+		must_be_full(f);
+		return;
+	}
+	thing->bytes = realloc(thing->bytes, size + 1);
+	assert_non_null(thing->bytes);
+	if (size > thing->size) {
+		memset(thing->bytes + thing->size, 0, size - thing->size);
+	}
+	thing->size = size;
+}
+
 bool forest_step(struct forest *f)
 {
 	static void (*const steps[])(struct forest * f) = {step_io, step_io, step_io, step_io,
 		step_snapshot, step_clone, step_delete, step_rename, step_restore, step_read_only,
-		step_parent};
+		step_parent, step_resize, step_resize};
 	void (*step)(struct forest * f) = steps[below(f, ARRAY_SIZE(steps))];
 
 	if (f->plan.nr < 3 || below(f, 12) == 0) {

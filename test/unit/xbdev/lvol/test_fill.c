@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Operations that change how much a volume has of its own: resize, inflate, decouple; what they
+ * must not show again, under I/O, out of space, stopped, and with power failing at every moment.
+ */
+#include "test/unit/xbdev/lvol/forest.h"
+
+#define C FOREST_CLUSTER
+
+/* ---- operations, on the store and in the plan ---- */
+
+static struct thing *add_volume(struct forest *f, const char *name, uint64_t size, bool is_thin)
+{
+	struct xbdev_lvol_create_opts opts = {.name = name, .size = size, .is_thin = is_thin};
+	uint32_t nr = f->nr_done;
+
+	xbdev__lvol_create(f->store, &opts, forest_done, f);
+	assert_int_equal(forest_wait(f, nr), 0);
+	return forest_add(&f->plan, name, NULL, size);
+}
+
+static void write_at(struct forest *f, struct thing *thing, uint64_t offset, uint64_t len)
+{
+	harness_fill(thing->bytes + offset, len, offset + f->nr_done + 1);
+	assert_int_equal(
+		forest_io(f, thing->name, XBDEV_OP_WRITE, offset, thing->bytes + offset, len), 0);
+}
+
+static void snapshot(struct forest *f, struct thing *thing, const char *name)
+{
+	struct thing *made;
+	uint32_t nr = f->nr_done;
+
+	xbdev__lvol_snapshot(forest_volume(f, thing->name), name, NULL, forest_done, f);
+	assert_int_equal(forest_wait(f, nr), 0);
+	made = forest_add(&f->plan, name, thing->bytes, thing->size);
+	made->is_read_only = true;
+}
+
+static void model_resize(struct thing *thing, uint64_t size)
+{
+	thing->bytes = realloc(thing->bytes, size + 1);
+	assert_non_null(thing->bytes);
+	if (size > thing->size) {
+		memset(thing->bytes + thing->size, 0, size - thing->size);
+	}
+	thing->size = size;
+}
+
+static int try_resize(struct forest *f, const char *name, uint64_t size)
+{
+	uint32_t nr = f->nr_done;
+
+	xbdev__lvol_resize(forest_volume(f, name), size, forest_done, f);
+	return forest_wait(f, nr);
+}
+
+static void resize(struct forest *f, struct thing *thing, uint64_t size)
+{
+	assert_int_equal(try_resize(f, thing->name, size), 0);
+	model_resize(thing, size);
+}
+
+static void delete (struct forest *f, const char *name)
+{
+	uint32_t nr = f->nr_done;
+
+	xbdev__lvol_delete(forest_volume(f, name), forest_done, f);
+	assert_int_equal(forest_wait(f, nr), 0);
+	forest_remove(&f->plan, forest_thing(&f->plan, name));
+}
+
+static void check(struct forest *f)
+{
+	char why[200] = "";
+
+	for (int i = 0; i < 2; i++) {
+		if (!forest_is(f, &f->plan, why)) {
+			fail_msg("%s", why);
+		}
+		harness_poll_times(&f->h, 100);
+		forest_check_clusters(f);
+		if (i == 0) {
+			forest_detach(f);
+			assert_string_equal(f->err.text, "");
+			forest_attach(f);
+		}
+	}
+}
+
+/* Whether power that fails anywhere in what was recorded leaves `before` or what is now. */
+static void check_crashes(struct forest *f, struct plan *before)
+{
+	uint32_t step = 1 + f->disk->nr_log / 40;
+
+	for (uint32_t at = 0; at <= f->disk->nr_log; at += step) {
+		uint8_t *content = lvol_disk_crash(f->disk, at, &f->random);
+		char why[200] = "", why_after[200] = "";
+		struct forest crashed;
+
+		forest_open(&crashed, content, f->disk->size_bytes);
+		if (!forest_is(&crashed, before, why) &&
+			!forest_is(&crashed, &f->plan, why_after)) {
+			fail_msg("record %u of %u: neither as before (%s) nor as after (%s)", at,
+				f->disk->nr_log, why, why_after);
+		}
+		harness_poll_times(&crashed.h, 100);
+		forest_check_clusters(&crashed);
+		forest_stop(&crashed);
+		free(content);
+	}
+	forest_free(before);
+}
+
+/* ---- resize ---- */
+
+static void test_a_shrunk_clone_does_not_show_its_parent_again(void **state)
+{
+	struct plan before = {0};
+	struct thing *v;
+	struct forest f;
+
+	(void)state;
+	forest_start(&f, 160, harness_seed(1));
+	v = add_volume(&f, "v", 4 * C, true);
+	write_at(&f, v, 0, 4 * C);
+	snapshot(&f, v, "s");
+	resize(&f, v, C);
+	check(&f);
+	forest_soil(&f);
+	lvol_disk_begin(f.disk);
+	forest_copy(&before, &f.plan);
+	resize(&f, v, 6 * C);
+	assert_int_equal(forest_volume(&f, "v")->blob->map.nr_allocated, 3);
+	check_crashes(&f, &before);
+	check(&f);
+	forest_stop(&f);
+}
+
+static void test_a_short_parent_that_goes_leaves_zeroes(void **state)
+{
+	struct plan before = {0};
+	struct thing *v;
+	struct forest f;
+
+	(void)state;
+	forest_start(&f, 160, harness_seed(2));
+	v = add_volume(&f, "v", 4 * C, true);
+	write_at(&f, v, 0, 3 * C);
+	snapshot(&f, v, "g");
+	resize(&f, v, C);
+	snapshot(&f, v, "p");
+	resize(&f, v, 4 * C);
+	assert_int_equal(forest_volume(&f, "v")->blob->map.nr_allocated, 0);
+	check(&f);
+	forest_soil(&f);
+	lvol_disk_begin(f.disk);
+	forest_copy(&before, &f.plan);
+	delete (&f, "p");
+	check_crashes(&f, &before);
+	check(&f);
+	forest_stop(&f);
+}
+
+static void test_resize_over_extent_pages(void **state)
+{
+	static const uint64_t sizes[] = {600, 1024, 1300, 512, 511, 1, 513};
+	struct plan before = {0};
+	struct thing *v;
+	struct forest f;
+
+	(void)state;
+	forest_start(&f, 160, harness_seed(3));
+	v = add_volume(&f, "v", 1300 * C, true);
+	for (uint32_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		for (uint64_t at = 0; at + C <= v->size; at += 255 * C) {
+			write_at(&f, v, at + 512, 512);
+		}
+		write_at(&f, v, v->size - C, C);
+		forest_soil(&f);
+		lvol_disk_begin(f.disk);
+		forest_copy(&before, &f.plan);
+		resize(&f, v, sizes[i] * C);
+		harness_poll_times(&f.h, 100);
+		check_crashes(&f, &before);
+	}
+	check(&f);
+	forest_stop(&f);
+}
+
+static void test_resize_of_a_thick_volume(void **state)
+{
+	struct thing *v;
+	struct forest f;
+
+	(void)state;
+	forest_start(&f, 160, harness_seed(4));
+	v = add_volume(&f, "v", 3 * C, false);
+	write_at(&f, v, 0, 3 * C);
+	forest_soil(&f);
+	resize(&f, v, 9 * C);
+	assert_int_equal(forest_volume(&f, "v")->blob->map.nr_allocated, 9);
+	check(&f);
+	assert_int_equal(try_resize(&f, "v", 1000 * C), -ENOSPC);
+	assert_int_equal(try_resize(&f, "v", 0), -EINVAL);
+	check(&f);
+	resize(&f, v, 2 * C);
+	assert_int_equal(forest_volume(&f, "v")->blob->map.nr_allocated, 2);
+	check(&f);
+	snapshot(&f, v, "s");
+	assert_int_equal(try_resize(&f, "s", 5 * C), -EROFS);
+	check(&f);
+	forest_stop(&f);
+}
+
+static void test_growing_stops_when_it_is_asked_to(void **state)
+{
+	struct forest f;
+	struct xu_error err;
+	uint32_t nr;
+
+	(void)state;
+	forest_start(&f, 160, harness_seed(5));
+	add_volume(&f, "v", 3 * C, false);
+	nr = f.nr_done;
+	xbdev__lvol_resize(forest_volume(&f, "v"), 50 * C, forest_done, &f);
+	assert_int_equal(xbdev__lvol_cancel(forest_volume(&f, "v"), &err), 0);
+	assert_int_equal(forest_wait(&f, nr), -ECANCELED);
+	check(&f);
+	assert_int_equal(xbdev__lvol_cancel(forest_volume(&f, "v"), &err), -ENOENT);
+	forest_stop(&f);
+}
+
+/* ---- under I/O ---- */
+
+#define SIDE 6u
+
+struct load {
+	struct xbdev_desc *desc;
+	struct xbdev_channel *ch;
+	struct harness_io ios[SIDE];
+	uint8_t bytes[SIDE][3 * C];
+	bool is_busy[SIDE];
+	uint32_t nr_events, nr_ended, nr_refused;
+};
+
+static void on_event(struct xbdev_desc *desc, enum xbdev_event event, void *arg)
+{
+	struct load *load = arg;
+
+	(void)desc;
+	load->nr_events += event == XBDEV_EVENT_RESIZE;
+}
+
+static struct load *load_start(struct forest *f, const char *name)
+{
+	struct load *load = calloc(1, sizeof(*load));
+	char full[XBDEV_NAME_SIZE];
+	struct xu_error err;
+
+	assert_non_null(load);
+	snprintf(full, sizeof(full), "pool/%s", name);
+	assert_int_equal(
+		xbdev_desc_open(f->h.ctx, full, true, on_event, load, &load->desc, &err), 0);
+	load->ch = harness_channel(&f->h, load->desc, 0);
+	return load;
+}
+
+static void load_stop(struct forest *f, struct load *load)
+{
+	harness_put(&f->h, load->ch);
+	xbdev_desc_close(load->desc);
+	free(load);
+}
+
+/* What has ended is entered into the model. Those that are refused have changed nothing. */
+static void load_reap(struct load *load, struct thing *thing)
+{
+	for (uint32_t i = 0; i < SIDE; i++) {
+		const struct xbdev_io *io = &load->ios[i].io;
+
+		if (!load->is_busy[i] || load->ios[i].nr_done == 0) {
+			continue;
+		}
+		load->is_busy[i] = false;
+		load->nr_ended++;
+		if (load->ios[i].status != 0) {
+			load->nr_refused++;
+		} else if (io->offset < thing->size) { /* the rest has been cut off since */
+			uint64_t left = thing->size - io->offset;
+			uint64_t len = io->len < left ? io->len : left;
+
+			if (io->op == XBDEV_OP_WRITE) {
+				memcpy(thing->bytes + io->offset, load->bytes[i], len);
+			} else {
+				memset(thing->bytes + io->offset, 0, len);
+			}
+		}
+	}
+}
+
+/* Begins as many as there is room for, each in its share of `size`, below `end`. */
+static void load_more(struct forest *f, struct load *load, uint64_t size, uint64_t end)
+{
+	static const enum xbdev_op ops[] = {
+		XBDEV_OP_WRITE, XBDEV_OP_WRITE, XBDEV_OP_WRITE_ZEROES, XBDEV_OP_DISCARD};
+
+	for (uint32_t i = 0; i < SIDE; i++) {
+		uint64_t share = size / SIDE / 512, first, len;
+		enum xbdev_op op = ops[xu_random_below(&f->random, ARRAY_SIZE(ops))];
+
+		if (load->is_busy[i] || share == 0) {
+			continue;
+		}
+		first = xu_random_below(&f->random, share);
+		len = 1 + xu_random_below(&f->random, share - first);
+		len = len < 3 * C / 512 ? len : 3 * C / 512;
+		if ((i * share + first + len) * 512 > end) {
+			continue;
+		}
+		harness_fill(load->bytes[i], len * 512, f->random.s[0]);
+		harness_io_set(&load->ios[i], load->ch, op, (i * share + first) * 512,
+			op == XBDEV_OP_WRITE ? load->bytes[i] : NULL, len * 512);
+		load->is_busy[i] = xbdev_io_submit(&load->ios[i].io) == 0;
+	}
+}
+
+static bool load_is_idle(const struct load *load)
+{
+	for (uint32_t i = 0; i < SIDE; i++) {
+		if (load->is_busy[i] && load->ios[i].nr_done == 0) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static void load_end(struct forest *f, struct load *load, struct thing *thing)
+{
+	harness_wait(&f->h, load_is_idle(load));
+	load_reap(load, thing);
+}
+
+static void test_resize_under_io(void **state)
+{
+	uint64_t seed = harness_seed(6);
+	struct load *load;
+	struct thing *v;
+	struct forest f;
+
+	(void)state;
+	forest_start(&f, 300, seed);
+	v = add_volume(&f, "v", 60 * C, true);
+	write_at(&f, v, 0, 60 * C);
+	snapshot(&f, v, "s");
+	load = load_start(&f, "v");
+	for (uint32_t i = 0; i < 30; i++) {
+		uint64_t size = (12 + xu_random_below(&f.random, 80)) * C, old = v->size;
+		uint32_t nr = f.nr_done, nr_events = load->nr_events;
+
+		load_more(&f, load, old, old);
+		xbdev__lvol_resize(forest_volume(&f, "v"), size, forest_done, &f);
+		if (size < old) { /* it counts from the call on */
+			assert_int_equal(xbdev_device_size_bytes(load->ch->dev), size);
+			model_resize(v, size);
+		}
+		while (f.nr_done == nr) {
+			load_reap(load, v);
+			load_more(&f, load, old, v->size);
+			harness_poll(&f.h);
+		}
+		assert_int_equal(f.err.code, 0);
+		assert_int_equal(load->nr_events, nr_events + (size != old));
+		if (size > old) {
+			model_resize(v, size);
+		}
+		load_end(&f, load, v);
+	}
+	assert_true(load->nr_ended > 60);
+	load_stop(&f, load);
+	check(&f);
+	forest_stop(&f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_shrunk_clone_does_not_show_its_parent_again),
+		cmocka_unit_test(test_a_short_parent_that_goes_leaves_zeroes),
+		cmocka_unit_test(test_resize_over_extent_pages),
+		cmocka_unit_test(test_resize_of_a_thick_volume),
+		cmocka_unit_test(test_growing_stops_when_it_is_asked_to),
+		cmocka_unit_test(test_resize_under_io),
+	};
+
+	return cmocka_run_group_tests_name("xbdev/lvol/fill", tests, NULL, NULL);
+}
