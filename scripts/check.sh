@@ -225,7 +225,7 @@ stage_fuzz() {
 		fi
 		name=${target##*/}
 		mkdir -p "$logs/$name" "test/fuzz/corpus/${name#fuzz_}"
-		start "$name" "$target" -max_total_time="$fuzz_seconds" -timeout=10 -rss_limit_mb=2048 \
+		start "$name" "$target" -max_total_time="$fuzz_seconds" -timeout=60 -rss_limit_mb=2048 \
 			-print_final_stats=1 -artifact_prefix="$logs/$name/" \
 			"$logs/$name" "test/fuzz/corpus/${name#fuzz_}"
 	done
