@@ -13,6 +13,8 @@
  * next load: the block reads as before the write. From 4 on it has all of 1 to 3. Data comes before
  * the map, so no reader ever sees what a cluster held for somebody else.
  *
+ * A fill (inflating and decoupling volumes) is a write of clusters none of which it covers.
+ *
  * A discard of whole clusters that no volume below has data for, with the volume for itself:
  *   1. the map, in memory and on disk
  *   2. the clusters are discarded below, and free
@@ -53,10 +55,26 @@ static bool has_below(const struct xbdev_lvol *volume, uint32_t index)
 	return xbdev__lvol_below(volume->blob, index, NULL);
 }
 
+bool xbdev__lvol_parent_has(const struct xbdev_lvs_blob *blob, uint32_t index)
+{
+	const struct xbdev_lvs_blob *parent = blob->parent;
+
+	if (parent == NULL) {
+		return xbdev__lvol_below(blob, index, NULL); /* from outside, or nothing */
+	}
+	/* Beyond its end it hides what it stands on. */
+	return index < parent->map.nr_clusters ? xbdev__lvs_map_get(&parent->map, index) != 0
+					       : xbdev__lvol_below(parent, index, NULL);
+}
+
 static bool needs_cluster(const struct xbdev_lvol_req *req, uint32_t index)
 {
 	const struct xbdev_io *io = xbdev_io_of_driver(req);
 
+	if (req->fill == XBDEV_LVOL_FILL_PARENT &&
+		!xbdev__lvol_parent_has(req->volume->blob, index)) {
+		return false;
+	}
 	return xbdev__lvs_map_get(&req->volume->blob->map, index) == 0 &&
 	       (io->op == XBDEV_OP_WRITE || has_below(req->volume, index));
 }
@@ -165,12 +183,34 @@ static void add_edge(struct xbdev_lvol_change *change, uint64_t at, uint64_t end
 	}
 }
 
+/* The next cluster of a fill: all of it is an edge. */
+static void next_filled(struct xbdev_lvol_change *change)
+{
+	uint64_t size = xbdev__lvol_cluster_size(change->volume), at;
+	uint32_t i = change->filled;
+
+	while (i < change->count && change->clusters[i] == 0) {
+		i++;
+	}
+	change->filled = i + 1;
+	change->edge = change->nr_edges = 0;
+	if (i < change->count) {
+		at = (change->first + i) * size;
+		add_edge(change, at, at + size);
+	}
+}
+
 /* What of the first and the last cluster is not the request's. */
 static void find_edges(struct xbdev_lvol_change *change)
 {
 	const struct xbdev_io *io = xbdev_io_of_driver(change->req);
 	uint64_t size = xbdev__lvol_cluster_size(change->volume);
 
+	if (change->req->fill != XBDEV_LVOL_NO_FILL) {
+		change->filled = 0;
+		next_filled(change);
+		return;
+	}
 	if (change->clusters[0] != 0) {
 		add_edge(change, change->first * size, io->offset);
 	}
@@ -227,7 +267,12 @@ static void advance(struct xbdev_lvol_change *change, uint64_t len)
 
 	edge->at += len;
 	edge->len -= len;
-	change->edge += edge->len == 0;
+	if (edge->len == 0) {
+		change->edge++;
+		if (change->req->fill != XBDEV_LVOL_NO_FILL) {
+			next_filled(change);
+		}
+	}
 	xbdev__lvol_change_go_on(change);
 }
 
@@ -392,21 +437,33 @@ bool xbdev__lvol_is_freed(const struct xbdev_lvol_req *req, uint32_t index)
 	const struct xbdev_lvol *volume = req->volume;
 	uint64_t size = xbdev__lvol_cluster_size(volume), at = index * size;
 
-	return io->op == XBDEV_OP_DISCARD && io->offset <= at &&
+	return io->op == XBDEV_OP_DISCARD && !volume->is_filling && io->offset <= at &&
 	       at + size <= io->offset + io->len && xbdev__lvs_blob_is_thin(volume->blob) &&
 	       xbdev__lvs_map_get(&volume->blob->map, index) != 0 && !has_below(volume, index);
 }
 
-static bool frees_any(const struct xbdev_lvol_req *req)
+uint32_t xbdev__lvol_nr_freed(const struct xbdev_lvol_req *req)
 {
-	uint32_t last = last_of(req);
+	uint32_t last = last_of(req), nr = 0;
 
 	for (uint32_t index = first_of(req); index <= last; index++) {
-		if (xbdev__lvol_is_freed(req, index)) {
-			return true;
-		}
+		nr += xbdev__lvol_is_freed(req, index);
 	}
-	return false;
+	return nr;
+}
+
+/* What was to be given back may have to stay now, and has not been zeroed. */
+static bool begins_anew(const struct xbdev_lvol_req *req)
+{
+	return xbdev__lvol_needs_change(req) || xbdev__lvol_nr_freed(req) != req->nr_freed;
+}
+
+static void begin_anew(struct xbdev_lvol_req *req)
+{
+	req->is_freeing = false;
+	req->next = 0;
+	req->nr_pending = 1;
+	xbdev__lvol_admit(req);
 }
 
 static void free_done(struct xbdev_lvol_change *change, int status)
@@ -493,8 +550,8 @@ static void on_freed(struct xbdev_lvs_waiter *waiter, int status)
 	free_done(change, status);
 }
 
-/* Nothing is in flight: what is freed now was not taken by a snapshot meanwhile, or it begins anew.
- */
+/* Nothing is in flight: what is freed now was not taken by a snapshot meanwhile, nor is it kept as
+ * the volume is being filled, or it begins anew. */
 static void on_exclusive(struct xbdev_lvol_exclusive *exclusive)
 {
 	struct xbdev_lvol_change *change =
@@ -503,13 +560,10 @@ static void on_exclusive(struct xbdev_lvol_exclusive *exclusive)
 	struct xbdev_lvol *volume = change->volume;
 	int rc;
 
-	if (xbdev__lvol_needs_change(req)) {
+	if (begins_anew(req)) {
 		xbdev__lvol_exclusive_give(volume, exclusive);
 		change_free(change);
-		req->is_freeing = false;
-		req->next = 0;
-		req->nr_pending = 1;
-		xbdev__lvol_admit(req);
+		begin_anew(req);
 		return;
 	}
 	rc = touch(change);
@@ -533,7 +587,12 @@ bool xbdev__lvol_free_begin(struct xbdev_lvol_req *req)
 	struct xbdev_lvol *volume = req->volume;
 	struct xbdev_lvol_change *change;
 
-	if (!frees_any(req)) {
+	if (begins_anew(req)) {
+		xbdev__lvol_uncount(volume);
+		begin_anew(req);
+		return true;
+	}
+	if (req->nr_freed == 0) {
 		xbdev__lvol_end(req, 0);
 		return true;
 	}

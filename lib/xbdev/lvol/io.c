@@ -199,7 +199,12 @@ void xbdev__lvol_uncount(struct xbdev_lvol *volume)
 
 void xbdev__lvol_complete(struct xbdev_lvol_req *req, int status)
 {
-	if (req->is_in_submit) {
+	if (req->fill != XBDEV_LVOL_NO_FILL) {
+		struct xbdev_io *io = xbdev__lvol_io_of(req);
+
+		io->status = status;
+		xr_msg_defer(req->volume->store->reactor, &io->msg);
+	} else if (req->is_in_submit) {
 		xbdev_io_complete_later(xbdev__lvol_io_of(req), status);
 	} else {
 		xbdev_io_complete(xbdev__lvol_io_of(req), status);
@@ -295,6 +300,9 @@ void xbdev__lvol_run(struct xbdev_lvol_req *req)
 	const struct xbdev_io *io = xbdev__lvol_io_of(req);
 	struct xbdev_lvol_child *child;
 
+	if (io->op == XBDEV_OP_DISCARD && req->next == 0) {
+		req->nr_freed = xbdev__lvol_nr_freed(req);
+	}
 	while (req->next < io->len) {
 		struct piece piece = piece_at(req, io->offset + req->next, io->len - req->next);
 
@@ -350,7 +358,8 @@ static void go_on(struct xbdev_lvol_req *req)
 		xbdev__lvol_change_go_on(req->change);
 	} else if (req->is_freeing) {
 		has_begun = xbdev__lvol_free_begin(req);
-	} else if (is_change(io) && req->change == NULL && req->next == 0 &&
+	} else if (is_change(io) && req->change == NULL &&
+		   (req->next == 0 || req->fill != XBDEV_LVOL_NO_FILL) &&
 		   xbdev__lvol_needs_change(req)) {
 		has_begun = xbdev__lvol_change_begin(req);
 	} else {

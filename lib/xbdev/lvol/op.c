@@ -214,6 +214,7 @@ static void on_ended(struct xr_msg *msg)
 	xbdev__lvs_numbers_fini(&op->clusters);
 	xbdev__lvs_numbers_fini(&op->indexes);
 	xbdev__lvs_numbers_fini(&op->pages);
+	free(op->fillers);
 	free(op);
 	xbdev__lvol_store_settle(store);
 }

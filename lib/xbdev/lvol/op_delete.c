@@ -198,10 +198,9 @@ static int merge(struct xbdev_lvol_op *op)
 	return rc;
 }
 
-/* What the snapshot stood on, the child stands on. */
-static int take_parent(struct xbdev_lvol_op *op)
+int xbdev__lvol_op_take_parent(
+	struct xbdev_lvol_op *op, struct xbdev_lvs_blob *child, struct xbdev_lvs_blob *snapshot)
 {
-	struct xbdev_lvs_blob *snapshot = op->volume->blob, *child = op->other->blob;
 	const struct xbdev_lvs_xattr *esnap = snapshot->esnap;
 	int rc = 0;
 
@@ -209,18 +208,19 @@ static int take_parent(struct xbdev_lvol_op *op)
 		rc = xbdev__lvs_xattr_set(child, true, XBDEV_LVS_A_ESNAP,
 			sizeof(XBDEV_LVS_A_ESNAP) - 1, xbdev__lvs_xattr_value(esnap),
 			esnap->value_len);
-		child->invalid_flags |= XBDEV_LVS_F_ESNAP;
+		child->invalid_flags |= rc == 0 ? XBDEV_LVS_F_ESNAP : 0;
 	}
 	if (rc == 0 && snapshot->parent_id != 0) {
 		rc = xbdev__lvs_xattr_set_id(child, XBDEV_LVS_A_PARENT, snapshot->parent_id);
 	} else if (rc == 0) {
 		xbdev__lvs_xattr_remove(child, true, XBDEV_LVS_A_PARENT);
 	}
-	if (rc == 0) {
-		rc = xbdev__lvs_blob_derive(child, &op->err);
+	if (rc != 0) {
+		return xu_error_set_errno(&op->err, rc, "volume '%s'", child->name);
 	}
+	(void)xbdev__lvs_blob_derive(child, &op->err);
 	xbdev__lvs_blob_link(child, snapshot->parent);
-	return rc;
+	return 0;
 }
 
 static void on_merged(struct xbdev_lvol_op *op, int status)
@@ -243,7 +243,7 @@ static void on_marked(struct xbdev_lvol_op *op, int status)
 		op->is_merged = true;
 		rc = merge(op);
 		if (rc == 0) {
-			rc = take_parent(op);
+			rc = xbdev__lvol_op_take_parent(op, child, op->volume->blob);
 		}
 		if (rc == 0) {
 			rc = xbdev__lvs_blob_touch(child, &op->err);

@@ -24,6 +24,8 @@
 
 #define XBDEV_LVOL_OP_VOLUMES 3u
 
+struct xbdev_lvol_filler;
+
 struct xbdev_lvol_op {
 	struct xu_list link; /* in store->ops */
 	struct xbdev_lvol_store *store;
@@ -61,6 +63,11 @@ struct xbdev_lvol_op {
 	uint32_t cleared;                  /* of the clusters */
 	uint32_t nr_tries;
 	bool is_merged;    /* a deleted snapshot's map is another's */
+	struct xbdev_lvol_filler *fillers; /* op_fill.c's; freed with the operation */
+	uint32_t nr_busy;                  /* of them */
+	uint32_t at;                       /* cluster of the volume that comes next */
+	enum xbdev_lvol_fill fill;
+	bool is_scanning; /* goes on to look for it in a moment */
 	bool is_exclusive; /* of the volume's I/O, or the other's */
 	void (*next)(struct xbdev_lvol_op *op, int status);
 	void (*then)(struct xbdev_lvol_op *op, int status); /* after several of these */
@@ -141,6 +148,10 @@ int xbdev__lvol_op_list(struct xbdev_lvol_op *op, const struct xbdev_lvs_map *ma
  */
 void xbdev__lvol_op_cover(
 	struct xbdev_lvol_op *op, void (*next)(struct xbdev_lvol_op *op, int status));
+
+/* What `snapshot` stands on, `child` stands on, in memory; an error: nothing has changed. */
+int xbdev__lvol_op_take_parent(
+	struct xbdev_lvol_op *op, struct xbdev_lvs_blob *child, struct xbdev_lvs_blob *snapshot);
 
 /* Deletes what is hidden and can go, on control. True: it has begun with one, whose end will tell
  * `done` (may be NULL) of this result. */

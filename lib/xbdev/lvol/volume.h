@@ -30,6 +30,13 @@
 
 #define XBDEV_LVOL_ESNAP_SIZE 64u
 
+/* A request of the store's own, which gives a volume what it only reads from below. */
+enum xbdev_lvol_fill {
+	XBDEV_LVOL_NO_FILL,
+	XBDEV_LVOL_FILL_ALL,    /* all that it has not itself */
+	XBDEV_LVOL_FILL_PARENT, /* what it would not read so without its parent */
+};
+
 struct xbdev_lvol;
 struct xbdev_lvol_change;
 struct xbdev_lvol_op;
@@ -44,6 +51,8 @@ struct xbdev_lvol_req {
 	int32_t status;
 	bool is_in_submit; /* the core's call has not returned yet */
 	bool is_freeing;   /* a DISCARD that has zeroed what stays, and gives clusters back now */
+	uint8_t fill;      /* enum xbdev_lvol_fill; its I/O is no I/O of the core */
+	uint32_t nr_freed; /* clusters that a DISCARD did not zero, as it gives them back */
 };
 
 struct xbdev_lvol_child {
@@ -78,6 +87,7 @@ struct xbdev_lvol_change {
 	uint32_t first, count; /* clusters of the volume that it keeps others from */
 	struct xbdev_lvol_edge edges[2];
 	uint32_t nr_edges, edge;
+	uint32_t filled;       /* of a fill, whose clusters are edges one after the other */
 	struct iovec copy;     /* on its way from the one place to the other */
 	struct xr_timer retry; /* for memory for it */
 	struct xbdev_lvs_waiter waiter;
@@ -159,6 +169,7 @@ struct xbdev_lvol {
 	struct xu_list changes;    /* struct xbdev_lvol_change */
 	struct xu_list exclusives; /* the first has it, or is about to */
 	bool is_exclusive;
+	bool is_filling;     /* no cluster may be given back */
 	struct xu_list held; /* struct xbdev_lvol_req.link: until it is nobody's again */
 };
 
@@ -283,6 +294,11 @@ void xbdev__lvol_change_data_done(struct xbdev_lvol_req *req);
 /* The change in flight that one of the request's clusters is in; NULL: none. */
 struct xbdev_lvol_change *xbdev__lvol_change_over(const struct xbdev_lvol_req *req);
 
+/* Whether the volume, which does not have this cluster itself, would read something else there
+ * without its parent. */
+bool xbdev__lvol_parent_has(const struct xbdev_lvs_blob *blob, uint32_t index);
+/* How many clusters a DISCARD gives back. */
+uint32_t xbdev__lvol_nr_freed(const struct xbdev_lvol_req *req);
 /* Whether a DISCARD gives this cluster of the volume back. */
 bool xbdev__lvol_is_freed(const struct xbdev_lvol_req *req, uint32_t index);
 /* Begins to give back what a DISCARD gives back, or ends it; false as above. */

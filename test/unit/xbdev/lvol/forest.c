@@ -527,11 +527,36 @@ static void step_resize(struct forest *f)
 	thing->size = size;
 }
 
+static void step_fill(struct forest *f)
+{
+	struct thing *thing = f->plan.nr > 0 ? &f->plan.things[below(f, f->plan.nr)] : NULL;
+	uint32_t nr = f->nr_done;
+	struct xbdev_lvol *volume;
+
+	if (thing == NULL) {
+		return;
+	}
+	volume = forest_volume(f, thing->name);
+	if (xbdev__lvol_nr_children(volume) > 0) {
+		return;
+	}
+	if (below(f, 3) == 0) {
+		xbdev__lvol_inflate(volume, forest_done, f);
+	} else if (volume->shown.parent != NULL) {
+		xbdev__lvol_decouple(volume, forest_done, f);
+	} else {
+		return;
+	}
+	if (forest_wait(f, nr) != 0) {
+		must_be_full(f);
+	}
+}
+
 bool forest_step(struct forest *f)
 {
 	static void (*const steps[])(struct forest * f) = {step_io, step_io, step_io, step_io,
 		step_snapshot, step_clone, step_delete, step_rename, step_restore, step_read_only,
-		step_parent, step_resize, step_resize};
+		step_parent, step_resize, step_resize, step_fill, step_fill};
 	void (*step)(struct forest * f) = steps[below(f, ARRAY_SIZE(steps))];
 
 	if (f->plan.nr < 3 || below(f, 12) == 0) {

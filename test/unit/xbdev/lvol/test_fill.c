@@ -382,6 +382,246 @@ static void test_resize_under_io(void **state)
 	forest_stop(&f);
 }
 
+/* ---- inflate and decouple ---- */
+
+typedef void (*fill_fn)(struct xbdev_lvol *volume, xbdev_lvol_done_fn done, void *arg);
+
+static int try_fill(struct forest *f, const char *name, fill_fn fill)
+{
+	uint32_t nr = f->nr_done;
+
+	fill(forest_volume(f, name), forest_done, f);
+	return forest_wait(f, nr);
+}
+
+/* v on p on g, each with some of the clusters. */
+static struct thing *make_chain(struct forest *f, uint64_t nr_clusters)
+{
+	struct thing *v = add_volume(f, "v", nr_clusters * C, true);
+
+	for (uint64_t i = 0; i < nr_clusters; i += 3) {
+		write_at(f, v, i * C, C);
+	}
+	snapshot(f, v, "g");
+	for (uint64_t i = 1; i < nr_clusters; i += 4) {
+		write_at(f, v, i * C + 512, C / 2);
+	}
+	snapshot(f, v, "p");
+	for (uint64_t i = 0; i < nr_clusters; i += 5) {
+		write_at(f, v, i * C, 1024);
+	}
+	return v;
+}
+
+static const struct xbdev_lvs_blob *blob_of(struct forest *f, const char *name)
+{
+	return forest_volume(f, name)->blob;
+}
+
+static void check_inflated(struct forest *f, const char *name)
+{
+	const struct xbdev_lvs_blob *blob = blob_of(f, name);
+	struct xbdev_lvol_info info;
+
+	assert_int_equal(blob->map.nr_allocated, blob->map.nr_clusters);
+	assert_false(xbdev__lvs_blob_is_thin(blob));
+	assert_null(blob->parent);
+	xbdev__lvol_info(forest_volume(f, name), &info);
+	assert_null(info.parent);
+	assert_false(info.is_thin);
+	assert_null(info.busy);
+	assert_int_equal(info.nr_allocated, blob->map.nr_clusters);
+}
+
+/* Fills "v" while it is used. */
+static void fill_under_io(struct forest *f, struct thing *v, fill_fn fill)
+{
+	struct load *load = load_start(f, "v");
+	uint32_t nr = f->nr_done;
+
+	load_more(f, load, v->size, v->size);
+	fill(forest_volume(f, "v"), forest_done, f);
+	while (f->nr_done == nr) {
+		load_reap(load, v);
+		load_more(f, load, v->size, v->size);
+		harness_poll(&f->h);
+	}
+	assert_int_equal(f->err.code, 0);
+	load_end(f, load, v);
+	assert_int_equal(load->nr_refused, 0);
+	assert_true(load->nr_ended > 10);
+	load_stop(f, load);
+}
+
+static void test_inflate_under_io(void **state)
+{
+	uint64_t seed = harness_seed(7);
+
+	(void)state;
+	for (uint32_t i = 0; i < 10; i++) {
+		struct forest f;
+		struct thing *v;
+
+		forest_start(&f, 500, seed + i);
+		v = make_chain(&f, 150);
+		forest_soil(&f);
+		fill_under_io(&f, v, xbdev__lvol_inflate);
+		check_inflated(&f, "v");
+		check(&f);
+		check_inflated(&f, "v");
+		assert_int_equal(try_fill(&f, "v", xbdev__lvol_inflate), 0);
+		assert_int_equal(try_fill(&f, "v", xbdev__lvol_decouple), -EINVAL);
+		delete (&f, "p");
+		delete (&f, "g");
+		check(&f);
+		forest_stop(&f);
+	}
+}
+
+static void test_decouple_under_io(void **state)
+{
+	uint64_t seed = harness_seed(8);
+
+	(void)state;
+	for (uint32_t i = 0; i < 10; i++) {
+		struct forest f;
+		struct thing *v;
+
+		forest_start(&f, 500, seed + i);
+		v = make_chain(&f, 150);
+		forest_soil(&f);
+		fill_under_io(&f, v, xbdev__lvol_decouple);
+		assert_ptr_equal(blob_of(&f, "v")->parent, blob_of(&f, "g"));
+		assert_true(xbdev__lvs_blob_is_thin(blob_of(&f, "v")));
+		check(&f);
+		assert_ptr_equal(blob_of(&f, "v")->parent, blob_of(&f, "g"));
+		delete (&f, "p");
+		assert_int_equal(try_fill(&f, "g", xbdev__lvol_inflate), -EBUSY);
+		assert_int_equal(try_fill(&f, "v", xbdev__lvol_decouple), 0);
+		assert_null(blob_of(&f, "v")->parent);
+		check(&f);
+		forest_stop(&f);
+	}
+}
+
+static void test_decouple_from_a_short_parent(void **state)
+{
+	struct thing *v;
+	struct forest f;
+
+	(void)state;
+	forest_start(&f, 160, harness_seed(9));
+	v = add_volume(&f, "v", 4 * C, true);
+	write_at(&f, v, 0, 3 * C);
+	snapshot(&f, v, "g");
+	resize(&f, v, C);
+	snapshot(&f, v, "p");
+	resize(&f, v, 4 * C);
+	forest_soil(&f);
+	assert_int_equal(try_fill(&f, "v", xbdev__lvol_decouple), 0);
+	assert_ptr_equal(blob_of(&f, "v")->parent, blob_of(&f, "g"));
+	assert_int_equal(blob_of(&f, "v")->map.nr_allocated, 2);
+	check(&f);
+	forest_stop(&f);
+}
+
+static void test_filling_stops_when_it_is_asked_to(void **state)
+{
+	struct forest f;
+	struct xu_error err;
+	uint64_t nr_before;
+	uint32_t nr;
+
+	(void)state;
+	forest_start(&f, 3600, harness_seed(10));
+	make_chain(&f, 700);
+	nr_before = blob_of(&f, "v")->map.nr_allocated;
+	nr = f.nr_done;
+	xbdev__lvol_inflate(forest_volume(&f, "v"), forest_done, &f);
+	harness_wait(&f.h, blob_of(&f, "v")->map.nr_allocated > nr_before);
+	assert_int_equal(xbdev__lvol_cancel(forest_volume(&f, "v"), &err), 0);
+	assert_int_equal(forest_wait(&f, nr), -ECANCELED);
+	assert_true(blob_of(&f, "v")->map.nr_allocated < 700);
+	assert_ptr_equal(blob_of(&f, "v")->parent, blob_of(&f, "p"));
+	check(&f);
+	assert_int_equal(try_fill(&f, "v", xbdev__lvol_inflate), 0);
+	check_inflated(&f, "v");
+	check(&f);
+	forest_stop(&f);
+}
+
+static void test_inflate_without_space(void **state)
+{
+	struct thing *v;
+	struct forest f;
+
+	(void)state;
+	forest_start(&f, 400, harness_seed(11));
+	v = make_chain(&f, 120);
+	add_volume(&f, "thick", 40 * C, false);
+	assert_int_equal(try_fill(&f, "v", xbdev__lvol_inflate), -ENOSPC);
+	assert_ptr_equal(blob_of(&f, "v")->parent, blob_of(&f, "p"));
+	check(&f);
+	delete (&f, "thick");
+	assert_int_equal(try_fill(&f, "v", xbdev__lvol_inflate), 0);
+	check_inflated(&f, "v");
+	write_at(&f, v, 0, 3 * C);
+	check(&f);
+	forest_stop(&f);
+}
+
+static void test_power_fails_while_filling(void **state)
+{
+	static const fill_fn fills[] = {xbdev__lvol_inflate, xbdev__lvol_decouple};
+	uint64_t seed = harness_seed(12);
+
+	(void)state;
+	for (uint32_t i = 0; i < ARRAY_SIZE(fills); i++) {
+		struct plan before = {0};
+		struct forest f;
+
+		forest_start(&f, 400, seed + i);
+		make_chain(&f, 60);
+		forest_soil(&f);
+		lvol_disk_begin(f.disk);
+		forest_copy(&before, &f.plan);
+		assert_int_equal(try_fill(&f, "v", fills[i]), 0);
+		check_crashes(&f, &before);
+		check(&f);
+		forest_stop(&f);
+	}
+}
+
+static void test_a_disk_that_fails_while_filling(void **state)
+{
+	uint64_t seed = harness_seed(13);
+
+	(void)state;
+	for (uint32_t i = 0; i < 24; i++) {
+		struct forest f;
+		char why[200] = "";
+		int rc;
+
+		forest_start(&f, 400, seed + i);
+		make_chain(&f, 20);
+		f.disk->fail_at = f.disk->nr_writes + 1 + i * 3;
+		f.disk->is_sick = i % 2 == 0;
+		rc = try_fill(&f, "v", i % 3 == 0 ? xbdev__lvol_decouple : xbdev__lvol_inflate);
+		assert_true(rc == 0 || rc == -EIO || rc == -EROFS);
+		f.disk->fail_at = 0;
+		if (!forest_is(&f, &f.plan, why)) {
+			fail_msg("write %u: %s", i, why);
+		}
+		forest_detach(&f);
+		forest_attach(&f);
+		if (!forest_is(&f, &f.plan, why)) {
+			fail_msg("write %u, loaded again: %s", i, why);
+		}
+		forest_check_clusters(&f);
+		forest_stop(&f);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -391,6 +631,13 @@ int main(void)
 		cmocka_unit_test(test_resize_of_a_thick_volume),
 		cmocka_unit_test(test_growing_stops_when_it_is_asked_to),
 		cmocka_unit_test(test_resize_under_io),
+		cmocka_unit_test(test_inflate_under_io),
+		cmocka_unit_test(test_decouple_under_io),
+		cmocka_unit_test(test_decouple_from_a_short_parent),
+		cmocka_unit_test(test_filling_stops_when_it_is_asked_to),
+		cmocka_unit_test(test_inflate_without_space),
+		cmocka_unit_test(test_power_fails_while_filling),
+		cmocka_unit_test(test_a_disk_that_fails_while_filling),
 	};
 
 	return cmocka_run_group_tests_name("xbdev/lvol/fill", tests, NULL, NULL);
