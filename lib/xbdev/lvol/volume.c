@@ -85,15 +85,40 @@ static void volume_destroy(struct xbdev_device *dev)
 	xbdev__lvol_store_settle(volume->store);
 }
 
+/* The names of what stands on a volume. */
+static json_t *clones_of(const struct xbdev_lvol *volume)
+{
+	struct xbdev_lvol *other = NULL;
+	json_t *list = json_array();
+
+	while ((other = xbdev__lvol_next(volume->store, other)) != NULL) {
+		if (other->shown.parent == volume) {
+			json_array_append_new(list, json_string(other->shown.name));
+		}
+	}
+	return list;
+}
+
+/* As SPDK's bdev_get_bdevs has it. */
 static json_t *volume_info(const struct xbdev_device *dev)
 {
+	const struct xbdev_lvol *volume = xbdev__lvol_of(dev);
 	struct xbdev_lvol_info info;
+	char uuid[XU_UUID_TEXT_SIZE];
+	json_t *object;
 
-	xbdev__lvol_info(xbdev__lvol_of(dev), &info);
-	return json_pack("{s:s, s:b, s:b, s:b, s:I, s:s*}", "lvol_store", info.store,
-		"thin_provision", (int)info.is_thin, "snapshot", (int)(info.nr_clones > 0), "clone",
-		(int)(info.parent != NULL || info.esnap != NULL), "num_allocated_clusters",
-		(json_int_t)info.nr_allocated, "base_snapshot", info.parent);
+	xbdev__lvol_info(volume, &info);
+	xu_uuid_format(&volume->store->lvs->uuid, uuid);
+	object = json_pack("{s:s, s:s, s:b, s:I, s:b, s:b, s:s*, s:b, s:s*}", "lvol_store_uuid",
+		uuid, "base_bdev", volume->store->desc->dev->name, "thin_provision",
+		(int)info.is_thin, "num_allocated_clusters", (json_int_t)info.nr_allocated,
+		"snapshot", (int)(info.nr_clones > 0), "clone",
+		(int)(info.parent != NULL || info.esnap != NULL), "base_snapshot", info.parent,
+		"esnap_clone", (int)(info.esnap != NULL), "external_snapshot_name", info.esnap);
+	if (info.nr_clones > 0) {
+		json_object_set_new(object, "clones", clones_of(volume));
+	}
+	return object;
 }
 
 static const struct xbdev_device_ops volume_ops = {
