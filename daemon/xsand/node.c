@@ -366,6 +366,8 @@ static int make_server(struct node *node, struct xu_error *err)
 		xrpc_service_add(node->service, xbdev_mgmt_fault_methods, &node->mgmt) != 0 ||
 		xrpc_service_add(node->service, xbdev_mgmt_nvme_methods, &node->mgmt) != 0 ||
 		xrpc_service_add(node->service, xbdev_mgmt_raid_methods, &node->mgmt) != 0 ||
+		xrpc_service_add(node->service, xbdev_mgmt_lvs_methods, &node->mgmt) != 0 ||
+		xrpc_service_add(node->service, xbdev_mgmt_lvol_methods, &node->mgmt) != 0 ||
 		xrpc_service_add(node->service, transport_methods, node) != 0 ||
 		xrpc_service_add(node->service, nvmf_methods, node) != 0 ||
 		xrpc_service_add(node->service, spdk_config_methods, node) != 0) {

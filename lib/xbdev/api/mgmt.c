@@ -228,7 +228,9 @@ static int make_service(struct xu_error *err)
 		xrpc_service_add(server.service, xbdev_mgmt_stats_methods, &server.mgmt) != 0 ||
 		xrpc_service_add(server.service, xbdev_mgmt_fault_methods, &server.mgmt) != 0 ||
 		xrpc_service_add(server.service, xbdev_mgmt_nvme_methods, &server.mgmt) != 0 ||
-		xrpc_service_add(server.service, xbdev_mgmt_raid_methods, &server.mgmt) != 0) {
+		xrpc_service_add(server.service, xbdev_mgmt_raid_methods, &server.mgmt) != 0 ||
+		xrpc_service_add(server.service, xbdev_mgmt_lvs_methods, &server.mgmt) != 0 ||
+		xrpc_service_add(server.service, xbdev_mgmt_lvol_methods, &server.mgmt) != 0) {
 		return xu_error_set_errno(err, -ENOMEM, "making the management server");
 	}
 	return 0;

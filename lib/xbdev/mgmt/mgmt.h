@@ -43,6 +43,9 @@ extern const struct xrpc_method xbdev_mgmt_fault_methods[];
 extern const struct xrpc_method xbdev_mgmt_nvme_methods[];
 /* Arrays. They are made and changed at once, and the owner is told: see raid.c, raid_keep.c. */
 extern const struct xrpc_method xbdev_mgmt_raid_methods[];
+/* Stores of logical volumes, and volumes; they are on their devices, so nobody is told. */
+extern const struct xrpc_method xbdev_mgmt_lvs_methods[];
+extern const struct xrpc_method xbdev_mgmt_lvol_methods[];
 
 /*
  * What has happened to the devices of a context since then, for the methods that tell clients of
