@@ -6,7 +6,8 @@
  * namespaces either, so there is no case in which two may share.
  *
  * A namespace without a UUID has its device's, and one without an NGUID the bytes of its UUID. A
- * device that is not made yet may have none; the target looks again when it is.
+ * device that is not made yet may have none; the target looks again when it is. A logical volume is
+ * found on its device, so of one that is named here nothing else is known.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -14,6 +15,7 @@
 #include <string.h>
 
 #include "daemon/xsand/config_check.h"
+#include "daemon/xsand/model.h"
 #include "lib/xbdev/config/devices.h"
 
 #define HEX_SIZE 33u /* of 16 bytes, with the NUL */
@@ -22,7 +24,7 @@
 struct uses {
 	json_t *devices;
 	json_t *names;
-	json_t *users; /* of devices, by index as a text */
+	json_t *users; /* of devices, by index as a text, and of volumes, by name */
 	json_t *ids;   /* users of identifiers, by kind and value */
 };
 
@@ -43,40 +45,44 @@ static ssize_t find_device(const struct uses *uses, const char *name_or_uuid)
 	return index != NULL ? (ssize_t)json_integer_value(index) : -1;
 }
 
-static const char *user_of(const struct uses *uses, ssize_t index)
-{
-	char key[24];
+#define KEY_SIZE 24u
 
-	snprintf(key, sizeof(key), "%zd", index);
-	return json_string_value(json_object_get(uses->users, key));
+static void key_of(ssize_t index, char key[KEY_SIZE])
+{
+	snprintf(key, KEY_SIZE, "%zd", index);
 }
 
 static void note_user(struct uses *uses, ssize_t index, json_t *user)
 {
-	char key[24];
+	char key[KEY_SIZE];
 
-	snprintf(key, sizeof(key), "%zd", index);
+	key_of(index, key);
 	json_object_set(uses->users, key, user);
 }
 
-/* Sets the index of the namespace's device. */
+/* Sets the index of the namespace's device; -1: it is a volume, which may be there or not. */
 static int use_device(struct uses *uses, const struct ns_use *use, ssize_t *ret_index)
 {
 	const char *name = json_string_value(json_object_get(use->ns, "device"));
 	ssize_t index = find_device(uses, name);
-	char inner[CONFIG_PATH_SIZE];
+	char inner[CONFIG_PATH_SIZE], number[KEY_SIZE];
+	const char *key = index >= 0 ? number : name, *user;
 
 	check_path(inner, "%s.device", use->path);
-	if (index < 0) {
+	if (index < 0 && !model_is_volume_name(name)) {
 		return check_fail(use->c, inner,
-			"there is no device '%.64s'; name one of the list \"devices\"", name);
+			"there is no device '%.64s'; name one of the list \"devices\", or a "
+			"logical "
+			"volume as STORE/VOLUME",
+			name);
 	}
-	if (user_of(uses, index) != NULL) {
+	key_of(index, number);
+	user = json_string_value(json_object_get(uses->users, key));
+	if (user != NULL) {
 		return check_fail(use->c, inner,
-			"'%.64s' is used by %.200s already; a device has one user", name,
-			user_of(uses, index));
+			"'%.64s' is used by %.200s already; a device has one user", name, user);
 	}
-	note_user(uses, index, use->user);
+	json_object_set(uses->users, key, use->user);
 	*ret_index = index;
 	return 0;
 }
@@ -186,7 +192,8 @@ static int use_ns(struct check *c, struct uses *uses, const char *path, json_t *
 		"namespace %d of %s", (int)json_integer_value(json_object_get(ns, "nsid")), nqn);
 	rc = use_device(uses, &use, &index);
 	if (rc == 0) {
-		rc = use_ids(uses, &use, json_array_get(uses->devices, (size_t)index));
+		rc = use_ids(uses, &use,
+			index >= 0 ? json_array_get(uses->devices, (size_t)index) : NULL);
 	}
 	json_decref(use.user);
 	return rc;

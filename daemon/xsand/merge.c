@@ -256,31 +256,36 @@ static void fit_device(struct merge *m, json_t *model, const char *nqn, json_t *
 {
 	const char *device = json_string_value(json_object_get(ns, "device"));
 
-	if (model_find_device(model, device) == NULL &&
+	if (model_find_device(model, device) == NULL && !model_is_volume_name(device) &&
 		!(is_in_file(m, nqn, nsid) && restore_device(m, model, device))) {
 		drop_namespace(
 			m, nqn, namespaces, nsid, "its device is gone from the configuration file");
 	}
 }
 
+/* Whether the device, which has this entry, or is a volume and has none, is called so. */
+static bool is_called(const json_t *entry, const char *device, const char *name)
+{
+	return entry != NULL ? xbdev_config_is_called(entry, name) : strcmp(device, name) == 0;
+}
+
 /* Whether something of the file uses the device. */
-static bool is_used_by_file(const struct merge *m, const json_t *model, const json_t *entry,
+static bool is_used_by_file(const struct merge *m, const json_t *model, const char *device,
 	const char *but_nqn, const char *but_nsid)
 {
-	json_t *subsystem, *ns, *other;
-	const char *nqn, *nsid, *name;
+	const json_t *entry = model_find_device(model, device);
+	json_t *subsystem, *ns;
+	const char *nqn, *nsid;
 
-	json_object_foreach (model_devices(model), name, other) {
-		if (xbdev_config_stands_on(other, entry)) {
-			return true;
-		}
+	if (entry != NULL && model_find_above(model, entry) != NULL) {
+		return true;
 	}
 	json_object_foreach (model_subsystems(model), nqn, subsystem) {
 		json_object_foreach (json_object_get(subsystem, "namespaces"), nsid, ns) {
 			if ((strcmp(nqn, but_nqn) != 0 || strcmp(nsid, but_nsid) != 0) &&
 				is_in_file(m, nqn, nsid) &&
-				xbdev_config_is_called(
-					entry, json_string_value(json_object_get(ns, "device")))) {
+				is_called(entry, device,
+					json_string_value(json_object_get(ns, "device")))) {
 				return true;
 			}
 		}
@@ -292,10 +297,8 @@ static void fit_user(struct merge *m, json_t *model, const char *nqn, json_t *na
 	const char *nsid, json_t *ns)
 {
 	const char *device = json_string_value(json_object_get(ns, "device"));
-	json_t *entry = model_find_device(model, device);
 
-	if (entry != NULL && !is_in_file(m, nqn, nsid) &&
-		is_used_by_file(m, model, entry, nqn, nsid)) {
+	if (!is_in_file(m, nqn, nsid) && is_used_by_file(m, model, device, nqn, nsid)) {
 		drop_namespace(m, nqn, namespaces, nsid,
 			"the edited configuration file uses its device elsewhere");
 	}

@@ -54,6 +54,13 @@ json_t *model_find_device(const json_t *model, const char *name_or_uuid)
 	return NULL;
 }
 
+bool model_is_volume_name(const char *name)
+{
+	const char *slash = strchr(name, '/');
+
+	return slash != NULL && slash != name && slash[1] != '\0' && strchr(slash + 1, '/') == NULL;
+}
+
 uint32_t model_max_namespaces(const json_t *subsystem)
 {
 	const json_t *max = json_object_get(subsystem, "max_namespaces");

@@ -49,6 +49,9 @@ json_t *model_subsystems(const json_t *model);
 json_t *model_subsystem(const json_t *model, const char *nqn);
 /* The entry of the device with this name or UUID. */
 json_t *model_find_device(const json_t *model, const char *name_or_uuid);
+/* Whether a name has the form STORE/VOLUME: that of a logical volume, which is on a device and has
+ * no entry. A device that is called so comes first. */
+bool model_is_volume_name(const char *name);
 
 /* New objects from checked ones of the configuration. */
 json_t *model_subsystem_new(json_t *object);

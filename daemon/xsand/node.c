@@ -40,8 +40,9 @@
 
 /* ---- the devices ---- */
 
-/* A device that went by itself takes its namespaces along; so they have to be made again. */
-static void forget_device(struct node *node, const json_t *entry)
+/* A device that went by itself takes its namespaces along; so they have to be made again. A volume
+ * has no entry. */
+static void forget_device(struct node *node, const json_t *entry, const char *name)
 {
 	json_t *subsystem, *namespaces, *ns;
 	const char *nqn, *nsid;
@@ -50,8 +51,10 @@ static void forget_device(struct node *node, const json_t *entry)
 	json_object_foreach (model_subsystems(node->made), nqn, subsystem) {
 		namespaces = json_object_get(subsystem, "namespaces");
 		json_object_foreach_safe (namespaces, tmp, nsid, ns) {
-			if (xbdev_config_is_called(
-				    entry, json_string_value(json_object_get(ns, "device")))) {
+			const char *device = json_string_value(json_object_get(ns, "device"));
+
+			if (entry != NULL ? xbdev_config_is_called(entry, device)
+					  : strcmp(device, name) == 0) {
 				json_object_del(namespaces, nsid);
 			}
 		}
@@ -64,10 +67,13 @@ static void on_graph(struct xbdev_graph_listener *listener, enum xbdev_graph_eve
 	struct node *node = xu_container_of(listener, struct node, graph_listener);
 	json_t *entry = json_object_get(model_devices(node->made), dev->name);
 
-	if (event != XBDEV_GRAPH_REMOVED || entry == NULL) {
+	if (event != XBDEV_GRAPH_REMOVED) {
 		return;
 	}
-	forget_device(node, entry);
+	forget_device(node, entry, dev->name);
+	if (entry == NULL) {
+		return;
+	}
 	json_object_del(model_devices(node->made), dev->name);
 	if (!node->is_stopping && !node->has_turn) {
 		xu_warn(node->log,
@@ -155,7 +161,8 @@ static void remove_next_device(void *arg)
 	if (found == NULL) {
 		xrpc_server_stop(node->server, on_server_stopped, node);
 	} else if (found->claim != NULL) {
-		xbdev_device_end(found);
+		/* All: the first is the member of an array that a store is on, say. */
+		xbdev_device_remove_all(node->ctx);
 		xr_timer_start(xbdev_ctx_control(node->ctx), &node->retry_timer, XU_NS_PER_MS);
 	} else if (xbdev_device_remove(found, remove_next_device, node) != 0) {
 		/* Its removal is under way already; look again when that is over. */

@@ -9,6 +9,7 @@
 #include "daemon/xsand/node.h"
 #include "lib/xbdev/config/devices.h"
 #include "lib/xbdev/core/device.h"
+#include "lib/xbdev/lvol/stores.h"
 #include "lib/xnvmf/target/target.h"
 
 struct device_edit {
@@ -149,9 +150,49 @@ static int edit_remove(void *arg, json_t *model, struct xu_error *err)
 	return model_remove_device(model, edit->name);
 }
 
+/* The store of volumes that a device has; NULL: none. */
+static const char *store_on(struct xbdev_ctx *ctx, const struct xbdev_device *dev)
+{
+	struct xbdev_lvol_store *store = NULL;
+	struct xbdev_lvol_store_info info;
+
+	while (dev != NULL && (store = xbdev__lvol_store_next(ctx, store)) != NULL) {
+		xbdev__lvol_store_info(store, &info);
+		if (strcmp(info.device, dev->name) == 0) {
+			return info.name;
+		}
+	}
+	return NULL;
+}
+
+/* Volumes are no entries, and who takes away what a store is on would take away all of them. */
+static int check_remove(struct xbdev_mgmt *mgmt, const char *name, struct xu_error *err)
+{
+	const struct xbdev_device *dev = xbdev_device_find(mgmt->ctx, name);
+	const char *store = store_on(mgmt->ctx, dev);
+
+	if (xbdev__lvol_find(mgmt->ctx, name) != NULL) {
+		return xu_error_set(err, -EINVAL,
+			"'%.200s' is a logical volume; bdev_lvol_delete deletes it", dev->name);
+	}
+	if (store != NULL) {
+		return xu_error_set(err, -EBUSY,
+			"device '%.128s' has the store of logical volumes '%s'; detach that first "
+			"(bdev_lvol_detach_lvstore)",
+			dev->name, store);
+	}
+	return 0;
+}
+
 static void mgmt_remove(
 	struct xbdev_mgmt *mgmt, const char *name, xbdev_mgmt_done_fn done, void *arg)
 {
+	struct xu_error err;
+
+	if (check_remove(mgmt, name, &err) != 0) {
+		done(arg, &err);
+		return;
+	}
 	edit_start(mgmt, edit_remove, name, NULL, done, arg);
 }
 
@@ -185,6 +226,15 @@ static int edit_change(void *arg, json_t *model, struct xu_error *err)
 static void mgmt_change(struct xbdev_mgmt *mgmt, const char *name, json_t *members,
 	xbdev_mgmt_done_fn done, void *arg)
 {
+	struct xu_error err;
+
+	if (xbdev__lvol_find(mgmt->ctx, name) != NULL) {
+		json_decref(members);
+		xu_error_set(&err, -EINVAL,
+			"'%.200s' is a logical volume; the methods bdev_lvol_... change it", name);
+		done(arg, &err);
+		return;
+	}
 	edit_start(mgmt, members != NULL ? edit_change : NULL, name, members, done, arg);
 }
 

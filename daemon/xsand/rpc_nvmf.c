@@ -12,6 +12,7 @@
 #include "daemon/xsand/model.h"
 #include "daemon/xsand/rpc_edit.h"
 #include "lib/xbdev/config/devices.h"
+#include "lib/xbdev/core/device.h"
 
 /* Of all methods but the one that makes a subsystem; each table fills its own part. */
 struct nvmf_opts {
@@ -346,6 +347,20 @@ static int check_free(
 	return rpc_name_culprit(&c, rc);
 }
 
+/* The name of the device as the configuration has it: SPDK's clients know a volume by its UUID,
+ * which no entry has. NULL: there is none. */
+static const char *name_of_device(
+	const struct rpc_edit *edit, const json_t *model, const char *name_or_uuid)
+{
+	const struct xbdev_device *dev;
+
+	if (model_find_device(model, name_or_uuid) != NULL) {
+		return name_or_uuid;
+	}
+	dev = xbdev_device_find(edit->node->ctx, name_or_uuid);
+	return dev != NULL && model_is_volume_name(dev->name) ? dev->name : NULL;
+}
+
 static int edit_add_ns(struct rpc_edit *edit, json_t *model, struct xu_error *err)
 {
 	const struct nvmf_opts *opts = edit->opts;
@@ -354,6 +369,7 @@ static int edit_add_ns(struct rpc_edit *edit, json_t *model, struct xu_error *er
 	struct config_ns parsed;
 	struct check c = {.err = err};
 	struct spdk_ns ns = {0};
+	const char *name;
 	uint32_t nsid = 0;
 	int rc;
 
@@ -364,10 +380,12 @@ static int edit_add_ns(struct rpc_edit *edit, json_t *model, struct xu_error *er
 	if (rc != 0) {
 		return xu_error_prefix(err, "namespace");
 	}
-	if (model_find_device(model, ns.bdev_name) == NULL) {
+	name = name_of_device(edit, model, ns.bdev_name);
+	if (name == NULL) {
 		return xu_error_set(err, -ENODEV,
 			"there is no device '%.128s'; bdev_get_bdevs lists them", ns.bdev_name);
 	}
+	ns.bdev_name = name;
 	rc = choose_nsid(edit, model, ns.nsid, &nsid, err);
 	if (rc != 0) {
 		return rc;

@@ -293,7 +293,8 @@ static void test_config_parse_refuses_wrong_exports(void **state)
 			"it takes 1 to 32 (max_namespaces of the subsystem)"},
 		{SUBSYSTEM("\"namespaces\": [{\"nsid\": 1, \"device\": \"n2\"}]"),
 			"x.json:3:38: nvmf.subsystems[0].namespaces[0].device: there is no device "
-			"'n2'; name one of the list \"devices\""},
+			"'n2'; name one of the list \"devices\", or a logical volume as "
+			"STORE/VOLUME"},
 		{SUBSYSTEM(
 			 "\"namespaces\": [{\"nsid\": 1, \"device\": \"n0\", \"nguid\": \"12\"}]"),
 			"x.json:3:53: nvmf.subsystems[0].namespaces[0].nguid: it takes 32 "
