@@ -14,9 +14,13 @@
 
 #include "cli/cli.h"
 #include "cli/client.h"
+#include "cli/json.h"
+#include "cli/lvol.h"
+#include "cli/md.h"
 #include "lib/util/error.h"
 
-#define PATIENCE_MS   2000u /* before a call counts as long */
+#define PATIENCE_MS   2000u                        /* before a call counts as long */
+#define LONG_MS       (7ull * 24 * 60 * 60 * 1000) /* for one that is */
 #define LOCAL_SOCKET  "./var/xsand.sock"
 #define SYSTEM_SOCKET "/run/xsan/xsand.sock"
 
@@ -53,14 +57,51 @@ void cli_disconnect(struct cli *cli)
 
 struct wait {
 	const char *method;
+	const char *volume;    /* whose progress is shown; NULL: none */
+	struct client *second; /* a connection to ask for it */
 	bool is_shown;
 };
+
+/* Shows how far the node is with the volume; false: it does not say. */
+static bool show_progress(struct wait *wait)
+{
+	struct xu_error err;
+	json_t *list = NULL, *lvol, *process = NULL;
+	char bar[MD_BAR_SIZE];
+	size_t i;
+
+	if (wait->second == NULL ||
+		client_call(wait->second, "bdev_lvol_get_lvols", NULL, PATIENCE_MS, NULL, NULL,
+			&list, &err) != CLIENT_RESULT) {
+		json_decref(list);
+		return false;
+	}
+	json_array_foreach (list, i, lvol) {
+		if (process == NULL && lvol_is_called(lvol, wait->volume)) {
+			process = json_object_get(lvol, "process");
+		}
+	}
+	if (process != NULL) {
+		md_bar(get_number(process, "percent"), bar);
+		fprintf(stderr, "\r%s %5.1f %%", bar, get_number(process, "percent"));
+		fflush(stderr);
+	}
+	json_decref(list);
+	return process != NULL;
+}
 
 static void on_waiting(void *arg, uint64_t elapsed_ms)
 {
 	struct wait *wait = arg;
 
-	if (elapsed_ms < PATIENCE_MS || !isatty(STDERR_FILENO)) {
+	if (!isatty(STDERR_FILENO)) {
+		return;
+	}
+	if (wait->volume != NULL && show_progress(wait)) {
+		wait->is_shown = true;
+		return;
+	}
+	if (elapsed_ms < PATIENCE_MS) {
 		return;
 	}
 	fprintf(stderr, "\rxsan: waiting for the node (%s), %" PRIu64 " s", wait->method,
@@ -79,6 +120,8 @@ static void say_refusal(const struct cli *cli, const char *message)
 		const char *hint, *command;
 	} hints[] = {
 		{"bdev_get_bdevs lists them", "device list"},
+		{"bdev_lvol_get_lvstores lists them", "lvs list"},
+		{"bdev_lvol_get_lvols lists them", "volume list"},
 		{"nvmf_get_subsystems lists them", "subsystem list"},
 		{"nvmf_subsystem_get_listeners lists them", "listener list"},
 		{"rpc_get_methods lists them", "methods"},
@@ -96,19 +139,19 @@ static void say_refusal(const struct cli *cli, const char *message)
 	cli_say(cli, "%s", message);
 }
 
-static enum cli_exit call(
-	struct cli *cli, const char *method, json_t *params, json_t **ret_result, bool says_refusal)
+static enum cli_exit call(struct cli *cli, const char *method, json_t *params, struct wait *wait,
+	json_t **ret_result, bool says_refusal)
 {
-	struct wait wait = {.method = method};
 	enum client_outcome outcome;
 	struct xu_error err = {0};
 	json_t *value = NULL;
 
 	*ret_result = NULL;
+	wait->method = method;
 	outcome = client_call(cli->client, method, params, cli->timeout_ms,
-		cli->is_quiet ? NULL : on_waiting, &wait, &value, &err);
+		cli->is_quiet ? NULL : on_waiting, wait, &value, &err);
 	json_decref(params);
-	if (wait.is_shown) {
+	if (wait->is_shown) {
 		fputs("\r\033[K", stderr);
 	}
 	switch (outcome) {
@@ -129,12 +172,35 @@ static enum cli_exit call(
 
 enum cli_exit cli_call(struct cli *cli, const char *method, json_t *params, json_t **ret_result)
 {
-	return call(cli, method, params, ret_result, true);
+	struct wait wait = {0};
+
+	return call(cli, method, params, &wait, ret_result, true);
+}
+
+enum cli_exit cli_call_long(struct cli *cli, const char *method, json_t *params, const char *volume,
+	json_t **ret_result)
+{
+	struct wait wait = {.volume = volume};
+	uint64_t timeout_ms = cli->timeout_ms;
+	enum cli_exit rc;
+
+	if (client_new(cli->socket, &wait.second) != 0) {
+		wait.second = NULL; /* then it is not shown */
+	}
+	if (cli->timeout_ms == CLI_DEFAULT_TIMEOUT_MS) {
+		cli->timeout_ms = LONG_MS;
+	}
+	rc = call(cli, method, params, &wait, ret_result, true);
+	cli->timeout_ms = timeout_ms;
+	client_free(wait.second);
+	return rc;
 }
 
 enum cli_exit cli_try(struct cli *cli, const char *method, json_t *params, json_t **ret_result)
 {
-	return call(cli, method, params, ret_result, false);
+	struct wait wait = {0};
+
+	return call(cli, method, params, &wait, ret_result, false);
 }
 
 void cli_print_json(const json_t *value)

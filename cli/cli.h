@@ -27,6 +27,9 @@ enum cli_words {
 	CLI_ANYTHING,
 	CLI_DEVICES,
 	CLI_ARRAYS,
+	CLI_STORES,
+	CLI_VOLUMES,   /* snapshots too */
+	CLI_SNAPSHOTS, /* read-only volumes */
 	CLI_SUBSYSTEMS,
 	CLI_METHODS,
 	CLI_FILES,
@@ -102,8 +105,9 @@ extern const struct cli_option cli_common_options[];
 /* In the file of their name in cmd/, but cli_methods (rpc.c), cli_complete (completion.c) and
  * cli_help (help.c). */
 extern const struct cli_command cli_completion, cli_complete, cli_config, cli_connections,
-	cli_device, cli_help, cli_iostat, cli_listener, cli_log, cli_md, cli_methods, cli_namespace,
-	cli_reactors, cli_rpc, cli_status, cli_subsystem, cli_version;
+	cli_device, cli_help, cli_iostat, cli_listener, cli_log, cli_lvs, cli_md, cli_methods,
+	cli_namespace, cli_reactors, cli_rpc, cli_snapshot, cli_status, cli_subsystem, cli_version,
+	cli_volume;
 
 /* ---- args.c ---- */
 
@@ -163,6 +167,10 @@ void cli_disconnect(struct cli *cli);
  * xsan is to exit with after saying why: CLI_REFUSED, CLI_UNREACHABLE; the result is NULL then.
  */
 enum cli_exit cli_call(struct cli *cli, const char *method, json_t *params, json_t **ret_result);
+/* The same for what may take long with a volume, STORE/NAME or UUID: no time limit but a --timeout
+ * that is given, and a bar on a terminal. */
+enum cli_exit cli_call_long(struct cli *cli, const char *method, json_t *params, const char *volume,
+	json_t **ret_result);
 /* The same, but what the node refuses is not said: the command can do without. */
 enum cli_exit cli_try(struct cli *cli, const char *method, json_t *params, json_t **ret_result);
 /* The same where the result says no more than that it is done: prints `fmt` (not with --json, which

@@ -143,6 +143,22 @@ static void offer_names(struct cli *cli, const char *method, const char *key, co
 	json_decref(list);
 }
 
+static void offer_snapshots(struct cli *cli, const char *begin)
+{
+	json_t *list, *lvol;
+	size_t i;
+
+	if (cli_try(cli, "bdev_lvol_get_lvols", NULL, &list) != CLI_OK) {
+		return;
+	}
+	json_array_foreach (list, i, lvol) {
+		if (get_bool(lvol, "read_only") && !get_bool(lvol, "hidden")) {
+			offer(get_text(lvol, "alias"), begin, "");
+		}
+	}
+	json_decref(list);
+}
+
 static void offer_parameters(const struct cli *cli, const char *begin)
 {
 	const struct xbdev_driver *driver =
@@ -182,6 +198,15 @@ static void offer_words(struct cli *cli, enum cli_words words, const char *begin
 		break;
 	case CLI_ARRAYS:
 		offer_names(cli, "bdev_raid_get_bdevs", "name", begin);
+		break;
+	case CLI_STORES:
+		offer_names(cli, "bdev_lvol_get_lvstores", "name", begin);
+		break;
+	case CLI_VOLUMES:
+		offer_names(cli, "bdev_lvol_get_lvols", "alias", begin);
+		break;
+	case CLI_SNAPSHOTS:
+		offer_snapshots(cli, begin);
 		break;
 	case CLI_SUBSYSTEMS:
 		offer_names(cli, "nvmf_get_subsystems", "nqn", begin);

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * volume …: logical volumes of a node, as STORE/NAME: made, shown, changed, deleted. Snapshots are
+ * volumes too; what is about them has commands of its own (snapshot.c).
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/format.h"
+#include "cli/json.h"
+#include "cli/lvol.h"
+#include "cli/table.h"
+
+static const struct cli_arg volume_args[] = {
+	{"VOLUME", "the volume: STORE/NAME or UUID", CLI_VOLUMES},
+	{0},
+};
+
+static json_t *name_params(const struct cli *cli)
+{
+	return json_pack("{s:s}", "name", cli_word(cli, 0));
+}
+
+/* ---- list, show ---- */
+
+static const struct cli_arg list_args[] = {
+	{"STORE", "the store (default: all)", CLI_STORES, .is_optional = true},
+	{0},
+};
+
+static const char *stands_on(const json_t *lvol)
+{
+	const char *esnap = get_text(lvol, "external_snapshot_name");
+
+	return esnap[0] != '\0' ? esnap : get_text(lvol, "base_snapshot");
+}
+
+static enum cli_exit run_list(struct cli *cli)
+{
+	static const struct table_column columns[] = {{"NAME"}, {"SIZE", true}, {"OWN", true},
+		{"KIND"}, {"STANDS ON"}, {"CLONES", true}, {"STATE"}, {0}};
+	json_t *list, *lvol;
+	struct table *table;
+	enum cli_exit rc = lvol_get_all(cli, cli_word(cli, 0), &list);
+	char kind[LVOL_KIND_SIZE], state[LVOL_STATE_SIZE];
+	size_t i;
+
+	if (rc != CLI_OK || cli->is_json) {
+		return cli_finish_json(rc, list);
+	}
+	table = table_new(columns);
+	json_array_foreach (list, i, lvol) {
+		lvol_kind(lvol, kind);
+		lvol_state(lvol, state);
+		table_text(table, get_text(lvol, "alias"));
+		table_bytes(table, get_u64(lvol, "size"));
+		table_bytes(table, lvol_own_bytes(lvol));
+		table_text(table, kind);
+		table_text(table, stands_on(lvol));
+		table_format(table, "%zu", json_array_size(json_object_get(lvol, "clones")));
+		table_text(table, state);
+	}
+	table_finish(table, "there are no volumes; 'xsan volume create' makes one");
+	json_decref(list);
+	return CLI_OK;
+}
+
+static const struct cli_command list_command = {
+	.name = "list",
+	.help = "Lists volumes and snapshots.",
+	.about = "OWN is the space that a volume itself takes, without what it stands on.",
+	.args = list_args,
+	.run = run_list,
+};
+
+static void show_clones(struct table *table, const json_t *lvol)
+{
+	json_t *name;
+	size_t i;
+
+	json_array_foreach (json_object_get(lvol, "clones"), i, name) {
+		table_pair(table, i == 0 ? "clones" : "", "%s", json_string_value(name));
+	}
+}
+
+static void show_volume(const json_t *lvol)
+{
+	struct table *table = table_new(table_pairs);
+	uint64_t cluster = get_u64(lvol, "cluster_size");
+	char size[FORMAT_SIZE], own[FORMAT_SIZE], text[LVOL_STATE_SIZE], kind[LVOL_KIND_SIZE];
+
+	format_bytes(get_u64(lvol, "size"), size);
+	format_bytes(lvol_own_bytes(lvol), own);
+	lvol_kind(lvol, kind);
+	lvol_state(lvol, text);
+	table_pair(table, "name", "%s", get_text(lvol, "alias"));
+	table_pair(table, "uuid", "%s", get_text(lvol, "uuid"));
+	table_pair(table, "size", "%s (%" PRIu64 " bytes)", size, get_u64(lvol, "size"));
+	table_pair(table, "own space", "%s (%" PRIu64 " of %" PRIu64 " clusters)", own,
+		get_u64(lvol, "num_allocated_clusters"),
+		cluster != 0 ? get_u64(lvol, "size") / cluster : 0);
+	table_pair(table, "kind", "%s", kind);
+	table_pair(table, "stands on", "%s", stands_on(lvol));
+	show_clones(table, lvol);
+	table_pair(table, "state", "%s", text[0] != '\0' ? text : "in order");
+	table_print_rows(table);
+	table_free(table);
+}
+
+static enum cli_exit run_show(struct cli *cli)
+{
+	json_t *lvol;
+	enum cli_exit rc = lvol_get(cli, cli_word(cli, 0), &lvol);
+
+	if (rc != CLI_OK || cli->is_json) {
+		return cli_finish_json(rc, lvol);
+	}
+	show_volume(lvol);
+	json_decref(lvol);
+	return CLI_OK;
+}
+
+static const struct cli_command show_command = {
+	.name = "show",
+	.help = "Shows all of one volume or snapshot.",
+	.args = volume_args,
+	.run = run_show,
+};
+
+/* ---- create, delete ---- */
+
+static const char *const clear_methods[] = {"default", "none", "unmap", "write_zeroes", NULL};
+
+static const struct cli_arg create_args[] = {
+	{"VOLUME", "STORE/NAME of the new volume", CLI_STORES},
+	{"SIZE", "such as 10GiB; rounded up to whole clusters"},
+	{0},
+};
+
+static const struct cli_option create_options[] = {
+	{"thin", 't', .help = "clusters are taken when they are written (default: all at once)"},
+	{"clear", 0, "METHOD", "of what it gives back: unmap, write_zeroes or none",
+		.choices = clear_methods},
+	{"uuid", 0, "UUID", "identity (default: a new one)"},
+	{0},
+};
+
+static enum cli_exit run_create(struct cli *cli)
+{
+	char store[LVOL_NAME_SIZE];
+	const char *name;
+	json_t *params;
+	enum cli_exit rc = lvol_split(cli, "VOLUME", cli_word(cli, 0), store, &name);
+
+	if (rc != CLI_OK) {
+		return rc;
+	}
+	params = json_pack("{s:s, s:s, s:b, s:s*, s:s*}", "lvs_name", store, "lvol_name", name,
+		"thin_provision", cli_option(cli, "thin") != NULL, "clear_method",
+		cli_option(cli, "clear"), "lvol_uuid", cli_option(cli, "uuid"));
+	rc = lvol_set_size(cli, params, "size", "SIZE", cli_word(cli, 1));
+	if (rc != CLI_OK) {
+		json_decref(params);
+		return rc;
+	}
+	return lvol_do(cli, "bdev_lvol_create", params, cli_word(cli, 0), "volume %s is there",
+		cli_word(cli, 0));
+}
+
+static const struct cli_command create_command = {
+	.name = "create",
+	.help = "Makes a volume, which reads zeroes.",
+	.about = "It is a device, which 'xsan namespace add' exports.",
+	.args = create_args,
+	.options = create_options,
+	.run = run_create,
+};
+
+static enum cli_exit run_delete(struct cli *cli)
+{
+	return lvol_do(cli, "bdev_lvol_delete", name_params(cli), cli_word(cli, 0), "%s is deleted",
+		cli_word(cli, 0));
+}
+
+static const struct cli_command delete_command = {
+	.name = "delete",
+	.help = "Deletes a volume that nobody uses, and its content.",
+	.args = volume_args,
+	.run = run_delete,
+};
+
+/* ---- changes ---- */
+
+static const struct cli_arg rename_args[] = {
+	{"VOLUME", "the volume: STORE/NAME or UUID", CLI_VOLUMES},
+	{"NAME", "the name that it gets in its store"},
+	{0},
+};
+
+static enum cli_exit run_rename(struct cli *cli)
+{
+	const char *volume = cli_word(cli, 0), *name;
+
+	if (lvol_name_beside(cli, "NAME", volume, cli_word(cli, 1), &name) != CLI_OK) {
+		return CLI_USAGE;
+	}
+	return cli_do(cli, "bdev_lvol_rename",
+		json_pack("{s:s, s:s}", "old_name", volume, "new_name", name), "%s is called %s",
+		volume, name);
+}
+
+static const struct cli_command rename_command = {
+	.name = "rename",
+	.help = "Gives a volume that nobody uses another name.",
+	.args = rename_args,
+	.run = run_rename,
+};
+
+static const struct cli_arg parent_args[] = {
+	{"VOLUME", "the volume, a thin one: STORE/NAME or UUID", CLI_VOLUMES},
+	{"SNAPSHOT", "what it is to stand on, of the same size and store", CLI_SNAPSHOTS},
+	{0},
+};
+
+static enum cli_exit run_set_parent(struct cli *cli)
+{
+	return cli_do(cli, "bdev_lvol_set_parent",
+		json_pack("{s:s, s:s}", "lvol_name", cli_word(cli, 0), "parent_name",
+			cli_word(cli, 1)),
+		"%s stands on %s", cli_word(cli, 0), cli_word(cli, 1));
+}
+
+static const struct cli_command set_parent_command = {
+	.name = "set-parent",
+	.help = "Lets a thin volume stand on another snapshot; what it has itself stays.",
+	.about = "What it has not written itself reads as the other snapshot then.",
+	.args = parent_args,
+	.run = run_set_parent,
+};
+
+static enum cli_exit run_read_only(struct cli *cli)
+{
+	return cli_do(cli, "bdev_lvol_set_read_only", name_params(cli),
+		"%s can be read, and cloned, only", cli_word(cli, 0));
+}
+
+static const struct cli_command read_only_command = {
+	.name = "read-only",
+	.help = "Lets nobody write to a volume any more, for good.",
+	.args = volume_args,
+	.run = run_read_only,
+};
+
+static enum cli_exit run_cancel(struct cli *cli)
+{
+	json_t *result;
+	enum cli_exit rc = cli_call(cli, "bdev_lvol_cancel", name_params(cli), &result);
+
+	if (rc != CLI_OK || cli->is_json) {
+		return cli_finish_json(rc, result);
+	}
+	cli_print(json_is_true(result) ? "what is being done with %s is to stop"
+				       : "nothing is being done with %s that could be stopped",
+		cli_word(cli, 0));
+	json_decref(result);
+	return CLI_OK;
+}
+
+static const struct cli_command cancel_command = {
+	.name = "cancel",
+	.help = "Stops what is being done with a volume.",
+	.args = volume_args,
+	.run = run_cancel,
+};
+
+static const struct cli_command *const members[] = {&list_command, &show_command, &create_command,
+	&delete_command, &rename_command, &set_parent_command, &read_only_command, &cancel_command,
+	NULL};
+
+const struct cli_command cli_volume = {
+	.name = "volume",
+	.help = "Makes, shows and changes logical volumes.",
+	.members = members,
+};

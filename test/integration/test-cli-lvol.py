@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""xsan lvs, volume, snapshot: every command against a real node, what it prints and what it refuses;
+lvs check on files, good, damaged and in use, which it leaves as they are without --repair."""
+
+import contextlib
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+
+import cli_harness as h
+from cli_harness import NQN, check, check_equal
+
+IMAGES = h.TOP / 'test/data/lvol'
+
+
+@contextlib.contextmanager
+def node():
+    """A node with the device a, a file of 64 MiB."""
+    with h.node() as n:
+        n.ok('device', 'create', 'file', 'name=a', f'filename={n.directory}/a', 'size=64MiB')
+        yield n
+
+
+def refused(n, *words, code=h.REFUSED, err=None):
+    return h.expect(n.xsan(*words), code, err)
+
+
+def rows(text):
+    """The cells of a table, by their first."""
+    return {line.split()[0]: line.split()[1:] for line in text.splitlines()[1:]}
+
+
+def test_stores():
+    with node() as n:
+        check_equal(n.ok('lvs', 'list').strip(),
+                    "there are no stores; 'xsan lvs create' makes one", 'list without stores')
+        check_equal(n.ok('lvs', 'create', 's', 'a', '-c', '1MiB').strip(), 'store s is on a',
+                    'create')
+        refused(n, 'lvs', 'create', 't', 'a')
+        refused(n, 'lvs', 'create', 't', 'nix', err="there is no device 'nix'; 'xsan device list'")
+        refused(n, 'lvs', 'create', 't', 'a', '-c', 'big', code=h.USAGE, err='--cluster-size')
+        refused(n, 'lvs', 'create', 't', 'a', '-m', '0', code=h.USAGE, err='--metadata-ratio')
+        row = rows(n.ok('lvs', 'list'))['s']
+        check_equal((row[0], row[5:9], row[-1]),
+                    ('a', ['0', '%', '0', '%'], 'read-write'), 'the store')
+        store = n.json('lvs', 'list')[0]
+        check_equal((store['name'], store['cluster_size']), ('s', 1 << 20), 'JSON')
+        n.ok('volume', 'create', 's/v', '4MiB')
+        refused(n, 'lvs', 'destroy', 's', err='store s has 1 volume; --force destroys it too')
+        check_equal(n.ok('lvs', 'rename', 's', 't').strip(), 'store s is called t', 'rename')
+        check_equal(n.ok('lvs', 'detach', 't').strip(), 'store t is detached; its device keeps it',
+                    'detach')
+        refused(n, 'lvs', 'detach', 't', err="there is no store 't'; 'xsan lvs list' lists them")
+        check_equal(n.ok('lvs', 'attach', 'a').strip(), 'the store on a is attached', 'attach')
+        check_equal(n.ok('lvs', 'destroy', 't', '--force').strip(), 'store t is destroyed',
+                    'destroy')
+        refused(n, 'lvs', 'attach', 'a')
+
+
+def test_volumes():
+    with node() as n:
+        n.ok('lvs', 'create', 's', 'a', '-c', '64KiB')
+        check_equal(n.ok('volume', 'list').strip(),
+                    "there are no volumes; 'xsan volume create' makes one", 'list')
+        check_equal(n.ok('volume', 'create', 's/v', '10M', '--thin').strip(),
+                    'volume s/v is there', 'create')
+        n.ok('volume', 'create', 's/thick', '128KiB')
+        for words, err in ((('v', '10M'), 'STORE/NAME'), (('s/w', 'much'), 'SIZE'),
+                           (('s/w', '0'), 'SIZE')):
+            refused(n, 'volume', 'create', *words, code=h.USAGE, err=err)
+        refused(n, 'volume', 'create', 'x/v', '1M', err="no store 'x'; 'xsan lvs list'")
+        refused(n, 'volume', 'create', 's/v', '1M', err="'s/v'")
+        table = rows(n.ok('volume', 'list', 's'))
+        check_equal(table['s/v'], ['10', 'MiB', '0', 'B', 'thin', '-', '0', '-'], 'the thin one')
+        check_equal(table['s/thick'], ['128', 'KiB', '128', 'KiB', 'thick', '-', '0', '-'],
+                    'the thick one')
+        shown = n.ok('volume', 'show', 's/thick')
+        for line in ('own space +128 KiB \\(2 of 2 clusters\\)', 'kind +thick', 'state +in order'):
+            check(re.search(line, shown), f'{line} is not in\n{shown}')
+        refused(n, 'volume', 'show', 's/x', err="there is no volume 's/x'; 'xsan volume list'")
+        refused(n, 'volume', 'delete', 's/x', err="there is no volume 's/x'; 'xsan volume list'")
+        check_equal(n.ok('volume', 'rename', 's/thick', 's/fat').strip(),
+                    's/thick is called fat', 'rename')
+        refused(n, 'volume', 'rename', 's/fat', 't/x', code=h.USAGE, err='in the same store')
+        n.ok('volume', 'read-only', 's/fat')
+        check('thick, read-only' in n.ok('volume', 'list'), 'it can be written')
+        check_equal(n.ok('volume', 'cancel', 's/v').strip(),
+                    'nothing is being done with s/v that could be stopped', 'cancel')
+        n.ok('namespace', 'add', NQN, 's/v')
+        refused(n, 'volume', 'delete', 's/v', err='in use')
+        n.ok('namespace', 'remove', NQN, '2')
+        check_equal(n.ok('volume', 'delete', 's/v').strip(), 's/v is deleted', 'delete')
+        check_equal([v['alias'] for v in n.json('volume', 'list')], ['s/fat'], 'what is left')
+
+
+def test_snapshots():
+    with node() as n:
+        n.ok('lvs', 'create', 's', 'a', '-c', '64KiB')
+        n.ok('volume', 'create', 's/v', '128KiB')
+        check_equal(n.ok('snapshot', 'create', 's/v', 'one').strip(),
+                    'snapshot one of s/v is taken', 'create')
+        n.ok('snapshot', 'create', 's/v', 's/two')
+        refused(n, 'snapshot', 'create', 's/v', 't/x', code=h.USAGE, err='in the same store as s/v')
+        check_equal(n.ok('snapshot', 'clone', 's/one', 'c').strip(), 'clone c of s/one is there',
+                    'clone')
+        refused(n, 'snapshot', 'clone', 's/v', 'd', err='can be written')
+        check_equal(sorted(rows(n.ok('snapshot', 'list'))), ['s/one', 's/two'], 'list')
+        tree = n.ok('snapshot', 'tree')
+        names = [re.split(r'  +\d', line)[0] for line in tree.splitlines()[2:]]
+        check(names in (['one', '|- two', '|  `- v', '`- c'], ['one', '|- c', '`- two', '   `- v']),
+              f'not the tree:\n{tree}')
+        line = next(line for line in tree.splitlines() if ' v ' in line)
+        check_equal(line.split()[-8:-2], ['128', 'KiB', '0', 'B', '128', 'KiB'],
+                    'size, own and shared of v')
+        check_equal(tree, n.ok('snapshot', 'tree', 's'), 'the tree of the store')
+        refused(n, 'snapshot', 'tree', 't', err="no store 't'")
+        n.ok('volume', 'set-parent', 's/c', 's/two')
+        check_equal(n.json('volume', 'show', 's/c')['base_snapshot'], 'two', 'parent')
+        check_equal(n.ok('snapshot', 'restore', 's/one').strip(),
+                    'the volume has the content of s/one again', 'restore')
+        check_equal(n.json('volume', 'show', 's/v')['base_snapshot'], 'one', 'parent')
+        refused(n, 'snapshot', 'delete', 's/v', err="'xsan volume delete' deletes it")
+        check_equal(n.ok('snapshot', 'delete', 's/two').strip(), 'snapshot s/two is deleted',
+                    'delete')
+        check_equal(n.json('volume', 'show', 's/c')['base_snapshot'], 'one', 'parent')
+
+
+def image(directory, name):
+    """A store that SPDK has made."""
+    path = directory / name
+    subprocess.run(['zstd', '-dqf', IMAGES / f'{name}.img.zst', '-o', path], check=True)
+    return path
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_check():
+    if not shutil.which('zstd'):
+        print('there is no zstd here')
+        return
+    with h.directory() as path:
+        for name, code, lines in (
+                ('thin-thick-512-1m', h.OK, ['given up cleanly', 'nothing is wrong']),
+                ('masks-stale-unclean', h.OK, ['not given up cleanly', 'nothing is wrong']),
+                ('cluster-mask-missing-bit', h.REFUSED,
+                 ['cluster 4 is in use but marked as free (can be repaired)',
+                  '1 of 2 problems can be repaired without loss, by --repair; nothing has been']),
+                ('bad-extent-page', h.REFUSED,
+                 ['its checksum is wrong', 'none of it can be repaired without loss'])):
+            file = image(path, name)
+            before = digest(file)
+            result = h.xsan('lvs', 'check', file)
+            check_equal((result.code, result.err), (code, ''), name)
+            for line in lines:
+                check(line in result.out, f'{line!r} is not in\n{result}')
+            check_equal(digest(file), before, f'content of {name}')
+        file = path / 'cluster-mask-missing-bit'
+        check('problems repaired: 2, left: 0' in
+              h.expect(h.xsan('lvs', 'check', file, '--repair'), h.OK).out, 'not repaired')
+        report = json.loads(h.expect(h.xsan('--json', 'lvs', 'check', file), h.OK).out)
+        check_equal((report['clean'], report['problems']), (True, []), 'after the repair')
+        h.expect(h.xsan('lvs', 'check', image(path, 'bad-super-crc')), h.REFUSED, 'damaged')
+        h.expect(h.xsan('lvs', 'check', path / 'nothing'), h.REFUSED, 'No such file')
+        (path / 'blank').write_bytes(bytes(1 << 20))
+        h.expect(h.xsan('lvs', 'check', path / 'blank'), h.REFUSED, 'no store')
+
+
+def test_check_of_a_store_in_use():
+    with node() as n:
+        n.ok('lvs', 'create', 's', 'a')
+        refused(n, 'lvs', 'check', n.directory / 'a', '--repair')
+        n.ok('lvs', 'detach', 's')
+        n.ok('device', 'delete', 'a')
+        check('nothing is wrong' in n.ok('lvs', 'check', n.directory / 'a'), 'something is wrong')
+
+
+if __name__ == '__main__':
+    h.main(__name__)
