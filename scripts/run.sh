@@ -1,59 +1,97 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# run.sh BUILD-DIR: starts a storage node in the foreground, with everything it has below ./var: one
-# volume of 1 GiB (sparse) in a file, exported over NVMe/TCP on 127.0.0.1. The configuration is made
-# once and is yours to edit; a second start finds the same data and the same identifiers.
+# run.sh BUILD-DIR: starts a storage node in the foreground, with everything it has below ./var: a
+# RAID 5 array of three files (sparse), a store of logical volumes on it, and a thin volume of 1 GiB
+# in that, exported over NVMe/TCP on 127.0.0.1. They and the configuration are made once and are
+# yours to change; a second start finds the same data and the same identifiers. A ./var that is there
+# already, also one of an earlier layout, is used as it is. XSAN_VAR and XSAN_PORT are for tests.
+#
+# The volume is made while the node runs, as it is on its device and not in the configuration. Until
+# that is done the file "unfinished" is there, and the next start goes on with it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 build=${1:-build}
-var=$PWD/var
+var=${XSAN_VAR:-$PWD/var}
+port=${XSAN_PORT:-4420}
 nqn=nqn.2026-11.io.xsan:demo
 config=$var/xsand.json
 socket=$var/xsand.sock
+volume=store0/volume0
 
-mkdir -p "$var/state"
-if [ ! -e "$config" ]; then
-	cat >"$config.new" <<END
+xsan() {
+	"$build/cli/xsan" -s "$socket" "$@"
+}
+
+# write_config NAMESPACES: replaces the configuration. The files are made by the node and hold
+# zeroes, which agree with each other: no resync is needed.
+write_config() {
+	cat >"$config.new" <<END_OF_CONFIG
 {
   "log": {"level": "info", "target": "stderr", "format": "text"},
   "reactors": {"count": 1},
   "rpc": {"socket": "$socket"},
   "state_dir": "$var/state",
   "devices": [
-    {"driver": "file", "name": "disk0", "filename": "$var/disk0.img", "size": "1GiB", "block_size": 512}
+    {"driver": "file", "name": "disk1", "filename": "$var/disk1.img", "size": "768MiB", "block_size": 512},
+    {"driver": "file", "name": "disk2", "filename": "$var/disk2.img", "size": "768MiB", "block_size": 512},
+    {"driver": "file", "name": "disk3", "filename": "$var/disk3.img", "size": "768MiB", "block_size": 512},
+    {"driver": "raid", "name": "md0", "level": "raid5", "members": ["disk1", "disk2", "disk3"],
+     "chunk_size": "64KiB", "assume_clean": true}
   ],
   "nvmf": {
     "subsystems": [
       {
         "nqn": "$nqn",
         "allow_any_host": true,
-        "namespaces": [{"nsid": 1, "device": "disk0"}],
-        "listeners": [{"trtype": "tcp", "traddr": "127.0.0.1", "trsvcid": "4420"}]
+        "namespaces": [$1],
+        "listeners": [{"trtype": "tcp", "traddr": "127.0.0.1", "trsvcid": "$port"}]
       }
     ]
   }
 }
-END
+END_OF_CONFIG
 	mv "$config.new" "$config"
+}
+
+# Makes what is missing of store and volume, and exports the volume.
+finish() {
+	{ xsan volume list store0 >/dev/null 2>&1 ||
+		xsan lvs create store0 md0 --cluster-size 1MiB; } &&
+		{ xsan volume show "$volume" >/dev/null 2>&1 ||
+			xsan volume create "$volume" 1GiB --thin; } &&
+		write_config "{\"nsid\": 1, \"device\": \"$volume\"}" &&
+		xsan config reload &&
+		rm "$var/unfinished"
+}
+
+mkdir -p "$var/state"
+if [ ! -e "$config" ]; then
+	touch "$var/unfinished"
+	write_config ""
 fi
 
 # Says how to attach as soon as the node answers; the node itself keeps the terminal.
 (
 	for _ in $(seq 100); do
-		if "$build/cli/xsan" -s "$socket" status >/dev/null 2>&1; then
+		if xsan status >/dev/null 2>&1; then
+			if [ -e "$var/unfinished" ] && ! finish >/dev/null; then
+				echo "The volume could not be made; the lines above say why. The next start tries again." >&2
+				exit 1
+			fi
 			cat <<END
 
 The node is ready. Attach its volume to this or another Linux host (as root there):
 
     modprobe nvme-tcp
-    nvme connect -t tcp -a 127.0.0.1 -s 4420 -n $nqn
+    nvme connect -t tcp -a 127.0.0.1 -s $port -n $nqn
     nvme list
 
 Look after it from another terminal:
 
     $build/cli/xsan -s $socket status
+    $build/cli/xsan -s $socket volume list
     $build/cli/xsan -s $socket iostat -i 1
 
 Data, configuration and state are in $var. Ctrl-C stops the node.
