@@ -489,7 +489,8 @@ static uint32_t wait_for_events(struct xr_reactor *r, uint64_t now_ns, uint64_t 
 			note_try(r, found);
 		}
 		if (found) {
-			return run_rings(r);
+			/* A message goes first; the rings are run at the end of its round. */
+			return xu_mpsc_is_empty(&r->inbox) ? run_rings(r) : 0;
 		}
 	}
 	count = sleep_until(r, deadline_ns);

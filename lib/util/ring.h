@@ -75,7 +75,9 @@ static inline void xu_mpsc_init(struct xu_mpsc *queue)
 /* Any thread. The node belongs to the queue until the consumer has taken it. */
 static inline void xu_mpsc_push(struct xu_mpsc *queue, struct xu_mpsc_node *node)
 {
-	struct xu_mpsc_node *top = atomic_load_explicit(&queue->top, memory_order_relaxed);
+	/* Most often it is empty. To look first would bring the line here twice: to be read, then
+	 * to be written. */
+	struct xu_mpsc_node *top = NULL;
 
 	do {
 		node->next = top;
