@@ -31,8 +31,12 @@
  * device that the program has made by itself. Keys that begin with "_" are comments. At most 16
  * MiB, 4096 entries, 32 devices on each other.
  *
- * What this version cannot make (a method without a driver, a section without its layer) is refused
- * by name with -EOPNOTSUPP, never passed over.
+ * Stores and what is in them lie on their devices: what is there is compared and stays, what is
+ * missing is made, a volume is made larger but never smaller; what a document lacks stays where it
+ * is, and goes with its device.
+ *
+ * What this version cannot make (a method without a driver) is refused by name with -EOPNOTSUPP,
+ * never passed over.
  *
  * Every call checks the whole document before it touches anything, makes things in the order in
  * which they need each other, and takes back what it has done when something fails: then all is as
@@ -45,7 +49,7 @@
  *
  *	-EINVAL      the document is wrong
  *	-EBUSY       used twice; or in use, and so it cannot change or go
- *	-EOPNOTSUPP  this version cannot make it
+ *	-EOPNOTSUPP  this version cannot make it; or it is there and cannot be changed so
  *	-EEXIST      something else has the name or UUID
  *	-ENOENT, -EACCES, -EISDIR, -EFBIG  the document cannot be read
  *	-ENOMEM, -ESHUTDOWN (the library does not run), -EDEADLK (in a completion callback)

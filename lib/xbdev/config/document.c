@@ -230,10 +230,7 @@ int xbdev_document_can(
 		char inner[XBDEV_TEXT_PATH_SIZE] = "";
 		int rc = 0;
 
-		if (item->section->missing != NULL) {
-			rc = xu_error_set(err, -EOPNOTSUPP, "'%.128s' cannot be made: %s",
-				item->name, item->section->missing);
-		} else if (item->section->can != NULL) {
+		if (item->section->can != NULL) {
 			rc = item->section->can(item, inner, err);
 		}
 		if (rc != 0) {

@@ -74,7 +74,7 @@ const struct xbdev_origin *xbdev_origins_find(
 		return NULL;
 	}
 	origin = &origins->all[json_integer_value(index)];
-	return origin->section == now->section &&
+	return xbdev_section_is_kin(origin->section, now->section) &&
 			       strcmp(origin->uuid, uuid != NULL ? uuid : "") == 0
 		       ? origin
 		       : NULL;

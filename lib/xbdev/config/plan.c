@@ -128,7 +128,8 @@ static int ask(struct planner *p, struct target *target)
 	const struct present *present = target->present;
 	struct xbdev_planning planning = {0};
 
-	if (present != NULL && present->item->section != target->item->section) {
+	if (present != NULL &&
+		!xbdev_section_is_kin(present->item->section, target->item->section)) {
 		target->action = XBDEV_ACTION_REMAKE; /* another kind of thing of that name */
 		snprintf(target->key, sizeof(target->key), "name");
 		return 0;
@@ -205,7 +206,7 @@ static int take_along(struct planner *p, struct present *present, const struct x
 {
 	const struct present *below = present_of(p, use->provider);
 
-	if (!is_ours(present)) {
+	if (!is_ours(present) && !present->item->section->is_found) {
 		path_of_reason(p, below);
 		return xu_error_set(p->err, -EBUSY,
 			"'%.128s' %s, but '%.128s' stands on it, which the program made; remove "
@@ -252,7 +253,8 @@ static int ask_to_go(struct planner *p, struct present *present)
 		const struct xbdev_item *item = &p->now->items[i];
 
 		for (size_t u = 0; u < item->nr_uses; u++) {
-			planning.nr_users += item->uses[u].provider == present->item;
+			planning.nr_users += item->uses[u].is_exclusive &&
+					     item->uses[u].provider == present->item;
 		}
 	}
 	rc = present->item->section->plan(&planning);
@@ -282,7 +284,8 @@ static int find_going(struct planner *p)
 
 		present->goes = present->target != NULL
 					? present->target->action == XBDEV_ACTION_REMAKE
-					: is_ours(present) && p->mode == XBDEV_CONFIG_APPLY;
+					: is_ours(present) && p->mode == XBDEV_CONFIG_APPLY &&
+						  !present->item->section->is_found;
 	}
 	for (uint32_t level = 0; level < p->now->nr_levels; level++) {
 		for (size_t i = 0; i < p->now->nr_items && rc == 0; i++) {
@@ -310,7 +313,7 @@ static int ask_again(struct planner *p)
 		if (target->action != XBDEV_ACTION_REMAKE) {
 			continue;
 		}
-		if (target->present->item->section == target->item->section) {
+		if (xbdev_section_is_kin(target->present->item->section, target->item->section)) {
 			planning.older = target->present->item;
 		}
 		rc = put(p, target, &planning);

@@ -4,10 +4,6 @@
  * and a file of its own: how its entries look, what they need, and how they are compared with what
  * there is, made, changed, taken down and written again. What holds for all of them (names,
  * references, order, undoing) is done once, above.
- *
- * A section whose module is not in this version has a sentence in `missing` and only check(): its
- * entries are checked for their shape and then refused by that sentence. The module adds the other
- * functions and takes the sentence away.
  */
 #ifndef XBDEV_CONFIG_SECTION_H
 #define XBDEV_CONFIG_SECTION_H
@@ -35,7 +31,12 @@ struct xbdev_section {
 	const char *one;        /* for sentences: "RAID array" */
 	bool is_call;           /* an entry is { "method", "params" }, else its members */
 	enum xbdev_space space; /* of its entries' names */
-	const char *missing;    /* NULL, or why there can be no entries in this version */
+	/* Sections of the same (not NULL, by its address) share all of their functions but check()
+	 * and save(): what there is may be described by one and be wanted by another. */
+	const char *kin;
+	/* What it has lies in what it stands on and is found there: it goes with that, whoever made
+	 * it, and does not go when a document lacks it. */
+	bool is_found;
 
 	/*
 	 * Checks the shape of one entry, without looking at others or touching anything, and fills
@@ -72,6 +73,12 @@ struct xbdev_section {
 	/* Appends the entries that would make again what there is now. */
 	int (*save)(struct xbdev_ctx *ctx, json_t *list, struct xu_error *err);
 };
+
+static inline bool xbdev_section_is_kin(
+	const struct xbdev_section *a, const struct xbdev_section *b)
+{
+	return a == b || (a->kin != NULL && a->kin == b->kin);
+}
 
 /* All sections, in the order in which documents are written. Ends with NULL. */
 extern const struct xbdev_section *const xbdev_sections[];
@@ -149,7 +156,7 @@ enum xbdev_action {
 /*
  * What plan() is asked, about something that is to be (`wanted`), or that is and is to go
  * (`wanted` NULL: then the answer is REMOVE, or -EBUSY when somebody has it open beside the
- * `nr_users` that go before it).
+ * `nr_users` that have it to themselves and go before it).
  */
 struct xbdev_planning {
 	struct xbdev_ctx *ctx;

@@ -2,6 +2,8 @@
 /*
  * The sections of logical volumes: stores, volumes, snapshots and clones. What is in a store is
  * called STORE/NAME, a device like any other; a store is no device and has names of its own kind.
+ * Here is the form of their entries; volume_plan.c, store_job.c, volume_job.c and volume_save.c do
+ * the rest.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -10,20 +12,19 @@
 #include "lib/util/param.h"
 #include "lib/util/uuid.h"
 #include "lib/xbdev/config/devices.h"
-#include "lib/xbdev/config/section.h"
+#include "lib/xbdev/config/volume.h"
 
-/* SPDK refuses to load a store in which a name with its NUL has more than 64 bytes. */
-#define NAME_MAX_CHARS 63u
-
-#define MISSING "this version has no logical volumes"
+#define NAME_MAX_CHARS XBDEV_VOLUME_NAME_MAX
+#define MIB            (UINT64_C(1) << 20)
 
 /* One struct for the four tables: no member is read but those that a table names. */
 struct lvol_opts {
 	const char *name;
 	const char *on; /* base_bdev, lvs_name, source_vol, source_snap */
 	uint64_t cluster_size;
-	uint64_t size_mb;
+	uint64_t size_mb, size;
 	bool thin_provision;
+	bool read_only;
 	struct xu_uuid uuid;
 };
 
@@ -57,10 +58,14 @@ static const struct xu_param store_params[] = {
 static const struct xu_param volume_params[] = {
 	NAME_PARAM("name of the volume, in its store"),
 	ON_PARAM("lvs_name", "name of the store"),
-	{"size_mb", XU_PARAM_U64, offsetof(struct lvol_opts, size_mb), .is_required = true,
-		.min = 1, .max = 1ull << 42, .help = "size, MiB"},
+	{"size_mb", XU_PARAM_U64, offsetof(struct lvol_opts, size_mb), .min = 1, .max = 1ull << 42,
+		.help = "size, MiB"},
+	{"size", XU_PARAM_SIZE, offsetof(struct lvol_opts, size), .min = 1, .max = 1ull << 62,
+		.help = "size, bytes, in place of size_mb"},
 	{"thin_provision", XU_PARAM_BOOL, offsetof(struct lvol_opts, thin_provision),
 		.help = "takes space when it is written (default false)"},
+	{"read_only", XU_PARAM_BOOL, offsetof(struct lvol_opts, read_only),
+		.help = "it cannot be written, for good (default false)"},
 	UUID_PARAM,
 	{0},
 };
@@ -79,10 +84,9 @@ static const struct xu_param clone_params[] = {
 	{0},
 };
 
-/* A name in a store; its characters are checked beforehand or with the whole. */
-static int check_part(const char *name, struct xu_error *err)
+int xbdev__volume_check_name(const char *name, struct xu_error *err)
 {
-	if (strlen(name) > NAME_MAX_CHARS) {
+	if (*name == '\0' || strlen(name) > NAME_MAX_CHARS) {
 		return xu_error_set(err, -EINVAL, "it has %zu characters; it takes 1 to %u",
 			strlen(name), NAME_MAX_CHARS);
 	}
@@ -115,7 +119,7 @@ static int check_common(const struct xu_param *params, json_t *entry, struct lvo
 	rc = xu_params_parse(params, opts, entry, inner, err);
 	if (rc == 0) {
 		snprintf(inner, sizeof(inner), "name");
-		rc = check_part(opts->name, err);
+		rc = xbdev__volume_check_name(opts->name, err);
 	}
 	snprintf(path, XBDEV_TEXT_PATH_SIZE, "%s", rc != 0 ? inner : "");
 	return rc;
@@ -152,21 +156,59 @@ static int store_check(json_t *entry, struct xbdev_item *item, char path[XBDEV_T
 	return rc == 0 ? xbdev_item_use(item, "base_bdev", -1, XBDEV_SPACE_DEVICE, true, err) : rc;
 }
 
+static int check_size(
+	const struct lvol_opts *opts, char path[XBDEV_TEXT_PATH_SIZE], struct xu_error *err)
+{
+	if ((opts->size_mb != 0) != (opts->size != 0)) {
+		return 0;
+	}
+	snprintf(path, XBDEV_TEXT_PATH_SIZE, "%s", opts->size != 0 ? "size" : "");
+	return xu_error_set(err, -EINVAL, "%s",
+		opts->size != 0 ? "size_mb says it already; give one of the two"
+				: "'size_mb' is missing: size, MiB");
+}
+
+/* One size in one way: MiB where it is whole ones. */
+static int fold_size(json_t *entry)
+{
+	uint64_t size = xbdev__volume_size(entry);
+
+	if (size % MIB != 0) {
+		return 0;
+	}
+	json_object_del(entry, "size");
+	return json_object_set_new(entry, "size_mb", json_integer((json_int_t)(size / MIB)));
+}
+
+uint64_t xbdev__volume_size(const json_t *entry)
+{
+	const json_t *size = json_object_get(entry, "size");
+
+	return size != NULL ? (uint64_t)json_integer_value(size)
+			    : (uint64_t)json_integer_value(json_object_get(entry, "size_mb")) * MIB;
+}
+
 static int volume_check(json_t *entry, struct xbdev_item *item, char path[XBDEV_TEXT_PATH_SIZE],
 	struct xu_error *err)
 {
 	struct lvol_opts opts;
 	int rc = check_common(volume_params, entry, &opts, path, err);
 
+	if (rc == 0) {
+		rc = check_size(&opts, path, err);
+	}
 	if (rc != 0) {
 		return rc;
 	}
-	rc = check_part(opts.on, err);
+	rc = xbdev__volume_check_name(opts.on, err);
 	if (rc != 0) {
 		snprintf(path, XBDEV_TEXT_PATH_SIZE, "lvs_name");
 		return rc;
 	}
 	rc = fill_item(item, volume_params, entry, opts.on, strlen(opts.on), err);
+	if (rc == 0 && fold_size(item->entry) != 0) {
+		rc = xu_error_set_errno(err, -ENOMEM, "checking a document");
+	}
 	return rc == 0 ? xbdev_item_use(item, "lvs_name", -1, XBDEV_SPACE_STORE, false, err) : rc;
 }
 
@@ -220,30 +262,57 @@ const struct xbdev_section xbdev__section_lvol_stores = {
 	.key = "lvol_stores",
 	.one = "store",
 	.space = XBDEV_SPACE_STORE,
-	.missing = MISSING,
+	.is_found = true,
 	.check = store_check,
+	.plan = xbdev__store_plan,
+	.apply = xbdev__store_apply,
+	.undo = xbdev__store_undo,
+	.forget = xbdev__store_forget,
+	.save = xbdev__store_save,
 };
+
+/* What is a clone after one restart may be a volume of which others are clones after the next: the
+ * disk says who stands on what, not who was first. */
+static const char volume_kin[] = "logical volumes";
 
 const struct xbdev_section xbdev__section_lvol_volumes = {
 	.key = "lvol_volumes",
 	.one = "volume",
 	.space = XBDEV_SPACE_DEVICE,
-	.missing = MISSING,
+	.kin = volume_kin,
+	.is_found = true,
 	.check = volume_check,
+	.plan = xbdev__volume_plan,
+	.apply = xbdev__volume_apply,
+	.undo = xbdev__volume_undo,
+	.forget = xbdev__volume_forget,
+	.save = xbdev__volume_save,
 };
 
 const struct xbdev_section xbdev__section_snapshots = {
 	.key = "snapshots",
 	.one = "snapshot",
 	.space = XBDEV_SPACE_DEVICE,
-	.missing = MISSING,
+	.kin = volume_kin,
+	.is_found = true,
 	.check = snapshot_check,
+	.plan = xbdev__volume_plan,
+	.apply = xbdev__volume_apply,
+	.undo = xbdev__volume_undo,
+	.forget = xbdev__volume_forget,
+	.save = xbdev__snapshot_save,
 };
 
 const struct xbdev_section xbdev__section_clones = {
 	.key = "clones",
 	.one = "clone",
 	.space = XBDEV_SPACE_DEVICE,
-	.missing = MISSING,
+	.kin = volume_kin,
+	.is_found = true,
 	.check = clone_check,
+	.plan = xbdev__volume_plan,
+	.apply = xbdev__volume_apply,
+	.undo = xbdev__volume_undo,
+	.forget = xbdev__volume_forget,
+	.save = xbdev__clone_save,
 };

@@ -589,7 +589,6 @@ static const struct xbdev_section *const with_arrays[] = {
 static int start_arrays(void **state)
 {
 	array_section = xbdev__section_raid;
-	array_section.missing = NULL;
 	array_section.plan = array_plan;
 	array_section.apply = array_apply;
 	array_section.undo = array_undo;

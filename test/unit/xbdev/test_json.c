@@ -314,11 +314,13 @@ static void test_what_is_wrong_touches_nothing(void **state)
 		-EINVAL,
 		"base_devices[1].params.base: \"no\" is not accepted: there is no such device, in "
 		"the document or made by the program; it takes one that there is");
-	expect_error(xbdev_parse_config(document("{'base_devices': [" SIZED(
-			     "null", "n") "],"
-					  "'lvol_stores': [{'name': 's', 'base_bdev': 'n'}]}")),
-		-EOPNOTSUPP,
-		"lvol_stores[0]: 's' cannot be made: this version has no logical volumes");
+	expect_error(
+		xbdev_parse_config(document("{'base_devices': [" SIZED("null",
+			"n") "],"
+			     "'lvol_volumes': [{'name': 'v', 'lvs_name': 's', 'size_mb': 1}]}")),
+		-EINVAL,
+		"lvol_volumes[0].lvs_name: \"s\" is not accepted: there is no such store, in the "
+		"document or made by the program; it takes one that there is");
 	assert_string_equal(names(), "");
 	assert_int_equal(file_size("f"), -1);
 }
