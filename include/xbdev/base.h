@@ -119,7 +119,8 @@ int xbdev_config_rbd(const char *pool_name, const char *image_name, const char *
 int xbdev_config_device(const char *json);
 
 /* Removes a device. What is in flight ends with -ENODEV; descriptors stay and answer -ENODEV.
- * -ENODEV, -EBUSY when something stands on it or it does not end within 10 s. */
+ * -ENODEV, -EBUSY when something stands on it or it does not end within 10 s; -EINVAL: a logical
+ * volume, which lies in its store (lvol.h). */
 int xbdev_config_remove(const char *name);
 
 /* ---- descriptors ---- */

@@ -8,6 +8,7 @@
 #include <xbdev/config.h>
 #include <xbdev/health.h>
 #include <xbdev/io.h>
+#include <xbdev/lvol.h>
 #include <xbdev/md.h>
 #include <xbdev/memory.h>
 #include <xbdev/mgmt.h>

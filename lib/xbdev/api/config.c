@@ -11,6 +11,7 @@
 #include "lib/util/clock.h"
 #include "lib/xbdev/api/private.h"
 #include "lib/xbdev/config/devices.h"
+#include "lib/xbdev/lvol/op.h"
 
 #define REMOVE_WAIT_NS (10 * XU_NS_PER_S)
 
@@ -206,7 +207,17 @@ void api_device_remove(struct api_call *call, const char *name)
 
 static void on_remove(struct api_call *call)
 {
-	api_device_remove(call, xu_container_of(call, struct remove_call, call)->name);
+	const char *name = xu_container_of(call, struct remove_call, call)->name;
+
+	if (xbdev__lvol_find(api_lib.ctx, name) != NULL) {
+		xu_error_set(&call->err, -EINVAL,
+			"'%s' is a logical volume and lies in its store; xbdev_lvol_destroy() ends "
+			"it for good, xbdev_lvs_unload() gives the store up",
+			name);
+		api_call_done(call, -EINVAL);
+	} else {
+		api_device_remove(call, name);
+	}
 }
 
 int xbdev_config_remove(const char *name)

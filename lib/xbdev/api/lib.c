@@ -21,6 +21,7 @@
 #include "lib/reactor/platform.h"
 #include "lib/util/clock.h"
 #include "lib/util/log.h"
+#include "lib/xbdev/api/lvol.h"
 #include "lib/xbdev/api/services.h"
 #include "lib/xbdev/driver/driver.h"
 #include "lib/xbdev/lvol/stores.h"
@@ -276,6 +277,7 @@ static void on_close_all(struct api_call *call)
 	begin_ending(call);
 	api_monitor_off();
 	api_health_cancel();
+	api_lvol_cancel_all();
 	api_files_close_all();
 	if (api_lib.ending != NULL && api_lib.nr_files == 0) {
 		api_ending_done();
