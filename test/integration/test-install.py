@@ -115,12 +115,12 @@ def test_examples(directory):
             shutil.copy(path, directory)
     run(['make', 'CFLAGS=-O1 -Wall -Wextra -Wno-unused-parameter -Werror', 'CXXFLAGS=-O1 -Wall -Wextra -Werror'],
         cwd=directory, env=installed.env)
-    def blank(count):
+    def blank(count, size=16 * h.MIB):
         """Names of new files."""
         names = [f'blank{next(numbers)}' for _ in range(count)]
         for name in names:
             with open(directory / name, 'wb') as file:
-                file.truncate(16 * h.MIB)
+                file.truncate(size)
         return names
 
     numbers = itertools.count()
@@ -130,6 +130,8 @@ def test_examples(directory):
         'batch': ([], '16000 reads: '),
         'eventloop': ([], '100 reads while the timer ticked several times'),
         'health': (['disk0', '1'], 'health: '),
+        'lvol_basic': (blank(1, 640 * h.MIB), 'the clone holds "before the snapshot"\n'),
+        'lvol_layers': (blank(2, 128 * h.MIB), 'the clone holds "all the way down"; the store has 4 volumes'),
         'manage': ([], 'ended'),
         'raid': (blank(4), 'the mirror holds "safe and sound"'),
         'raid_md': (blank(7), 'md0 holds "still here"'),
@@ -147,6 +149,8 @@ def test_examples(directory):
         check(text in out, f'{name}: {text!r} was expected in {out!r}')
     out = run([directory / 'storage', 'raid_config.json', 'data', 'again.json'], cwd=directory)
     check('8 devices\n8 devices again\n' in out, f'arrays of a document: {out!r}')
+    out = run([directory / 'storage', 'lvol_config.json', 'lvs_raid0/data_vol', 'again.json'], cwd=directory)
+    check('6 devices\n6 devices again\n' in out, f'volumes of a document: {out!r}')
     saved = json.loads((directory / 'saved.json').read_text())
     check_equal([entry['params']['name'] for entry in saved['base_devices']], ['data', 'log', 'slow_log'], 'saved')
     with open(directory / 'log.img', 'rb') as file:
