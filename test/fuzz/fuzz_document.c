@@ -14,13 +14,15 @@
 #include "lib/xbdev/config/configuration.h"
 #include "lib/xbdev/config/replace.h"
 #include "lib/xbdev/core/device.h"
+#include "lib/xbdev/lvol/stores.h"
 #include "test/fuzz/fuzz.h"
 #include "test/fuzz/place.h"
 
 #define NAME          "fuzz.json"
 #define MAX_DOCUMENTS 3u
-#define MAX_MEMORY    (1u << 20)         /* of one input's devices */
-#define PATIENCE      (30 * XU_NS_PER_S) /* for one document */
+#define MAX_MEMORY    (1u << 20)          /* of one input's devices */
+#define MAX_STORE     (UINT64_C(4) << 30) /* of those that a store may be on: it has bitmaps */
+#define PATIENCE      (30 * XU_NS_PER_S)  /* for one document */
 
 static struct xr_platform platform;
 static struct xbdev_ctx *ctx;
@@ -169,8 +171,12 @@ static void check_no_change(enum xbdev_config_mode mode, const struct xbdev_text
 static void check_there(const struct xbdev_document *doc)
 {
 	for (size_t i = 0; i < doc->nr_items; i++) {
-		FUZZ_CHECK(xbdev_device_find(ctx, doc->items[i].name) != NULL, "%s is not there",
-			doc->items[i].name);
+		const struct xbdev_item *item = &doc->items[i];
+
+		FUZZ_CHECK(item->section->space == XBDEV_SPACE_STORE
+				   ? xbdev__lvol_store_find(ctx, item->name) != NULL
+				   : xbdev_device_find(ctx, item->name) != NULL,
+			"%s is not there", item->name);
 	}
 }
 
@@ -248,21 +254,26 @@ static void check_items(const struct xbdev_document *doc)
 	}
 }
 
-/* Devices in memory are made here, so they must be small. */
+/* Devices in memory are made here, so they must be small, and what is known of large stores is in
+ * memory too. */
 static bool is_small(const struct xbdev_document *doc)
 {
-	uint64_t bytes = 0;
+	uint64_t bytes = 0, others = 0;
+	bool has_store = false;
 
 	for (size_t i = 0; i < doc->nr_items; i++) {
 		const char *method =
 			json_string_value(json_object_get(doc->items[i].entry, "method"));
 		json_t *size = json_object_get(xbdev_item_members(&doc->items[i]), "size");
 
+		has_store |= doc->items[i].section->space == XBDEV_SPACE_STORE;
 		if (method != NULL && strcmp(method, "malloc") == 0) {
 			bytes += (uint64_t)json_integer_value(size);
+		} else if (method != NULL && (uint64_t)json_integer_value(size) > others) {
+			others = (uint64_t)json_integer_value(size);
 		}
 	}
-	return bytes <= MAX_MEMORY;
+	return bytes <= MAX_MEMORY && (!has_store || others <= MAX_STORE);
 }
 
 static void run_document(enum xbdev_config_mode mode, const char *bytes, size_t len)
