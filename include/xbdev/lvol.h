@@ -135,6 +135,13 @@ int xbdev_lvol_rename(const char *lvol_name, const char *new_name);
 /* Read-only for good; nobody may have it open to be written. */
 int xbdev_lvol_set_read_only(const char *lvol_name);
 
+/* All clusters become the volume's own: it stands on no snapshot any more and is not thin. It can
+ * be used meanwhile. */
+int xbdev_lvol_inflate(const char *lvol_name);
+/* The clusters that its snapshot itself has become the volume's own: it stands on what that one
+ * stands on, if anything. It can be used meanwhile. */
+int xbdev_lvol_decouple(const char *lvol_name);
+
 /* Lets a thin volume stand on another snapshot of its store and size; its own clusters stay. */
 int xbdev_lvol_set_parent(const char *lvol_name, const char *snapshot_name);
 

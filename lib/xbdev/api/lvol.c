@@ -419,6 +419,20 @@ int xbdev_lvol_set_read_only(const char *lvol_name)
 	return run_volume("xbdev_lvol_set_read_only", &lvol);
 }
 
+int xbdev_lvol_inflate(const char *lvol_name)
+{
+	struct lvol_call lvol = {.name = lvol_name, .start = start_op, .op = xbdev__lvol_inflate};
+
+	return run_volume("xbdev_lvol_inflate", &lvol);
+}
+
+int xbdev_lvol_decouple(const char *lvol_name)
+{
+	struct lvol_call lvol = {.name = lvol_name, .start = start_op, .op = xbdev__lvol_decouple};
+
+	return run_volume("xbdev_lvol_decouple", &lvol);
+}
+
 static void start_resize(struct lvol_call *lvol, struct xbdev_lvol *volume)
 {
 	xbdev__lvol_resize(volume, lvol->size_bytes, on_done, lvol);

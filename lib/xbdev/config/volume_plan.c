@@ -215,7 +215,8 @@ static int compare_thin(
 		return 0;
 	}
 	return xu_error_set(err, -EOPNOTSUPP,
-		info->is_thin ? "it is there already, and thin"
+		info->is_thin ? "it is there already, and thin; xbdev_lvol_inflate() gives it all "
+				"of its space"
 			      : "it is there already, and has all of its space");
 }
 

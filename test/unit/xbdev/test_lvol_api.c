@@ -424,6 +424,31 @@ static void test_a_volume_changes_its_size(void **state)
 	assert_int_equal(get("s/v", 16 * MIB - BLOCK), 0);
 }
 
+static void test_a_clone_stands_on_its_own(void **state)
+{
+	make_volume();
+	must(xbdev_snapshot_create("s/v", "p"));
+	put("s/v", 'B', CLUSTER);
+	must(xbdev_snapshot_create("s/v", "q"));
+	must(xbdev_clone_create("s/q", "c"));
+	put("s/c", 'c', 2 * CLUSTER);
+	must(xbdev_lvol_decouple("s/c"));
+	assert_string_equal(volume_of("s/c").parent, "p");
+	assert_int_equal(volume_of("s/c").num_allocated, 2);
+	must(xbdev_lvol_inflate("s/c"));
+	assert_string_equal(volume_of("s/c").parent, "");
+	assert_false(volume_of("s/c").is_thin);
+	assert_int_equal(volume_of("s/c").num_allocated, 128);
+	assert_int_equal(get("s/c", 0), 'a');
+	assert_int_equal(get("s/c", CLUSTER), 'B');
+	assert_int_equal(get("s/c", 2 * CLUSTER), 'c');
+	assert_int_equal(get("s/c", 3 * CLUSTER), 0);
+	must(xbdev_lvol_destroy("s/v"));
+	must(xbdev_snapshot_destroy("s/q"));
+	must(xbdev_snapshot_destroy("s/p"));
+	assert_int_equal(get("s/c", 0), 'a');
+}
+
 static void test_a_store_is_given_up_and_taken_again(void **state)
 {
 	xbdev_lvs_info_t before;
@@ -748,6 +773,7 @@ int main(void)
 		both(test_names_are_changed),
 		both(test_a_volume_becomes_read_only),
 		both(test_a_volume_changes_its_size),
+		both(test_a_clone_stands_on_its_own),
 		both(test_a_store_is_given_up_and_taken_again),
 		cmocka_unit_test_setup_teardown(test_arguments_are_checked, start, stop),
 		cmocka_unit_test_setup_teardown(
