@@ -758,6 +758,65 @@ static void test_one_of_several_has_the_name(void **state)
 	assert_int_equal(volume_of("s/same").num_allocated, 16);
 }
 
+/* ---- what takes long ---- */
+
+static _Atomic int filled; /* 1: it is under way */
+
+static void *fill(void *arg)
+{
+	filled = xbdev_lvol_inflate("slow/v");
+	return NULL;
+}
+
+/* Begins to fill a volume on a slow device, and waits until it can be seen. */
+static pthread_t begin_to_fill(void)
+{
+	pthread_t thread;
+
+	must(xbdev_config_device("{\"driver\": \"delay\", \"name\": \"d\", \"base\": \"m\", "
+				 "\"avg_write_latency_us\": 20000}"));
+	must(xbdev_lvs_create("d", "slow", CLUSTER));
+	must(xbdev_lvol_create("slow", "v", 16, true));
+	filled = 1;
+	assert_int_equal(pthread_create(&thread, NULL, fill, NULL), 0);
+	for (int i = 0; i < 20000 && volume_of("slow/v").progress == 100; i++) {
+		usleep(500);
+	}
+	return thread;
+}
+
+static void test_progress_is_seen_and_stopped(void **state)
+{
+	pthread_t thread = begin_to_fill();
+	xbdev_lvol_info_t first = volume_of("slow/v"), later = first;
+
+	assert_string_not_equal(first.busy, "");
+	for (int i = 0; i < 20000 && later.progress <= first.progress && filled == 1; i++) {
+		usleep(500);
+		later = volume_of("slow/v");
+	}
+	assert_true(later.progress > first.progress && later.progress < 100);
+	expect_error(xbdev_lvol_inflate("slow/v"), -EBUSY, "v");
+	must(xbdev_lvol_cancel("slow/v"));
+	pthread_join(thread, NULL);
+	assert_int_equal(filled, -ECANCELED);
+	later = volume_of("slow/v");
+	assert_string_equal(later.busy, "");
+	assert_true(later.is_thin);
+	put("slow/v", 'x', 0);
+}
+
+static void test_the_end_stops_what_takes_long(void **state)
+{
+	pthread_t thread;
+
+	start(NULL);
+	thread = begin_to_fill();
+	must(xbdev_fini());
+	pthread_join(thread, NULL);
+	assert_int_equal(filled, -ECANCELED);
+}
+
 #define both(f)                                                                                    \
 	cmocka_unit_test_setup_teardown(f, start, stop),                                           \
 		cmocka_unit_test_setup_teardown(f, start_embedded, stop)
@@ -785,6 +844,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_threads_do_not_disturb_each_other, start, stop),
 		cmocka_unit_test_setup_teardown(test_one_of_several_has_the_name, start, stop),
+		cmocka_unit_test_setup_teardown(test_progress_is_seen_and_stopped, start, stop),
+		cmocka_unit_test(test_the_end_stops_what_takes_long),
 	};
 
 	return cmocka_run_group_tests_name("xbdev_lvol_api", tests, make_dir, remove_dir);
