@@ -47,8 +47,8 @@ static void check(struct xbdev_lvol_op *op, const struct xbdev_lvol *volume, boo
 	}
 }
 
-struct xbdev_lvol_op *xbdev__lvol_op_new(struct xbdev_lvol_store *store, struct xbdev_lvol *volume,
-	const char *what, xbdev_lvol_done_fn done, void *arg)
+static struct xbdev_lvol_op *op_new(
+	struct xbdev_lvol_store *store, const char *what, xbdev_lvol_done_fn done, void *arg)
 {
 	struct xbdev_lvol_op *op = calloc(1, sizeof(*op));
 	struct xu_error err;
@@ -67,7 +67,30 @@ struct xbdev_lvol_op *xbdev__lvol_op_new(struct xbdev_lvol_store *store, struct 
 	xu_list_add_tail(&store->ops, &op->link);
 	if (store->is_detaching) {
 		xu_error_set(&op->err, -ENODEV, "store '%s' is being given up", store->name);
-	} else if (store->is_read_only) {
+	}
+	return op;
+}
+
+struct xbdev_lvol_op *xbdev__lvol_op_new_look(
+	struct xbdev_lvol_store *store, xbdev_lvol_done_fn done, void *arg)
+{
+	struct xbdev_lvol_op *op = op_new(store, "looked at", done, arg);
+
+	if (op != NULL) {
+		op->is_look = true;
+	}
+	return op;
+}
+
+struct xbdev_lvol_op *xbdev__lvol_op_new(struct xbdev_lvol_store *store, struct xbdev_lvol *volume,
+	const char *what, xbdev_lvol_done_fn done, void *arg)
+{
+	struct xbdev_lvol_op *op = op_new(store, what, done, arg);
+
+	if (op == NULL) {
+		return NULL;
+	}
+	if (op->err.code == 0 && store->is_read_only) {
 		xu_error_set(&op->err, -EROFS,
 			"store '%s' is only looked at, or its device '%s' is "
 			"read-only",
@@ -94,7 +117,7 @@ void xbdev__lvol_op_hold(struct xbdev_lvol_op *op, struct xbdev_lvol *volume)
 {
 	check(op, volume, false);
 	if (op->err.code == 0) {
-		op->held = volume;
+		*(op->held == NULL ? &op->held : &op->held_too) = volume;
 		volume->nr_holds++;
 	}
 }
@@ -169,6 +192,9 @@ static void let_go(struct xbdev_lvol_op *op)
 	if (op->held != NULL) {
 		op->held->nr_holds--;
 	}
+	if (op->held_too != NULL) {
+		op->held_too->nr_holds--;
+	}
 	if (op->gone != NULL) {
 		xu_list_del(&op->gone->link);
 		free(op->gone);
@@ -207,7 +233,7 @@ static void on_ended(struct xr_msg *msg)
 		xu_warn(xbdev_ctx_log(store->ctx), "store %s: %s", store->name, op->err.text);
 	}
 	/* What can go now goes before the caller hears: what he does next must not meet it. */
-	if ((op->is_reaping && op->err.code != 0) ||
+	if (op->is_look || (op->is_reaping && op->err.code != 0) ||
 		!xbdev__lvol_reap(store, op->done, op->arg, &op->result)) {
 		tell(op);
 	}

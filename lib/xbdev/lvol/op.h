@@ -109,6 +109,31 @@ void xbdev__lvol_set_parent(
  */
 void xbdev__lvol_restore(struct xbdev_lvol *snapshot, xbdev_lvol_done_fn done, void *arg);
 
+struct xbdev_lvol_usage {
+	uint64_t exclusive; /* bytes in clusters of its own that no other volume reads */
+	uint64_t shared;    /* bytes in clusters that it reads, or has, and others read or have */
+};
+
+/* How much a volume takes. `fn` runs once, later; NULL and a sentence: -EBUSY, -ENODEV, -ENOMEM. */
+void xbdev__lvol_usage(struct xbdev_lvol *volume,
+	void (*fn)(void *arg, const struct xbdev_lvol_usage *usage, const struct xu_error *err),
+	void *arg);
+
+struct xbdev_lvol_extent {
+	uint64_t offset, len; /* bytes; whole clusters */
+};
+
+/*
+ * Where two volumes of a store may differ: the clusters that they do not read from the same place,
+ * as extents in order, neighbours in one. What lies beyond the end of one of them is zeroes there.
+ * `fn` runs once, later, and borrows the list; NULL and a sentence as above, and -EINVAL: they are
+ * of two stores.
+ */
+void xbdev__lvol_diff(struct xbdev_lvol *a, struct xbdev_lvol *b,
+	void (*fn)(void *arg, const struct xbdev_lvol_extent *extents, uint32_t nr_extents,
+		const struct xu_error *err),
+	void *arg);
+
 /* Asks what is being done with the volume to stop: it ends with -ECANCELED, or is done. -ENOENT:
  * nothing that can be stopped. */
 int xbdev__lvol_cancel(struct xbdev_lvol *volume, struct xu_error *err);

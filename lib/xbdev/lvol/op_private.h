@@ -29,10 +29,12 @@ struct xbdev_lvol_filler;
 struct xbdev_lvol_op {
 	struct xu_list link; /* in store->ops */
 	struct xbdev_lvol_store *store;
-	const char *what;          /* is being done, for "volume 'x' is being ..." */
-	struct xbdev_lvol *volume; /* that it is about, held alone; NULL: there is none yet */
-	struct xbdev_lvol *other;  /* a second one held alone; NULL: none */
-	struct xbdev_lvol *held;   /* one that is held with others; NULL: none */
+	const char *what;            /* is being done, for "volume 'x' is being ..." */
+	struct xbdev_lvol *volume;   /* that it is about, held alone; NULL: there is none yet */
+	struct xbdev_lvol *other;    /* a second one held alone; NULL: none */
+	struct xbdev_lvol *held;     /* one that is held with others; NULL: none */
+	struct xbdev_lvol *held_too; /* a second of these */
+	void *own;                   /* of the kind of operation */
 	void (*begin)(struct xbdev_lvol_op *op);  /* on the owner */
 	void (*finish)(struct xbdev_lvol_op *op); /* on control, before it is let go; may be NULL */
 	struct xu_error err;
@@ -53,6 +55,7 @@ struct xbdev_lvol_op {
 	_Atomic uint32_t permille;
 	_Atomic bool is_cancelled;
 	bool can_be_cancelled; /* the control reactor's */
+	bool is_look;          /* changes nothing */
 
 	/* The owner's. */
 	struct xbdev_lvs_blob *made;       /* a new blob */
@@ -62,12 +65,12 @@ struct xbdev_lvol_op {
 	struct xbdev_lvs_numbers pages;    /* taken and not used yet */
 	uint32_t cleared;                  /* of the clusters */
 	uint32_t nr_tries;
-	bool is_merged;    /* a deleted snapshot's map is another's */
+	bool is_merged;                    /* a deleted snapshot's map is another's */
 	struct xbdev_lvol_filler *fillers; /* op_fill.c's; freed with the operation */
 	uint32_t nr_busy;                  /* of them */
 	uint32_t at;                       /* cluster of the volume that comes next */
 	enum xbdev_lvol_fill fill;
-	bool is_scanning; /* goes on to look for it in a moment */
+	bool is_scanning;  /* goes on to look for it in a moment */
 	bool is_exclusive; /* of the volume's I/O, or the other's */
 	void (*next)(struct xbdev_lvol_op *op, int status);
 	void (*then)(struct xbdev_lvol_op *op, int status); /* after several of these */
@@ -93,9 +96,12 @@ struct xbdev_lvol_op {
  */
 struct xbdev_lvol_op *xbdev__lvol_op_new(struct xbdev_lvol_store *store, struct xbdev_lvol *volume,
 	const char *what, xbdev_lvol_done_fn done, void *arg);
+/* One that changes nothing; _op_hold() is for what it looks at. */
+struct xbdev_lvol_op *xbdev__lvol_op_new_look(
+	struct xbdev_lvol_store *store, xbdev_lvol_done_fn done, void *arg);
 /* Holds a second volume alone; its error is the operation's. */
 void xbdev__lvol_op_hold_alone(struct xbdev_lvol_op *op, struct xbdev_lvol *volume);
-/* Holds a volume with others, so that it stays as it is. */
+/* Holds a volume with others, so that it stays as it is; two at most. */
 void xbdev__lvol_op_hold(struct xbdev_lvol_op *op, struct xbdev_lvol *volume);
 /* Takes the name of what is to be made. */
 void xbdev__lvol_op_set_name(

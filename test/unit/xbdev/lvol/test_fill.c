@@ -622,6 +622,101 @@ static void test_a_disk_that_fails_while_filling(void **state)
 	}
 }
 
+/* ---- what the maps tell ---- */
+
+struct answer {
+	struct forest *f;
+	struct xbdev_lvol_usage usage;
+	struct xbdev_lvol_extent extents[32];
+	uint32_t nr_extents, nr_done;
+	int code;
+};
+
+static void on_usage(void *arg, const struct xbdev_lvol_usage *usage, const struct xu_error *err)
+{
+	struct answer *answer = arg;
+
+	assert_int_equal(usage == NULL, err != NULL);
+	answer->code = err != NULL ? err->code : 0;
+	if (usage != NULL) {
+		answer->usage = *usage;
+	}
+	answer->nr_done++;
+}
+
+static void on_diff(void *arg, const struct xbdev_lvol_extent *extents, uint32_t nr_extents,
+	const struct xu_error *err)
+{
+	struct answer *answer = arg;
+
+	assert_int_equal(extents == NULL, err != NULL);
+	answer->code = err != NULL ? err->code : 0;
+	answer->nr_extents = nr_extents;
+	assert_true(nr_extents <= ARRAY_SIZE(answer->extents));
+	for (uint32_t i = 0; i < nr_extents; i++) {
+		answer->extents[i] = extents[i];
+	}
+	answer->nr_done++;
+}
+
+static void check_usage(struct forest *f, const char *name, uint64_t exclusive, uint64_t shared)
+{
+	struct answer answer = {0};
+
+	xbdev__lvol_usage(forest_volume(f, name), on_usage, &answer);
+	harness_wait(&f->h, answer.nr_done == 1);
+	assert_int_equal(answer.code, 0);
+	assert_int_equal(answer.usage.exclusive, exclusive * C);
+	assert_int_equal(answer.usage.shared, shared * C);
+}
+
+static struct answer diff(struct forest *f, const char *a, const char *b)
+{
+	struct answer answer = {0};
+
+	xbdev__lvol_diff(forest_volume(f, a), forest_volume(f, b), on_diff, &answer);
+	harness_wait(&f->h, answer.nr_done == 1);
+	return answer;
+}
+
+static void test_what_maps_tell(void **state)
+{
+	struct answer answer;
+	struct thing *v;
+	struct forest f;
+
+	(void)state;
+	forest_start(&f, 160, harness_seed(14));
+	v = add_volume(&f, "v", 10 * C, true);
+	write_at(&f, v, 0, 4 * C);
+	check_usage(&f, "v", 4, 0);
+	snapshot(&f, v, "g");
+	check_usage(&f, "v", 0, 4);
+	check_usage(&f, "g", 0, 4);
+	answer = diff(&f, "g", "v");
+	assert_int_equal(answer.code, 0);
+	assert_int_equal(answer.nr_extents, 0);
+	write_at(&f, v, 1 * C, 512);
+	write_at(&f, v, 5 * C + 512, 2 * C);
+	check_usage(&f, "v", 4, 3);
+	check_usage(&f, "g", 1, 3);
+	snapshot(&f, v, "p");
+	answer = diff(&f, "p", "g");
+	assert_int_equal(answer.nr_extents, 2);
+	assert_int_equal(answer.extents[0].offset, C);
+	assert_int_equal(answer.extents[0].len, C);
+	assert_int_equal(answer.extents[1].offset, 5 * C);
+	assert_int_equal(answer.extents[1].len, 3 * C);
+	resize(&f, v, 6 * C);
+	answer = diff(&f, "p", "v");
+	assert_int_equal(answer.nr_extents, 1);
+	assert_int_equal(answer.extents[0].offset, 6 * C);
+	assert_int_equal(answer.extents[0].len, 2 * C);
+	check_usage(&f, "p", 2, 5);
+	check(&f);
+	forest_stop(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -638,6 +733,7 @@ int main(void)
 		cmocka_unit_test(test_inflate_without_space),
 		cmocka_unit_test(test_power_fails_while_filling),
 		cmocka_unit_test(test_a_disk_that_fails_while_filling),
+		cmocka_unit_test(test_what_maps_tell),
 	};
 
 	return cmocka_run_group_tests_name("xbdev/lvol/fill", tests, NULL, NULL);
