@@ -134,6 +134,14 @@ void xbdev__lvol_diff(struct xbdev_lvol *a, struct xbdev_lvol *b,
 		const struct xu_error *err),
 	void *arg);
 
+/*
+ * Copies the clusters that a read-only volume itself has to the same places of a device, which is
+ * claimed meanwhile; those that it only reads from below are left out. Info tells how far it is.
+ * -EINVAL: the volume can be written, or the device is smaller; -EBUSY: somebody uses the device.
+ */
+void xbdev__lvol_shallow_copy(
+	struct xbdev_lvol *snapshot, const char *device, xbdev_lvol_done_fn done, void *arg);
+
 /* Asks what is being done with the volume to stop: it ends with -ECANCELED, or is done. -ENOENT:
  * nothing that can be stopped. */
 int xbdev__lvol_cancel(struct xbdev_lvol *volume, struct xu_error *err);

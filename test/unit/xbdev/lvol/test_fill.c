@@ -717,6 +717,69 @@ static void test_what_maps_tell(void **state)
 	forest_stop(&f);
 }
 
+/* ---- shallow copy ---- */
+
+static int try_copy(struct forest *f, const char *name, const char *device)
+{
+	uint32_t nr = f->nr_done;
+
+	xbdev__lvol_shallow_copy(forest_volume(f, name), device, forest_done, f);
+	return forest_wait(f, nr);
+}
+
+static void test_copies_of_a_chain_make_its_content(void **state)
+{
+	struct lvol_disk *target, *small;
+	struct xu_error err;
+	struct thing *v;
+	struct forest f;
+	uint32_t nr;
+
+	(void)state;
+	forest_start(&f, 300, harness_seed(15));
+	v = make_chain(&f, 40);
+	snapshot(&f, v, "s");
+	target = lvol_disk_new(&f.h, "target", NULL, 50 * C, FOREST_BLOCK);
+	small = lvol_disk_new(&f.h, "small", NULL, 39 * C, FOREST_BLOCK);
+	assert_int_equal(try_copy(&f, "g", "small"), -EINVAL);
+	assert_int_equal(try_copy(&f, "v", "target"), -EINVAL);
+	assert_int_equal(try_copy(&f, "g", "disk"), -EBUSY);
+	assert_int_equal(try_copy(&f, "g", "none"), -ENODEV);
+	assert_int_equal(try_copy(&f, "g", "target"), 0);
+	assert_memory_equal(target->memory, forest_thing(&f.plan, "g")->bytes, 40 * C);
+	for (uint64_t i = 1; i < 40; i++) { /* only what it has itself is overwritten */
+		if (i % 4 != 1) {
+			memset(target->memory + i * C, 0x77, C);
+		}
+	}
+	assert_int_equal(try_copy(&f, "p", "target"), 0);
+	for (uint64_t i = 1; i < 40; i++) {
+		if (i % 4 == 1) {
+			assert_memory_equal(target->memory + i * C,
+				forest_thing(&f.plan, "p")->bytes + i * C, C);
+		} else {
+			assert_int_equal(target->memory[i * C], 0x77);
+			assert_int_equal(target->memory[i * C + C - 1], 0x77);
+		}
+	}
+	memset(target->memory, 0, target->size_bytes);
+	assert_int_equal(try_copy(&f, "g", "target"), 0);
+	assert_int_equal(try_copy(&f, "p", "target"), 0);
+	assert_int_equal(try_copy(&f, "s", "target"), 0);
+	assert_memory_equal(target->memory, v->bytes, 40 * C);
+
+	nr = f.nr_done;
+	xbdev__lvol_shallow_copy(forest_volume(&f, "g"), "target", forest_done, &f);
+	assert_int_equal(xbdev__lvol_cancel(forest_volume(&f, "g"), &err), 0);
+	assert_int_equal(forest_wait(&f, nr), -ECANCELED);
+	target->fail_at = target->nr_writes + 5;
+	assert_int_equal(try_copy(&f, "g", "target"), -EIO);
+	harness_remove(&f.h, &small->dev);
+	harness_remove(&f.h, &target->dev); /* nobody has it open any more */
+	check(&f);
+	forest_stop(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -734,6 +797,7 @@ int main(void)
 		cmocka_unit_test(test_power_fails_while_filling),
 		cmocka_unit_test(test_a_disk_that_fails_while_filling),
 		cmocka_unit_test(test_what_maps_tell),
+		cmocka_unit_test(test_copies_of_a_chain_make_its_content),
 	};
 
 	return cmocka_run_group_tests_name("xbdev/lvol/fill", tests, NULL, NULL);
