@@ -262,6 +262,7 @@ static int cut_slots(struct xbdev_lvs_blob *blob, uint32_t slot)
 		rc = cut_leaf(blob, leaf, 0);
 		if (rc == 0) {
 			rc = xbdev__lvs_numbers_add(&blob->excess_pages, leaf->page);
+			xu_list_del(&leaf->dirty); /* it may have been torn */
 			xbdev__lvs_map_drop(&blob->map, slot);
 		}
 	}
@@ -283,7 +284,9 @@ static int cut(struct xbdev_lvs_blob *blob, bool *ret_is_cut)
 		if (leaf->count > should) { /* the last one: it was to grow, or has to shrink */
 			rc = cut_leaf(blob, leaf, should);
 			leaf->count = (uint16_t)should;
-			xu_list_add_tail(&blob->write.leaves, &leaf->dirty);
+			if (!xu_list_is_linked(&leaf->dirty)) { /* else it was torn, too */
+				xu_list_add_tail(&blob->write.leaves, &leaf->dirty);
+			}
 			continue;
 		}
 		blob->map.nr_clusters = slot * XBDEV_LVS_LEAF_CLUSTERS + leaf->count;
