@@ -84,7 +84,9 @@ static void on_note(struct xbdev_note_listener *listener, const struct xbdev_not
 		.nr_lost = note->nr_lost,
 	};
 
-	tell(&event);
+	if (strncmp(note->event, "lvs_", 4) != 0) { /* of a store of volumes */
+		tell(&event);
+	}
 }
 
 static void on_graph(struct xbdev_graph_listener *listener, enum xbdev_graph_event graph_event,

@@ -98,9 +98,21 @@ static void on_closed(struct xr_msg *msg)
 	}
 }
 
+static void close_here(struct xbdev_lvol_store *store);
+
+static void on_close(struct xr_msg *msg)
+{
+	close_here(xu_container_of(msg, struct xbdev_lvol_store, msg));
+}
+
 /* On the owner: gives back what it has. */
 static void close_here(struct xbdev_lvol_store *store)
 {
+	if (store->space.is_sent) { /* a message of its own is under way, and comes first */
+		store->msg.fn = on_close;
+		xr_msg_defer(store->reactor, &store->msg);
+		return;
+	}
 	if (store->children.memory != NULL) {
 		xbdev__lvol_io_fini(store);
 	}
@@ -133,12 +145,13 @@ static void on_register(struct xr_msg *msg)
 
 	store->attached = NULL;
 	store->is_serving = true;
-	if (!store->is_ending) {
+	if (!store->is_ending && !store->is_unwanted) {
 		register_volumes(store);
 	}
 	attached(store->arg, store, NULL);
 	xbdev__lvol_reap(store, NULL, NULL, &none);
-	if ((store->is_base_gone || store->is_ending) && !store->is_detaching) {
+	if ((store->is_base_gone || store->is_ending || store->is_unwanted) &&
+		!store->is_detaching) {
 		xbdev__lvol_detach(store, NULL, NULL);
 	}
 }
@@ -198,6 +211,8 @@ static void on_loaded(void *arg, struct xbdev_lvs *lvs, const struct xu_error *e
 	store->cluster_size = lvs->super.cluster_size;
 	store->block_size = lvs->block_size;
 	store->total_clusters = xbdev__lvs_data_clusters(lvs);
+	store->nr_md_clusters = lvs->super.nr_md_clusters;
+	lvs->owner = store;
 	xbdev__lvol_store_publish(store);
 	rc = xbdev__lvol_io_init(store);
 	if (rc == 0) {
@@ -415,12 +430,21 @@ static void on_unload(struct xr_msg *msg)
 static void take_away(struct xbdev_lvol_store *store, struct xbdev_device *dev)
 {
 	bool has_store = dev->claim != NULL && dev->claim->event_cb == on_base_event;
+	struct xbdev_lvol_store *above = has_store ? dev->claim->event_arg : NULL;
 
-	if (has_store && !store->is_base_gone) {
-		xbdev_device_end(dev);
-	} else if (!store->is_ending) {
+	if (store->is_ending) {
+		return;
+	}
+	if (above == NULL || store->is_base_gone) {
 		/* -EBUSY: it is going already. */
 		xbdev_device_remove(dev, NULL, NULL);
+		return;
+	}
+	dev->is_doomed = true;
+	if (!above->is_serving) {
+		above->is_unwanted = true;
+	} else if (!above->is_detaching) {
+		xbdev__lvol_detach(above, NULL, NULL);
 	}
 }
 

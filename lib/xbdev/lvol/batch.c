@@ -76,6 +76,14 @@ void xbdev__lvs_flush(struct xbdev_lvs_write *write, void (*then)(struct xbdev_l
 	unpend(write, 0);
 }
 
+void xbdev__lvs_bytes_write(struct xbdev_lvs_write *write, uint64_t at, void *bytes,
+	void (*then)(struct xbdev_lvs_write *write))
+{
+	io_begin(write, then);
+	submit(write, &write->io, &write->iov, at, bytes);
+	unpend(write, 0);
+}
+
 /* ---- erasing ---- */
 
 static struct xbdev_lvs_slot *slot_of(struct xbdev_lvs_write *write, uint32_t page)
@@ -151,6 +159,7 @@ static void on_super_flushed(struct xbdev_lvs_write *write)
 	if (write->status == 0) {
 		store->super.is_clean = write->is_closing;
 		write->is_begun = !write->is_closing;
+		store->is_super_torn = false;
 	}
 	write->super_then(write);
 }

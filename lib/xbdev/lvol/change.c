@@ -219,11 +219,30 @@ static void find_edges(struct xbdev_lvol_change *change)
 	}
 }
 
+/* Clusters that the request would take. */
+static uint32_t count_needed(const struct xbdev_lvol_req *req)
+{
+	uint32_t last = last_of(req), nr = 0;
+
+	for (uint32_t index = first_of(req); index <= last; index++) {
+		nr += needs_cluster(req, index);
+	}
+	return nr;
+}
+
 bool xbdev__lvol_change_begin(struct xbdev_lvol_req *req)
 {
 	struct xbdev_lvs *lvs = req->volume->store->lvs;
-	struct xbdev_lvol_change *change = change_new(req);
+	struct xbdev_lvol_change *change;
 
+	/* None is taken unless all are there: who waits keeps nothing from others. */
+	if (lvs->read_only_reason.code == 0 && xbdev__lvs_free_clusters(lvs) < count_needed(req)) {
+		if (!xbdev__lvol_space_wait(req)) {
+			xbdev__lvol_end(req, -ENOSPC);
+		}
+		return true;
+	}
+	change = change_new(req);
 	if (change == NULL) {
 		return false;
 	}

@@ -93,6 +93,7 @@ int xbdev__lvol_io_init(struct xbdev_lvol_store *store)
 	int rc;
 
 	xu_list_init(&store->starved);
+	xbdev__lvol_space_init(store);
 	rc = xu_pool_init(
 		&store->children, XBDEV_LVOL_NR_CHILDREN, sizeof(struct xbdev_lvol_child));
 	if (rc != 0) {
@@ -107,6 +108,7 @@ int xbdev__lvol_io_init(struct xbdev_lvol_store *store)
 
 void xbdev__lvol_io_fini(struct xbdev_lvol_store *store)
 {
+	xbdev__lvol_space_fini(store);
 	xu_pool_fini(&store->children);
 	xu_pool_fini(&store->changes);
 }

@@ -680,19 +680,10 @@ static int make_store(struct load *load)
 	return 0;
 }
 
-static void on_super(struct xbdev_io *io, int status)
+static void go_on(struct load *load)
 {
-	struct load *load = xu_container_of(io, struct load, io);
-	const struct xbdev_lvs_super *super;
+	const struct xbdev_lvs_super *super = &load->store->super;
 
-	if (status != 0) {
-		xu_error_set_errno(&load->err, status, "reading the super block");
-	}
-	if (load->err.code != 0 || make_store(load) != 0) {
-		end(load);
-		return;
-	}
-	super = &load->store->super;
 	if (load->has_masks) {
 		load->mask = XBDEV_LVS_MASK_PAGES;
 		read_slots(
@@ -702,17 +693,59 @@ static void on_super(struct xbdev_io *io, int status)
 	}
 }
 
-static void read_super(struct load *load)
+static void read_super(
+	struct load *load, uint64_t at, char *to, void (*cb)(struct xbdev_io *io, int status));
+
+/* The one that was written before the other was to grow. */
+static void on_spare(struct xbdev_io *io, int status)
+{
+	struct load *load = xu_container_of(io, struct load, io);
+
+	if (status == 0 && xbdev__lvs_super_restore(load->piece, load->piece + PAGE)) {
+		load->err = (struct xu_error){0};
+		if (make_store(load) == 0) {
+			load->store->is_super_torn = load->store->has_repairs = true;
+			go_on(load);
+			return;
+		}
+	}
+	end(load);
+}
+
+static void on_super(struct xbdev_io *io, int status)
+{
+	struct load *load = xu_container_of(io, struct load, io);
+	uint64_t spare_at;
+	int rc;
+
+	if (status != 0) {
+		xu_error_set_errno(&load->err, status, "reading the super block");
+		end(load);
+		return;
+	}
+	rc = make_store(load);
+	if (rc == 0) {
+		go_on(load);
+	} else if (rc == -EILSEQ && xbdev__lvs_super_spare_at(load->piece, &spare_at)) {
+		read_super(load, spare_at, load->piece + PAGE, on_spare);
+	} else {
+		end(load);
+	}
+}
+
+static void read_super(
+	struct load *load, uint64_t at, char *to, void (*cb)(struct xbdev_io *io, int status))
 {
 	int rc;
 
-	load->iov = (struct iovec){load->piece, PAGE};
+	load->iov = (struct iovec){to, PAGE};
 	load->io = (struct xbdev_io){
 		.ch = load->ch,
-		.cb = on_super,
+		.cb = cb,
 		.iov = &load->iov,
 		.nr_iov = 1,
 		.op = XBDEV_OP_READ,
+		.offset = at,
 		.len = PAGE,
 	};
 	rc = xbdev_io_submit(&load->io);
@@ -739,7 +772,7 @@ static void on_start(struct xr_msg *msg)
 		end(load);
 		return;
 	}
-	read_super(load);
+	read_super(load, 0, load->piece, on_super);
 }
 
 void xbdev__lvs_load(struct xbdev_channel *ch, const char *device,

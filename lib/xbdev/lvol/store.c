@@ -93,6 +93,9 @@ uint32_t xbdev__lvs_cluster_take(struct xbdev_lvs *store)
 		return 0;
 	}
 	cluster = xbdev__lvs_bits_take(&store->clusters);
+	if (store->space_changed != NULL) {
+		store->space_changed(store);
+	}
 	return cluster != UINT64_MAX ? (uint32_t)cluster : 0;
 }
 
@@ -100,6 +103,9 @@ void xbdev__lvs_cluster_free(struct xbdev_lvs *store, uint32_t cluster)
 {
 	assert(cluster >= store->super.nr_md_clusters);
 	xbdev__lvs_bits_clear(&store->clusters, cluster);
+	if (store->space_changed != NULL) {
+		store->space_changed(store);
+	}
 }
 
 /* ---- blobs ---- */

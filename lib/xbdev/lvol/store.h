@@ -169,8 +169,13 @@ struct xbdev_lvs {
 	uint32_t nr_restored; /* such pages */
 	/* In use, but free by the masks of a clean store. */
 	struct xbdev_lvs_numbers unmarked_clusters, unmarked_pages;
+	/* What is in super_bytes was found elsewhere: it was to be written over the super block. */
+	bool is_super_torn;
 	bool has_repairs; /* pages and clusters have changed with no blob: the masks are to be
 			     written */
+
+	/* Clusters have been taken or given back; of the layer above, NULL: it does not care. */
+	void (*space_changed)(struct xbdev_lvs *store);
 
 	struct xbdev_lvs_write *write;
 	void *owner; /* of the layer above */

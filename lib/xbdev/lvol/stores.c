@@ -171,22 +171,21 @@ struct xbdev_lvol_store *xbdev__lvol_store_find(struct xbdev_ctx *ctx, const cha
 
 /* ---- what there is to know ---- */
 
-/* Clusters that a volume may still take: none, once nobody can write to it. */
-static uint64_t may_take(const struct xbdev_lvol *volume)
+/* Clusters that a volume has when it is full; once nobody can write to it, it does not get more. */
+static uint64_t promised(const struct xbdev_lvol *volume)
 {
-	uint64_t nr_allocated = atomic_load_explicit(&volume->nr_allocated, memory_order_relaxed);
-
 	bool is_writable =
 		volume->is_registered ? !volume->dev.is_read_only : !volume->shown.is_read_only;
 
-	return is_writable && volume->shown.nr_clusters > nr_allocated
-		       ? volume->shown.nr_clusters - nr_allocated
-		       : 0;
+	return is_writable ? volume->shown.nr_clusters
+			   : atomic_load_explicit(&volume->nr_allocated, memory_order_relaxed);
 }
 
 void xbdev__lvol_store_info(const struct xbdev_lvol_store *store, struct xbdev_lvol_store_info *ret)
 {
-	uint64_t nr_free = xbdev__lvs_free_clusters(store->lvs);
+	uint64_t nr_used =
+		atomic_load_explicit(&store->lvs->clusters.nr_set, memory_order_relaxed) -
+		store->nr_md_clusters;
 	struct xbdev_lvol *volume = NULL;
 
 	*ret = (struct xbdev_lvol_store_info){
@@ -195,17 +194,17 @@ void xbdev__lvol_store_info(const struct xbdev_lvol_store *store, struct xbdev_l
 		.device = store->desc->dev->name,
 		.cluster_size = store->cluster_size,
 		.total_clusters = store->total_clusters,
-		/* The owner may know of more already. */
-		.free_clusters = nr_free < store->total_clusters ? nr_free : store->total_clusters,
+		/* The owner may have grown already. */
+		.free_clusters =
+			nr_used < store->total_clusters ? store->total_clusters - nr_used : 0,
 		.block_size = store->block_size,
 		.read_only_reason = atomic_load(&store->read_only_text),
 	};
 	if (ret->read_only_reason == NULL && store->is_read_only) {
 		ret->read_only_reason = "its device can only be read";
 	}
-	ret->promised_clusters = ret->total_clusters - ret->free_clusters;
 	while ((volume = xbdev__lvol_next((struct xbdev_lvol_store *)store, volume)) != NULL) {
-		ret->promised_clusters += may_take(volume);
+		ret->promised_clusters += promised(volume);
 		ret->nr_volumes += !volume->shown.is_hidden;
 	}
 }
@@ -221,6 +220,7 @@ struct task {
 	struct xr_msg msg;
 	struct xu_error err;
 	char name[XBDEV_LVS_NAME_BYTES]; /* old, at the end */
+	uint64_t total_clusters;
 };
 
 static void end(struct task *task)
@@ -507,5 +507,55 @@ void xbdev__lvol_store_rename(
 	store->is_changing = true;
 	snprintf(task->name, sizeof(task->name), "%s", name);
 	task->msg.fn = on_rename;
+	xr_msg_send(store->reactor, &task->msg);
+}
+
+/* ---- grow ---- */
+
+static void on_grown(struct xr_msg *msg)
+{
+	struct task *task = xu_container_of(msg, struct task, msg);
+	struct xbdev_lvol_store *store = task->store;
+
+	if (task->err.code == 0) {
+		store->total_clusters = task->total_clusters;
+		xu_info(xbdev_ctx_log(store->ctx), "store %s: grown to %llu clusters", store->name,
+			(unsigned long long)store->total_clusters);
+	}
+	store->is_changing = false;
+	xbdev__lvol_store_settle(store);
+	end(task);
+}
+
+static void on_grown_there(void *arg, const struct xu_error *err)
+{
+	struct task *task = arg;
+
+	task->err = *err;
+	task->total_clusters = xbdev__lvs_data_clusters(task->store->lvs);
+	task->msg.fn = on_grown;
+	xr_msg_send(xbdev_ctx_control(task->store->ctx), &task->msg);
+}
+
+static void on_grow(struct xr_msg *msg)
+{
+	struct task *task = xu_container_of(msg, struct task, msg);
+
+	xbdev__lvs_grow(task->store->lvs, on_grown_there, task);
+}
+
+void xbdev__lvol_store_grow(struct xbdev_lvol_store *store, xbdev_lvol_done_fn done, void *arg)
+{
+	struct task *task = task_new(store, done, arg, "growing a store");
+
+	if (task == NULL) {
+		return;
+	}
+	if (check_changeable(store, &task->err) != 0) {
+		end_later(store->ctx, task);
+		return;
+	}
+	store->is_changing = true;
+	task->msg.fn = on_grow;
 	xr_msg_send(store->reactor, &task->msg);
 }

@@ -86,7 +86,20 @@ void xbdev__lvol_store_destroy(struct xbdev_lvol_store *store, xbdev_lvol_done_f
 /* Another name, for its volumes' devices too, none of which may be in use. */
 void xbdev__lvol_store_rename(
 	struct xbdev_lvol_store *store, const char *name, xbdev_lvol_done_fn done, void *arg);
-/* Takes what the device has grown by. */
+/* Takes what the device has grown by. -EINVAL: it has not, by a cluster at least; -ENOSPC: no room
+ * for a larger mask of clusters. */
 void xbdev__lvol_store_grow(struct xbdev_lvol_store *store, xbdev_lvol_done_fn done, void *arg);
+
+/* How long a write waits for free clusters before it fails with -ENOSPC; 0, which is so at first:
+ * it fails at once. Those that wait already do so as they have begun. */
+void xbdev__lvol_store_set_space_wait(struct xbdev_lvol_store *store, uint32_t wait_ms);
+uint32_t xbdev__lvol_store_space_wait(const struct xbdev_lvol_store *store);
+
+/*
+ * Percentages of used clusters at which "lvs_threshold" is noted (core/note.h: device is the store,
+ * member its device); 80 and 95 at first, 0 and 0: none. They hold until the store is detached.
+ */
+int xbdev__lvol_store_set_thresholds(struct xbdev_lvol_store *store, uint32_t low_percent,
+	uint32_t high_percent, struct xu_error *err);
 
 #endif

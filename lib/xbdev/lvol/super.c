@@ -363,3 +363,40 @@ int xbdev__lvs_super_grow(const struct xbdev_lvs_super *super, uint64_t dev_byte
 	*ret_super = grown;
 	return 0;
 }
+
+/* ---- the spare one ---- */
+
+bool xbdev__lvs_super_spare_at(const void *bytes, uint64_t *ret_at)
+{
+	const struct bs_super *disk = bytes;
+	uint32_t page_size = or_default(le32toh(disk->md_page_size));
+
+	*ret_at = (uint64_t)le32toh(disk->used_page_mask_start) * page_size;
+	return memcmp(disk->signature, BS_SIGNATURE, sizeof(disk->signature)) == 0 &&
+	       is_page_size(page_size) && le32toh(disk->used_page_mask_start) == 1;
+}
+
+/* What growing does not change. */
+static struct bs_super fixed_part(const struct bs_super *disk)
+{
+	struct bs_super fixed = *disk;
+
+	fixed.clean = 0;
+	fixed.size = 0;
+	fixed.used_cluster_mask_len = 0;
+	fixed.crc = 0;
+	return fixed;
+}
+
+bool xbdev__lvs_super_restore(void *bytes, const void *spare)
+{
+	const struct bs_super *whole = spare;
+	const struct bs_super ours = fixed_part(bytes), theirs = fixed_part(spare);
+
+	if (xu_crc32c(whole, offsetof(struct bs_super, crc)) != le32toh(whole->crc) ||
+		whole->clean != 0 || memcmp(&ours, &theirs, sizeof(ours)) != 0) {
+		return false;
+	}
+	memcpy(bytes, spare, sizeof(ours));
+	return true;
+}

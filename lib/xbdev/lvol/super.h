@@ -71,6 +71,15 @@ int xbdev__lvs_super_plan(const struct xbdev_lvs_super_opts *opts,
 int xbdev__lvs_super_grow(const struct xbdev_lvs_super *super, uint64_t dev_bytes,
 	struct xbdev_lvs_super *ret_super, struct xu_error *err);
 
+/*
+ * Growing changes fields in the first and the last sector of the super block, so it is written
+ * elsewhere before: where the mask of pages is, which tells nothing while the store is not clean.
+ * _spare_at() gives that place, false: it cannot be; _restore() puts the spare one in place of one
+ * that is damaged, when it is whole and says the same but for the size.
+ */
+bool xbdev__lvs_super_spare_at(const void *bytes, uint64_t *ret_at);
+bool xbdev__lvs_super_restore(void *bytes, const void *spare);
+
 /* Whether all three masks are there and large enough for what they have to tell. */
 bool xbdev__lvs_super_has_masks(const struct xbdev_lvs_super *super);
 

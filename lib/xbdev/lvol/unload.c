@@ -243,8 +243,8 @@ void xbdev__lvs_unload(
 
 bool xbdev__lvs_needs_recovery(const struct xbdev_lvs *store)
 {
-	if (store->read_only_reason.code != 0) {
-		return false;
+	if (store->read_only_reason.code != 0 || store->is_super_torn) {
+		return store->read_only_reason.code == 0;
 	}
 	for (uint32_t i = 0; i < store->nr_blobs; i++) {
 		const struct xbdev_lvs_blob *blob = store->blobs[i];

@@ -53,6 +53,8 @@ struct xbdev_lvol_req {
 	bool is_freeing;   /* a DISCARD that has zeroed what stays, and gives clusters back now */
 	uint8_t fill;      /* enum xbdev_lvol_fill; its I/O is no I/O of the core */
 	uint32_t nr_freed; /* clusters that a DISCARD did not zero, as it gives them back */
+	bool is_hungry;    /* it waits for clusters, or has */
+	uint64_t until_ns; /* how long it does */
 };
 
 struct xbdev_lvol_child {
@@ -103,6 +105,15 @@ struct xbdev_lvol_store {
 	struct xbdev_channel *ch; /* of the device below */
 	struct xu_pool children, changes;
 	struct xu_list starved; /* struct xbdev_lvol_req.link */
+	struct {
+		struct xu_list line; /* struct xbdev_lvol_req.link: until clusters are free */
+		struct xr_timer timer;
+		struct xr_msg msg;
+		bool is_sent;                 /* msg is under way */
+		uint32_t nr_reached;          /* of the thresholds */
+		_Atomic uint32_t wait_ms;     /* 0: nobody waits */
+		_Atomic uint32_t percents[2]; /* used, which is told; 0: not */
+	} space;
 
 	/* attach.c's; the control reactor's. */
 	struct xbdev_desc *desc;
@@ -120,6 +131,7 @@ struct xbdev_lvol_store {
 	void (*detached)(void *arg, const struct xu_error *err);
 	void *arg;
 	bool is_ending;   /* all devices of the context go, each in its turn */
+	bool is_unwanted; /* it is to be detached as soon as it has been attached */
 	bool is_dropping; /* the store itself is to go */
 
 	/* stores.c's; the control reactor's. */
@@ -128,6 +140,7 @@ struct xbdev_lvol_store {
 	struct xu_uuid uuid;
 	char claim_text[XBDEV_LVS_NAME_BYTES + 64];
 	uint64_t cluster_size, total_clusters; /* of data */
+	uint64_t nr_md_clusters;
 	uint32_t block_size;
 	bool is_changing;                   /* its name or its size */
 	struct xbdev_lvs_create_opts *opts; /* NULL: it is on the device already */
@@ -275,6 +288,18 @@ void xbdev__lvol_child_send(struct xbdev_lvol_child *child, uint64_t at,
  */
 void xbdev__lvol_exclusive_take(struct xbdev_lvol *volume, struct xbdev_lvol_exclusive *exclusive);
 void xbdev__lvol_exclusive_give(struct xbdev_lvol *volume, struct xbdev_lvol_exclusive *exclusive);
+
+/* ---- space.c ---- */
+
+void xbdev__lvol_space_init(struct xbdev_lvol_store *store);
+void xbdev__lvol_space_fini(struct xbdev_lvol_store *store);
+/* The request needs more clusters than there are: false: it is to fail with -ENOSPC; true: it is in
+ * line, not in flight any more, and is admitted again or ended from there. */
+bool xbdev__lvol_space_wait(struct xbdev_lvol_req *req);
+/* Ends the request if it waits; later. */
+void xbdev__lvol_space_cancel(struct xbdev_channel *ch, struct xbdev_io *io);
+/* The volume goes: ends all of its that wait. */
+void xbdev__lvol_space_abort(struct xbdev_channel *ch);
 
 /* ---- change.c ---- */
 

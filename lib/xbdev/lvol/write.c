@@ -272,6 +272,9 @@ static void on_pass(struct xr_msg *msg)
 	struct xbdev_lvs_write *write = xu_container_of(msg, struct xbdev_lvs_write, msg);
 
 	write->is_scheduled = false;
+	if (write->is_running) {
+		return; /* the store grows, and goes on with this afterwards */
+	}
 	write->is_running = true;
 	write->is_flushed = false; /* even with nothing to write a commit is a flush */
 	write->status = 0;

@@ -57,6 +57,14 @@ void xbdev__lvs_commit(struct xbdev_lvs *store, struct xbdev_lvs_waiter *waiter)
 /* A free metadata page, which is taken; XBDEV_LVS_NO_PAGE: there is none. */
 uint32_t xbdev__lvs_page_take(struct xbdev_lvs *store);
 
+/*
+ * Gives the store what its device has grown by. `done` runs once, later; -EINVAL: it has not grown
+ * by a cluster; -ENOSPC: there is no room for a larger mask of clusters; -EROFS; -EBUSY: it grows
+ * already. Power that goes meanwhile leaves it as large as before or as it is to be.
+ */
+void xbdev__lvs_grow(
+	struct xbdev_lvs *store, void (*done)(void *arg, const struct xu_error *err), void *arg);
+
 /* Whether loading has left anything to be finished. */
 bool xbdev__lvs_needs_recovery(const struct xbdev_lvs *store);
 /*

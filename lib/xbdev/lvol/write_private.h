@@ -28,6 +28,7 @@ struct xbdev_lvs_slot {
 };
 
 struct xbdev_lvs_write;
+struct xbdev_lvs_grow;
 
 /* A page of the batch. */
 struct xbdev_lvs_wpage {
@@ -80,6 +81,9 @@ struct xbdev_lvs_write {
 	uint32_t nr_slots, max_slots;
 	uint64_t nr_used;
 
+	/* Growing. */
+	struct xbdev_lvs_grow *grow; /* NULL: it does not */
+
 	/* Unloading and recovery. */
 	struct xbdev_lvs_waiter waiter;
 	void (*done)(void *arg, const struct xu_error *err);
@@ -105,6 +109,9 @@ void xbdev__lvs_batch_write(struct xbdev_lvs_write *write);
 /* Erases the pages of write->erase and calls `then`; what could not be erased stays in the list. */
 void xbdev__lvs_erase(struct xbdev_lvs_write *write, void (*then)(struct xbdev_lvs_write *write));
 void xbdev__lvs_flush(struct xbdev_lvs_write *write, void (*then)(struct xbdev_lvs_write *write));
+/* Writes 4096 bytes to a place of the device and calls `then`, with write->status. */
+void xbdev__lvs_bytes_write(struct xbdev_lvs_write *write, uint64_t at, void *bytes,
+	void (*then)(struct xbdev_lvs_write *write));
 /* Writes the super block with `is_clean` and flushes. */
 void xbdev__lvs_super_write(
 	struct xbdev_lvs_write *write, bool is_clean, void (*then)(struct xbdev_lvs_write *write));

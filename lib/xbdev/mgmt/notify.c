@@ -7,11 +7,13 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/util/clock.h"
 #include "lib/xbdev/core/context.h"
 #include "lib/xbdev/core/device.h"
 #include "lib/xbdev/core/note.h"
+#include "lib/xbdev/lvol/stores.h"
 #include "lib/xbdev/mgmt/mgmt.h"
 
 #define NR_KEPT 256u
@@ -22,6 +24,7 @@ enum note_type {
 	NOTE_RESIZE,
 	NOTE_HEALTH,
 	NOTE_RAID,
+	NOTE_LVS_THRESHOLD,
 	NR_NOTE_TYPES
 };
 
@@ -31,6 +34,7 @@ static const char *const type_names[NR_NOTE_TYPES] = {
 	[NOTE_RESIZE] = "bdev_resize",
 	[NOTE_HEALTH] = "bdev_health",
 	[NOTE_RAID] = "bdev_raid",
+	[NOTE_LVS_THRESHOLD] = "lvs_threshold",
 };
 
 struct note {
@@ -41,11 +45,13 @@ struct note {
 	char member[XBDEV_NAME_SIZE];    /* the same, or "" */
 	uint64_t time_ns;                /* the same */
 	uint32_t nr_lost;                /* the same: events before it that found no room */
+	uint64_t used, total, promised;  /* clusters of a store, when it was told */
 };
 
 struct xbdev_mgmt_notes {
 	struct xbdev_graph_listener listener;
 	struct xbdev_note_listener note_listener;
+	struct xbdev_ctx *ctx;
 	uint64_t next_id;           /* of the next event; so many there were */
 	struct note notes[NR_KEPT]; /* ring, by number */
 };
@@ -72,11 +78,30 @@ static void on_graph(struct xbdev_graph_listener *listener, enum xbdev_graph_eve
 		"");
 }
 
+static void add_space(struct note *note, struct xbdev_ctx *ctx)
+{
+	const struct xbdev_lvol_store *store = xbdev__lvol_store_find(ctx, note->device);
+	struct xbdev_lvol_store_info info;
+
+	if (store != NULL) {
+		xbdev__lvol_store_info(store, &info);
+		note->used = info.total_clusters - info.free_clusters;
+		note->total = info.total_clusters;
+		note->promised = info.promised_clusters;
+	}
+}
+
 static void on_note(struct xbdev_note_listener *listener, const struct xbdev_note *what)
 {
-	struct note *note = add(xu_container_of(listener, struct xbdev_mgmt_notes, note_listener),
-		NOTE_RAID, what->device, what->text);
+	struct xbdev_mgmt_notes *notes =
+		xu_container_of(listener, struct xbdev_mgmt_notes, note_listener);
+	bool is_space = strcmp(what->event, type_names[NOTE_LVS_THRESHOLD]) == 0;
+	struct note *note =
+		add(notes, is_space ? NOTE_LVS_THRESHOLD : NOTE_RAID, what->device, what->text);
 
+	if (is_space) {
+		add_space(note, notes->ctx);
+	}
 	note->event = what->event;
 	snprintf(note->member, sizeof(note->member), "%s", what->member);
 	note->time_ns = what->time_ns;
@@ -90,6 +115,7 @@ int xbdev_mgmt_notes_new(struct xbdev_ctx *ctx, struct xbdev_mgmt_notes **ret_no
 	if (notes == NULL) {
 		return -ENOMEM;
 	}
+	notes->ctx = ctx;
 	notes->listener.fn = on_graph;
 	xbdev_ctx_add_listener(ctx, &notes->listener);
 	notes->note_listener.fn = on_note;
@@ -150,6 +176,15 @@ static json_t *note_json(const struct note *note, uint64_t id)
 			json_pack("{s:s, s:s, s:I, s:i}", "event", note->event, "base_bdev",
 				note->member, "time", (json_int_t)(note->time_ns / XU_NS_PER_S),
 				"lost", (int)note->nr_lost));
+	}
+	if (note->type == NOTE_LVS_THRESHOLD) {
+		json_object_update_new(
+			object, json_pack("{s:s, s:I, s:I, s:I, s:I, s:i}", "base_bdev",
+					note->member, "used_clusters", (json_int_t)note->used,
+					"total_clusters", (json_int_t)note->total,
+					"promised_clusters", (json_int_t)note->promised, "time",
+					(json_int_t)(note->time_ns / XU_NS_PER_S), "lost",
+					(int)note->nr_lost));
 	}
 	return object;
 }

@@ -520,7 +520,8 @@ static int force(struct selecting *sel)
 		if (is_taken(c) && truth->events - c->super->events > 1) {
 			c->super->events = truth->events;
 		}
-		/* Another copy of what it holds may be at hand, and newer: one of them has to go. */
+		/* Another copy of what it holds may be at hand, and newer: one of them has to go.
+		 */
 		if (is_taken(c) && truth->level == 10) {
 			c->super->resync_offset = 0;
 		}
