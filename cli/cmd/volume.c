@@ -218,6 +218,80 @@ static const struct cli_command rename_command = {
 	.run = run_rename,
 };
 
+static const struct cli_arg resize_args[] = {
+	{"VOLUME", "the volume: STORE/NAME or UUID", CLI_VOLUMES},
+	{"SIZE", "such as 20GiB; rounded up to whole clusters"},
+	{0},
+};
+
+static const struct cli_option resize_options[] = {
+	{"shrink", 0, .help = "also to a smaller size; what is beyond it is lost"},
+	{0},
+};
+
+static enum cli_exit run_resize(struct cli *cli)
+{
+	const char *name = cli_word(cli, 0);
+	json_t *params = name_params(cli), *lvol;
+	enum cli_exit rc = lvol_set_size(cli, params, "size", "SIZE", cli_word(cli, 1));
+	bool is_smaller;
+
+	if (rc == CLI_OK) {
+		rc = lvol_get(cli, name, &lvol);
+	}
+	if (rc != CLI_OK) {
+		json_decref(params);
+		return rc;
+	}
+	is_smaller = get_u64(params, "size") < get_u64(lvol, "size");
+	json_decref(lvol);
+	if (is_smaller && cli_option(cli, "shrink") == NULL) {
+		cli_say(cli,
+			"%s is larger than that; --shrink makes it smaller, and what is "
+			"beyond the new size is lost",
+			name);
+		json_decref(params);
+		return CLI_REFUSED;
+	}
+	return lvol_do(cli, "bdev_lvol_resize", params, name, "%s has its new size", name);
+}
+
+static const struct cli_command resize_command = {
+	.name = "resize",
+	.help = "Makes a volume larger or, with --shrink, smaller, while it is used.",
+	.args = resize_args,
+	.options = resize_options,
+	.run = run_resize,
+};
+
+static enum cli_exit run_inflate(struct cli *cli)
+{
+	return lvol_do(cli, "bdev_lvol_inflate", name_params(cli), cli_word(cli, 0),
+		"%s has all of its space itself and stands on nothing", cli_word(cli, 0));
+}
+
+static const struct cli_command inflate_command = {
+	.name = "inflate",
+	.help = "Gives a volume all of its space itself, while it is used.",
+	.about = "It stands on no snapshot and is not thin then.",
+	.args = volume_args,
+	.run = run_inflate,
+};
+
+static enum cli_exit run_decouple(struct cli *cli)
+{
+	return lvol_do(cli, "bdev_lvol_decouple_parent", name_params(cli), cli_word(cli, 0),
+		"%s does not stand on the snapshot any more", cli_word(cli, 0));
+}
+
+static const struct cli_command decouple_command = {
+	.name = "decouple",
+	.help = "Gives a volume itself what it has of the snapshot below, while it is used.",
+	.about = "It stands on what that stands on then, and is as thin as before.",
+	.args = volume_args,
+	.run = run_decouple,
+};
+
 static const struct cli_arg parent_args[] = {
 	{"VOLUME", "the volume, a thin one: STORE/NAME or UUID", CLI_VOLUMES},
 	{"SNAPSHOT", "what it is to stand on, of the same size and store", CLI_SNAPSHOTS},
@@ -276,8 +350,8 @@ static const struct cli_command cancel_command = {
 };
 
 static const struct cli_command *const members[] = {&list_command, &show_command, &create_command,
-	&delete_command, &rename_command, &set_parent_command, &read_only_command, &cancel_command,
-	NULL};
+	&delete_command, &resize_command, &rename_command, &inflate_command, &decouple_command,
+	&set_parent_command, &read_only_command, &cancel_command, NULL};
 
 const struct cli_command cli_volume = {
 	.name = "volume",

@@ -80,6 +80,11 @@ def test_volumes():
         shown = n.ok('volume', 'show', 's/thick')
         for line in ('own space +128 KiB \\(2 of 2 clusters\\)', 'kind +thick', 'state +in order'):
             check(re.search(line, shown), f'{line} is not in\n{shown}')
+        n.ok('volume', 'resize', 's/thick', '1MiB')
+        refused(n, 'volume', 'resize', 's/thick', '64KiB', err='--shrink makes it smaller')
+        check_equal(n.ok('volume', 'resize', 's/thick', '64KiB', '--shrink').strip(),
+                    's/thick has its new size', 'resize')
+        check_equal(n.json('volume', 'show', 's/thick')['size'], 64 << 10, 'size')
         refused(n, 'volume', 'show', 's/x', err="there is no volume 's/x'; 'xsan volume list'")
         refused(n, 'volume', 'delete', 's/x', err="there is no volume 's/x'; 'xsan volume list'")
         check_equal(n.ok('volume', 'rename', 's/thick', 's/fat').strip(),
@@ -117,6 +122,13 @@ def test_snapshots():
                     'size, own and shared of v')
         check_equal(tree, n.ok('snapshot', 'tree', 's'), 'the tree of the store')
         refused(n, 'snapshot', 'tree', 't', err="no store 't'")
+        n.ok('snapshot', 'clone', 's/two', 'd')
+        n.ok('volume', 'decouple', 's/d')
+        check_equal(n.json('volume', 'show', 's/d')['base_snapshot'], 'one', 'parent')
+        check_equal(n.ok('volume', 'inflate', 's/d').strip(),
+                    's/d has all of its space itself and stands on nothing', 'inflate')
+        check_equal(n.json('volume', 'show', 's/d')['num_allocated_clusters'], 2, 'clusters')
+        n.ok('volume', 'delete', 's/d')
         n.ok('volume', 'set-parent', 's/c', 's/two')
         check_equal(n.json('volume', 'show', 's/c')['base_snapshot'], 'two', 'parent')
         check_equal(n.ok('snapshot', 'restore', 's/one').strip(),

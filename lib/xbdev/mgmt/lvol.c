@@ -299,6 +299,16 @@ static const struct xu_param rename_params[] = {
 	{0},
 };
 
+static const struct xu_param resize_params[] = {
+	{"name", XU_PARAM_STRING, offsetof(struct name_opts, name), .is_required = true,
+		.help = "the volume: STORE/NAME or UUID"},
+	{"size_in_mib", XU_PARAM_U64, offsetof(struct name_opts, size_in_mib), .max = 1ull << 42,
+		.help = "new size in MiB, rounded up to clusters"},
+	{"size", XU_PARAM_SIZE, offsetof(struct name_opts, size), .max = 1ull << 62,
+		.help = "the same in bytes, or text such as \"2GiB\"; one of the two is needed"},
+	{0},
+};
+
 static const struct xu_param parent_params[] = {
 	{"lvol_name", XU_PARAM_STRING, offsetof(struct name_opts, name), .is_required = true,
 		.help = "the volume, a thin one: STORE/NAME or UUID"},
@@ -332,6 +342,31 @@ static void lvol_set_read_only(struct xrpc_request *req, void *arg, const void *
 static void lvol_restore(struct xrpc_request *req, void *arg, const void *opts)
 {
 	change(req, arg, opts, xbdev__lvol_restore);
+}
+
+static void lvol_inflate(struct xrpc_request *req, void *arg, const void *opts)
+{
+	change(req, arg, opts, xbdev__lvol_inflate);
+}
+
+static void lvol_decouple(struct xrpc_request *req, void *arg, const void *opts)
+{
+	change(req, arg, opts, xbdev__lvol_decouple);
+}
+
+static void lvol_resize(struct xrpc_request *req, void *arg, const void *opts_ptr)
+{
+	const struct name_opts *opts = opts_ptr;
+	struct xbdev_lvol *volume;
+	uint64_t size;
+
+	if (!read_size(req, opts->size, opts->size_in_mib, &size)) {
+		return;
+	}
+	volume = find_volume(arg, req, opts->name);
+	if (volume != NULL) {
+		xbdev__lvol_resize(volume, size, xbdev_mgmt_answer, req);
+	}
 }
 
 static void lvol_rename(struct xrpc_request *req, void *arg, const void *opts_ptr)
@@ -431,6 +466,12 @@ const struct xrpc_method xbdev_mgmt_lvol_methods[] = {
 		sizeof(struct name_opts), .fn = lvol_delete},
 	{"bdev_lvol_rename", "Gives a volume that nobody uses another name in its store.",
 		rename_params, sizeof(struct name_opts), .fn = lvol_rename},
+	{"bdev_lvol_resize", "Makes a volume larger or smaller, which may be in use.",
+		resize_params, sizeof(struct name_opts), .fn = lvol_resize},
+	{"bdev_lvol_inflate", "Makes all clusters of a volume its own, under I/O.", name_params,
+		sizeof(struct name_opts), .fn = lvol_inflate},
+	{"bdev_lvol_decouple_parent", "Makes what a volume has of its parent its own, under I/O.",
+		name_params, sizeof(struct name_opts), .fn = lvol_decouple},
 	{"bdev_lvol_set_read_only", "Lets nobody write to a volume any more.", name_params,
 		sizeof(struct name_opts), .fn = lvol_set_read_only},
 	{"bdev_lvol_set_parent", "Lets a thin volume stand on another snapshot.", parent_params,

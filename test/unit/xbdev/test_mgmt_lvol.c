@@ -249,6 +249,12 @@ static void test_volumes(void **state)
 	refused(&w, -EINVAL, "no logical volume", "bdev_lvol_delete", "{'name':'d1'}");
 	refused(&w, -ENODEV, "no store 't'", "bdev_lvol_get_lvols", "{'lvs_name':'t'}");
 
+	result(&w, "bdev_lvol_resize", "{'name':'s/thick','size_in_mib':1}");
+	assert_int_equal(number_of(lvol(&w, "s/thick"), "num_allocated_clusters"), 16);
+	result(&w, "bdev_lvol_resize", "{'name':'s/thick','size':'64KiB'}");
+	assert_int_equal(number_of(lvol(&w, "s/thick"), "size"), 65536);
+	refused(&w, XRPC_INVALID_PARAMS, "how large?", "bdev_lvol_resize", "{'name':'s/thick'}");
+
 	result(&w, "bdev_lvol_rename", "{'old_name':'s/thick','new_name':'other'}");
 	assert_null(lvol(&w, "s/thick"));
 	result(&w, "bdev_lvol_set_read_only", "{'name':'s/other'}");
@@ -311,6 +317,22 @@ static void test_snapshots_and_clones(void **state)
 	assert_true(flag_of(object, "is_clone"));
 	assert_string_equal(
 		json_string_value(json_array_get(json_object_get(object, "clones"), 0)), "v");
+
+	/* Inflated and decoupled ones keep their content without what they stood on. */
+	result(&w, "bdev_lvol_clone", "{'snapshot_name':'s/two','clone_name':'fat'}");
+	result(&w, "bdev_lvol_inflate", "{'name':'s/fat'}");
+	object = lvol(&w, "s/fat");
+	assert_false(flag_of(object, "is_clone"));
+	assert_int_equal(number_of(object, "num_allocated_clusters"), 16);
+	touch_block(&w, "s/fat", false, 2);
+	result(&w, "bdev_lvol_delete", "{'name':'s/fat'}");
+	result(&w, "bdev_lvol_clone", "{'snapshot_name':'s/two','clone_name':'near'}");
+	result(&w, "bdev_lvol_decouple_parent", "{'name':'s/near'}");
+	object = lvol(&w, "s/near");
+	assert_string_equal(text_of(object, "base_snapshot"), "one");
+	assert_int_equal(number_of(object, "num_allocated_clusters"), 1);
+	touch_block(&w, "s/near", false, 2);
+	result(&w, "bdev_lvol_delete", "{'name':'s/near'}");
 
 	/* The clone on the later snapshot, whose content it then has. */
 	result(&w, "bdev_lvol_set_parent", "{'lvol_name':'s/c','parent_name':'s/two'}");
