@@ -9,6 +9,8 @@ import json
 import re
 import shutil
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import cli_harness as h
 from cli_harness import NQN, check, check_equal
@@ -138,6 +140,33 @@ def test_snapshots():
         check_equal(n.ok('snapshot', 'delete', 's/two').strip(), 'snapshot s/two is deleted',
                     'delete')
         check_equal(n.json('volume', 'show', 's/c')['base_snapshot'], 'one', 'parent')
+
+
+def test_long_ones_show_how_far_they_are_and_can_be_stopped():
+    with node() as n:
+        n.ok('device', 'create', 'delay', 'name=slow', 'base=a', 'avg_write_latency_us=1',
+             'p99_write_latency_us=1')
+        n.ok('lvs', 'create', 's', 'slow', '-c', '64KiB')
+        n.ok('volume', 'create', 's/v', '32MiB', '--thin')
+        n.ok('rpc', 'bdev_delay_update_latency', '{"delay_bdev_name": "slow", '
+             '"latency_type": "avg_write", "latency_us": 200000}')
+        with ThreadPoolExecutor() as pool:
+            inflate = pool.submit(h.xsan_on_terminal, 'volume', 'inflate', 's/v',
+                                  socket_path='xsand.sock', cwd=n.directory)
+            end = time.monotonic() + 30
+            # Until a bar has been on the terminal: one is drawn about every second.
+            while n.json('volume', 'show', 's/v').get('process', {}).get('percent', 0) < 10:
+                check(time.monotonic() < end and not inflate.done(), 'it is not being inflated')
+                time.sleep(0.05)
+            time.sleep(2.5)
+            check(re.search(r'being inflated, [0-9.]+ %', n.ok('volume', 'list')), 'the list')
+            refused(n, 'volume', 'delete', 's/v', err='inflated')
+            check_equal(n.ok('volume', 'cancel', 's/v').strip(),
+                        'what is being done with s/v is to stop', 'cancel')
+            code, text = inflate.result(30)
+        check(code == h.REFUSED and 'xsan: ' in text, f'{code} {text!r}')
+        check(re.search(r'\r\[=*>\.*\] +[0-9.]+ %', text), f'no bar in {text!r}')
+        check_equal(n.json('volume', 'show', 's/v').get('process'), None, 'what is being done')
 
 
 def image(directory, name):
