@@ -108,7 +108,6 @@ static void create_lvstore(struct xrpc_request *req, void *arg, const void *opts
 {
 	const struct create_opts *opts = opts_ptr;
 	struct xbdev_mgmt *mgmt = arg;
-	struct xbdev_device *dev = xbdev_mgmt_find(mgmt, req, opts->bdev_name);
 	struct xbdev_lvs_create_opts create = {
 		.name = opts->lvs_name,
 		.uuid = opts->uuid,
@@ -117,9 +116,10 @@ static void create_lvstore(struct xrpc_request *req, void *arg, const void *opts
 		.page_size = opts->md_page_size,
 		.clear = (enum xbdev_lvs_clear)opts->clear_method,
 	};
+	struct xbdev_device *dev = xbdev_mgmt_find(mgmt, req, opts->bdev_name);
 	struct making *making;
 
-	if (dev == NULL) {
+	if (dev == NULL) { /* answered, and the options are gone */
 		return;
 	}
 	making = malloc(sizeof(*making));
