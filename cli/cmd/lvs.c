@@ -199,6 +199,80 @@ static const struct cli_command rename_command = {
 	.run = run_rename,
 };
 
+static enum cli_exit run_grow(struct cli *cli)
+{
+	const char *name = cli_word(cli, 0);
+
+	return cli_do(cli, "bdev_lvol_grow_lvstore", json_pack("{s:s}", "lvs_name", name),
+		"store %s has the space that its device has", name);
+}
+
+static const struct cli_command grow_command = {
+	.name = "grow",
+	.help = "Lets a store take what its device has grown by, while it is used.",
+	.args = store_args,
+	.run = run_grow,
+};
+
+static const struct cli_option set_options[] = {
+	{"space-wait", 'w', "SECONDS", "how long a write waits for space (0: it fails at once)"},
+	{"low", 0, "PERCENT", "used space at which it is told that it becomes scarce"},
+	{"high", 0, "PERCENT", "the second one; both 0: none"},
+	{0},
+};
+
+static enum cli_exit set_percent(
+	const struct cli *cli, json_t *params, const char *option, const char *key)
+{
+	const char *text = cli_option(cli, option);
+	char name[16];
+	uint64_t value;
+
+	if (text == NULL) {
+		return CLI_OK;
+	}
+	snprintf(name, sizeof(name), "--%s", option);
+	if (cli_parse_u64(cli, name, text, 0, 100, &value) != CLI_OK) {
+		return CLI_USAGE;
+	}
+	json_object_set_new(params, key, json_integer((json_int_t)value));
+	return CLI_OK;
+}
+
+static enum cli_exit run_set(struct cli *cli)
+{
+	const char *name = cli_word(cli, 0), *wait = cli_option(cli, "space-wait");
+	json_t *params = json_pack("{s:s}", "lvs_name", name);
+	enum cli_exit rc = set_percent(cli, params, "low", "low_percent");
+	uint64_t wait_ms;
+
+	if (rc == CLI_OK) {
+		rc = set_percent(cli, params, "high", "high_percent");
+	}
+	if (rc == CLI_OK && wait != NULL) {
+		rc = cli_parse_seconds(cli, "--space-wait", wait, 0, 86400000, &wait_ms);
+		if (rc == CLI_OK) {
+			json_object_set_new(
+				params, "space_wait_ms", json_integer((json_int_t)wait_ms));
+		}
+	}
+	if (rc != CLI_OK) {
+		json_decref(params);
+		return rc;
+	}
+	return cli_do(cli, "bdev_lvol_set_lvstore_options", params,
+		"it is set, until store %s is detached or the node ends", name);
+}
+
+static const struct cli_command set_command = {
+	.name = "set",
+	.help = "Sets what happens when a store runs out of space.",
+	.about = "It holds until the store is detached or the node ends.",
+	.args = store_args,
+	.options = set_options,
+	.run = run_set,
+};
+
 static const struct cli_arg attach_args[] = {
 	{"DEVICE", "name or UUID of the device", CLI_DEVICES},
 	{0},
@@ -234,7 +308,8 @@ static const struct cli_command detach_command = {
 };
 
 static const struct cli_command *const members[] = {&list_command, &create_command,
-	&destroy_command, &rename_command, &attach_command, &detach_command, &cli_lvs_check, NULL};
+	&destroy_command, &rename_command, &grow_command, &set_command, &attach_command,
+	&detach_command, &cli_lvs_check, NULL};
 
 const struct cli_command cli_lvs = {
 	.name = "lvs",

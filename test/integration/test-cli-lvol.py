@@ -50,6 +50,16 @@ def test_stores():
                     ('a', ['0', '%', '0', '%'], 'read-write'), 'the store')
         store = n.json('lvs', 'list')[0]
         check_equal((store['name'], store['cluster_size']), ('s', 1 << 20), 'JSON')
+        refused(n, 'lvs', 'grow', 's')
+        n.ok('device', 'resize', 'a', '96MiB')
+        check_equal(n.ok('lvs', 'grow', 's').strip(), 'store s has the space that its device has',
+                    'grow')
+        check_equal(n.json('lvs', 'list')[0]['total_data_clusters'],
+                    store['total_data_clusters'] + 32, 'clusters')
+        n.ok('lvs', 'set', 's', '--space-wait', '1.5', '--low', '60', '--high', '90')
+        check_equal(n.json('lvs', 'list')[0]['space_wait_ms'], 1500, 'space wait')
+        refused(n, 'lvs', 'set', 's', err='what is to be set?')
+        refused(n, 'lvs', 'set', 's', '--low', '101', code=h.USAGE, err='--low')
         n.ok('volume', 'create', 's/v', '4MiB')
         refused(n, 'lvs', 'destroy', 's', err='store s has 1 volume; --force destroys it too')
         check_equal(n.ok('lvs', 'rename', 's', 't').strip(), 'store s is called t', 'rename')

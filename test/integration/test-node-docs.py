@@ -73,6 +73,13 @@ class Docs(NodeTest):
 
     def test_examples_run(self):
         ports = {'"4420"': f'"{self.port}"', '"4421"': f'"{free_port()}"'}
+        # The device of the store, which grows.
+        before = {
+            'bdev_lvol_create_lvstore': ('bdev_create', {'driver': 'file', 'name': 'f2',
+                                                         'filename': 'f2.img', 'size': '16MiB'}),
+            'bdev_lvol_grow_lvstore': ('bdev_resize', {'name': 'f2', 'size': '24MiB'}),
+            'bdev_raid_create': ('bdev_delete', {'name': 'f2'}),
+        }
         self.start()
         with self.client() as client:
             for name, text in sections():
@@ -81,6 +88,8 @@ class Docs(NodeTest):
                     params = json.loads(json.dumps(params).replace(port, free))
                 result = example(text, 'Example result')
                 self.assertIsNotNone(result, name)
+                if name in before:
+                    client.call(*before[name])
                 got = client.call(name, params)
                 if name == 'bdev_raid_assemble': # what follows needs its members
                     client.call('bdev_raid_delete', {'name': params['name']})

@@ -30,6 +30,8 @@ json_t *xbdev__mgmt_lvs_json(const struct xbdev_lvol_store *store)
 		"block_size", (json_int_t)info.block_size, "cluster_size",
 		(json_int_t)info.cluster_size, "promised_clusters",
 		(json_int_t)info.promised_clusters, "num_lvols", (json_int_t)info.nr_volumes);
+	json_object_set_new(object, "space_wait_ms",
+		json_integer((json_int_t)xbdev__lvol_store_space_wait(store)));
 	set_text(object, "read_only_reason", info.read_only_reason);
 	return object;
 }

@@ -159,6 +159,31 @@ static const struct xu_param rename_params[] = {
 	{0},
 };
 
+struct set_opts {
+	struct xu_uuid uuid;
+	const char *lvs_name;
+	uint32_t space_wait_ms;
+	uint32_t low_percent, high_percent;
+};
+
+static const struct set_opts set_defaults = {
+	.space_wait_ms = UINT32_MAX, .low_percent = UINT32_MAX, .high_percent = UINT32_MAX};
+
+static const struct xu_param set_params[] = {
+	{"uuid", XU_PARAM_UUID, offsetof(struct set_opts, uuid), .help = "UUID of the store"},
+	{"lvs_name", XU_PARAM_STRING, offsetof(struct set_opts, lvs_name),
+		.help = "name of the store; this or the UUID"},
+	{"space_wait_ms", XU_PARAM_U32, offsetof(struct set_opts, space_wait_ms), .max = 86400000,
+		.help = "how long a write waits for free clusters before it fails; 0: it fails at "
+			"once, as at first"},
+	{"low_percent", XU_PARAM_U32, offsetof(struct set_opts, low_percent), .max = 100,
+		.help = "percentage of used clusters at which lvs_threshold is told, 80 at first; "
+			"goes with high_percent"},
+	{"high_percent", XU_PARAM_U32, offsetof(struct set_opts, high_percent), .max = 100,
+		.help = "the second one, 95 at first; 0 and 0: none"},
+	{0},
+};
+
 static void delete_lvstore(struct xrpc_request *req, void *arg, const void *opts_ptr)
 {
 	const struct store_opts *opts = opts_ptr;
@@ -168,6 +193,46 @@ static void delete_lvstore(struct xrpc_request *req, void *arg, const void *opts
 	if (store != NULL) {
 		xbdev__lvol_store_destroy(store, xbdev_mgmt_answer, req);
 	}
+}
+
+static void grow_lvstore(struct xrpc_request *req, void *arg, const void *opts_ptr)
+{
+	const struct store_opts *opts = opts_ptr;
+	struct xbdev_lvol_store *store =
+		xbdev__mgmt_lvs_find(arg, req, &opts->uuid, opts->lvs_name);
+
+	if (store != NULL) {
+		xbdev__lvol_store_grow(store, xbdev_mgmt_answer, req);
+	}
+}
+
+static void set_options(struct xrpc_request *req, void *arg, const void *opts_ptr)
+{
+	const struct set_opts *opts = opts_ptr;
+	bool has_low = opts->low_percent != UINT32_MAX, has_high = opts->high_percent != UINT32_MAX;
+	bool has_wait = opts->space_wait_ms != UINT32_MAX;
+	struct xbdev_lvol_store *store;
+	struct xu_error err = {0};
+
+	if (has_low != has_high || (!has_low && !has_wait)) {
+		xrpc_error(req, XRPC_INVALID_PARAMS,
+			"what is to be set? space_wait_ms, or low_percent and high_percent, which "
+			"go together");
+		return;
+	}
+	store = xbdev__mgmt_lvs_find(arg, req, &opts->uuid, opts->lvs_name);
+	if (store == NULL) {
+		return;
+	}
+	if (has_low && xbdev__lvol_store_set_thresholds(
+			       store, opts->low_percent, opts->high_percent, &err) != 0) {
+		xrpc_fail(req, &err, NULL);
+		return;
+	}
+	if (has_wait) {
+		xbdev__lvol_store_set_space_wait(store, opts->space_wait_ms);
+	}
+	xrpc_true(req);
 }
 
 static void rename_lvstore(struct xrpc_request *req, void *arg, const void *opts_ptr)
@@ -290,6 +355,10 @@ const struct xrpc_method xbdev_mgmt_lvs_methods[] = {
 		store_params, sizeof(struct store_opts), .fn = delete_lvstore},
 	{"bdev_lvol_rename_lvstore", "Gives a store another name; none of its volumes is in use.",
 		rename_params, sizeof(struct store_opts), .fn = rename_lvstore},
+	{"bdev_lvol_grow_lvstore", "Lets a store take what its device has grown by.", store_params,
+		sizeof(struct store_opts), .fn = grow_lvstore},
+	{"bdev_lvol_set_lvstore_options", "Waiting for space, and when to tell that it is scarce.",
+		set_params, sizeof(struct set_opts), .defaults = &set_defaults, .fn = set_options},
 	{"bdev_lvol_get_lvstores", "Lists stores.", store_params, sizeof(struct store_opts),
 		.fn = get_lvstores},
 	{"bdev_lvol_detach_lvstore", "Gives up a store, which stays on its device.", store_params,

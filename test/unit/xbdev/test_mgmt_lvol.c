@@ -3,6 +3,8 @@
  * lib/xbdev/mgmt/lvs.c, lvol.c: stores, volumes, snapshots and clones by JSON-RPC, called in the
  * process as a client's texts would be; what bdev_get_bdevs says of them; what is refused, and how.
  */
+#include <unistd.h>
+
 #include "lib/xbdev/lvol/stores.h"
 #include "lib/xbdev/mgmt/mgmt.h"
 #include "test/unit/xbdev/harness.h"
@@ -212,6 +214,41 @@ static void test_store_is_detached_and_attached(void **state)
 	stop(&w);
 }
 
+static void test_store_grows_and_has_options(void **state)
+{
+	struct world w;
+	char params[512];
+	json_int_t before;
+
+	(void)state;
+	start(&w);
+	harness_create(
+		&w.h, "file", "{'name':'f','filename':'%s/f','size':8388608}", harness_dir());
+	result(&w, "bdev_lvol_create_lvstore",
+		"{'bdev_name':'f','lvs_name':'g','cluster_sz':65536}");
+	before = number_of(json_array_get(result(&w, "bdev_lvol_get_lvstores", "{}"), 0),
+		"total_data_clusters");
+	refused(&w, XRPC_INVALID_PARAMS, "", "bdev_lvol_grow_lvstore", "{'lvs_name':'g'}");
+	snprintf(params, sizeof(params), "%s/f", harness_dir());
+	assert_int_equal(truncate(params, 12 << 20), 0);
+	result(&w, "bdev_aio_rescan", "{'name':'f'}");
+	result(&w, "bdev_lvol_grow_lvstore", "{'lvs_name':'g'}");
+	assert_int_equal(number_of(json_array_get(result(&w, "bdev_lvol_get_lvstores", "{}"), 0),
+				 "total_data_clusters"),
+		before + 64);
+
+	refused(&w, XRPC_INVALID_PARAMS, "what is to be set?", "bdev_lvol_set_lvstore_options",
+		"{'lvs_name':'g','low_percent':5}");
+	refused(&w, XRPC_INVALID_PARAMS, "", "bdev_lvol_set_lvstore_options",
+		"{'lvs_name':'g','low_percent':50,'high_percent':20}");
+	result(&w, "bdev_lvol_set_lvstore_options",
+		"{'lvs_name':'g','space_wait_ms':1500,'low_percent':50,'high_percent':70}");
+	assert_int_equal(number_of(json_array_get(result(&w, "bdev_lvol_get_lvstores", "{}"), 0),
+				 "space_wait_ms"),
+		1500);
+	stop(&w);
+}
+
 static void test_volumes(void **state)
 {
 	struct world w;
@@ -356,6 +393,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_stores),
 		cmocka_unit_test(test_store_is_detached_and_attached),
+		cmocka_unit_test(test_store_grows_and_has_options),
 		cmocka_unit_test(test_volumes),
 		cmocka_unit_test(test_snapshots_and_clones),
 	};
