@@ -4,7 +4,7 @@ BUILD  ?= build
 PREFIX ?= /usr/local
 NINJA   = ninja -C $(BUILD)
 
-.PHONY: all deps run check check-long bench fmt fmt-check install clean
+.PHONY: all deps run check check-long bench bench-md fmt fmt-check install clean
 
 all: deps $(BUILD)/build.ninja
 	@$(NINJA)
@@ -27,6 +27,13 @@ check-long:
 bench:
 	@scripts/bootstrap.sh build bench
 	@scripts/bench.sh
+
+# Beside Linux MD, in a guest.
+bench-md:
+	@scripts/bootstrap.sh build bench
+	@[ -f build-bench/build.ninja ] || meson setup build-bench -Dbuildtype=release -Dtests=disabled >/dev/null
+	@ninja -C build-bench tools/xbdev-perf >/dev/null
+	@XSAN_BUILD=$(CURDIR)/build-bench bench/md.sh
 
 fmt:
 	@scripts/fmt.sh
