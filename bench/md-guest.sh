@@ -3,6 +3,7 @@
 #
 # The guest's part of md.sh: SECONDS of each load, ROUNDS times, the kernel and us in turn.
 
+# shellcheck source=test/e2e/guest/guest-lib.sh
 . /xsan/guest-lib.sh
 
 readonly RUN_S=$1 ROUNDS=$2 NR_DISKS=5 DISK_MIB=128

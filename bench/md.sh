@@ -11,6 +11,7 @@
 # more than caches; the ratio is what there is. XSAN_BUILD names the build (build-bench),
 # XSAN_BENCH_S seconds for each, XSAN_BENCH_ROUNDS how many.
 
+# shellcheck source=test/e2e/lib.sh
 . "$(dirname "$0")/../test/e2e/lib.sh"
 test_begin
 require mdadm mdadm
