@@ -211,7 +211,31 @@ static uint32_t slot_sectors(const struct xbdev_md_log *log)
 	return (uint32_t)(log->unit_bytes / XBDEV_MD_SECTOR);
 }
 
-/* One more than may be lost; the first that are in sync from the lane's own role on. */
+/*
+ * One more than may be lost, of those in sync; the first from the lane's own role on. But who had
+ * the last unit has the next one too as long as it serves: an old unit that stayed on somebody
+ * would be taken for the newest when the power goes while the newest is written.
+ */
+static uint32_t choose_roles(struct xbdev_md_lane *lane)
+{
+	const struct xbdev_md_array *array = lane->log->array;
+	uint32_t roles = 0, nr = 0, nr_roles = array->geo.raid_disks;
+
+	for (uint32_t i = 0; i < 2 * nr_roles && nr < array->geo.nr_parity + 1; i++) {
+		uint32_t role = (lane->index + i) % nr_roles;
+		const struct xbdev_md_member *member = array->roles[role];
+		bool is_wanted = i >= nr_roles || (lane->copy_roles >> role & 1) != 0;
+
+		if (is_wanted && (roles >> role & 1) == 0 && member != NULL &&
+			member->state == XBDEV_MD_MEMBER_IN_SYNC) {
+			roles |= 1u << role;
+			nr++;
+		}
+	}
+	lane->copy_roles = roles;
+	return roles;
+}
+
 static uint32_t seal(struct xbdev_md_lane *lane,
 	struct xbdev_md_member *ret_members[XBDEV_MD_LOG_COPIES],
 	uint64_t ret_sectors[XBDEV_MD_LOG_COPIES])
@@ -219,7 +243,7 @@ static uint32_t seal(struct xbdev_md_lane *lane,
 	struct xbdev_md_log *log = lane->log;
 	const struct xbdev_md_geometry *geo = &log->array->geo;
 	struct xbdev_md_unit *unit = lane->header;
-	uint32_t nr = 0;
+	uint32_t nr = 0, roles = choose_roles(lane);
 
 	lane->seq = ++log->seq;
 	unit->set_uuid = log->array->super.set_uuid;
@@ -229,11 +253,10 @@ static uint32_t seal(struct xbdev_md_lane *lane,
 	unit->payload_crc = xu_crc32c(
 		lane->buf + XBDEV_MD_UNIT_HEADER_BYTES, lane->used - XBDEV_MD_UNIT_HEADER_BYTES);
 	xbdev__md_unit_format(unit, lane->buf);
-	for (uint32_t i = 0; i < geo->raid_disks && nr < geo->nr_parity + 1; i++) {
-		struct xbdev_md_member *member =
-			log->array->roles[(lane->index + i) % geo->raid_disks];
+	for (uint32_t i = 0; i < geo->raid_disks; i++) {
+		struct xbdev_md_member *member = log->array->roles[i];
 
-		if (member != NULL && member->state == XBDEV_MD_MEMBER_IN_SYNC) {
+		if ((roles >> i & 1) != 0) {
 			ret_members[nr] = member;
 			ret_sectors[nr++] = xbdev__md_journal_place(&member->super) +
 					    XBDEV_MD_ANCHOR_BYTES / XBDEV_MD_SECTOR +

@@ -36,10 +36,11 @@ struct xbdev_md_lane {
 	bool is_recording; /* it waits for the metadata, */
 	struct xbdev_md_waiter waiter;
 	struct xbdev_md_child copies[XBDEV_MD_LOG_COPIES];
-	char *buf;    /* log->unit_bytes: the unit that is put together */
-	size_t used;  /* of it */
-	uint64_t seq; /* of the last unit */
-	void *header; /* the kind's, of the unit that is put together */
+	char *buf;           /* log->unit_bytes: the unit that is put together */
+	size_t used;         /* of it */
+	uint64_t seq;        /* of the last unit */
+	uint32_t copy_roles; /* journal: bit per role that has it */
+	void *header;        /* the kind's, of the unit that is put together */
 };
 
 struct xbdev_md_log_kind {
