@@ -23,6 +23,7 @@
 #include "lib/xbdev/core/note.h"
 #include "lib/xbdev/raid/badblocks.h"
 #include "lib/xbdev/raid/geometry.h"
+#include "lib/xbdev/raid/heat.h"
 #include "lib/xbdev/raid/pulse.h"
 #include "lib/xbdev/raid/select.h"
 #include "lib/xbdev/raid/super.h"
@@ -130,6 +131,8 @@ struct xbdev_md_member {
 	uint64_t recovery_saved;  /* those that are durable: what the superblock says, */
 	uint64_t recovery_known, next_known; /* said when the last round ended, and what this one
 					      * says: a crash finds no less */
+	struct xbdev_md_regions
+		early; /* that are good beyond recovery_offset; known in memory only */
 	uint64_t dev_sectors;
 	uint64_t next_sector; /* where the last read ended: reading on is cheap */
 	uint32_t nr_children; /* I/Os that it has */
@@ -232,9 +235,10 @@ struct xbdev_md_array {
 				 * are known to agree; XBDEV_MD_NEVER: all */
 	bool is_parity_sure;    /* a log has made good what a crash left: the resync that is due
 				 * will find nothing, and bad blocks are recovered before it */
-	bool is_active;         /* the disk says (or is about to say): not clean */
-	uint64_t active_seq;    /* the metadata that said so */
-	uint64_t fail_seq;      /* the metadata that knows of the last failure */
+	struct xbdev_md_regions early; /* beyond it, that agree too; known in memory only */
+	bool is_active;                /* the disk says (or is about to say): not clean */
+	uint64_t active_seq;           /* the metadata that said so */
+	uint64_t fail_seq;             /* the metadata that knows of the last failure */
 	struct xr_timer safe_timer;
 	struct xbdev_md_meta meta;
 
@@ -245,6 +249,7 @@ struct xbdev_md_array {
 	uint32_t nr_stripes;              /* it may have at a time; 0: the default */
 	struct xbdev_md_sync *sync;       /* NULL: none runs */
 	struct xbdev_md_pulse pulse;      /* what a rebuild makes of those who use the array */
+	struct xbdev_md_heat heat;        /* where they use it */
 	uint32_t nr_repairs;              /* small ones, beside it */
 	uint32_t priority, waiting_as;    /* for a turn to rebuild; the higher the sooner */
 	bool is_waiting, has_turn;        /* for a turn, or for memory; it has one */
@@ -388,12 +393,36 @@ bool xbdev__md_has_all(struct xbdev_md_array *array, uint64_t sector, uint64_t c
 
 /* ---- member.c ---- */
 
-/* May this much of it be read? */
+/* Its sectors up to `end` have what they are to have, or these have. */
+static inline bool xbdev__md_member_is_recovered(
+	const struct xbdev_md_member *member, uint64_t sector, uint64_t end)
+{
+	uint64_t first = sector > member->recovery_offset ? sector : member->recovery_offset;
+
+	return end <= member->recovery_offset ||
+	       (member->early.size != 0 && xbdev__md_regions_have(&member->early, first, end));
+}
+
+/* May these of its sectors be read? */
 static inline bool xbdev__md_member_is_readable(
-	const struct xbdev_md_member *member, uint64_t end_sector)
+	const struct xbdev_md_member *member, uint64_t sector, uint64_t end)
 {
 	return member != NULL && member->state != XBDEV_MD_MEMBER_FAULTY &&
-	       (member->state == XBDEV_MD_MEMBER_IN_SYNC || end_sector <= member->recovery_offset);
+	       (member->state == XBDEV_MD_MEMBER_IN_SYNC ||
+		       xbdev__md_member_is_recovered(member, sector, end));
+}
+
+/* It begins to get what its role has. */
+void xbdev__md_member_start_over(struct xbdev_md_member *member);
+
+/* Are copies or parity known to agree there? The sectors are those of in_sync_below. */
+static inline bool xbdev__md_is_agreed(
+	const struct xbdev_md_array *array, uint64_t sector, uint64_t end)
+{
+	uint64_t first = sector > array->in_sync_below ? sector : array->in_sync_below;
+
+	return end <= array->in_sync_below ||
+	       (array->early.size != 0 && xbdev__md_regions_have(&array->early, first, end));
 }
 
 static inline bool xbdev__md_member_is_writable(const struct xbdev_md_member *member)
@@ -405,7 +434,7 @@ static inline bool xbdev__md_member_is_writable(const struct xbdev_md_member *me
 static inline bool xbdev__md_member_is_known(
 	const struct xbdev_md_member *member, uint64_t end_sector)
 {
-	return xbdev__md_member_is_readable(member, end_sector) &&
+	return xbdev__md_member_is_readable(member, 0, end_sector) &&
 	       end_sector <= member->recovery_known;
 }
 
@@ -480,9 +509,9 @@ void xbdev__md_sync_stop(struct xbdev_md_array *array);
 /* How far it is: false when none runs. Sectors; speed in KiB/s over the last seconds. */
 bool xbdev__md_sync_progress(const struct xbdev_md_array *array, enum xbdev_md_sync_kind *ret_kind,
 	uint64_t *ret_done, uint64_t *ret_total, uint64_t *ret_speed_kib);
-/* Member sectors of a member that is being recovered which have been worked on, or are now. */
-uint64_t xbdev__md_sync_reached(
-	const struct xbdev_md_array *array, const struct xbdev_md_member *member);
+/* Has a recovery of this member been at the sector, or is it there now? */
+bool xbdev__md_sync_has_reached(
+	const struct xbdev_md_array *array, const struct xbdev_md_member *member, uint64_t sector);
 /* Begins a check or a repair; -EBUSY when something runs, -EINVAL where there is nothing to
  * compare. */
 int xbdev__md_sync_scrub(struct xbdev_md_array *array, enum xbdev_md_sync_kind kind);

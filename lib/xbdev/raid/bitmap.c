@@ -6,7 +6,8 @@
  *                    metadata writes the pages that changed (durably), and the write waits for it
  *   it ends          nobody uses the bit any more
  *   every sweep      a bit that nobody used for two sweeps is cleared, unless the array lacks a
- *                    member or is being resynced; the page is written in the next round
+ *                    member or a resync has yet to come there; the page is written in the next
+ *                    round
  *   superblocks      page 0 goes before them with their event count, so that one who finds the
  *                    bitmap behind the superblocks knows that it was not kept
  *
@@ -266,8 +267,17 @@ void xbdev__md_bitmap_end(struct xbdev_md_array *array, uint64_t sector, uint64_
 
 static bool may_clear(const struct xbdev_md_array *array)
 {
-	return array->nr_degraded == 0 && array->in_sync_below == XBDEV_MD_NEVER &&
-	       !array->is_broken && !array->is_read_only;
+	return array->nr_degraded == 0 && !array->is_broken && !array->is_read_only;
+}
+
+/* A resync, if one is due, has been at all that the bit stands for. */
+static bool is_agreed(const struct xbdev_md_bitmap *bitmap, uint64_t bit)
+{
+	uint64_t start = bit * bitmap->chunk_sectors, end = start + bitmap->chunk_sectors;
+
+	end = end < bitmap->header.sync_size ? end : bitmap->header.sync_size;
+	return bitmap->array->in_sync_below == XBDEV_MD_NEVER ||
+	       xbdev__md_is_agreed(bitmap->array, start, end);
 }
 
 /* Clears what nobody uses; with is_patient only what has been idle for some sweeps. True: bits are
@@ -280,7 +290,7 @@ static bool sweep(struct xbdev_md_bitmap *bitmap, bool is_patient)
 		if (!get_bit(bitmap->wanted, bit)) {
 			continue;
 		}
-		if (bitmap->nr_users[bit] == 0 &&
+		if (bitmap->nr_users[bit] == 0 && is_agreed(bitmap, bit) &&
 			(!is_patient || ++bitmap->idle[bit] >= IDLE_SWEEPS)) {
 			put_bit(bitmap, bit, false);
 			is_changed = true;

@@ -218,6 +218,7 @@ static void set_up(struct xbdev_md_build *build)
 	int rc;
 
 	set_limits(array);
+	xbdev__md_heat_init(&array->heat, array->geo.array_size * XBDEV_MD_SECTOR);
 	rc = xbdev__md_requests_init(array);
 	if (rc == 0 && build->bits != NULL) {
 		rc = xbdev__md_bitmap_start(array, build->bits, build->bits_bytes, &build->err);

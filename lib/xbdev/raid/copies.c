@@ -41,7 +41,7 @@ static uint64_t readable(
 {
 	uint64_t bad, count;
 
-	if (!xbdev__md_member_is_readable(member, sector + len)) {
+	if (!xbdev__md_member_is_readable(member, sector, sector + len)) {
 		return 0;
 	}
 	if (member->bad == NULL || member->bad->count == 0 ||
@@ -66,7 +66,7 @@ struct xbdev_md_choice xbdev__md_choose(
 	bool is_fixed;
 
 	len = run < len ? run : len;
-	is_fixed = sector + len > array->in_sync_below;
+	is_fixed = !xbdev__md_is_agreed(array, sector, sector + len);
 	for (uint32_t i = 0; i < nr; i++) {
 		struct xbdev_md_member *member = array->roles[places[i].role];
 		struct xbdev_md_choice choice = {member, places[i].sector, 0, 0};
@@ -125,8 +125,8 @@ static bool read_part(struct xbdev_md_child *child, uint64_t len)
 			xbdev__md_choose(array, sector, len, child->tried, true);
 
 		/* Copies that may differ are believed block by block, as by a resync. */
-		bool is_fine =
-			child->tried == 0 || len <= block || sector + len <= array->in_sync_below;
+		bool is_fine = child->tried == 0 || len <= block ||
+			       xbdev__md_is_agreed(array, sector, sector + len);
 
 		if (choice.member != NULL && choice.len == len && is_fine) {
 			child->io.len = len * XBDEV_MD_SECTOR;
@@ -280,8 +280,8 @@ static bool has_copy(const struct xbdev_md_array *array, const struct xbdev_md_p
 	uint32_t nr_places, uint64_t len)
 {
 	for (uint32_t i = 0; i < nr_places; i++) {
-		if (xbdev__md_member_is_readable(
-			    array->roles[places[i].role], places[i].sector + len)) {
+		if (xbdev__md_member_is_readable(array->roles[places[i].role], places[i].sector,
+			    places[i].sector + len)) {
 			return true;
 		}
 	}

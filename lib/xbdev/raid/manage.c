@@ -308,8 +308,7 @@ static bool take_back(struct command *command)
 	array->members[slot] = member;
 	array->roles[role] = member;
 	member->role = role;
-	member->state = XBDEV_MD_MEMBER_RECOVERING;
-	member->recovery_offset = member->recovery_saved = 0;
+	xbdev__md_member_start_over(member);
 	member->is_by_bitmap = true;
 	note_return(member);
 	member->is_returning = false;

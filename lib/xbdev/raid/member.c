@@ -47,6 +47,13 @@ bool xbdev__md_member_can_go(const struct xbdev_md_member *member)
 	       xbdev__md_is_enough(&array->geo, roles_in_sync(array) & ~(1u << member->role));
 }
 
+void xbdev__md_member_start_over(struct xbdev_md_member *member)
+{
+	member->state = XBDEV_MD_MEMBER_RECOVERING;
+	member->recovery_offset = member->recovery_saved = 0;
+	member->early = (struct xbdev_md_regions){0};
+}
+
 void xbdev__md_member_clear_bad(struct xbdev_md_member *member, const struct xbdev_io *io)
 {
 	uint64_t sector = io->offset / XBDEV_MD_SECTOR, count = io->len / XBDEV_MD_SECTOR;

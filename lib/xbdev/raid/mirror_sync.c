@@ -187,7 +187,7 @@ static bool is_too_coarse(const struct xbdev_md_slot *slot)
 	for (uint32_t i = 0; i < slot->nr_copies; i++) {
 		has_failed |= slot->copies[i].has_failed;
 	}
-	return has_failed && slot->window.end > array->in_sync_below &&
+	return has_failed && !xbdev__md_is_agreed(array, slot->window.start, slot->window.end) &&
 	       slot->len > array->dev.limits.block_size / XBDEV_MD_SECTOR;
 }
 
@@ -279,7 +279,8 @@ static void plan_compare(struct xbdev_md_slot *slot, uint64_t array_sector)
 	for (uint32_t i = 0; i < nr; i++) {
 		struct xbdev_md_member *member = slot->array->roles[places[i].role];
 
-		if (xbdev__md_member_is_readable(member, places[i].sector + slot->len)) {
+		if (xbdev__md_member_is_readable(
+			    member, places[i].sector, places[i].sector + slot->len)) {
 			add_copy(slot, member, places[i].sector,
 				xbdev__md_member_has_bad(member, places[i].sector, slot->len));
 		}

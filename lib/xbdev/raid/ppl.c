@@ -38,9 +38,10 @@ static bool is_absent(const struct xbdev_md_stripe *stripe, uint32_t index)
 	const struct xbdev_md_array *array = stripe->array;
 	const struct xbdev_md_member *member = array->roles[stripe->columns[index].role];
 
-	return !xbdev__md_member_is_readable(member, stripe->sector + array->stripes->sectors) &&
+	return !xbdev__md_member_is_readable(
+		       member, stripe->sector, stripe->sector + array->stripes->sectors) &&
 	       (!xbdev__md_member_is_writable(member) ||
-		       stripe->sector >= xbdev__md_sync_reached(array, member));
+		       !xbdev__md_sync_has_reached(array, member, stripe->sector));
 }
 
 static uint32_t absent_columns(const struct xbdev_md_stripe *stripe)

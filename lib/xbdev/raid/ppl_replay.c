@@ -268,7 +268,7 @@ static void cut_piece(struct xbdev_md_ppl_replay *replay, uint64_t sector)
 static bool is_known(const struct xbdev_md_ppl_replay *replay, const struct xbdev_md_member *member,
 	uint64_t sector)
 {
-	return xbdev__md_member_is_readable(member, sector + replay->len) &&
+	return xbdev__md_member_is_readable(member, sector, sector + replay->len) &&
 	       !xbdev__md_member_has_bad(member, sector, replay->len);
 }
 

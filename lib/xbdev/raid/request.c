@@ -504,6 +504,9 @@ static void md_submit(struct xbdev_channel *ch, struct xbdev_io *io)
 	xu_list_init(&req->waiter.link);
 	array->nr_reqs++;
 	array->nr_submitted++;
+	if (io->op <= XBDEV_OP_WRITE && array->level->has_redundancy) {
+		xbdev__md_heat_touch(&array->heat, io->offset, io->len, xr_now_ns(array->reactor));
+	}
 	time_it(req);
 	if (!req->is_write) {
 		run(req);

@@ -389,7 +389,7 @@ static bool read_piece(struct xbdev_md_req *req, struct xbdev_io *io)
 	xbdev__md_row(geo, row, &who);
 	member = array->roles[who.data[in_row >> geo->chunk_shift]];
 	len = len < left ? len : left;
-	if (!xbdev__md_member_is_readable(member, member_sector + len) ||
+	if (!xbdev__md_member_is_readable(member, member_sector, member_sector + len) ||
 		xbdev__md_member_has_bad(member, member_sector, len)) {
 		uint64_t in_stripe =
 			array->stripes->sectors - member_sector % array->stripes->sectors;

@@ -64,7 +64,7 @@ bool xbdev__md_column_is_readable(const struct xbdev_md_column *column)
 	const struct xbdev_md_member *member = member_of(column);
 	uint64_t lo = stripe->sector + stripe->span.lo, hi = stripe->sector + stripe->span.hi;
 
-	return !column->is_bad && xbdev__md_member_is_readable(member, hi) &&
+	return !column->is_bad && xbdev__md_member_is_readable(member, lo, hi) &&
 	       !xbdev__md_member_has_bad(member, lo, hi - lo);
 }
 
@@ -241,7 +241,7 @@ static bool is_believed(const struct xbdev_md_column *column)
 		return true;
 	}
 	if (member->state == XBDEV_MD_MEMBER_RECOVERING &&
-		lo >= xbdev__md_sync_reached(stripe->array, member)) {
+		!xbdev__md_sync_has_reached(stripe->array, member, lo)) {
 		return false;
 	}
 	lo += member->super.data_offset;
@@ -286,7 +286,8 @@ static struct costs weigh(struct xbdev_md_stripe *stripe)
 	/* Parity that no resync has been at is not worth changing: made anew it is right, and what
 	 * is written now survives the loss of a member. */
 	if (costs.whole != UINT32_MAX &&
-		stripe->sector + stripe->span.hi > stripe->array->in_sync_below) {
+		!xbdev__md_is_agreed(stripe->array, stripe->sector + stripe->span.lo,
+			stripe->sector + stripe->span.hi)) {
 		costs.change = UINT32_MAX;
 	}
 	return costs;
@@ -396,7 +397,9 @@ static bool is_in_doubt(const struct xbdev_md_stripe *stripe)
 {
 	const struct xbdev_md_array *array = stripe->array;
 
-	return stripe->sector + stripe->span.hi > array->in_sync_below && !array->is_parity_sure &&
+	return !xbdev__md_is_agreed(
+		       array, stripe->sector + stripe->span.lo, stripe->sector + stripe->span.hi) &&
+	       !array->is_parity_sure &&
 	       (array->bitmap == NULL || xbdev__md_bitmap_clean_run(array, stripe->sector) == 0);
 }
 
@@ -409,10 +412,11 @@ static bool is_guess(const struct xbdev_md_stripe *stripe)
 	for (uint32_t i = 0; i < nr_data(stripe); i++) {
 		const struct xbdev_md_column *column = &stripe->columns[i];
 
-		has_bad |= (column->is_touched || stripe->kind == XBDEV_MD_STRIPE_SYNC) &&
-			   !column->is_gone && !xbdev__md_column_is_readable(column) &&
-			   xbdev__md_member_is_readable(
-				   member_of(column), stripe->sector + stripe->span.hi);
+		has_bad |=
+			(column->is_touched || stripe->kind == XBDEV_MD_STRIPE_SYNC) &&
+			!column->is_gone && !xbdev__md_column_is_readable(column) &&
+			xbdev__md_member_is_readable(member_of(column),
+				stripe->sector + stripe->span.lo, stripe->sector + stripe->span.hi);
 	}
 	return has_bad && is_in_doubt(stripe);
 }

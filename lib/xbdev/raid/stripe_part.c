@@ -26,6 +26,7 @@ static bool has_bad_blocks(const struct xbdev_md_stripe *stripe)
 
 		if (!xbdev__md_column_is_readable(column) &&
 			xbdev__md_member_is_readable(stripe->array->roles[column->role],
+				stripe->sector + stripe->span.lo,
 				stripe->sector + stripe->span.hi)) {
 			return true;
 		}
@@ -149,7 +150,8 @@ static bool is_there(const struct xbdev_md_column *column, uint32_t at, uint32_t
 	const struct xbdev_md_stripe *stripe = column->stripe;
 	const struct xbdev_md_member *member = stripe->array->roles[column->role];
 
-	return xbdev__md_member_is_readable(member, stripe->sector + at + count) &&
+	return xbdev__md_member_is_readable(
+		       member, stripe->sector + at, stripe->sector + at + count) &&
 	       !xbdev__md_member_has_bad(member, stripe->sector + at, count);
 }
 

@@ -3,9 +3,10 @@
  * What an array does to itself: resync after a crash, recovery of members, check and repair.
  *
  * The range is walked by a few slots at a time, each on 64 KiB of every member (parity: a stripe,
- * under its lock; mirrors: a window closed to writes). `done` is below what any slot still works
- * on. Progress is made durable now and then: members are flushed, then the superblocks say how far
- * it is, so a crash repeats some of the work and never believes in more than there is.
+ * under its lock; mirrors: a window closed to writes), in the order of sync_walk.c. `done` is below
+ * what any slot still works on. Progress is made durable now and then: members are flushed, then
+ * the superblocks say how far it is, so a crash repeats some of the work and never believes in more
+ * than there is.
  *
  *   kick() ──▶ RECOVER, RESYNC ──▶ finish(): members in sync, or the array clean ──▶ kick()
  *   scrub() ─▶ CHECK, REPAIR ──▶ finish(): the count of what did not agree
@@ -153,6 +154,7 @@ static void members_in_sync(struct xbdev_md_sync *sync)
 		}
 		member->state = XBDEV_MD_MEMBER_IN_SYNC;
 		member->recovery_offset = member->recovery_saved = XBDEV_MD_NEVER;
+		member->early = (struct xbdev_md_regions){0};
 		member->is_by_bitmap = false;
 		xbdev__md_note(array, "in-sync", member, "member %s is in sync as number %u",
 			member->name, member->role);
@@ -177,6 +179,7 @@ static void conclude(struct xbdev_md_sync *sync)
 		if (sync->kind == XBDEV_MD_SYNC_RESYNC) {
 			array->in_sync_below = XBDEV_MD_NEVER;
 			array->super.resync_offset = XBDEV_MD_CLEAN;
+			array->early = (struct xbdev_md_regions){0};
 		}
 		members_in_sync(sync);
 	}
@@ -319,6 +322,7 @@ void xbdev__md_slot_done(struct xbdev_md_slot *slot, int status, uint64_t mismat
 	}
 	tell_lost(slot);
 	slot->is_busy = false;
+	xbdev__md_walk_note(sync, slot->sector);
 	update_done(sync);
 	launch(sync);
 }
@@ -333,30 +337,13 @@ static void on_stripe_synced(void *arg, int status, uint64_t mismatch_sectors)
 	xbdev__md_slot_done(arg, status, mismatch_sectors);
 }
 
-/* With a bitmap only what it marks is walked: goes on to the next place of that kind. */
-static void skip_clean(struct xbdev_md_sync *sync)
-{
-	while (sync->is_by_bitmap && sync->next < sync->end) {
-		uint64_t run = xbdev__md_bitmap_clean_run(sync->array, sync->next);
-		uint64_t step = xbdev__md_sync_step(sync, sync->next);
-
-		if (run < step) {
-			return;
-		}
-		run -= run % step;
-		sync->next += run < sync->end - sync->next ? run : sync->end - sync->next;
-	}
-}
-
 static void start_slot(struct xbdev_md_slot *slot)
 {
 	struct xbdev_md_sync *sync = slot->sync;
 	struct xbdev_md_array *array = sync->array;
 
 	slot->is_busy = true;
-	slot->sector = sync->next;
-	slot->count = xbdev__md_sync_step(sync, sync->next);
-	sync->next += slot->count;
+	slot->sector = xbdev__md_walk_take(sync, &slot->count);
 	sync->nr_busy++;
 	if (array->stripes == NULL) {
 		xbdev__md_mirror_sync(slot);
@@ -379,10 +366,10 @@ static void on_pace(struct xr_timer *timer)
 static void note_speed(struct xbdev_md_sync *sync, uint64_t now_ns)
 {
 	if (now_ns - sync->pace_ns >= PACE_NS) {
-		sync->speed_kib =
-			(sync->next - sync->pace_next) * XU_NS_PER_S / 2 / (now_ns - sync->pace_ns);
+		sync->speed_kib = (sync->walked - sync->pace_walked) * XU_NS_PER_S / 2 /
+				  (now_ns - sync->pace_ns);
 		sync->pace_ns = now_ns;
-		sync->pace_next = sync->next;
+		sync->pace_walked = sync->walked;
 		sync->nr_submitted_seen = sync->array->nr_submitted;
 	}
 }
@@ -398,8 +385,9 @@ static uint64_t wait_ns(struct xbdev_md_sync *sync)
 	limit_kib = is_used ? array->sync_speed_min : array->sync_speed_max;
 	if (is_used && limit_kib == 0) {
 		limit_kib = array->sync_speed_max;
-		allowed = xbdev__md_pulse_ask(
-			&array->pulse, now_ns, xbdev__md_sync_step(sync, sync->next));
+		allowed = xbdev__md_pulse_ask(&array->pulse, now_ns,
+			xbdev__md_sync_step(
+				sync, sync->early_end != 0 ? sync->early_next : sync->next));
 		if (allowed > 0) {
 			return allowed;
 		}
@@ -411,7 +399,7 @@ static uint64_t wait_ns(struct xbdev_md_sync *sync)
 	}
 	/* KiB/s over the pace, in sectors; at least one step. */
 	allowed = limit_kib * 2 * PACE_NS / XU_NS_PER_S;
-	return sync->next - sync->pace_next > allowed ? PACE_NS / 4 : 0;
+	return sync->walked - sync->pace_walked > allowed ? PACE_NS / 4 : 0;
 }
 
 static void launch(struct xbdev_md_sync *sync)
@@ -427,12 +415,11 @@ static void launch(struct xbdev_md_sync *sync)
 					now_ns - sync->saved_ns > SAVE_EVERY_NS)) {
 		save(sync);
 	}
-	for (uint32_t i = 0; i < XBDEV_MD_SYNC_SLOTS && sync->next < sync->end; i++) {
+	for (uint32_t i = 0; i < XBDEV_MD_SYNC_SLOTS; i++) {
 		if (sync->slots[i].is_busy) {
 			continue;
 		}
-		skip_clean(sync);
-		if (sync->next >= sync->end) {
+		if (!xbdev__md_walk_seek(sync)) {
 			break;
 		}
 		delay_ns = wait_ns(sync);
@@ -495,7 +482,8 @@ static bool begin(struct xbdev_md_array *array, enum xbdev_md_sync_kind kind)
 	}
 	xbdev__md_sync_range(sync);
 	sync->is_by_bitmap = array->bitmap != NULL && xbdev__md_sync_can_skip(sync);
-	sync->next = sync->done = sync->last_saved = sync->pace_next = sync->start;
+	sync->next = sync->done = sync->last_saved = sync->start;
+	xbdev__md_walk_init(sync);
 	array->sync = sync;
 	xbdev__md_note(array, "sync-begun", NULL, "%s begins at %llu of %llu sectors",
 		xbdev__md_sync_name(kind), (unsigned long long)sync->start,
@@ -575,6 +563,17 @@ void xbdev__md_sync_stop(struct xbdev_md_array *array)
 	}
 }
 
+/* What is done beyond `done`. */
+static uint64_t early_sectors(const struct xbdev_md_sync *sync)
+{
+	const struct xbdev_md_regions *early = sync->kind == XBDEV_MD_SYNC_RESYNC
+						       ? &sync->array->early
+					       : sync->target != NULL ? &sync->target->early
+								      : NULL;
+
+	return early == NULL ? 0 : xbdev__md_regions_sum(early, sync->done, sync->end);
+}
+
 bool xbdev__md_sync_progress(const struct xbdev_md_array *array, enum xbdev_md_sync_kind *ret_kind,
 	uint64_t *ret_done, uint64_t *ret_total, uint64_t *ret_speed_kib)
 {
@@ -584,7 +583,7 @@ bool xbdev__md_sync_progress(const struct xbdev_md_array *array, enum xbdev_md_s
 		return false;
 	}
 	*ret_kind = sync->kind;
-	*ret_done = sync->done;
+	*ret_done = sync->done + early_sectors(sync);
 	*ret_total = sync->end;
 	*ret_speed_kib = sync->speed_kib;
 	return true;

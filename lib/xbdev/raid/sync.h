@@ -7,6 +7,7 @@
 
 #define XBDEV_MD_SYNC_SLOTS   16u
 #define XBDEV_MD_SYNC_SECTORS 128u /* of each member, for a slot */
+#define XBDEV_MD_SYNC_HOT     16u  /* regions that are looked for at a time */
 
 /* One copy of a mirror's piece. */
 struct xbdev_md_slot_copy {
@@ -43,11 +44,24 @@ struct xbdev_md_slot {
 	struct xr_timer timer;
 };
 
+/* A region that is used much, and how much. */
+struct xbdev_md_hot {
+	uint32_t region, heat;
+};
+
 struct xbdev_md_sync {
 	struct xbdev_md_array *array;
 	enum xbdev_md_sync_kind kind;
 	struct xbdev_md_member *target; /* RECOVER of a mirror: the one; it stays as long as this */
 	uint64_t start, next, done, end;
+	/* Regions before their turn, see sync_walk.c. */
+	bool may_jump;
+	uint64_t region;                /* sectors of each */
+	uint64_t early_next, early_end; /* the one that is walked; early_end 0: none */
+	struct xbdev_md_regions begun;  /* all of them has been given to slots, or need not be */
+	struct xbdev_md_hot hot[XBDEV_MD_SYNC_HOT];
+	uint32_t nr_hot, next_hot;
+	uint64_t looked_ns;
 	struct xbdev_md_slot slots[XBDEV_MD_SYNC_SLOTS];
 	uint32_t nr_busy;
 	bool is_stopping;
@@ -62,7 +76,8 @@ struct xbdev_md_sync {
 	uint64_t saving, last_saved, saved_ns;
 	/* Pace. */
 	struct xr_timer timer;
-	uint64_t pace_ns, pace_next, nr_submitted_seen, speed_kib;
+	uint64_t walked; /* sectors that slots were given */
+	uint64_t pace_ns, pace_walked, nr_submitted_seen, speed_kib;
 	void *memory;
 	size_t memory_bytes;
 };
@@ -89,6 +104,15 @@ void xbdev__md_put_beside(struct xbdev_md_member *member, struct xbdev_md_member
 /* A member in sync that was a replacement takes over; the old one is out, or a spare if it only
  * stood in for the other. */
 void xbdev__md_member_promote(struct xbdev_md_member *member);
+
+/* sync_walk.c: in which order. */
+void xbdev__md_walk_init(struct xbdev_md_sync *sync);
+/* Finds the next piece; false: all has been begun. */
+bool xbdev__md_walk_seek(struct xbdev_md_sync *sync);
+/* Takes it: where it is, and how long. */
+uint64_t xbdev__md_walk_take(struct xbdev_md_sync *sync, uint64_t *ret_count);
+/* A slot there has ended: its region may be done with that. */
+void xbdev__md_walk_note(struct xbdev_md_sync *sync, uint64_t sector);
 
 /* mirror_sync.c: one slot of raid1 or raid10; ends by xbdev__md_slot_done(). */
 void xbdev__md_mirror_sync(struct xbdev_md_slot *slot);

@@ -21,14 +21,6 @@ bool xbdev__md_sync_is_target(
 	       member->state == XBDEV_MD_MEMBER_RECOVERING;
 }
 
-uint64_t xbdev__md_sync_reached(
-	const struct xbdev_md_array *array, const struct xbdev_md_member *member)
-{
-	return array->sync != NULL && xbdev__md_sync_is_target(array->sync, member)
-		       ? array->sync->next
-		       : member->recovery_offset;
-}
-
 bool xbdev__md_sync_has_target(const struct xbdev_md_sync *sync)
 {
 	const struct xbdev_md_array *array = sync->array;
@@ -197,8 +189,7 @@ void xbdev__md_put_beside(struct xbdev_md_member *member, struct xbdev_md_member
 	struct xbdev_md_array *array = member->array;
 
 	member->role = old->role;
-	member->state = XBDEV_MD_MEMBER_RECOVERING;
-	member->recovery_offset = member->recovery_saved = 0;
+	xbdev__md_member_start_over(member);
 	member->is_replacement = true;
 	array->replacements[old->role] = member;
 }
@@ -262,10 +253,9 @@ void xbdev__md_take_spares(struct xbdev_md_array *array)
 			is_wanting |= array->roles[role] == NULL;
 			continue;
 		}
-		spare->state = XBDEV_MD_MEMBER_RECOVERING;
+		xbdev__md_member_start_over(spare);
 		spare->is_returning = false;
 		spare->role = role;
-		spare->recovery_offset = spare->recovery_saved = 0;
 		array->roles[role] = spare;
 		xbdev__md_note(array, "spare-taken", spare, "spare %s takes the place of member %u",
 			spare->name, role);
