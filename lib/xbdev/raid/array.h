@@ -35,6 +35,7 @@
 #define XBDEV_MD_NR_ZONES    256u
 
 struct xbdev_md_array;
+struct xbdev_md_behind;
 struct xbdev_md_bitmap;
 struct xbdev_md_log;
 struct xbdev_md_member;
@@ -65,6 +66,9 @@ struct xbdev_md_req {
 	bool is_in_submit;        /* the core's call has not returned yet */
 	bool is_lossy;            /* a member has not taken all of it */
 	bool is_timed, was_quiet; /* for the pulse: since when, and nothing was rebuilt then */
+	bool is_behind;           /* write-mostly members get it from a copy, */
+	uint32_t good_roles;      /* and these have it */
+	struct xbdev_md_behind *behind; /* NULL: or they have got it */
 	uint64_t start_ns;
 	struct xbdev_md_waiter waiter; /* for metadata; its link is for every line it waits in */
 };
@@ -242,9 +246,18 @@ struct xbdev_md_array {
 	struct xr_timer safe_timer;
 	struct xbdev_md_meta meta;
 
-	struct xbdev_md_bitmap *bitmap;   /* NULL: none */
-	struct xbdev_md_log *log;         /* closes the write hole; NULL: none */
-	bool has_journal;                 /* raid4, raid6: and it is a journal of ours */
+	struct xbdev_md_bitmap *bitmap; /* NULL: none */
+	struct xbdev_md_log *log;       /* closes the write hole; NULL: none */
+	bool has_journal;               /* raid4, raid6: and it is a journal of ours */
+	struct {
+		struct xu_pool pool;    /* struct xbdev_md_behind */
+		struct xu_list list;    /* of those whose data is not everywhere yet */
+		uint32_t nr;            /* of all */
+		uint64_t bytes;         /* that their copies take */
+		struct xu_list readers; /* struct xbdev_md_req.waiter: of such blocks */
+		struct xu_list failed;  /* struct xbdev_md_child: reads of such blocks that did */
+		struct xr_timer timer;
+	} behind;
 	struct xbdev_md_stripes *stripes; /* raid4, raid5, raid6 */
 	uint32_t nr_stripes;              /* it may have at a time; 0: the default */
 	struct xbdev_md_sync *sync;       /* NULL: none runs */
@@ -331,6 +344,13 @@ static inline uint64_t xbdev__md_slice(const struct xbdev_io *io, uint64_t skip,
 void xbdev__md_window_open(struct xbdev_md_array *array, struct xbdev_md_window *window);
 void xbdev__md_window_close(struct xbdev_md_array *array, struct xbdev_md_window *window);
 
+/* What was being written to these bytes is: the windows that waited for it wait for one less. */
+void xbdev__md_leave_windows(struct xbdev_md_array *array, uint64_t offset, uint64_t len);
+/* Writes that were in the way of others are fewer now. */
+void xbdev__md_readmit(struct xbdev_md_array *array);
+/* What a request's write-mostly members were to get they have; is_waited: it waits for that. */
+void xbdev__md_req_behind_done(struct xbdev_md_req *req, int status, bool is_waited);
+
 /* ---- life.c ---- */
 
 /* Opens and claims a device as a member that has no slot yet; on the control reactor. */
@@ -387,6 +407,9 @@ struct xbdev_md_choice {
 };
 struct xbdev_md_choice xbdev__md_choose(
 	struct xbdev_md_array *array, uint64_t sector, uint64_t len, uint32_t tried, bool is_exact);
+
+/* Reads that could not be done because of a write behind are tried again. */
+void xbdev__md_copies_wake(struct xbdev_md_array *array);
 
 /* Can all of a range be read from one copy or another, as far as is known? */
 bool xbdev__md_has_all(struct xbdev_md_array *array, uint64_t sector, uint64_t count);

@@ -89,7 +89,7 @@ size_t xbdev__md_bitmap_bytes(const struct xbdev_md_super *super, uint64_t dev_s
 }
 
 void xbdev__md_bitmap_make(uint8_t *bytes, size_t count, const struct xbdev_md_super *super,
-	uint64_t sync_size, uint32_t chunk_bytes)
+	uint64_t sync_size, uint32_t chunk_bytes, uint32_t write_behind)
 {
 	const struct xbdev_md_bitmap_header header = {
 		.version = 4,
@@ -97,6 +97,7 @@ void xbdev__md_bitmap_make(uint8_t *bytes, size_t count, const struct xbdev_md_s
 		.sync_size = sync_size,
 		.chunksize = chunk_bytes,
 		.daemon_sleep_s = 5,
+		.write_behind = write_behind,
 	};
 
 	memset(bytes, 0xff, count);

@@ -41,7 +41,7 @@ size_t xbdev__md_bitmap_bytes(const struct xbdev_md_super *super, uint64_t dev_s
 
 /* What a new array's bitmap is like: all ones. */
 void xbdev__md_bitmap_make(uint8_t *bytes, size_t count, const struct xbdev_md_super *super,
-	uint64_t sync_size, uint32_t chunk_bytes);
+	uint64_t sync_size, uint32_t chunk_bytes, uint32_t write_behind);
 
 /*
  * A write to these sectors of the array begins or ends. _begin() sets its bits; it may go on when

@@ -21,6 +21,7 @@
 #include "lib/util/crc32c.h"
 #include "lib/util/log.h"
 #include "lib/xbdev/core/context.h"
+#include "lib/xbdev/raid/behind.h"
 #include "lib/xbdev/raid/bitmap.h"
 #include "lib/xbdev/raid/log.h"
 
@@ -222,6 +223,9 @@ static void set_up(struct xbdev_md_build *build)
 	rc = xbdev__md_requests_init(array);
 	if (rc == 0 && build->bits != NULL) {
 		rc = xbdev__md_bitmap_start(array, build->bits, build->bits_bytes, &build->err);
+	}
+	if (rc == 0) {
+		rc = xbdev__md_behind_init(array);
 	}
 	if (rc == 0 && array->level->init != NULL) {
 		rc = array->level->init(array, &build->err);

@@ -42,6 +42,8 @@ struct xbdev_md_build {
 	int32_t level;
 	bool assume_clean;
 	enum xbdev_md_policy policy;
+	uint32_t write_behind;
+	uint64_t write_mostly; /* bit per slot */
 	/* assemble.c */
 	struct xu_uuid uuid;
 	bool run;

@@ -5,10 +5,12 @@
  * read takes one copy of a piece, a write goes to all.
  *
  * Reads prefer the copy that the member's last read ended at, then the member with the least to do;
- * one that is write-mostly only when there is no other. Where the copies are not known to agree (a
- * resync has not been there yet) the first copy is always taken, so that a block reads the same
- * twice. A copy that cannot be read is replaced by another within the request, and where none can
- * be read as a whole, block by block.
+ * one that is write-mostly only when there is no other, and then only when no write to these blocks
+ * is behind (behind.c). Where the copies are not known to agree (a resync has not been there yet)
+ * the first copy is always taken, so that a block reads the same twice; one that is write-mostly is
+ * the last there too, for it may lack what others were acknowledged to have. A copy that cannot be
+ * read is replaced by another within the request, and where none can be read as a whole, block by
+ * block.
  *
  * Blocks that a member refuses become known as bad, or cost the member its place (narrow.c); the
  * request succeeds when one copy in sync has each of its blocks, and is acknowledged when the disks
@@ -17,7 +19,7 @@
 #include <assert.h>
 #include <errno.h>
 
-#include "lib/xbdev/raid/array.h"
+#include "lib/xbdev/raid/behind.h"
 
 /* ---- reading ---- */
 
@@ -27,9 +29,6 @@ static uint64_t cost_of(const struct xbdev_md_member *member, uint64_t sector)
 
 	if (member->next_sector != sector) {
 		cost += 1;
-	}
-	if (member->super.devflags & XBDEV_MD_DEV_WRITE_MOSTLY) {
-		cost += UINT32_MAX;
 	}
 	return cost;
 }
@@ -56,8 +55,14 @@ static uint64_t readable(
 	return bad - sector;
 }
 
-struct xbdev_md_choice xbdev__md_choose(
-	struct xbdev_md_array *array, uint64_t sector, uint64_t len, uint32_t tried, bool is_exact)
+static bool is_write_mostly(const struct xbdev_md_member *member)
+{
+	return (member->super.devflags & XBDEV_MD_DEV_WRITE_MOSTLY) != 0;
+}
+
+/* Of the copies that are write-mostly, or of those that are not. */
+static struct xbdev_md_choice choose(struct xbdev_md_array *array, uint64_t sector, uint64_t len,
+	uint32_t tried, bool is_exact, bool is_mostly)
 {
 	struct xbdev_md_place places[XBDEV_MD_MAX_DISKS];
 	struct xbdev_md_choice best = {0};
@@ -71,7 +76,8 @@ struct xbdev_md_choice xbdev__md_choose(
 		struct xbdev_md_member *member = array->roles[places[i].role];
 		struct xbdev_md_choice choice = {member, places[i].sector, 0, 0};
 
-		if (member == NULL || (tried & (1u << places[i].role)) != 0) {
+		if (member == NULL || (tried & (1u << places[i].role)) != 0 ||
+			is_write_mostly(member) != is_mostly) {
 			continue;
 		}
 		choice.len = readable(member, places[i].sector, len, &bad_len);
@@ -90,10 +96,30 @@ struct xbdev_md_choice xbdev__md_choose(
 	return best;
 }
 
+static bool has_behind(const struct xbdev_md_array *array, uint64_t sector, uint64_t len)
+{
+	return xbdev__md_behind_has(array, sector * XBDEV_MD_SECTOR, len * XBDEV_MD_SECTOR);
+}
+
+struct xbdev_md_choice xbdev__md_choose(
+	struct xbdev_md_array *array, uint64_t sector, uint64_t len, uint32_t tried, bool is_exact)
+{
+	struct xbdev_md_choice best = choose(array, sector, len, tried, is_exact, false);
+
+	if (best.member == NULL && !has_behind(array, sector, len)) {
+		best = choose(array, sector, len, tried, is_exact, true);
+	}
+	return best;
+}
+
 bool xbdev__md_has_all(struct xbdev_md_array *array, uint64_t sector, uint64_t count)
 {
 	while (count > 0) {
-		struct xbdev_md_choice choice = xbdev__md_choose(array, sector, count, 0, false);
+		struct xbdev_md_choice choice = choose(array, sector, count, 0, false, false);
+
+		if (choice.member == NULL) {
+			choice = choose(array, sector, count, 0, false, true);
+		}
 
 		if (choice.member == NULL) {
 			return false;
@@ -165,11 +191,47 @@ static bool read_on(struct xbdev_md_child *child)
 	return read_part(child, len < child->count - child->at ? len : child->count - child->at);
 }
 
+/* A copy that is left has a write behind, and can be read when that has ended. */
+static bool wait_for_behind(struct xbdev_md_child *child)
+{
+	struct xbdev_md_array *array = child->req->array;
+
+	if (!has_behind(array, child->sector + child->at, child->io.len / XBDEV_MD_SECTOR)) {
+		return false;
+	}
+	xu_list_add_tail(&array->behind.failed, &child->link);
+	return true;
+}
+
+void xbdev__md_copies_wake(struct xbdev_md_array *array)
+{
+	struct xu_list line, *node;
+
+	xu_list_init(&line);
+	xu_list_splice_tail(&line, &array->behind.failed);
+	while ((node = xu_list_pop(&line)) != NULL) {
+		struct xbdev_md_child *child = xu_list_entry(node, struct xbdev_md_child, link);
+		struct xbdev_md_req *req = child->req;
+
+		if (wait_for_behind(child) ||
+			(!xbdev__md_io_of(req)->is_cancelled && try_again(child))) {
+			continue;
+		}
+		xbdev__md_child_put(array, child);
+		xbdev__md_req_put(req, -EIO);
+	}
+}
+
 static void on_read(struct xbdev_md_child *child, int status)
 {
 	struct xbdev_md_req *req = child->req;
 	struct xbdev_md_array *array = req->array;
 	struct xbdev_io *io = xbdev__md_io_of(req);
+
+	if (status != 0 && !io->is_cancelled && array->level->has_redundancy &&
+		wait_for_behind(child)) {
+		return;
+	}
 
 	if (status != 0 && !io->is_cancelled && array->level->has_redundancy && try_again(child)) {
 		return;
@@ -197,6 +259,11 @@ static bool read_piece(struct xbdev_md_req *req, struct xbdev_io *io)
 		xbdev__md_choose(array, sector, (io->len - req->next) / XBDEV_MD_SECTOR, 0, false);
 	struct xbdev_md_child *child;
 
+	if (choice.member == NULL &&
+		has_behind(array, sector, (io->len - req->next) / XBDEV_MD_SECTOR)) {
+		xbdev__md_starve(&array->behind.readers, req);
+		return false;
+	}
 	if (choice.member == NULL) {
 		req->status = -EIO;
 		req->next = io->len;
@@ -232,6 +299,7 @@ static void on_write(struct xbdev_md_child *child, int status)
 	req->is_lossy |= child->is_lossy;
 	if (status == 0) {
 		xbdev__md_member_clear_bad(member, &child->io);
+		req->good_roles |= array->roles[member->role] == member ? 1u << member->role : 0;
 	} else if (status != 0 && array->level->has_redundancy &&
 		   xbdev__md_member_fail(member, "does not take a write", status)) {
 		status = 0;
@@ -253,7 +321,8 @@ static bool write_copies(struct xbdev_md_req *req, const struct xbdev_io *io,
 							 : array->replacements[place->role];
 		struct xbdev_md_child *child;
 
-		if (!xbdev__md_member_is_writable(member)) {
+		if (!xbdev__md_member_is_writable(member) ||
+			(req->is_behind && is_write_mostly(member))) {
 			continue;
 		}
 		child = xbdev__md_child_get(array, req);

@@ -134,6 +134,9 @@ static void fill_member(struct xbdev_md_build *build, struct xbdev_md_member *me
 	member->super.data_size = member->dev_sectors - array->super.data_offset;
 	member->super.device_uuid = xu_uuid_random(xr_reactor_random(array->reactor));
 	member->recovery_offset = XBDEV_MD_NEVER;
+	if ((build->write_mostly >> member->slot & 1) != 0) {
+		member->super.devflags |= XBDEV_MD_DEV_WRITE_MOSTLY;
+	}
 	if (member->slot < build->raid_disks) {
 		member->role = member->slot;
 		member->state = XBDEV_MD_MEMBER_IN_SYNC;
@@ -222,7 +225,8 @@ static int make_bitmap(struct xbdev_md_build *build, const struct xbdev_md_space
 			&build->err, -ENOMEM, "array '%s'", build->array->dev.name);
 	}
 	xbdev__md_bitmap_make(build->bits, build->bits_bytes, &build->array->super,
-		build->level == 10 ? geo->array_size : space->size, space->bitmap_chunk_bytes);
+		build->level == 10 ? geo->array_size : space->size, space->bitmap_chunk_bytes,
+		build->write_behind);
 	return 0;
 }
 
@@ -309,6 +313,20 @@ static int check_opts(const struct xbdev_md_create_opts *opts, struct xu_error *
 			"parity log instead, and other levels need none",
 			opts->name);
 	}
+	if ((opts->write_behind != 0 || opts->write_mostly != 0) && opts->level != 1) {
+		return xu_error_set(err, -EINVAL,
+			"array '%s': write-mostly members, and writes behind, are raid1's",
+			opts->name);
+	}
+	if (opts->write_behind > XBDEV_MD_MAX_BEHIND ||
+		(opts->write_behind != 0 && opts->bitmap_chunk_bytes == 0)) {
+		return xu_error_set(err, -EINVAL,
+			opts->write_behind > XBDEV_MD_MAX_BEHIND
+				? "array '%s': %u writes behind; at most %u are possible"
+				: "array '%s': %u writes behind need a write-intent bitmap, which "
+				  "says after a crash what is missing; up to %u are possible then",
+			opts->name, opts->write_behind, XBDEV_MD_MAX_BEHIND);
+	}
 	if (nr_missing == opts->nr_members) {
 		return xu_error_set(
 			err, -EINVAL, "array '%s': all of its members are missing", opts->name);
@@ -363,6 +381,8 @@ void xbdev__md_create(struct xbdev_ctx *ctx, const struct xbdev_md_create_opts *
 	build->bitmap_chunk_bytes = opts->bitmap_chunk_bytes;
 	build->policy = opts->policy;
 	build->force = opts->force;
+	build->write_behind = opts->write_behind;
+	build->write_mostly = opts->write_mostly;
 	build->array->nr_stripes = opts->nr_stripes;
 	build->uuid = xu_uuid_is_null(&opts->uuid)
 			      ? xu_uuid_random(xr_reactor_random(xbdev_ctx_control(ctx)))

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/xbdev/raid/array.h"
+#include "lib/xbdev/raid/behind.h"
 #include "lib/xbdev/raid/sync.h"
 
 /* ---- a look ---- */
@@ -124,6 +124,8 @@ static void fill(const struct xbdev_md_array *array, struct xbdev_md_info *info)
 	info->utime_s = array->super.utime;
 	info->events = array->super.events;
 	info->consistency = array->has_journal ? "journal" : consistency_of(&array->super);
+	info->write_behind = xbdev__md_behind_max(array);
+	info->nr_behind = array->behind.nr;
 	fill_sync(array, info);
 	fill_disks(array, info);
 }

@@ -226,8 +226,8 @@ static void on_retired(struct xbdev_md_array *array, void *arg)
 /* Calm: nothing is being written any more, and the disks say what is to be said. */
 static bool is_at_rest(const struct xbdev_md_array *array)
 {
-	return array->nr_reqs == 0 && array->sync == NULL && array->nr_repairs == 0 &&
-	       !array->meta.is_writing &&
+	return array->nr_reqs == 0 && array->nr_writes == 0 && array->sync == NULL &&
+	       array->nr_repairs == 0 && !array->meta.is_writing &&
 	       (array->is_broken || (array->meta.written == array->meta.wanted &&
 					    array->meta.bits_written == array->meta.bits_wanted));
 }

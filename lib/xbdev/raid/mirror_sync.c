@@ -267,20 +267,28 @@ static void add_copy(struct xbdev_md_slot *slot, struct xbdev_md_member *member,
 	};
 }
 
-/* All copies that can be read, in MD's order; one with blocks that are known to be bad is not
- * believed and gets what the others have. So do replacements: what a crash has left on them may
- * differ from all others, and where their recovery has been it does not come again. */
+static bool is_write_mostly(const struct xbdev_md_member *member)
+{
+	return (member->super.devflags & XBDEV_MD_DEV_WRITE_MOSTLY) != 0;
+}
+
+/* All copies that can be read, in MD's order, but write-mostly ones last, as for who reads; one
+ * with blocks that are known to be bad is not believed and gets what the others have. So do
+ * replacements: what a crash has left on them may differ from all others, and where their recovery
+ * has been it does not come again. */
 static void plan_compare(struct xbdev_md_slot *slot, uint64_t array_sector)
 {
 	struct xbdev_md_place places[XBDEV_MD_MAX_DISKS];
 	uint64_t run;
 	uint32_t nr = xbdev__md_copies(&slot->array->geo, array_sector, places, &run);
 
-	for (uint32_t i = 0; i < nr; i++) {
+	for (uint32_t n = 0; n < 2 * nr; n++) {
+		uint32_t i = n % nr;
 		struct xbdev_md_member *member = slot->array->roles[places[i].role];
 
 		if (xbdev__md_member_is_readable(
-			    member, places[i].sector, places[i].sector + slot->len)) {
+			    member, places[i].sector, places[i].sector + slot->len) &&
+			is_write_mostly(member) == (n >= nr)) {
 			add_copy(slot, member, places[i].sector,
 				xbdev__md_member_has_bad(member, places[i].sector, slot->len));
 		}

@@ -11,6 +11,7 @@
 
 #define XBDEV_MD_LEVEL_ANY      INT32_MIN
 #define XBDEV_MD_LAYOUT_DEFAULT UINT32_MAX
+#define XBDEV_MD_MAX_BEHIND     16383u
 #define XBDEV_MD_MISSING        "missing" /* as a member's name at creation: none yet */
 
 /* How an array survives that a write of it is interrupted. */
@@ -33,10 +34,13 @@ struct xbdev_md_create_opts {
 				      * would choose */
 	enum xbdev_md_policy policy;
 	bool assume_clean;
-	bool force;           /* also over members that carry an array's superblock */
-	struct xu_uuid uuid;  /* null: a new one */
-	const char *set_name; /* what mdadm shows; NULL: the device's name */
-	uint32_t nr_stripes;  /* of raid4, 5, 6 in memory; 0: the default */
+	bool force;            /* also over members that carry an array's superblock */
+	struct xu_uuid uuid;   /* null: a new one */
+	const char *set_name;  /* what mdadm shows; NULL: the device's name */
+	uint32_t nr_stripes;   /* of raid4, 5, 6 in memory; 0: the default */
+	uint32_t write_behind; /* raid1 with a bitmap: writes that write-mostly members may be
+				* behind; 0: none */
+	uint64_t write_mostly; /* raid1: a bit per name in `members` */
 };
 
 struct xbdev_md_assemble_opts {
@@ -116,6 +120,7 @@ struct xbdev_md_info {
 	uint32_t priority;
 	bool is_waiting; /* to rebuild: too many others do */
 	char spare_group[XBDEV_MD_GROUP_BYTES];
+	uint32_t write_behind, nr_behind; /* at most, and now */
 	uint32_t nr_disks; /* roles in order first, then replacements, spares, failed ones */
 	struct xbdev_md_disk disks[XBDEV_MD_MAX_DISKS_INFO];
 };

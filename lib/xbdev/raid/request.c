@@ -8,6 +8,7 @@
  *           -> the superblocks say "active" (else it waits in meta.c)
  *           -> no window covers it (else it waits in the window)
  *           -> mirrors: no write in flight overlaps it (else it waits for its end)
+ *           -> raid1: what write-mostly members get later is put aside (behind.c)
  *           -> level->run -> children
  *           -> if a member failed meanwhile: the superblocks say so -> ended
  *   FLUSH   -> a child to every member that is written to -> ended
@@ -24,6 +25,7 @@
 
 #include "lib/reactor/platform.h"
 #include "lib/util/clock.h"
+#include "lib/xbdev/raid/behind.h"
 #include "lib/xbdev/raid/bitmap.h"
 
 static struct xbdev_md_req *req_of_line(struct xu_list *node)
@@ -41,12 +43,16 @@ int xbdev__md_requests_init(struct xbdev_md_array *array)
 	xu_list_init(&array->writes);
 	xu_list_init(&array->windows);
 	xu_list_init(&array->overlapping);
+	xu_list_init(&array->behind.list);
+	xu_list_init(&array->behind.readers);
+	xu_list_init(&array->behind.failed);
 	return xu_pool_init(&array->children, XBDEV_MD_NR_CHILDREN, sizeof(struct xbdev_md_child));
 }
 
 void xbdev__md_requests_fini(struct xbdev_md_array *array)
 {
 	assert(array->nr_reqs == 0);
+	xbdev__md_behind_fini(array);
 	xu_pool_fini(&array->children);
 }
 
@@ -148,15 +154,16 @@ static bool overlaps(const struct xbdev_md_req *req, const struct xbdev_md_windo
 	       window->start * XBDEV_MD_SECTOR < io->offset + io->len;
 }
 
-/* The windows that waited for this write wait for one less. */
-static void leave_windows(struct xbdev_md_array *array, struct xbdev_md_req *req)
+void xbdev__md_leave_windows(struct xbdev_md_array *array, uint64_t offset, uint64_t len)
 {
 	struct xu_list *node, *next;
 
 	xu_list_for_each_safe (node, next, &array->windows) {
 		struct xbdev_md_window *window = xu_list_entry(node, struct xbdev_md_window, link);
 
-		if (window->nr_before > 0 && overlaps(req, window) && --window->nr_before == 0) {
+		if (window->nr_before > 0 && offset < window->end * XBDEV_MD_SECTOR &&
+			window->start * XBDEV_MD_SECTOR < offset + len &&
+			--window->nr_before == 0) {
 			window->ready(window);
 		}
 	}
@@ -181,11 +188,13 @@ static bool count_zones(struct xbdev_md_req *req, int32_t by)
 	return has_others;
 }
 
-/* Writes that were in the way of others are fewer now. */
-static void readmit(struct xbdev_md_array *array)
+void xbdev__md_readmit(struct xbdev_md_array *array)
 {
 	struct xu_list line, *node;
 
+	if (xu_list_is_empty(&array->overlapping)) {
+		return;
+	}
 	xu_list_init(&line);
 	xu_list_splice_tail(&line, &array->overlapping);
 	while ((node = xu_list_pop(&line)) != NULL) {
@@ -200,11 +209,11 @@ static void untrack(struct xbdev_md_array *array, struct xbdev_md_req *req)
 		xu_list_del(&req->link);
 		count_zones(req, -1);
 		if (!xu_list_is_empty(&array->windows)) {
-			leave_windows(array, req);
+			const struct xbdev_io *io = xbdev__md_io_of(req);
+
+			xbdev__md_leave_windows(array, io->offset, io->len);
 		}
-		if (!xu_list_is_empty(&array->overlapping)) {
-			readmit(array);
-		}
+		xbdev__md_readmit(array);
 	}
 }
 
@@ -277,17 +286,10 @@ static bool has_all(const struct xbdev_md_req *req)
 		req->array, io->offset / XBDEV_MD_SECTOR, io->len / XBDEV_MD_SECTOR);
 }
 
-void xbdev__md_req_put(struct xbdev_md_req *req, int status)
+static void finish(struct xbdev_md_req *req)
 {
 	struct xbdev_md_array *array = req->array;
 
-	if (status != 0 && req->status == 0) {
-		req->status = status;
-	}
-	assert(req->nr_pending > 0);
-	if (--req->nr_pending > 0) {
-		return;
-	}
 	if (req->is_lossy && array->stripes == NULL && req->status == 0 && !has_all(req)) {
 		req->status = -EIO;
 	}
@@ -299,6 +301,28 @@ void xbdev__md_req_put(struct xbdev_md_req *req, int status)
 		return;
 	}
 	end(req);
+}
+
+void xbdev__md_req_put(struct xbdev_md_req *req, int status)
+{
+	if (status != 0 && req->status == 0) {
+		req->status = status;
+	}
+	assert(req->nr_pending > 0);
+	if (--req->nr_pending == 0 && (req->behind == NULL || xbdev__md_behind_let_go(req))) {
+		finish(req);
+	}
+}
+
+void xbdev__md_req_behind_done(struct xbdev_md_req *req, int status, bool is_waited)
+{
+	req->behind = NULL;
+	if (status != 0 && req->status == 0) {
+		req->status = status;
+	}
+	if (is_waited) {
+		finish(req);
+	}
 }
 
 /* ---- the beginning of a write ---- */
@@ -362,6 +386,14 @@ static bool is_marked(struct xbdev_md_req *req)
 	return xbdev__md_bitmap_is_on_disk(req->array, sector, count);
 }
 
+/* What write-mostly members have yet to get is not overtaken. */
+static bool is_behind_or_alone(struct xbdev_md_req *req)
+{
+	const struct xbdev_io *io = xbdev__md_io_of(req);
+
+	return xbdev__md_behind_take(req) || !xbdev__md_behind_has(req->array, io->offset, io->len);
+}
+
 static void admit_write(struct xbdev_md_req *req)
 {
 	struct xbdev_md_array *array = req->array;
@@ -388,6 +420,10 @@ static void admit_write(struct xbdev_md_req *req)
 		xu_list_add_tail(&array->overlapping, &req->waiter.link);
 		return;
 	}
+	if (xbdev__md_behind_max(array) > 0 && !is_behind_or_alone(req)) {
+		xu_list_add_tail(&array->overlapping, &req->waiter.link);
+		return;
+	}
 	req->is_tracked = true;
 	xu_list_add_tail(&array->writes, &req->link);
 	count_zones(req, 1);
@@ -401,7 +437,8 @@ void xbdev__md_window_open(struct xbdev_md_array *array, struct xbdev_md_window 
 	struct xu_list *node;
 
 	xu_list_init(&window->waiting);
-	window->nr_before = 0;
+	window->nr_before = xbdev__md_behind_count(array, window->start * XBDEV_MD_SECTOR,
+		(window->end - window->start) * XBDEV_MD_SECTOR);
 	xu_list_for_each (node, &array->writes) {
 		window->nr_before +=
 			overlaps(xu_list_entry(node, struct xbdev_md_req, link), window);
@@ -500,6 +537,9 @@ static void md_submit(struct xbdev_channel *ch, struct xbdev_io *io)
 	req->is_counted = false;
 	req->is_in_submit = true;
 	req->is_lossy = false;
+	req->is_behind = false;
+	req->good_roles = 0;
+	req->behind = NULL;
 	xu_list_init(&req->link);
 	xu_list_init(&req->waiter.link);
 	array->nr_reqs++;
