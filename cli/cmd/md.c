@@ -83,6 +83,10 @@ static const struct cli_option create_options[] = {
 	{"bitmap-chunk", 'b', "KIB", "with a write-intent bitmap, of a bit for so much"},
 	{"consistency-policy", 'k', "POLICY", "resync, ppl (raid5) or journal (raid4, raid6)",
 		.choices = policies},
+	{"write-mostly", 'W', "DEVICES",
+		"raid1: those of them, with commas between, that are read only if no other can be"},
+	{"write-behind", 0, "COUNT",
+		"raid1 with a bitmap: so many writes may be behind on write-mostly devices"},
 	{"uuid", 0, "UUID", "identity (default: a new one)"},
 	{"name", 'N', "TEXT", "the name that mdadm shows (default: the array's)"},
 	{"assume-clean", 0, .help = "the members agree already: no resync"},
@@ -98,11 +102,32 @@ static enum cli_exit create_numbers(struct cli *cli, json_t *params, uint64_t *r
 	if (rc == CLI_OK) {
 		rc = set_number(cli, params, "bitmap-chunk", "bitmap_chunk_kb", 4, 1u << 20);
 	}
+	if (rc == CLI_OK) {
+		rc = set_number(cli, params, "write-behind", "write_behind", 0, 16383);
+	}
 	if (rc == CLI_OK && spares != NULL) {
 		rc = cli_parse_u64(cli, "--spare-devices", spares, 0,
 			cli->nr_words > 2 ? cli->nr_words - 2 : 0, ret_nr_spares);
 	}
 	return rc;
+}
+
+/* The words between commas. */
+static void set_list(const struct cli *cli, json_t *params, const char *option, const char *key)
+{
+	const char *text = cli_option(cli, option);
+	json_t *list = json_array();
+
+	while (text != NULL && *text != '\0') {
+		size_t len = strcspn(text, ",");
+
+		json_array_append_new(list, json_stringn(text, len));
+		text += len + (text[len] == ',');
+	}
+	if (json_array_size(list) != 0) {
+		json_object_set(params, key, list);
+	}
+	json_decref(list);
 }
 
 static enum cli_exit run_create(struct cli *cli)
@@ -137,6 +162,7 @@ static enum cli_exit run_create(struct cli *cli)
 	}
 	json_object_set_new(params, "base_bdevs", members);
 	json_object_set_new(params, "spares", spares);
+	set_list(cli, params, "write-mostly", "write_mostly");
 	set_flag(cli, params, "assume-clean", "assume_clean");
 	set_flag(cli, params, "force", "force");
 	return cli_do(cli, "bdev_raid_create", params, "array %s runs", name);

@@ -237,6 +237,10 @@ static void show_detail(const json_t *detail)
 		cli_print("%s", "");
 		line(WIDTH, "Consistency Policy", "%s", policy);
 	}
+	if (get_u64(detail, "write_behind") != 0) {
+		line(WIDTH, "Write Behind", "%" PRIu64 " (now %" PRIu64 ")",
+			get_u64(detail, "write_behind"), get_u64(detail, "writes_behind"));
+	}
 	cli_print("%s", "");
 	progress(detail);
 	if (mismatches != 0) {

@@ -8,11 +8,10 @@
  * which it has to itself. Levels, layouts and commands are the constants below; sizes in `_kb` and
  * speeds are KiB and KiB/s.
  *
- * What this version does not do, write-behind, is refused with -EOPNOTSUPP and a sentence. An array
- * that was written to when it stopped without notice is resynced, with a bitmap where it was being
- * written and else as a whole; one of raid4, raid5 or raid6 that also misses a member then is not
- * started unless it is forced. A consistency policy with a log (a partial parity log, a journal)
- * makes such an array whole when it is assembled, and a missing member no obstacle.
+ * An array that was written to when it stopped without notice is resynced, with a bitmap where it
+ * was being written and else as a whole; one of raid4, raid5 or raid6 that also misses a member
+ * then is not started unless it is forced. A consistency policy with a log (a partial parity log, a
+ * journal) makes such an array whole when it is assembled, and a missing member no obstacle.
  */
 #ifndef XBDEV_MD_H
 #define XBDEV_MD_H
@@ -80,7 +79,9 @@ typedef struct {
 			      * resync. Wrong data after a failure if that is not so */
 	int layout;          /* XBDEV_MD_LAYOUT_…; 0: the level's default */
 	int bitmap_chunk_kb; /* of a write-intent bitmap, a power of two; 0: none */
-	int write_behind;    /* 0; others: -EOPNOTSUPP */
+	int write_behind; /* raid1 with a bitmap: so many writes, up to 16383, may be acknowledged
+			   * before members that are write-mostly have them (see the options of
+			   * xbdev_md_create_with()); 0: none */
 	int stripe_cache_size;   /* raid4, 5, 6: stripes of up to 64 KiB per member that are worked
 				  * on at a time, 16 to 32768; 0: 256 */
 	bool consistency_policy; /* raid5: a partial parity log, raid4, raid6: a journal; others:
@@ -120,6 +121,11 @@ typedef struct xbdev_md_create_options {
 	const char *set_name; /* what mdadm shows, up to 31 bytes; NULL: the array's name, cut */
 	bool force;           /* also over members that carry a superblock; not over those in use */
 	int consistency;      /* XBDEV_MD_CONSISTENCY_… */
+	/* raid1: members and spares, named as above, that are read only when no other can be, and
+	 * may be behind with what was written. What was acknowledged, and flushed, survives a crash
+	 * on the others. */
+	const char *const *write_mostly;
+	int num_write_mostly;
 } xbdev_md_create_options_t;
 
 /* As xbdev_md_create(); options are borrowed during the call. */
@@ -231,9 +237,11 @@ typedef struct {
 	uint64_t speed_min, speed_max; /* KiB/s; max 0: no limit */
 	char spare_group[32];          /* "": none */
 	int priority;
-	bool is_waiting;      /* to rebuild: as many others do as may */
-	char consistency[16]; /* "resync", "bitmap", "ppl", "journal"; "none": linear, raid0 */
-	uint64_t reserved[9];
+	bool is_waiting;       /* to rebuild: as many others do as may */
+	char consistency[16];  /* "resync", "bitmap", "ppl", "journal"; "none": linear, raid0 */
+	uint32_t write_behind; /* raid1: writes that write-mostly members may be behind with, */
+	uint32_t nr_behind;    /* and are now */
+	uint64_t reserved[8];
 } xbdev_md_detail_t;
 
 /* -ENODEV, -EINVAL: no array. */

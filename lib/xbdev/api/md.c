@@ -131,10 +131,10 @@ static int check_config(const char *name, int32_t md_level, const xbdev_md_confi
 			"possible, 0 for no bitmap",
 			name, config->bitmap_chunk_kb, BITMAP_CHUNK_KB_MAX);
 	}
-	if (config->write_behind != 0) {
-		return api_fail(-EOPNOTSUPP,
-			"array '%s': this version does not write behind; leave write_behind 0",
-			name);
+	if (config->write_behind < 0) {
+		return api_fail(-EINVAL,
+			"array '%s': %d writes behind; 0 (none) to %u are possible", name,
+			config->write_behind, XBDEV_MD_MAX_BEHIND);
 	}
 	if (config->consistency_policy && !has_parity(md_level)) {
 		return api_fail(-EINVAL,
@@ -244,6 +244,22 @@ static int fill_consistency(const char *name, const xbdev_md_create_options_t *o
 	}
 }
 
+static int fill_mostly(const char *name, const xbdev_md_create_options_t *options,
+	struct xbdev_md_create_opts *create, uint32_t nr_names)
+{
+	const char *mostly[NAMES_MAX];
+	struct xu_error err = {0};
+	uint32_t nr = 0;
+	int rc = add_names(
+		name, options->write_mostly, options->num_write_mostly, false, mostly, &nr);
+
+	if (rc == 0 && xbdev__md_find_mostly(name, create->members, nr_names, mostly, nr,
+			       &create->write_mostly, &err) != 0) {
+		rc = api_fail(err.code, "%s", err.text);
+	}
+	return rc;
+}
+
 /* Fills in what the engine is told. */
 static int fill_create(
 	struct make_call *make, const char *name, const xbdev_md_create_options_t *options)
@@ -283,6 +299,10 @@ static int fill_create(
 	create->force = options->force;
 	create->set_name = options->set_name;
 	create->nr_stripes = (uint32_t)config->stripe_cache_size;
+	create->write_behind = (uint32_t)config->write_behind;
+	if (rc == 0) {
+		rc = fill_mostly(name, options, create, nr);
+	}
 	return rc == 0 ? fill_consistency(name, options, create) : rc;
 }
 

@@ -137,6 +137,8 @@ static void fill_detail(xbdev_md_detail_t *detail, const struct xbdev_md_info *i
 		.mismatches = info->mismatch_sectors,
 		.speed_min = info->speed_min_kib,
 		.speed_max = info->speed_max_kib,
+		.write_behind = info->write_behind,
+		.nr_behind = info->nr_behind,
 	};
 	xu_uuid_format(&info->uuid, detail->uuid);
 	COPY(detail->layout_name, info->layout_name);

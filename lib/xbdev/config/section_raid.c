@@ -38,6 +38,8 @@ struct raid_opts {
 	const char *consistency_policy;
 	bool assume_clean;
 	uint32_t stripe_cache_size;
+	uint32_t write_behind;
+	json_t *write_mostly;
 	struct xu_uuid uuid;
 };
 
@@ -62,6 +64,13 @@ static const struct xu_param raid_params[] = {
 		.help = "when it is made: its members agree already (default false)"},
 	{"stripe_cache_size", XU_PARAM_U32, offsetof(struct raid_opts, stripe_cache_size),
 		.min = 16, .max = 32768, .help = "of raid4, raid5, raid6 (default 256)"},
+	{"write_behind", XU_PARAM_U32, offsetof(struct raid_opts, write_behind),
+		.max = XBDEV_MD_MAX_BEHIND,
+		.help = "when it is made, raid1 with a bitmap: writes that write-mostly members "
+			"may be behind with (default 0)"},
+	{"write_mostly", XU_PARAM_JSON, offsetof(struct raid_opts, write_mostly),
+		.help = "when it is made, raid1: list of those of its members that are read only "
+			"when no other can be"},
 	{"uuid", XU_PARAM_UUID, offsetof(struct raid_opts, uuid),
 		.help = "identity (default: that on the members, or a new one)"},
 	{0},
@@ -84,6 +93,8 @@ static const struct {
 	{"consistency_policy", "consistency_policy", 1},
 	{"assume_clean", "assume_clean", 1},
 	{"stripe_cache_size", "stripe_cache_size", 1},
+	{"write_behind", "write_behind", 1},
+	{"write_mostly", "write_mostly", 1},
 };
 
 #define NR_WORDS (sizeof(words) / sizeof(words[0]))

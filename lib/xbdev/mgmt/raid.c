@@ -195,6 +195,8 @@ struct create_opts {
 	uint32_t stripe_cache_size;
 	uint32_t bitmap_chunk_kb;
 	uint32_t policy; /* index of policies */
+	uint32_t write_behind;
+	json_t *write_mostly;
 };
 
 static const char *const policies[] = {
@@ -246,6 +248,13 @@ static const struct xu_param create_params[] = {
 		.choices = policies,
 		.help = "what makes copies or parity agree after a crash: resync, ppl (raid5) or "
 			"journal (raid4, raid6) (default resync)"},
+	{"write_behind", XU_PARAM_U32, offsetof(struct create_opts, write_behind),
+		.max = XBDEV_MD_MAX_BEHIND,
+		.help = "raid1 with a bitmap: so many writes may be acknowledged before "
+			"write-mostly members have them (default 0: none)"},
+	{"write_mostly", XU_PARAM_JSON, offsetof(struct create_opts, write_mostly),
+		.help = "raid1: list of those of its devices that are read only when no other can "
+			"be (default: none)"},
 	{0},
 };
 
@@ -253,8 +262,9 @@ static const struct xu_param create_params[] = {
 static bool read_create(struct xrpc_request *req, const struct create_opts *opts,
 	struct xbdev_md_create_opts *create, const char *names[NAMES_MAX])
 {
+	const char *mostly[NAMES_MAX];
 	struct xu_error err = {0};
-	uint32_t nr = 0;
+	uint32_t nr = 0, nr_mostly = 0;
 
 	if (!opts->superblock) {
 		xrpc_error(req, -EOPNOTSUPP,
@@ -270,6 +280,14 @@ static bool read_create(struct xrpc_request *req, const struct create_opts *opts
 		return false;
 	}
 	create->nr_spares = nr - create->nr_members;
+	if (!read_names(req, "write_mostly", opts->write_mostly, mostly, &nr_mostly)) {
+		return false;
+	}
+	if (xbdev__md_find_mostly(
+		    opts->name, names, nr, mostly, nr_mostly, &create->write_mostly, &err) != 0) {
+		xrpc_error(req, XRPC_INVALID_PARAMS, "write_mostly: %s", err.text);
+		return false;
+	}
 	create->layout = XBDEV_MD_LAYOUT_DEFAULT;
 	if (opts->layout != NULL &&
 		xbdev__md_layout_parse(create->level, opts->layout, &create->layout, &err) != 0) {
@@ -313,6 +331,7 @@ static void raid_create(struct xrpc_request *req, void *arg, const void *opts_pt
 		.nr_stripes = opts->stripe_cache_size,
 		.bitmap_chunk_bytes = opts->bitmap_chunk_kb * 1024,
 		.policy = (enum xbdev_md_policy)opts->policy,
+		.write_behind = opts->write_behind,
 	};
 	struct making *making;
 

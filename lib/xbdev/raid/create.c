@@ -341,6 +341,27 @@ static int check_opts(const struct xbdev_md_create_opts *opts, struct xu_error *
 	return 0;
 }
 
+int xbdev__md_find_mostly(const char *array, const char *const *members, uint32_t nr_members,
+	const char *const *mostly, uint32_t nr_mostly, uint64_t *ret_bits, struct xu_error *err)
+{
+	*ret_bits = 0;
+	for (uint32_t i = 0; i < nr_mostly; i++) {
+		uint32_t n = 0;
+
+		while (n < nr_members && strcmp(members[n], mostly[i]) != 0) {
+			n++;
+		}
+		if (n == nr_members) {
+			return xu_error_set(err, -EINVAL,
+				"array '%s': '%s' is to be write-mostly and is none of its members "
+				"and spares",
+				array, mostly[i]);
+		}
+		*ret_bits |= 1ull << n;
+	}
+	return 0;
+}
+
 /* A UUID names one device; afterwards the members would have been written. */
 static int check_uuid(
 	struct xbdev_ctx *ctx, const struct xbdev_md_create_opts *opts, struct xu_error *err)

@@ -29,6 +29,8 @@ struct raid_opts {
 	uint32_t policy; /* index of policy_names */
 	bool assume_clean;
 	uint32_t stripe_cache_size;
+	uint32_t write_behind;
+	json_t *write_mostly;
 	bool create;
 };
 
@@ -83,6 +85,13 @@ static const struct xu_param raid_params[] = {
 	{"stripe_cache_size", XU_PARAM_U32, offsetof(struct raid_opts, stripe_cache_size),
 		.min = 16, .max = 32768,
 		.help = "stripes of raid4, raid5, raid6 worked on at a time (default 256)"},
+	{"write_behind", XU_PARAM_U32, offsetof(struct raid_opts, write_behind),
+		.max = XBDEV_MD_MAX_BEHIND,
+		.help = "when it is made, raid1 with a bitmap: so many writes may be acknowledged "
+			"before write-mostly members have them (default 0)"},
+	{"write_mostly", XU_PARAM_JSON, offsetof(struct raid_opts, write_mostly),
+		.help = "when it is made, raid1: list of those of its members that are read only "
+			"when no other can be"},
 	{"create", XU_PARAM_BOOL, offsetof(struct raid_opts, create),
 		.help = "whether it may be made on blank members; a node that has made it notes "
 			"false (default true)"},
@@ -149,6 +158,51 @@ static int check_layout(
 	return 0;
 }
 
+/* The members that are named; `bits` is one for each of the list. */
+static int find_mostly(const struct raid_opts *opts, uint64_t *ret_bits, struct xu_error *err)
+{
+	const char *names[NAMES_MAX], *mostly[NAMES_MAX];
+	uint32_t nr = 0, nr_mostly = 0;
+	json_t *value;
+	size_t i;
+
+	if (opts->write_mostly != NULL &&
+		(!json_is_array(opts->write_mostly) ||
+			json_array_size(opts->write_mostly) > NAMES_MAX)) {
+		return xu_error_set(err, -EINVAL,
+			"write_mostly: a list [ … ] of up to %u members is needed here", NAMES_MAX);
+	}
+	json_array_foreach (opts->members, i, value) {
+		names[nr++] = json_string_value(value);
+	}
+	json_array_foreach (opts->write_mostly, i, value) {
+		if (!json_is_string(value)) {
+			return xu_error_set(err, -EINVAL,
+				"write_mostly[%zu]: the name of a member is needed here", i);
+		}
+		mostly[nr_mostly++] = json_string_value(value);
+	}
+	return xbdev__md_find_mostly(opts->name, names, nr, mostly, nr_mostly, ret_bits, err);
+}
+
+static int check_behind(const struct raid_opts *opts, int32_t level, char path[XU_PARAM_PATH_SIZE],
+	struct xu_error *err)
+{
+	bool is_mirror = level == 1 || level == XBDEV_MD_LEVEL_ANY;
+	uint64_t bits;
+
+	snprintf(path, XU_PARAM_PATH_SIZE, "write_behind");
+	if (opts->write_behind != 0 && (!is_mirror || (opts->bitmap_chunk == 0 && opts->create))) {
+		return xu_error_set(err, -EINVAL,
+			"write_behind: it is of a raid1 with a write-intent bitmap (bitmap_chunk)");
+	}
+	snprintf(path, XU_PARAM_PATH_SIZE, "write_mostly");
+	if (json_array_size(opts->write_mostly) != 0 && !is_mirror) {
+		return xu_error_set(err, -EINVAL, "write_mostly: members of a raid1 can be that");
+	}
+	return find_mostly(opts, &bits, err);
+}
+
 static int raid_check(const void *opts_ptr, char path[XU_PARAM_PATH_SIZE], struct xu_error *err)
 {
 	const struct raid_opts *opts = opts_ptr;
@@ -163,6 +217,9 @@ static int raid_check(const void *opts_ptr, char path[XU_PARAM_PATH_SIZE], struc
 	}
 	if (rc == 0) {
 		rc = check_layout(opts, path, err);
+	}
+	if (rc == 0) {
+		rc = check_behind(opts, level, path, err);
 	}
 	if (rc == 0 && opts->stripe_cache_size != 0 && level != XBDEV_MD_LEVEL_ANY &&
 		(level < 4 || level > 6)) {
@@ -193,6 +250,7 @@ static void bring(struct xbdev_ctx *ctx, const struct raid_opts *opts,
 				.assume_clean = opts->assume_clean,
 				.uuid = opts->uuid,
 				.nr_stripes = opts->stripe_cache_size,
+				.write_behind = opts->write_behind,
 			},
 		.raid_disks = opts->raid_disks,
 		.mode = mode,
@@ -204,6 +262,7 @@ static void bring(struct xbdev_ctx *ctx, const struct raid_opts *opts,
 	json_array_foreach (opts->members, i, member) {
 		names[to.like.nr_members++] = json_string_value(member);
 	}
+	find_mostly(opts, &to.like.write_mostly, NULL);
 	if (opts->layout != NULL) {
 		xbdev__md_layout_parse(to.like.level, opts->layout, &to.like.layout, NULL);
 	}

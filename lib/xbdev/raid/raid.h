@@ -59,6 +59,11 @@ struct xbdev_md_assemble_opts {
 void xbdev__md_create(struct xbdev_ctx *ctx, const struct xbdev_md_create_opts *opts,
 	xbdev_created_fn done, void *arg);
 
+/* Which of an array's members are named in another list, as a bit each; -EINVAL, with a sentence,
+ * where one is not. */
+int xbdev__md_find_mostly(const char *array, const char *const *members, uint32_t nr_members,
+	const char *const *mostly, uint32_t nr_mostly, uint64_t *ret_bits, struct xu_error *err);
+
 /* Starts an array from what its members say. Borrows opts during the call. */
 void xbdev__md_assemble(struct xbdev_ctx *ctx, const struct xbdev_md_assemble_opts *opts,
 	xbdev_created_fn done, void *arg);

@@ -490,6 +490,35 @@ static void test_policy_of_what_is_made(void **state)
 		-EINVAL, "raid_devices[0].params.consistency_policy: \"luck\" is not accepted");
 }
 
+static void test_write_behind_of_what_is_made(void **state)
+{
+	static const char text[] = DOC(FOUR,
+		RAID("raid1", "md0", "'a', 'b', 'c'",
+			", 'bitmap_chunk_kb': 64, 'write_behind': 32, 'write_mostly': ['b']"));
+	xbdev_md_info_t info;
+
+	parse(text);
+	assert_int_equal(detail_of("md0").write_behind, 32);
+	must(xbdev_md_examine("b", &info));
+	assert_true(info.is_write_mostly);
+	must(xbdev_md_examine("a", &info));
+	assert_false(info.is_write_mostly);
+	put("md0", 'w');
+	begin_again();
+	parse(text);
+	assert_int_equal(get("md0"), 'w');
+	assert_int_equal(detail_of("md0").write_behind, 32);
+	expect_error(xbdev_parse_config(document(
+			     DOC(FOUR, RAID("raid1", "md0", "'a', 'b'", ", 'write_behind': 32")))),
+		-EINVAL, "raid_devices[0].params.write_behind");
+	expect_error(xbdev_parse_config(document(DOC(
+			     FOUR, RAID("raid1", "md0", "'a', 'b'", ", 'write_mostly': ['x']")))),
+		-EINVAL, "raid_devices[0].params.write_mostly");
+	expect_error(xbdev_parse_config(document(DOC(FOUR,
+			     RAID("raid5", "md0", "'a', 'b', 'c'", ", 'write_mostly': ['a']")))),
+		-EINVAL, "raid_devices[0].params.write_mostly");
+}
+
 static void test_members_in_memory_are_made_each_time(void **state)
 {
 	static const char text[] =
@@ -523,6 +552,7 @@ int main(void)
 		array_test(test_what_is_open_does_not_go),
 		array_test(test_saved_says_what_is_there),
 		array_test(test_policy_of_what_is_made),
+		array_test(test_write_behind_of_what_is_made),
 		array_test(test_members_in_memory_are_made_each_time),
 	};
 

@@ -297,6 +297,45 @@ static void test_a_policy_is_what_detail_says(void **state)
 	}
 }
 
+/* Which members are write-mostly, and with how much they may be behind, is on the members. */
+static void test_write_behind_is_what_detail_says(void **state)
+{
+	const char *mostly[] = {"d1", "d2"}, *nobody[] = {"d3"};
+	xbdev_md_create_options_t options = {
+		.size = sizeof(options),
+		.level = XBDEV_MD_LEVEL_RAID1,
+		.base_bdevs = disks,
+		.num_base_bdevs = 3,
+		.config = {.write_behind = 100, .bitmap_chunk_kb = 64, .assume_clean = true},
+		.write_mostly = nobody,
+		.num_write_mostly = 1,
+	};
+
+	assert_int_equal(xbdev_md_create_with("md0", &options), -EINVAL);
+	assert_non_null(strstr(xbdev_last_error(), "d3"));
+	options.write_mostly = mostly;
+	options.num_write_mostly = 2;
+	must(xbdev_md_create_with("md0", &options));
+	for (int round = 0; round < 2; round++) {
+		xbdev_md_detail_t detail = detail_of("md0");
+		xbdev_md_info_t info;
+
+		assert_int_equal(detail.write_behind, 100);
+		assert_int_equal(detail.nr_behind, 0);
+		assert_false(detail.more[0].is_write_mostly);
+		assert_true(detail.more[1].is_write_mostly && detail.more[2].is_write_mostly);
+		must(xbdev_md_examine("d2", &info));
+		assert_true(info.is_write_mostly);
+		must(xbdev_md_stop("md0"));
+		if (round == 0) {
+			must(xbdev_md_run("md0"));
+		}
+	}
+	for (int k = 0; k < 3; k++) {
+		must(xbdev_md_zero_superblock(disks[k]));
+	}
+}
+
 static void refuse(int code, const char *sentence, const char *name, int level, int nr_disks,
 	xbdev_md_config_t config)
 {
@@ -315,7 +354,12 @@ static void test_what_is_refused_leaves_the_members_alone(void **state)
 		   *few[] = {"d0", "missing", "missing"}, *gone[] = {"d0", "nobody"};
 
 	refuse(-EINVAL, "bitmap", "md0", raid5, 3, (xbdev_md_config_t){.bitmap_chunk_kb = 65});
-	refuse(-EOPNOTSUPP, "write", "md0", 2, 2, (xbdev_md_config_t){.write_behind = 1});
+	refuse(-EINVAL, "bitmap", "md0", 2, 2, (xbdev_md_config_t){.write_behind = 1});
+	refuse(-EINVAL, "behind", "md0", 2, 2, (xbdev_md_config_t){.write_behind = -1});
+	refuse(-EINVAL, "16383", "md0", 2, 2,
+		(xbdev_md_config_t){.write_behind = 16384, .bitmap_chunk_kb = 64});
+	refuse(-EINVAL, "raid1", "md0", raid5, 3,
+		(xbdev_md_config_t){.write_behind = 1, .bitmap_chunk_kb = 64});
 	refuse(-EINVAL, "consistency", "md0", raid10, 3,
 		(xbdev_md_config_t){.consistency_policy = true});
 	refuse(-EINVAL, "bitmap", "md0", raid5, 3,
@@ -887,6 +931,7 @@ int main(void)
 		CASE(test_layouts_have_names),
 		CASE(test_short_forms_make_the_same),
 		CASE(test_a_policy_is_what_detail_says),
+		CASE(test_write_behind_is_what_detail_says),
 		CASE(test_what_is_refused_leaves_the_members_alone),
 		CASE(test_an_array_may_be_made_with_everything_said),
 		CASE(test_a_bitmap_is_kept_for_who_asks),

@@ -102,6 +102,31 @@ static void wait_for_rest(struct world *w)
 	fail_msg("the array does not come to rest");
 }
 
+static void test_write_behind_is_made_and_told(void **state)
+{
+	struct world w;
+	json_t *disk, *made;
+
+	start(&w);
+	assert_int_equal(error(&w, "bdev_raid_create",
+				 "{'name':'md0','raid_level':'raid1','base_bdevs':['d0','d1'],"
+				 "'bitmap_chunk_kb':64,'write_behind':16,'write_mostly':['d2']}"),
+		-32602);
+	assert_int_equal(error(&w, "bdev_raid_create",
+				 "{'name':'md0','raid_level':'raid1','base_bdevs':['d0','d1'],"
+				 "'write_behind':16,'write_mostly':['d1']}"),
+		-32602);
+	made = result(&w, "bdev_raid_create",
+		"{'name':'md0','raid_level':'raid1','base_bdevs':['d0','d1'],"
+		"'bitmap_chunk_kb':64,'write_behind':16,'write_mostly':['d1']}");
+	assert_true(json_is_true(made));
+	assert_int_equal(number_of(detail(&w), "write_behind"), 16);
+	assert_int_equal(number_of(detail(&w), "writes_behind"), 0);
+	disk = json_array_get(json_object_get(detail(&w), "disks"), 1);
+	assert_true(json_object_get(disk, "is_write_mostly") == json_true());
+	stop(&w);
+}
+
 static void test_array_is_made_looked_at_and_assembled_again(void **state)
 {
 	struct world w;
@@ -268,6 +293,7 @@ static void test_wrong_parameters_are_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_write_behind_is_made_and_told),
 		cmocka_unit_test(test_array_is_made_looked_at_and_assembled_again),
 		cmocka_unit_test(test_members_are_failed_replaced_and_removed),
 		cmocka_unit_test(test_options_are_set_and_scrubs_begin),
