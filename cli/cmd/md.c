@@ -594,9 +594,72 @@ static const struct cli_command readwrite_command = {
 	.run = run_readwrite,
 };
 
+static const struct cli_arg group_args[] = {
+	{"ARRAY", "name or UUID of the array", CLI_ARRAYS},
+	{"GROUP", "up to 31 bytes; none: it shares its spares with nobody", .is_optional = true},
+	{0},
+};
+
+static const struct cli_option group_options[] = {
+	{"priority", 'P', "0-7", "of its rebuilds where not all may run at a time; high is soon"},
+	{0},
+};
+
+static enum cli_exit show_group(struct cli *cli)
+{
+	json_t *detail;
+	enum cli_exit rc = md_get_detail(cli, cli_word(cli, 0), &detail);
+	const char *group = get_text(detail, "spare_group");
+
+	if (rc == CLI_OK && cli->is_json) {
+		json_t *object = json_pack("{s:s, s:I, s:I}", "spare_group", group, "priority",
+			(json_int_t)get_u64(detail, "priority"), "spares",
+			(json_int_t)get_u64(detail, "spare_disks"));
+
+		cli_print_json(object);
+		json_decref(object);
+	} else if (rc == CLI_OK) {
+		cli_print("spare group %s, %" PRIu64 " spares, priority %" PRIu64,
+			*group != '\0' ? group : "none", get_u64(detail, "spare_disks"),
+			get_u64(detail, "priority"));
+	}
+	json_decref(detail);
+	return rc;
+}
+
+static enum cli_exit run_group(struct cli *cli)
+{
+	json_t *params;
+
+	if (cli->nr_words == 1 && cli_option(cli, "priority") == NULL) {
+		return show_group(cli);
+	}
+	params = json_pack("{s:s}", "name", cli_word(cli, 0));
+	if (cli->nr_words > 1) {
+		json_object_set_new(params, "spare_group", json_string(cli_word(cli, 1)));
+	}
+	if (set_number(cli, params, "priority", "priority", 0, 7) != CLI_OK) {
+		json_decref(params);
+		return CLI_USAGE;
+	}
+	return cli_do(cli, "bdev_raid_set_options", params, "array %s: done", cli_word(cli, 0));
+}
+
+static const struct cli_command group_command = {
+	.name = "spare-group",
+	.help = "Shows or sets with which arrays an array shares its spares.",
+	.about = "A spare of one array of a group is a spare of all; it moves to the one that "
+		 "lacks a\n"
+		 "member. The node remembers it.",
+	.args = group_args,
+	.options = group_options,
+	.run = run_group,
+};
+
 static const struct cli_arg speed_args[] = {
 	{"ARRAY", "name or UUID of the array", CLI_ARRAYS},
-	{"MIN", "KiB/s of each member while the array is used; 0: no limit", .is_optional = true},
+	{"MIN", "KiB/s of each member while the array is used; 0: what its users hardly notice",
+		.is_optional = true},
 	{"MAX", "KiB/s while it is not used; 0: no limit", .is_optional = true},
 	{0},
 };
@@ -610,8 +673,10 @@ static enum cli_exit show_speed(struct cli *cli)
 	if (rc == CLI_OK && cli->is_json) {
 		cli_print_json(sync);
 	} else if (rc == CLI_OK) {
-		cli_print("%" PRIu64 " KiB/s while the array is used, %" PRIu64
-			  " KiB/s while it is not (0: no limit)",
+		cli_print(
+			"%" PRIu64
+			" KiB/s while the array is used (0: what its users hardly notice), %" PRIu64
+			" KiB/s while it is not (0: no limit)",
 			get_u64(sync, "speed_min"), get_u64(sync, "speed_max"));
 	}
 	json_decref(detail);
@@ -650,7 +715,7 @@ static const struct cli_command *const members[] = {&create_command, &assemble_c
 	&run_command, &stop_command, &cli_md_detail, &cli_md_examine, &cli_md_stat, &cli_md_monitor,
 	&add_command, &spare_command, &re_add_command, &remove_command, &fail_command,
 	&replace_command, &zero_command, &scrub_command, &readonly_command, &readwrite_command,
-	&speed_command, NULL};
+	&speed_command, &group_command, NULL};
 
 const struct cli_command cli_md = {
 	.name = "md",

@@ -237,6 +237,9 @@ static void show_detail(const json_t *detail)
 		cli_print("%s", "");
 		line(WIDTH, "Consistency Policy", "%s", policy);
 	}
+	if (get_text(detail, "spare_group")[0] != '\0') {
+		line(WIDTH, "Spare Group", "%s", get_text(detail, "spare_group"));
+	}
 	if (get_u64(detail, "write_behind") != 0) {
 		line(WIDTH, "Write Behind", "%" PRIu64 " (now %" PRIu64 ")",
 			get_u64(detail, "write_behind"), get_u64(detail, "writes_behind"));

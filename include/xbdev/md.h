@@ -315,7 +315,7 @@ int xbdev_md_zero_superblock(const char *bdev_name);
 #define XBDEV_MD_SET_SYNC_SPEED  11 /* const xbdev_md_sync_speed_t * */
 #define XBDEV_MD_CHECK           12 /* NULL: compares copies or parity and counts what differs */
 #define XBDEV_MD_REPAIR          13 /* NULL: and makes them agree */
-#define XBDEV_MD_SET_SPARE_GROUP 14 /* const char *: see below; NULL or "": none */
+#define XBDEV_MD_SET_SPARE_GROUP 14 /* const char *: see below; NULL, "" or "none": none */
 #define XBDEV_MD_SET_PRIORITY    15 /* const int *: XBDEV_MD_PRIORITY_MIN to _MAX, see below */
 
 #define XBDEV_MD_PRIORITY_MIN     0

@@ -88,6 +88,31 @@ class Raid(NodeTest):
         self.assertTrue(self.examine('a')['clean'])
         self.assertEqual(self.examine('a')['events'], self.examine('b')['events'])
 
+    def test_spare_group_and_priority_are_remembered(self):
+        self.start()
+        for name, members, spares in (('md0', ['a', 'b'], ['c']), ('md1', ['d', 'e'], [])):
+            self.call('bdev_raid_create', {'name': name, 'raid_level': 'raid1', 'base_bdevs': members,
+                                           'spares': spares})
+            self.wait_idle(name)
+            self.call('bdev_raid_set_options', {'name': name, 'spare_group': 'shelf', 'priority': 6})
+        before = self.call('save_config')
+        self.restart()
+        self.assertEqual(self.problems(), [])
+        self.assertEqual(self.call('save_config'), before)
+        for name in ('md0', 'md1'):
+            self.assertEqual(self.detail(name)['spare_group'], 'shelf')
+            self.assertEqual(self.detail(name)['priority'], 6)
+        # And it is used: the spare of the one goes to the other.
+        self.call('bdev_raid_fail', {'raid_bdev': 'md1', 'base_bdev': 'd'})
+        end = time.monotonic() + 20
+        while self.detail('md1')['degraded'] or self.detail('md0')['spare_disks'] != 0:
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.02)
+        self.call('bdev_raid_set_options', {'name': 'md0', 'spare_group': 'none'})
+        self.restart()
+        self.assertEqual(self.detail('md0')['spare_group'], '')
+        self.assertEqual(self.detail('md1')['spare_group'], 'shelf')
+
     def test_by_rpc(self):
         self.start()
         self.call('bdev_raid_create', {'name': 'md0', 'raid_level': 'raid5', 'strip_size_kb': 64,

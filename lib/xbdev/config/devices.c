@@ -359,7 +359,8 @@ static bool is_changeable(const struct xbdev_device *dev, const json_t *entry, c
 	if (xbdev_config_is_array(entry)) {
 		return strcmp(key, "members") == 0 || strcmp(key, "raid_disks") == 0 ||
 		       strcmp(key, "create") == 0 || strcmp(key, "assume_clean") == 0 ||
-		       strcmp(key, "consistency_policy") == 0;
+		       strcmp(key, "consistency_policy") == 0 || strcmp(key, "spare_group") == 0 ||
+		       strcmp(key, "priority") == 0;
 	}
 	if (strcmp(key, "size") == 0) {
 		return dev == NULL || dev->ops->resize != NULL;
@@ -397,7 +398,7 @@ void xbdev_config_change(struct xbdev_device *dev, const json_t *to,
 	struct xu_error err = {0};
 
 	if (xbdev__md_is_array(dev)) {
-		xbdev__md_set_members(dev, json_object_get(to, "members"), done, arg);
+		xbdev__md_set_entry(dev, to, done, arg);
 		return;
 	}
 	if (strcmp(dev->driver, "delay") == 0) {

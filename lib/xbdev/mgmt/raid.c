@@ -12,6 +12,7 @@
 #include <strings.h>
 
 #include "lib/util/error.h"
+#include "lib/xbdev/core/context.h"
 #include "lib/xbdev/core/device.h"
 #include "lib/xbdev/lvol/stores.h"
 #include "lib/xbdev/mgmt/mgmt.h"
@@ -744,9 +745,12 @@ struct set_opts {
 	uint32_t access;
 	uint32_t rebuild;
 	uint64_t speed_min, speed_max;
+	const char *spare_group;
+	uint32_t priority;
 };
 
-static const struct set_opts set_defaults = {.speed_min = UINT64_MAX, .speed_max = UINT64_MAX};
+static const struct set_opts set_defaults = {
+	.speed_min = UINT64_MAX, .speed_max = UINT64_MAX, .priority = UINT32_MAX};
 
 static const struct xu_param set_params[] = {
 	{"name", XU_PARAM_STRING, offsetof(struct set_opts, name), .is_required = true,
@@ -760,6 +764,13 @@ static const struct xu_param set_params[] = {
 			"what those who use it hardly notice, 1024 at least; goes with speed_max"},
 	{"speed_max", XU_PARAM_U64, offsetof(struct set_opts, speed_max), .max = 1ull << 40,
 		.help = "KiB/s while it is not used, 0: no limit; goes with speed_min"},
+	{"spare_group", XU_PARAM_STRING, offsetof(struct set_opts, spare_group),
+		.help = "arrays of the same group share their spares; none: of no group "
+			"(default unchanged)"},
+	{"priority", XU_PARAM_U32, offsetof(struct set_opts, priority),
+		.max = XBDEV_REBUILD_PRIORITIES - 1,
+		.help = "of its rebuilds where not all may run at a time, 0 to 7, the higher the "
+			"sooner (default unchanged)"},
 	{0},
 };
 
@@ -768,8 +779,10 @@ struct setting {
 	struct xrpc_request *req;
 	struct xbdev_mgmt *mgmt;
 	char name[XBDEV_NAME_SIZE];
-	struct xbdev_md_command commands[3];
+	struct xbdev_md_command commands[5];
 	uint32_t nr_commands, next;
+	bool is_kept; /* the configuration is to know of it */
+	char group[XBDEV_MD_GROUP_BYTES];
 };
 
 static void on_set(void *arg, const struct xu_error *err)
@@ -782,13 +795,18 @@ static void on_set(void *arg, const struct xu_error *err)
 		free(setting);
 		return;
 	}
-	if (setting->next == setting->nr_commands) {
+	if (setting->next == setting->nr_commands && !setting->is_kept) {
 		xrpc_true(setting->req);
 		free(setting);
 		return;
 	}
 	dev = find_array(setting->mgmt, setting->req, setting->name);
 	if (dev == NULL) {
+		free(setting);
+		return;
+	}
+	if (setting->next == setting->nr_commands) {
+		xbdev__mgmt_raid_keep(setting->mgmt, setting->req, dev, false);
 		free(setting);
 		return;
 	}
@@ -801,6 +819,10 @@ static void raid_set_options(struct xrpc_request *req, void *arg, const void *op
 	bool has_min = opts->speed_min != UINT64_MAX, has_max = opts->speed_max != UINT64_MAX;
 	struct setting *setting;
 
+	if (opts->spare_group != NULL && strlen(opts->spare_group) >= XBDEV_MD_GROUP_BYTES) {
+		xrpc_error(req, XRPC_INVALID_PARAMS, "spare_group: it has up to 31 bytes");
+		return;
+	}
 	if (has_min != has_max) {
 		xrpc_error(req, XRPC_INVALID_PARAMS, "speed_min and speed_max go together");
 		return;
@@ -829,9 +851,20 @@ static void raid_set_options(struct xrpc_request *req, void *arg, const void *op
 			opts->rebuild == 1 ? XBDEV_MD_COMMAND_SYNC_STOP
 					   : XBDEV_MD_COMMAND_SYNC_START;
 	}
+	if (opts->spare_group != NULL) {
+		snprintf(setting->group, sizeof(setting->group), "%s", opts->spare_group);
+		setting->commands[setting->nr_commands++] = (struct xbdev_md_command){
+			.kind = XBDEV_MD_COMMAND_SPARE_GROUP, .device = setting->group};
+	}
+	if (opts->priority != UINT32_MAX) {
+		setting->commands[setting->nr_commands++] = (struct xbdev_md_command){
+			.kind = XBDEV_MD_COMMAND_PRIORITY, .priority = opts->priority};
+	}
+	setting->is_kept = opts->spare_group != NULL || opts->priority != UINT32_MAX;
 	if (setting->nr_commands == 0) {
 		xrpc_error(req, XRPC_INVALID_PARAMS,
-			"nothing is to be changed; name access, rebuild or the speeds");
+			"nothing is to be changed; name access, rebuild, the speeds, spare_group "
+			"or priority");
 		free(setting);
 		return;
 	}
@@ -863,7 +896,8 @@ const struct xrpc_method xbdev_mgmt_raid_methods[] = {
 		sizeof(struct member_opts), .fn = raid_replace},
 	{"bdev_raid_check", "Begins to compare copies or parity.", check_params,
 		sizeof(struct check_opts), .fn = raid_check},
-	{"bdev_raid_set_options", "Access, rebuild and its speed.", set_params,
-		sizeof(struct set_opts), .defaults = &set_defaults, .fn = raid_set_options},
+	{"bdev_raid_set_options", "Access, rebuild, its speed and priority, spare group.",
+		set_params, sizeof(struct set_opts), .defaults = &set_defaults,
+		.fn = raid_set_options},
 	{0},
 };

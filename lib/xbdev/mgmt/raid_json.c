@@ -157,6 +157,8 @@ json_t *xbdev__mgmt_raid_detail(const char *name, const struct xbdev_md_info *in
 			(json_int_t)info->ctime_s, "updated", (json_int_t)info->utime_s, "events",
 			(json_int_t)info->events));
 	json_object_set_new(object, "consistency_policy", json_string(info->consistency));
+	json_object_set_new(object, "spare_group", json_string(info->spare_group));
+	json_object_set_new(object, "priority", json_integer(info->priority));
 	json_object_set_new(object, "write_behind", json_integer(info->write_behind));
 	json_object_set_new(object, "writes_behind", json_integer(info->nr_behind));
 	json_object_set_new(object, "sync", sync_json(info));

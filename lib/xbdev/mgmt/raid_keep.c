@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Arrays and whoever keeps the configuration: what the methods of raid.c have done at once is told
- * there as an entry of the driver "raid", or as another list of members, so that it is there again
- * after a restart. Both find everything done already and are the same as if they had come first.
+ * there as an entry of the driver "raid", or as another list of members, spare group and priority,
+ * so that it is there again after a restart. Both find everything done already and are the same as
+ * if they had come first.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/util/error.h"
+#include "lib/xbdev/core/context.h"
 #include "lib/xbdev/core/device.h"
 #include "lib/xbdev/mgmt/mgmt.h"
 #include "lib/xbdev/mgmt/raid_json.h"
@@ -111,6 +113,10 @@ void xbdev__mgmt_raid_keep(
 	if (json_object_get(entry, "raid_disks") != NULL) {
 		json_object_set(part, "raid_disks", json_object_get(entry, "raid_disks"));
 	}
+	/* Named always: what is left out would stay as it was remembered. */
+	json_object_set_new(part, "spare_group", json_string(XBDEV_MD_NO_GROUP));
+	json_object_set_new(part, "priority", json_integer(XBDEV_REBUILD_PRIORITY_DEFAULT));
+	json_object_update_existing(part, entry);
 	json_decref(entry);
 	mgmt->change(mgmt, keeping->name, part, on_changed, keeping);
 }

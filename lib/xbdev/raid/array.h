@@ -556,13 +556,16 @@ struct xbdev_md_keep;
 
 /* On the control reactor, when the array is registered and when it is about to be freed. Without
  * memory for it an array has no spares but its own. */
-void xbdev__md_keep_start(struct xbdev_md_array *array);
+void xbdev__md_keep_start(struct xbdev_md_array *array, const char *group);
 void xbdev__md_keep_stop(struct xbdev_md_array *array);
 /* On the owner: a role is missing, and there is no spare for it. */
 void xbdev__md_keep_want(struct xbdev_md_array *array);
 /* On the control reactor: the group whose spares it shares; "": none. */
 void xbdev__md_keep_set_group(struct xbdev_md_array *array, const char *group);
 const char *xbdev__md_keep_group(const struct xbdev_md_array *array);
+/* On the control reactor: what it knows of the priority, which is the owner's. */
+void xbdev__md_keep_set_priority(struct xbdev_md_array *array, uint32_t priority);
+uint32_t xbdev__md_keep_priority(const struct xbdev_md_array *array);
 /* A spare was added: others of its group may want it. */
 void xbdev__md_keep_look_around(struct xbdev_md_array *array);
 

@@ -278,5 +278,6 @@ void xbdev__md_assemble(struct xbdev_ctx *ctx, const struct xbdev_md_assemble_op
 	build->array->is_read_only = opts->read_only;
 	build->array->is_sealed = opts->read_only;
 	build->array->nr_stripes = opts->nr_stripes;
+	xbdev__md_build_set(build, opts->spare_group, opts->priority);
 	xbdev__md_build_start(build, opts->members, opts->nr_members);
 }

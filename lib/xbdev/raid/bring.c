@@ -11,6 +11,7 @@
 #include "lib/xbdev/raid/bring.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,6 +40,7 @@ struct bring {
 	struct xbdev_ctx *ctx;
 	struct xbdev_md_bring_opts opts;
 	char name[XBDEV_NAME_SIZE];
+	char group[XBDEV_MD_GROUP_BYTES];
 	bool is_new;
 	xbdev_md_brought_fn done;
 	void *arg;
@@ -154,6 +156,8 @@ static void assemble(struct bring *bring)
 		.uuid = bring->opts.like.uuid,
 		.run = true,
 		.nr_stripes = bring->opts.like.nr_stripes,
+		.spare_group = bring->group,
+		.priority = bring->opts.like.priority,
 	};
 	const struct xbdev_md_super *super = NULL;
 	struct xu_error err = {0};
@@ -197,6 +201,7 @@ static void create(struct bring *bring)
 		names[nr] = XBDEV_MD_MISSING;
 	}
 	opts.name = bring->name;
+	opts.spare_group = bring->group;
 	opts.members = names;
 	opts.nr_members = raid_disks;
 	opts.nr_spares = nr - raid_disks;
@@ -401,5 +406,9 @@ void xbdev__md_bring(struct xbdev_ctx *ctx, const struct xbdev_md_bring_opts *op
 	bring->opts.like.name = NULL;
 	bring->opts.like.members = NULL;
 	bring->opts.like.set_name = NULL;
+	if (opts->like.spare_group != NULL) {
+		snprintf(bring->group, sizeof(bring->group), "%s", opts->like.spare_group);
+	}
+	bring->opts.like.spare_group = NULL;
 	look_at_next(bring);
 }

@@ -152,9 +152,9 @@ static void on_register(struct xr_msg *msg)
 		xbdev__md_array_close(array, on_taken_apart, build);
 		return;
 	}
+	xbdev__md_keep_start(array, build->group);
 	xu_buf_free(build->bits, build->bits_bytes);
 	free(build);
-	xbdev__md_keep_start(array);
 	array->begin_msg.fn = on_begin;
 	xr_msg_send(array->reactor, &array->begin_msg);
 	done(arg, &array->dev, NULL);
@@ -438,6 +438,23 @@ static void choose_owner(struct xbdev_md_build *build)
 		array->reactor = xbdev_ctx_next_owner(build->ctx, numa_node);
 	}
 	array->dev.owner = array->reactor;
+}
+
+int xbdev__md_build_set(struct xbdev_md_build *build, const char *group, uint32_t priority_and_1)
+{
+	group = group != NULL ? group : "";
+	if (strlen(group) >= sizeof(build->group) || priority_and_1 > XBDEV_REBUILD_PRIORITIES) {
+		return xu_error_set(&build->err, -EINVAL,
+			"array '%s': the name of a spare group has up to %u bytes, and priorities "
+			"go from 0 to %u",
+			build->array->dev.name, XBDEV_MD_GROUP_BYTES - 1,
+			XBDEV_REBUILD_PRIORITIES - 1);
+	}
+	memcpy(build->group, group, strlen(group));
+	if (priority_and_1 != 0) {
+		build->array->priority = priority_and_1 - 1;
+	}
+	return 0;
 }
 
 void xbdev__md_build_start(

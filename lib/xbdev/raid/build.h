@@ -48,8 +48,12 @@ struct xbdev_md_build {
 	struct xu_uuid uuid;
 	bool run;
 	/* both */
+	char group[XBDEV_MD_GROUP_BYTES]; /* of spares */
 	bool force;
 };
+
+/* What an array is told that is not on its members; -EINVAL with a sentence. */
+int xbdev__md_build_set(struct xbdev_md_build *build, const char *group, uint32_t priority_and_1);
 
 /* Starts: opens the named devices (XBDEV_MD_MISSING leaves its slot empty), goes to the owner,
  * reads, calls `judge`. Takes the build. */

@@ -410,5 +410,6 @@ void xbdev__md_create(struct xbdev_ctx *ctx, const struct xbdev_md_create_opts *
 			      : opts->uuid;
 	strncpy(build->array->super.set_name, opts->set_name != NULL ? opts->set_name : opts->name,
 		XBDEV_MD_NAME_BYTES - 1);
+	xbdev__md_build_set(build, opts->spare_group, opts->priority);
 	xbdev__md_build_start(build, opts->members, opts->nr_members + opts->nr_spares);
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/xbdev/core/context.h"
 #include "lib/xbdev/raid/behind.h"
 #include "lib/xbdev/raid/sync.h"
 
@@ -208,6 +209,26 @@ static int add_shape(json_t *config, const struct xbdev_md_geometry *geo, size_t
 	return rc;
 }
 
+/* What is not on the members, where it is not the default. */
+static int add_rest(json_t *config, const struct xbdev_md_array *array)
+{
+	uint32_t priority = xbdev__md_keep_priority(array);
+	int rc = 0;
+
+	if (*xbdev__md_keep_group(array) != '\0') {
+		rc |= json_object_set_new(
+			config, "spare_group", json_string(xbdev__md_keep_group(array)));
+	}
+	if (priority != XBDEV_REBUILD_PRIORITY_DEFAULT) {
+		rc |= json_object_set_new(config, "priority", json_integer(priority));
+	}
+	if (array->nr_stripes != 0) {
+		rc |= json_object_set_new(
+			config, "stripe_cache_size", json_integer(array->nr_stripes));
+	}
+	return rc;
+}
+
 /* Its members are asked for by the control reactor, through those that it has opened: the claims.
  */
 json_t *xbdev__md_config(const struct xbdev_device *dev)
@@ -226,6 +247,7 @@ json_t *xbdev__md_config(const struct xbdev_device *dev)
 	}
 	rc |= add_shape(config, &array->geo, json_array_size(members));
 	rc |= json_object_set_new(config, "members", members);
+	rc |= add_rest(config, array);
 	if (rc != 0) {
 		json_decref(config);
 		return NULL;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/xbdev/core/context.h"
 #include "lib/xbdev/raid/array.h"
 #include "lib/xbdev/raid/geometry.h"
 
@@ -31,6 +32,8 @@ struct raid_opts {
 	uint32_t stripe_cache_size;
 	uint32_t write_behind;
 	json_t *write_mostly;
+	const char *spare_group;
+	uint32_t priority;
 	bool create;
 };
 
@@ -49,7 +52,8 @@ static const struct {
 	uint32_t nr_members_min;
 } levels[] = {{XBDEV_MD_LEVEL_ANY, 1}, {-1, 1}, {0, 1}, {1, 1}, {4, 2}, {5, 2}, {6, 4}, {10, 2}};
 
-static const struct raid_opts raid_defaults = {.create = true};
+static const struct raid_opts raid_defaults = {
+	.create = true, .priority = XBDEV_REBUILD_PRIORITY_DEFAULT};
 
 static const struct xu_param raid_params[] = {
 	{"name", XU_PARAM_STRING, offsetof(struct raid_opts, name), .is_required = true,
@@ -92,6 +96,12 @@ static const struct xu_param raid_params[] = {
 	{"write_mostly", XU_PARAM_JSON, offsetof(struct raid_opts, write_mostly),
 		.help = "when it is made, raid1: list of those of its members that are read only "
 			"when no other can be"},
+	{"spare_group", XU_PARAM_STRING, offsetof(struct raid_opts, spare_group),
+		.help = "arrays of the same group share their spares (default: none)"},
+	{"priority", XU_PARAM_U32, offsetof(struct raid_opts, priority),
+		.max = XBDEV_REBUILD_PRIORITIES - 1,
+		.help = "of its rebuilds where not all may run at a time, the higher the sooner "
+			"(default 4)"},
 	{"create", XU_PARAM_BOOL, offsetof(struct raid_opts, create),
 		.help = "whether it may be made on blank members; a node that has made it notes "
 			"false (default true)"},
@@ -221,6 +231,12 @@ static int raid_check(const void *opts_ptr, char path[XU_PARAM_PATH_SIZE], struc
 	if (rc == 0) {
 		rc = check_behind(opts, level, path, err);
 	}
+	if (rc == 0 && opts->spare_group != NULL &&
+		strlen(opts->spare_group) >= XBDEV_MD_GROUP_BYTES) {
+		snprintf(path, XU_PARAM_PATH_SIZE, "spare_group");
+		rc = xu_error_set(err, -EINVAL, "spare_group: it has up to %u bytes",
+			XBDEV_MD_GROUP_BYTES - 1);
+	}
 	if (rc == 0 && opts->stripe_cache_size != 0 && level != XBDEV_MD_LEVEL_ANY &&
 		(level < 4 || level > 6)) {
 		snprintf(path, XU_PARAM_PATH_SIZE, "stripe_cache_size");
@@ -251,6 +267,8 @@ static void bring(struct xbdev_ctx *ctx, const struct raid_opts *opts,
 				.uuid = opts->uuid,
 				.nr_stripes = opts->stripe_cache_size,
 				.write_behind = opts->write_behind,
+				.spare_group = opts->spare_group,
+				.priority = opts->priority + 1,
 			},
 		.raid_disks = opts->raid_disks,
 		.mode = mode,
@@ -360,6 +378,9 @@ struct change {
 	struct xbdev_ctx *ctx;
 	char name[XBDEV_NAME_SIZE];
 	uint32_t next, nr_added, nr;
+	bool has_rest; /* group and priority are to be set too */
+	char group[XBDEV_MD_GROUP_BYTES];
+	uint32_t priority;
 	void (*done)(void *arg, const struct xu_error *err);
 	void *arg;
 	char (*names)[XBDEV_NAME_SIZE];
@@ -393,7 +414,7 @@ static void do_next(struct change *change)
 	struct xbdev_md_command command;
 	struct xu_error err = {0};
 
-	if (change->next == change->nr) {
+	if (change->next == change->nr + (change->has_rest ? 2 : 0)) {
 		end_change(change, NULL);
 		return;
 	}
@@ -402,11 +423,20 @@ static void do_next(struct change *change)
 		end_change(change, &err);
 		return;
 	}
-	command = (struct xbdev_md_command){
-		.kind = change->next < change->nr_added ? XBDEV_MD_COMMAND_ADD
-							: XBDEV_MD_COMMAND_REMOVE,
-		.device = change->names[change->next],
-	};
+	if (change->next >= change->nr) {
+		command = (struct xbdev_md_command){
+			.kind = change->next == change->nr ? XBDEV_MD_COMMAND_SPARE_GROUP
+							   : XBDEV_MD_COMMAND_PRIORITY,
+			.device = change->group,
+			.priority = change->priority,
+		};
+	} else {
+		command = (struct xbdev_md_command){
+			.kind = change->next < change->nr_added ? XBDEV_MD_COMMAND_ADD
+								: XBDEV_MD_COMMAND_REMOVE,
+			.device = change->names[change->next],
+		};
+	}
 	change->next++;
 	xbdev__md_manage(dev, &command, on_done, change);
 }
@@ -429,7 +459,8 @@ static void add_name(struct change *change, const struct xbdev_device *base)
 	memcpy(change->names[change->nr++], base->name, sizeof(base->name));
 }
 
-void xbdev__md_set_members(struct xbdev_device *dev, const json_t *members,
+/* `entry` NULL: the members alone. */
+static void set(struct xbdev_device *dev, const json_t *members, const json_t *entry,
 	void (*done)(void *arg, const struct xu_error *err), void *arg)
 {
 	size_t size = json_array_size(members) + XBDEV_MD_MAX_DISKS_INFO, i;
@@ -451,6 +482,16 @@ void xbdev__md_set_members(struct xbdev_device *dev, const json_t *members,
 	memcpy(change->name, dev->name, sizeof(change->name));
 	change->done = done;
 	change->arg = arg;
+	if (entry != NULL && xbdev__md_array_of(dev)->level->has_redundancy) {
+		const char *group = json_string_value(json_object_get(entry, "spare_group"));
+		const json_t *priority = json_object_get(entry, "priority");
+
+		change->has_rest = true;
+		snprintf(change->group, sizeof(change->group), "%s", group != NULL ? group : "");
+		change->priority = json_is_integer(priority)
+					   ? (uint32_t)json_integer_value(priority)
+					   : XBDEV_REBUILD_PRIORITY_DEFAULT;
+	}
 	json_array_foreach ((json_t *)members, i, member) {
 		base = xbdev_device_find(dev->ctx, json_string_value(member));
 		if (base != NULL && !xbdev__md_has_member(dev, base)) {
@@ -465,4 +506,16 @@ void xbdev__md_set_members(struct xbdev_device *dev, const json_t *members,
 		}
 	}
 	do_next(change);
+}
+
+void xbdev__md_set_members(struct xbdev_device *dev, const json_t *members,
+	void (*done)(void *arg, const struct xu_error *err), void *arg)
+{
+	set(dev, members, NULL, done, arg);
+}
+
+void xbdev__md_set_entry(struct xbdev_device *dev, const json_t *entry,
+	void (*done)(void *arg, const struct xu_error *err), void *arg)
+{
+	set(dev, json_object_get(entry, "members"), entry, done, arg);
 }

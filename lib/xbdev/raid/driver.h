@@ -23,6 +23,10 @@ void xbdev__md_bring_entry(struct xbdev_ctx *ctx, const json_t *entry,
 void xbdev__md_set_members(struct xbdev_device *dev, const json_t *members,
 	void (*done)(void *arg, const struct xu_error *err), void *arg);
 
+/* The same of an entry of a configuration: its members, its spare group and its priority. */
+void xbdev__md_set_entry(struct xbdev_device *dev, const json_t *entry,
+	void (*done)(void *arg, const struct xu_error *err), void *arg);
+
 /* Whether the device is one of the array's, of whatever state. */
 bool xbdev__md_has_member(const struct xbdev_device *array, const struct xbdev_device *base);
 

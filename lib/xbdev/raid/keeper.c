@@ -4,13 +4,17 @@
  * that come back.
  *
  *   an array lacks a spare ─▶ its group's other arrays are looked at ─▶ one that has a spare and
- *                             lacks nothing gives it away: removed, erased, added here
+ *                             lacks nothing gives it away: removed there, added here
  *   a device appears       ─▶ an array that has lost a member reads its superblock; the one that it
  *                             has lost is added again
  *
  * Arrays share spares when they are of the same spare group, as with mdadm: every spare of one is a
  * spare of all. A transfer holds the array that it is for, and ends by itself in about a second; at
  * most one runs for an array. If the array does not take the device after all, it goes back.
+ *
+ * The device keeps the superblock that makes it a spare of the array that it comes from until it is
+ * overwritten by the one that makes it a spare here: whenever a crash comes, it is the one or the
+ * other, and never a blank disk that nobody remembers.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -30,6 +34,7 @@ struct xbdev_md_keep {
 	struct xbdev_md_array *array;
 	struct xbdev_graph_listener listener;
 	char group[XBDEV_MD_GROUP_BYTES];
+	uint32_t priority;
 	bool is_moving; /* a spare to it */
 };
 
@@ -39,7 +44,8 @@ struct move {
 	struct xbdev_md_array *array; /* that wants it; held */
 	struct xbdev_desc *hold;
 	uint64_t sectors;            /* that it must have for data */
-	char donor[XBDEV_NAME_SIZE]; /* the array that has it */
+	char donor[XBDEV_NAME_SIZE]; /* the array that has it, and its UUID */
+	struct xu_uuid donor_uuid;
 	char spare[XBDEV_NAME_SIZE];
 	struct xr_timer timer;
 	uint32_t nr_tries;
@@ -55,15 +61,26 @@ static void end(struct move *move)
 	free(move);
 }
 
-static void try_erasing(struct xr_timer *timer);
-
 static void add_to(struct move *move, const char *name);
+
+static void try_again(struct xr_timer *timer)
+{
+	struct move *move = xu_container_of(timer, struct move, timer);
+
+	add_to(move, move->is_going_back ? move->donor : move->array->dev.name);
+}
 
 static void on_added(void *arg, const struct xu_error *err)
 {
 	struct move *move = arg;
 	struct xu_logger *log = xbdev_ctx_log(move->ctx);
 
+	/* Its array gives it back a moment after it has said so. */
+	if (err != NULL && err->code == -EBUSY && ++move->nr_tries < MAX_TRIES) {
+		move->timer.fn = try_again;
+		xr_timer_start(xbdev_ctx_control(move->ctx), &move->timer, TRY_AGAIN_NS);
+		return;
+	}
 	if (err == NULL && !move->is_going_back) {
 		xbdev__md_note(move->array, "spare-moved", NULL, "spare %s of array %s is here now",
 			move->spare, move->donor);
@@ -74,6 +91,7 @@ static void on_added(void *arg, const struct xu_error *err)
 	}
 	if (err != NULL && !move->is_going_back) {
 		move->is_going_back = true;
+		move->nr_tries = 0;
 		add_to(move, move->donor);
 	} else {
 		end(move);
@@ -83,39 +101,14 @@ static void on_added(void *arg, const struct xu_error *err)
 static void add_to(struct move *move, const char *name)
 {
 	struct xbdev_device *dev = xbdev_device_find(move->ctx, name);
-	const struct xbdev_md_command add = {.kind = XBDEV_MD_COMMAND_ADD, .device = move->spare};
+	const struct xbdev_md_command add = {
+		.kind = XBDEV_MD_COMMAND_ADD, .device = move->spare, .from = move->donor_uuid};
 
 	if (dev == NULL || !xbdev__md_is_array(dev)) {
 		end(move);
 		return;
 	}
 	xbdev__md_manage(dev, &add, on_added, move);
-}
-
-static void on_erased(void *arg, const struct xu_error *err)
-{
-	struct move *move = arg;
-
-	/* Its array gives it back a moment after it has said so. */
-	if (err->code == -EBUSY && ++move->nr_tries < MAX_TRIES) {
-		move->timer.fn = try_erasing;
-		xr_timer_start(xbdev_ctx_control(move->ctx), &move->timer, TRY_AGAIN_NS);
-		return;
-	}
-	if (err->code != 0) {
-		xu_err(xbdev_ctx_log(move->ctx), "spare %s of array %s cannot be moved to %s: %s",
-			move->spare, move->donor, move->array->dev.name, err->text);
-		end(move);
-		return;
-	}
-	add_to(move, move->array->dev.name);
-}
-
-static void try_erasing(struct xr_timer *timer)
-{
-	struct move *move = xu_container_of(timer, struct move, timer);
-
-	xbdev__md_erase(move->ctx, move->spare, on_erased, move);
 }
 
 static void ask_next(struct move *move, struct xbdev_device *from);
@@ -129,7 +122,7 @@ static void on_removed(void *arg, const struct xu_error *err)
 		ask_next(move, xbdev_device_find(move->ctx, move->donor));
 		return;
 	}
-	try_erasing(&move->timer);
+	add_to(move, move->array->dev.name);
 }
 
 /* A spare that the array can give away; NULL: none, or it needs it itself. */
@@ -176,6 +169,7 @@ static void ask_next(struct move *move, struct xbdev_device *from)
 		if (dev != &move->array->dev && xbdev__md_is_array(dev) && *group != '\0' &&
 			strcmp(xbdev__md_keep_group(xbdev__md_array_of(dev)), group) == 0) {
 			memcpy(move->donor, dev->name, sizeof(move->donor));
+			move->donor_uuid = dev->uuid;
 			xbdev__md_info_get(dev, on_donor_looked, move);
 			return;
 		}
@@ -263,9 +257,22 @@ void xbdev__md_keep_look_around(struct xbdev_md_array *array)
 void xbdev__md_keep_set_group(struct xbdev_md_array *array, const char *group)
 {
 	if (array->keep != NULL) {
+		group = strcmp(group, XBDEV_MD_NO_GROUP) == 0 ? "" : group;
 		snprintf(array->keep->group, sizeof(array->keep->group), "%s", group);
 		xbdev__md_keep_look_around(array);
 	}
+}
+
+void xbdev__md_keep_set_priority(struct xbdev_md_array *array, uint32_t priority)
+{
+	if (array->keep != NULL) {
+		array->keep->priority = priority;
+	}
+}
+
+uint32_t xbdev__md_keep_priority(const struct xbdev_md_array *array)
+{
+	return array->keep != NULL ? array->keep->priority : XBDEV_REBUILD_PRIORITY_DEFAULT;
 }
 
 /* ---- devices that come back ---- */
@@ -344,7 +351,7 @@ static void on_graph(struct xbdev_graph_listener *listener, enum xbdev_graph_eve
 
 /* ---- life ---- */
 
-void xbdev__md_keep_start(struct xbdev_md_array *array)
+void xbdev__md_keep_start(struct xbdev_md_array *array, const char *group)
 {
 	struct xbdev_md_keep *keep = array->level->has_redundancy ? calloc(1, sizeof(*keep)) : NULL;
 
@@ -353,8 +360,10 @@ void xbdev__md_keep_start(struct xbdev_md_array *array)
 	}
 	keep->array = array;
 	keep->listener.fn = on_graph;
+	keep->priority = array->priority;
 	array->keep = keep;
 	xbdev_ctx_add_listener(array->dev.ctx, &keep->listener);
+	xbdev__md_keep_set_group(array, group);
 }
 
 void xbdev__md_keep_stop(struct xbdev_md_array *array)

@@ -48,6 +48,9 @@ static void on_answer(struct xr_msg *msg)
 	if (command->what.kind == XBDEV_MD_COMMAND_SPARE_GROUP) {
 		xbdev__md_keep_set_group(command->array, command->device);
 	}
+	if (command->what.kind == XBDEV_MD_COMMAND_PRIORITY && command->err.code == 0) {
+		xbdev__md_keep_set_priority(command->array, command->what.priority);
+	}
 	if (command->what.kind == XBDEV_MD_COMMAND_ADD && command->err.code == 0) {
 		xbdev__md_keep_look_around(command->array);
 	}
@@ -315,6 +318,15 @@ static bool take_back(struct command *command)
 	return true;
 }
 
+/* A spare of the array that has let it go, and is what it says of itself. */
+static bool is_let_go(const struct command *command, const struct xbdev_md_super *super)
+{
+	return !xu_uuid_is_null(&command->what.from) &&
+	       xu_uuid_is_equal(&command->what.from, &super->set_uuid) &&
+	       super->dev_number < super->max_dev &&
+	       super->dev_roles[super->dev_number] == XBDEV_MD_ROLE_SPARE;
+}
+
 /* Its superblock, if it has one, has been read. */
 static void on_super_read(struct xbdev_io *io, int status)
 {
@@ -334,7 +346,8 @@ static void on_super_read(struct xbdev_io *io, int status)
 			"it is wanted",
 			member->name);
 	}
-	if (status == 0 && !xu_uuid_is_equal(&member->super.set_uuid, &array->super.set_uuid)) {
+	if (status == 0 && !xu_uuid_is_equal(&member->super.set_uuid, &array->super.set_uuid) &&
+		!is_let_go(command, &member->super)) {
 		xu_error_set(&command->err, -EEXIST,
 			"'%s' belongs to another array, '%s'; erase its superblock first",
 			member->name, member->super.set_name);
@@ -347,7 +360,9 @@ static void on_super_read(struct xbdev_io *io, int status)
 		xu_error_set(&command->err, -ENOENT, "array '%s' has not lost '%s'",
 			array->dev.name, member->name);
 	}
-	if (command->err.code == 0 && status == 0 && take_back(command)) {
+	if (command->err.code == 0 && status == 0 &&
+		xu_uuid_is_equal(&member->super.set_uuid, &array->super.set_uuid) &&
+		take_back(command)) {
 		xbdev__md_sync_kick(array);
 		record(command);
 		return;

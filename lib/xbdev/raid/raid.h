@@ -34,13 +34,15 @@ struct xbdev_md_create_opts {
 				      * would choose */
 	enum xbdev_md_policy policy;
 	bool assume_clean;
-	bool force;            /* also over members that carry an array's superblock */
-	struct xu_uuid uuid;   /* null: a new one */
-	const char *set_name;  /* what mdadm shows; NULL: the device's name */
-	uint32_t nr_stripes;   /* of raid4, 5, 6 in memory; 0: the default */
-	uint32_t write_behind; /* raid1 with a bitmap: writes that write-mostly members may be
-				* behind; 0: none */
-	uint64_t write_mostly; /* raid1: a bit per name in `members` */
+	bool force;              /* also over members that carry an array's superblock */
+	struct xu_uuid uuid;     /* null: a new one */
+	const char *set_name;    /* what mdadm shows; NULL: the device's name */
+	uint32_t nr_stripes;     /* of raid4, 5, 6 in memory; 0: the default */
+	uint32_t write_behind;   /* raid1 with a bitmap: writes that write-mostly members may be
+				  * behind; 0: none */
+	uint64_t write_mostly;   /* raid1: a bit per name in `members` */
+	const char *spare_group; /* NULL or "": none */
+	uint32_t priority;       /* of its rebuilds, plus 1; 0: the default */
 };
 
 struct xbdev_md_assemble_opts {
@@ -52,7 +54,9 @@ struct xbdev_md_assemble_opts {
 	bool force;
 	bool run;
 	bool read_only;
-	uint32_t nr_stripes; /* as above */
+	uint32_t nr_stripes; /* as above, */
+	const char *spare_group;
+	uint32_t priority;
 };
 
 /* Writes superblocks on the members and starts the array. Borrows opts during the call. */
@@ -98,7 +102,8 @@ struct xbdev_md_disk {
 };
 
 #define XBDEV_MD_MAX_DISKS_INFO 128u
-#define XBDEV_MD_GROUP_BYTES    32u /* of a spare group's name, with its NUL */
+#define XBDEV_MD_GROUP_BYTES    32u    /* of a spare group's name, with its NUL */
+#define XBDEV_MD_NO_GROUP       "none" /* the name that no group has; "" means it too */
 
 struct xbdev_md_info {
 	int32_t level;
@@ -166,6 +171,8 @@ struct xbdev_md_command {
 	uint64_t speed_min_kib, speed_max_kib; /* KiB/s while the array is used, and while not; max
 						* 0: no limit */
 	uint32_t priority;
+	struct xu_uuid from; /* ADD: not null: the device may be a spare of this array still, which
+			      * has let it go */
 };
 
 /*

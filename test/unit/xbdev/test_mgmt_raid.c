@@ -102,6 +102,51 @@ static void wait_for_rest(struct world *w)
 	fail_msg("the array does not come to rest");
 }
 
+/* What is not on the members is in the entry of the array, by which it is made again. */
+static void test_spare_group_and_priority_are_in_the_entry(void **state)
+{
+	struct xbdev_device *dev;
+	struct world w;
+	json_t *entry;
+
+	start(&w);
+	result(&w, "bdev_raid_create",
+		"{'name':'md0','raid_level':'raid1','base_bdevs':['d0','d1']}");
+	dev = xbdev_device_find(w.h.ctx, "md0");
+	entry = dev->ops->config(dev);
+	assert_null(json_object_get(entry, "spare_group"));
+	assert_null(json_object_get(entry, "priority"));
+	json_decref(entry);
+	result(&w, "bdev_raid_set_options", "{'name':'md0','spare_group':'shelf','priority':6}");
+	assert_string_equal(text_of(detail(&w), "spare_group"), "shelf");
+	assert_int_equal(number_of(detail(&w), "priority"), 6);
+	entry = dev->ops->config(dev);
+	assert_string_equal(text_of(entry, "spare_group"), "shelf");
+	assert_int_equal(number_of(entry, "priority"), 6);
+	wait_for_rest(&w);
+	harness_remove(&w.h, dev);
+	/* By its entry, as after a restart. */
+	json_object_del(entry, "driver");
+	{
+		char *text = json_dumps(entry, 0);
+
+		dev = harness_create(&w.h, "raid", "%s", text);
+		free(text);
+	}
+	json_decref(entry);
+	assert_string_equal(text_of(detail(&w), "spare_group"), "shelf");
+	assert_int_equal(number_of(detail(&w), "priority"), 6);
+	result(&w, "bdev_raid_set_options", "{'name':'md0','spare_group':'none'}");
+	assert_string_equal(text_of(detail(&w), "spare_group"), "");
+	assert_int_equal(number_of(detail(&w), "priority"), 6);
+	assert_int_equal(error(&w, "bdev_raid_set_options",
+				 "{'name':'md0','spare_group':"
+				 "'a name that is longer than any group can have'}"),
+		-32602);
+	assert_int_equal(error(&w, "bdev_raid_set_options", "{'name':'md0','priority':8}"), -32602);
+	stop(&w);
+}
+
 static void test_write_behind_is_made_and_told(void **state)
 {
 	struct world w;
@@ -293,6 +338,7 @@ static void test_wrong_parameters_are_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_spare_group_and_priority_are_in_the_entry),
 		cmocka_unit_test(test_write_behind_is_made_and_told),
 		cmocka_unit_test(test_array_is_made_looked_at_and_assembled_again),
 		cmocka_unit_test(test_members_are_failed_replaced_and_removed),

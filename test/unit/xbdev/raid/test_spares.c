@@ -196,6 +196,38 @@ static void test_arrays_of_a_group_share_their_spares(void **state)
 	harness_stop(&w.h);
 }
 
+/* A disk on its way is a spare of the one or of the other: its superblock is never erased. */
+static void test_a_spare_on_its_way_keeps_a_superblock(void **state)
+{
+	static char block[4096];
+	struct world w;
+	uint64_t uuid;
+
+	world_start(&w);
+	make_array(&w, 0, 0, 1, false);
+	make_array(&w, 1, 3, 0, false);
+	assert_int_equal(manage(&w, 0, XBDEV_MD_COMMAND_SPARE_GROUP, "shelf"), 0);
+	assert_int_equal(manage(&w, 1, XBDEV_MD_COMMAND_SPARE_GROUP, "shelf"), 0);
+	assert_true(has_spare(&w, 0, "e2"));
+	assert_int_equal(manage(&w, 1, XBDEV_MD_COMMAND_FAIL, "e3"), 0);
+	for (uint32_t n = 0; n < 100000 && !has_role(&w, 1, 0, "e2"); n++) {
+		struct xbdev_desc *desc = harness_open(&w.h, "m2", false);
+		struct xbdev_channel *ch = harness_channel(&w.h, desc, 0);
+
+		assert_int_equal(
+			harness_io(&w.h, ch, XBDEV_OP_READ, 4096, block, sizeof(block), 0), 0);
+		harness_put(&w.h, ch);
+		xbdev_desc_close(desc);
+		/* The magic, and the set's UUID of either. */
+		assert_memory_equal(block, "\xfc\x4e\x2b\xa9", 4);
+		memcpy(&uuid, block + 16, sizeof(uuid));
+		assert_true(memcmp(&uuid, &w.devs[0]->uuid, sizeof(uuid)) == 0 ||
+			    memcmp(&uuid, &w.devs[1]->uuid, sizeof(uuid)) == 0);
+	}
+	assert_true(has_role(&w, 1, 0, "e2"));
+	harness_stop(&w.h);
+}
+
 static void test_a_spare_that_its_array_needs_stays(void **state)
 {
 	char name[XBDEV_MD_GROUP_BYTES + 1];
@@ -507,6 +539,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_arrays_of_a_group_share_their_spares),
+		cmocka_unit_test(test_a_spare_on_its_way_keeps_a_superblock),
 		cmocka_unit_test(test_a_spare_that_its_array_needs_stays),
 		cmocka_unit_test(test_a_disk_that_comes_back_gets_its_place_again),
 		cmocka_unit_test(test_a_spare_is_a_spare_again_when_the_disk_is_replaced),
