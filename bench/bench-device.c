@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "bench/volume.h"
 #include "lib/util/buf.h"
 #include "lib/util/clock.h"
 #include "lib/util/size.h"
@@ -208,6 +209,31 @@ static struct xbdev_device *make_array(struct bench *b, json_t *params)
 	return dev;
 }
 
+/* {"lvol": {the device below}, "thin": true, "size": BYTES, "cluster": BYTES, "chain": N}: the top
+ * of a chain of so many snapshots, over a volume that has been written when "filled". */
+static struct xbdev_device *make_volume(struct bench *b, json_t *params)
+{
+	static struct bench_pool pool;
+	struct xbdev_device *below = make_device(b, json_object_get(params, "lvol"));
+	json_int_t chain = json_integer_value(json_object_get(params, "chain"));
+
+	bench_pool_start(&pool, b->ctx, below->name,
+		(uint32_t)json_integer_value(json_object_get(params, "cluster")));
+	bench_volume_create(&pool, "v",
+		(uint64_t)json_integer_value(json_object_get(params, "size")),
+		json_is_true(json_object_get(params, "thin")));
+	if (json_is_true(json_object_get(params, "filled"))) {
+		fill_device(b, xbdev__lvol_device(bench_volume_find(&pool, "v")));
+	}
+	for (json_int_t i = 0; i < chain; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "s%d", (int)i);
+		bench_volume_snapshot(&pool, "v", name);
+	}
+	return xbdev__lvol_device(bench_volume_find(&pool, "v"));
+}
+
 static void open_device(struct bench *b, const char *text)
 {
 	struct xbdev_device *dev;
@@ -220,8 +246,9 @@ static void open_device(struct bench *b, const char *text)
 		exit(1);
 	}
 	xbdev_driver_add(&xnvmf_host_driver);
-	dev = json_object_get(params, "raid") != NULL ? make_array(b, params)
-						      : make_device(b, params);
+	dev = json_object_get(params, "raid") != NULL   ? make_array(b, params)
+	      : json_object_get(params, "lvol") != NULL ? make_volume(b, params)
+							: make_device(b, params);
 	json_decref(params);
 	if (xbdev_desc_open(b->ctx, dev->name, true, NULL, NULL, &b->desc, &err) != 0) {
 		die("opening the device", &err);
@@ -400,7 +427,9 @@ static const char usage[] =
 	"       bench-device [options] --memcpy SIZE\n"
 	"Random I/O on a device such as '{\"driver\":\"null\",\"name\":\"n\",\"size\":\"1TiB\"}',\n"
 	"or on an array: '{\"raid\":5,\"members\":5,\"chunk\":65536,\"member\":\n"
-	"{\"driver\":\"malloc\",\"size\":\"128MiB\"}}'.\n"
+	"{\"driver\":\"malloc\",\"size\":\"128MiB\"}}', or on a volume of a store: '{\"lvol\":{a "
+	"device},\n"
+	"\"size\":BYTES,\"thin\":true,\"filled\":true,\"cluster\":BYTES,\"chain\":N}'.\n"
 	"  --rw read|write   default read\n"
 	"  --bs SIZE         default 4KiB\n"
 	"  --depth N         default 64\n"

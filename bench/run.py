@@ -208,6 +208,34 @@ def rebuild_rows(bench):
                           lambda words=words: bench.device(*words, array), 0, by=by)
 
 
+def volume(thin=True, filled=True, chain=0, cluster=1 << 20, below='512MiB'):
+    return json.dumps({'lvol': {'driver': 'malloc', 'name': 'm', 'size': below}, 'thin': thin, 'filled': filled,
+                       'size': 384 << 20, 'cluster': cluster, 'chain': chain})
+
+
+def lvol_rows(bench):
+    """Volumes beside the device that they are on; what must not depend on sizes beside the small case."""
+    for kind, thin in (('thick', False), ('thin, allocated', True)):
+        for rw in ('read', 'write'):
+            bench.compare(f'volume, {kind}, random 4 KiB {rw}, depth 64',
+                          lambda: bench.device('--rw', rw, '--fill', volume(thin)), 'malloc alone',
+                          lambda: bench.device('--rw', rw, '--fill', MEMORY), 0.95)
+    bench.compare('volume, thin, first write of 4 KiB to random clusters of 64 KiB, depth 64',
+                  lambda: bench.run('bench-device', '--rw', 'write', '--seconds', '0.01',
+                                    volume(filled=False, cluster=64 << 10)),
+                  'malloc alone', lambda: bench.device('--rw', 'write', '--fill', MEMORY), 0)
+    for chain in (10, 100):
+        bench.compare(f'volume, random 4 KiB read through {chain} snapshots, depth 64',
+                      lambda: bench.device(volume(chain=chain)), 'through one',
+                      lambda: bench.device(volume(chain=1)), 0.9)
+    for what, large in (('of 64 GiB', ('--size', '64GiB')), ('with a chain of 500', ('--count', '500'))):
+        bench.compare(f'snapshot of a volume {what}', lambda: bench.run('bench-lvol', 'snapshots', *large),
+                      'of 1 GiB, a chain of 20', lambda: bench.run('bench-lvol', 'snapshots'), 0.9)
+    bench.compare('loading a store, volumes per second, 10 000 of them',
+                  lambda: bench.run('bench-lvol', 'load', '--count', '10000'), '100 of them',
+                  lambda: bench.run('bench-lvol', 'load', '--count', '100'), 0)
+
+
 def make_file(bench):
     os.makedirs(os.path.dirname(bench.args.file) or '.', exist_ok=True)
     if not os.path.exists(bench.args.file):
@@ -251,6 +279,7 @@ def main():
     parity_rows(bench)
     raid_rows(bench)
     rebuild_rows(bench)
+    lvol_rows(bench)
     node_rows(bench, PREFIX, lambda: make_file(bench))
     if shutil.which('fio') is None:
         print('# fio is not installed: no file figures', file=sys.stderr)
