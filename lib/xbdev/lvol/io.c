@@ -260,13 +260,15 @@ static void on_data_done(struct xbdev_lvol_child *child, int status)
 /* The cluster below of a cluster of the volume; 0: none, or it is not to be touched. */
 static uint32_t place_of(const struct xbdev_lvol_req *req, uint32_t index)
 {
-	const struct xbdev_lvol *volume = req->volume;
-	const struct xbdev_lvs_blob *esnap = NULL;
-	uint32_t cluster = 0;
+	const struct xbdev_lvs_blob *esnap;
+	struct xbdev_lvol *volume = req->volume;
 
 	if (!is_change(xbdev_io_of_driver(req))) {
-		xbdev__lvs_blob_find(volume->blob, index, &cluster, &esnap);
-		return cluster;
+		uint32_t cluster = xbdev__lvs_map_get(&volume->blob->map, index);
+
+		return cluster != 0 || volume->blob->parent == NULL
+			       ? cluster
+			       : xbdev__lvol_place_below(volume, index, &esnap);
 	}
 	if (req->change != NULL && req->change->clusters[index - req->change->first] != 0) {
 		return req->change->clusters[index - req->change->first];

@@ -197,7 +197,7 @@ static void let_go(struct xbdev_lvol_op *op)
 	}
 	if (op->gone != NULL) {
 		xu_list_del(&op->gone->link);
-		free(op->gone);
+		xbdev__lvol_free(op->gone);
 	}
 	xu_list_del(&op->link);
 }
@@ -373,6 +373,7 @@ void xbdev__lvol_op_commit(
 {
 	op->next = next;
 	op->nr_tries = 0;
+	op->store->epoch++; /* the model has just changed */
 	commit(op);
 }
 
@@ -470,6 +471,7 @@ void xbdev__lvol_op_clear(
 
 void xbdev__lvol_op_free_clusters(struct xbdev_lvol_op *op)
 {
+	op->store->epoch++;
 	for (uint32_t i = 0; i < op->clusters.count; i++) {
 		xbdev__lvs_cluster_free(op->store->lvs, op->clusters.items[i]);
 	}
@@ -548,7 +550,7 @@ void xbdev__lvol_op_unmake(struct xbdev_lvol_op *op)
 	struct xbdev_lvs_blob *blob = op->made;
 
 	xbdev__lvs_bits_clear(&op->store->lvs->pages, blob->root);
-	free(blob->volume);
+	xbdev__lvol_free(blob->volume);
 	xbdev__lvs_blob_free(blob);
 	op->made = NULL;
 }

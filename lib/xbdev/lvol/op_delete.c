@@ -60,6 +60,7 @@ static void on_doomed(struct xbdev_lvol_op *op, int status)
 		xbdev__lvol_op_end(op);
 		return;
 	}
+	xbdev__lvol_forget_places(op->volume);
 	xbdev__lvs_blob_free(blob);
 	op->volume->blob = NULL;
 	op->gone = op->volume;

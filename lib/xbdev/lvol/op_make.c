@@ -26,7 +26,7 @@ static void leave(struct xbdev_lvol_op *op)
 	struct xbdev_lvs_blob *blob = op->made;
 
 	blob->in_flight = XBDEV_LVS_REMOVE;
-	free(blob->volume);
+	xbdev__lvol_free(blob->volume);
 	blob->volume = NULL;
 }
 
@@ -275,7 +275,7 @@ static void on_taken_back(struct xbdev_lvol_op *op, int status)
 	if (status != 0) {
 		leave(op);
 	} else {
-		free(op->made->volume);
+		xbdev__lvol_free(op->made->volume);
 		xbdev__lvs_blob_free(op->made);
 	}
 	xbdev__lvol_op_give(op, op->volume);

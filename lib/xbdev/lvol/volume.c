@@ -37,6 +37,14 @@ struct xbdev_lvol *xbdev__lvol_new(struct xbdev_lvol_store *store, struct xbdev_
 	return volume;
 }
 
+void xbdev__lvol_free(struct xbdev_lvol *volume)
+{
+	if (volume != NULL) {
+		xbdev__lvs_map_fini(&volume->places);
+		free(volume);
+	}
+}
+
 /* Whether everything that the volume's content consists of is at hand. */
 static bool is_servable(const struct xbdev_lvs_blob *blob)
 {
@@ -162,7 +170,7 @@ void xbdev__lvol_free_all(struct xbdev_lvol_store *store)
 	struct xu_list *node;
 
 	while ((node = xu_list_pop(&store->volumes)) != NULL) {
-		free(xu_list_entry(node, struct xbdev_lvol, link));
+		xbdev__lvol_free(xu_list_entry(node, struct xbdev_lvol, link));
 	}
 }
 

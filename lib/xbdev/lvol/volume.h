@@ -28,6 +28,7 @@
 #define XBDEV_LVOL_NR_CHANGES  128u
 #define XBDEV_LVOL_COPY_BYTES  (128u << 10) /* copied at a time */
 
+#define XBDEV_LVOL_MAX_PLACES 16384u /* leaves of 2 KiB, of a store */
 #define XBDEV_LVOL_ESNAP_SIZE 64u
 
 /* A request of the store's own, which gives a volume what it only reads from below. */
@@ -114,6 +115,8 @@ struct xbdev_lvol_store {
 		_Atomic uint32_t wait_ms;     /* 0: nobody waits */
 		_Atomic uint32_t percents[2]; /* used, which is told; 0: not */
 	} space;
+	uint64_t epoch;         /* grows with each step of each operation */
+	uint32_t nr_places;     /* leaves of all volumes' places */
 
 	/* attach.c's; the control reactor's. */
 	struct xbdev_desc *desc;
@@ -178,6 +181,9 @@ struct xbdev_lvol {
 	bool is_registered;       /* it is a device, or is just going */
 
 	/* The owner's. */
+	struct xbdev_lvs_map places; /* where clusters of those below lie: places.c */
+	uint64_t places_epoch;
+	uint32_t nr_places;
 	uint32_t nr_reqs;          /* that have begun and not ended */
 	struct xu_list changes;    /* struct xbdev_lvol_change */
 	struct xu_list exclusives; /* the first has it, or is about to */
@@ -210,6 +216,8 @@ static inline uint32_t xbdev__lvol_cluster_size(const struct xbdev_lvol *volume)
 
 /* On the owner: a volume for a blob that has none. It is in no list. NULL: out of memory. */
 struct xbdev_lvol *xbdev__lvol_new(struct xbdev_lvol_store *store, struct xbdev_lvs_blob *blob);
+/* When its blob has gone, and nobody else knows it. NULL is fine. */
+void xbdev__lvol_free(struct xbdev_lvol *volume);
 /* On the owner: what the blob says now. */
 void xbdev__lvol_look(const struct xbdev_lvol *volume, struct xbdev_lvol_shown *ret);
 /* On the owner: how many clusters it has now, for those who ask elsewhere. */
@@ -226,6 +234,14 @@ int xbdev__lvol_register(struct xbdev_lvol *volume, struct xu_error *err);
 uint32_t xbdev__lvol_nr_children(const struct xbdev_lvol *volume);
 /* The end of the store's volumes, none of which is a device. */
 void xbdev__lvol_free_all(struct xbdev_lvol_store *store);
+
+/* ---- places.c ---- */
+
+/* The cluster below that has the content of one which the volume does not have itself; 0: it is
+ * zeroes, or of the external device of *ret_esnap. */
+uint32_t xbdev__lvol_place_below(
+	struct xbdev_lvol *volume, uint32_t index, const struct xbdev_lvs_blob **ret_esnap);
+void xbdev__lvol_forget_places(struct xbdev_lvol *volume);
 
 /* ---- attach.c ---- */
 
