@@ -204,6 +204,9 @@ void xbdev__lvol_set_parent(
 	}
 	if (op->err.code == 0 && (volume == snapshot || volume->store != snapshot->store)) {
 		xu_error_set(&op->err, -EINVAL, "a volume stands on another of its own store");
+	} else if (op->err.code == 0 && xbdev__lvol_nr_children(volume) > 0) {
+		xu_error_set(&op->err, -EINVAL, "volumes stand on '%s': their content would change",
+			volume->shown.name);
 	}
 	xbdev__lvol_op_hold(op, snapshot);
 	xbdev__lvol_op_start(op, parent_begin);

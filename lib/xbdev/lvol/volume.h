@@ -115,8 +115,8 @@ struct xbdev_lvol_store {
 		_Atomic uint32_t wait_ms;     /* 0: nobody waits */
 		_Atomic uint32_t percents[2]; /* used, which is told; 0: not */
 	} space;
-	uint64_t epoch;         /* grows with each step of each operation */
-	uint32_t nr_places;     /* leaves of all volumes' places */
+	uint64_t epoch;     /* grows with each step of each operation */
+	uint32_t nr_places; /* leaves of all volumes' places */
 
 	/* attach.c's; the control reactor's. */
 	struct xbdev_desc *desc;
