@@ -67,6 +67,14 @@ int xbdev_lvs_destroy(const char *lvs_name);
 /* Another name, for the devices of its volumes too, none of which may be in use. */
 int xbdev_lvs_rename(const char *lvs_name, const char *new_name);
 
+/* Takes what the device has grown by. -EINVAL: it has not; -ENOSPC: the store has no room to note
+ * so many clusters. */
+int xbdev_lvs_grow(const char *lvs_name);
+
+/* How long a write waits for free clusters, milliseconds, before it fails with -ENOSPC; 0, which is
+ * so at first: it fails at once. It holds until the store is given up. */
+int xbdev_lvs_set_space_wait(const char *lvs_name, uint32_t wait_ms);
+
 /*
  * Takes a store from its device by hand, after xbdev_lvs_unload() for instance; `is_read_only`:
  * nothing is written, not even what a crash has left to be done. -ENOENT: the device holds none.
@@ -177,6 +185,15 @@ int xbdev_lvol_info(const char *lvol_name, xbdev_lvol_info_t *info);
  * `size` of the first. */
 int xbdev_lvol_list(const char *lvs_name, xbdev_lvol_info_t *ret_infos, int max);
 
+typedef struct {
+	size_t size;              /* sizeof(xbdev_lvol_usage_t), by the caller */
+	uint64_t exclusive_bytes; /* in clusters of its own that nothing else reads */
+	uint64_t shared_bytes;    /* in clusters that it reads, or has, and others read or have */
+} xbdev_lvol_usage_t;
+
+/* How much of its store a volume takes, now. */
+int xbdev_lvol_usage(const char *lvol_name, xbdev_lvol_usage_t *usage);
+
 /* ---- snapshots and clones ---- */
 
 /*
@@ -198,6 +215,25 @@ int xbdev_snapshot_destroy(const char *snapshot_name);
 /* A thin volume that begins with the content of a snapshot, in its store. -EINVAL: that is not
  * read-only. */
 int xbdev_clone_create(const char *snapshot_name, const char *clone_name);
+
+typedef struct {
+	uint64_t offset, len; /* bytes; whole clusters */
+} xbdev_lvol_extent_t;
+
+/*
+ * Where two volumes or snapshots of a store may differ: what they do not have from the same
+ * cluster, as extents in order. Writes up to `max` of them; returns how many there are. -EINVAL:
+ * they are of two stores.
+ */
+int xbdev_snapshot_diff(
+	const char *one_name, const char *other_name, xbdev_lvol_extent_t *ret_extents, int max);
+
+/*
+ * Copies the clusters that a read-only volume itself has, not those that it reads from what it
+ * stands on, to the same places of a device, which nobody may use. xbdev_lvol_info() tells how far
+ * it is, xbdev_lvol_cancel() stops it. -EINVAL: it can be written, or the device is smaller.
+ */
+int xbdev_snapshot_shallow_copy(const char *snapshot_name, const char *bdev_name);
 
 #ifdef __cplusplus
 }

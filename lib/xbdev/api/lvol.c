@@ -66,6 +66,7 @@ struct lvol_call {
 	const char *name;
 	const char *other; /* a new name, another volume, a device */
 	bool is_read_only;
+	uint32_t wait_ms;
 	uint64_t size_bytes;
 	void (*start_store)(struct lvol_call *lvol, struct xbdev_lvol_store *store);
 	void (*start)(struct lvol_call *lvol, struct xbdev_lvol *volume);
@@ -296,6 +297,32 @@ int xbdev_lvs_rename(const char *lvs_name, const char *new_name)
 		rc = check_name("the store's new name", new_name);
 	}
 	return rc == 0 ? run(&lvol, on_store) : rc;
+}
+
+static void start_lvs_grow(struct lvol_call *lvol, struct xbdev_lvol_store *store)
+{
+	xbdev__lvol_store_grow(store, on_done, lvol);
+}
+
+int xbdev_lvs_grow(const char *lvs_name)
+{
+	struct lvol_call lvol = {.name = lvs_name, .start_store = start_lvs_grow};
+
+	return run_store("xbdev_lvs_grow", &lvol);
+}
+
+static void start_space_wait(struct lvol_call *lvol, struct xbdev_lvol_store *store)
+{
+	xbdev__lvol_store_set_space_wait(store, lvol->wait_ms);
+	api_call_done(&lvol->call, 0);
+}
+
+int xbdev_lvs_set_space_wait(const char *lvs_name, uint32_t wait_ms)
+{
+	struct lvol_call lvol = {
+		.name = lvs_name, .wait_ms = wait_ms, .start_store = start_space_wait};
+
+	return run_store("xbdev_lvs_set_space_wait", &lvol);
 }
 
 static void on_attached(void *arg, struct xbdev_lvol_store *store, const struct xu_error *err)
@@ -536,6 +563,20 @@ int xbdev_lvol_set_parent(const char *lvol_name, const char *snapshot_name)
 	struct lvol_call lvol = {
 		.name = lvol_name, .other = snapshot_name, .start = start_set_parent};
 	int rc = check_given("xbdev_lvol_set_parent", lvol_name, snapshot_name);
+
+	return rc == 0 ? run(&lvol, on_volume) : rc;
+}
+
+static void start_shallow_copy(struct lvol_call *lvol, struct xbdev_lvol *volume)
+{
+	xbdev__lvol_shallow_copy(volume, lvol->other, on_done, lvol);
+}
+
+int xbdev_snapshot_shallow_copy(const char *snapshot_name, const char *bdev_name)
+{
+	struct lvol_call lvol = {
+		.name = snapshot_name, .other = bdev_name, .start = start_shallow_copy};
+	int rc = check_given("xbdev_snapshot_shallow_copy", snapshot_name, bdev_name);
 
 	return rc == 0 ? run(&lvol, on_volume) : rc;
 }

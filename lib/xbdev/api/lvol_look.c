@@ -19,6 +19,9 @@ struct look_call {
 	xbdev_lvs_info_t *stores;
 	xbdev_lvol_info_t *volumes;
 	int max;
+	const char *other; /* a second volume */
+	xbdev_lvol_usage_t *usage;
+	xbdev_lvol_extent_t *extents;
 };
 
 static int run(struct look_call *look, void (*fn)(struct api_call *call))
@@ -212,4 +215,85 @@ int xbdev_lvol_list(const char *lvs_name, xbdev_lvol_info_t *ret_infos, int max)
 			      : 0;
 
 	return rc == 0 ? run(&look, on_lvol_list) : rc;
+}
+
+/* ---- what the store's owner is asked for ---- */
+
+static void on_used(void *arg, const struct xbdev_lvol_usage *usage, const struct xu_error *err)
+{
+	struct look_call *look = arg;
+
+	if (usage == NULL) {
+		look->call.err = *err;
+		api_call_done(&look->call, err->code);
+		return;
+	}
+	look->usage->exclusive_bytes = usage->exclusive;
+	look->usage->shared_bytes = usage->shared;
+	api_call_done(&look->call, 0);
+}
+
+static void on_lvol_usage(struct api_call *call)
+{
+	struct look_call *look = xu_container_of(call, struct look_call, call);
+	struct xbdev_lvol *volume = api_lvol_find(call, look->name);
+
+	if (volume != NULL) {
+		xbdev__lvol_usage(volume, on_used, look);
+	}
+}
+
+int xbdev_lvol_usage(const char *lvol_name, xbdev_lvol_usage_t *usage)
+{
+	struct look_call look = {.name = lvol_name, .usage = usage};
+	int rc;
+
+	if (lvol_name == NULL || usage == NULL) {
+		return api_fail(-EINVAL, "xbdev_lvol_usage: an argument is NULL");
+	}
+	rc = check_size("xbdev_lvol_usage", usage->size, sizeof(*usage));
+	return rc == 0 ? run(&look, on_lvol_usage) : rc;
+}
+
+static void on_compared(void *arg, const struct xbdev_lvol_extent *extents, uint32_t nr_extents,
+	const struct xu_error *err)
+{
+	struct look_call *look = arg;
+
+	if (err != NULL && err->code != 0) {
+		look->call.err = *err;
+		api_call_done(&look->call, err->code);
+		return;
+	}
+	for (uint32_t i = 0; i < nr_extents && i < (uint32_t)look->max; i++) {
+		look->extents[i] = (xbdev_lvol_extent_t){extents[i].offset, extents[i].len};
+	}
+	api_call_done(&look->call, (int)nr_extents);
+}
+
+static void on_lvol_diff(struct api_call *call)
+{
+	struct look_call *look = xu_container_of(call, struct look_call, call);
+	struct xbdev_lvol *volume = api_lvol_find(call, look->name), *other;
+
+	if (volume != NULL) {
+		other = api_lvol_find(call, look->other);
+		if (other != NULL) {
+			xbdev__lvol_diff(volume, other, on_compared, look);
+		}
+	}
+}
+
+int xbdev_snapshot_diff(
+	const char *one_name, const char *other_name, xbdev_lvol_extent_t *ret_extents, int max)
+{
+	struct look_call look = {.name = one_name,
+		.other = other_name,
+		.extents = ret_extents,
+		.max = ret_extents != NULL && max > 0 ? max : 0};
+
+	if (one_name == NULL || other_name == NULL) {
+		return api_fail(-EINVAL, "xbdev_snapshot_diff: an argument is NULL");
+	}
+	return run(&look, on_lvol_diff);
 }

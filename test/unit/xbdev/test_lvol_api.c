@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <setjmp.h>
@@ -449,6 +450,93 @@ static void test_a_clone_stands_on_its_own(void **state)
 	assert_int_equal(get("s/c", 0), 'a');
 }
 
+static void test_a_store_grows_with_its_device(void **state)
+{
+	char path[128];
+	uint64_t before;
+
+	snprintf(path, sizeof(path), "%s", make_file("grows", 32 * MIB));
+	must(xbdev_config_aio(path, "f"));
+	must(xbdev_lvs_create("f", "g", CLUSTER));
+	before = store_of("g").total_clusters;
+	expect_error(xbdev_lvs_grow("g"), -EINVAL, "g");
+	must(xbdev_lvs_unload("g"));
+	must(xbdev_config_remove("f"));
+	assert_int_equal(truncate(path, 48 * MIB), 0);
+	must(xbdev_config_aio(path, "f"));
+	assert_int_equal(store_of("g").total_clusters, before);
+	must(xbdev_lvs_grow("g"));
+	assert_int_equal(store_of("g").total_clusters, before + 16 * MIB / CLUSTER);
+	must(xbdev_lvol_create("g", "v", 40, false));
+	assert_int_equal(get("g/v", 40 * MIB - BLOCK), 0);
+	expect_error(xbdev_lvs_grow("nobody"), -ENODEV, "nobody");
+}
+
+static void test_a_write_waits_for_space_if_asked(void **state)
+{
+	struct timespec begin, end;
+	char *buf = xbdev_dma_buffer_alloc(BLOCK);
+	int fd;
+
+	make_volume();
+	must(xbdev_lvol_create("s", "rest", (store_of("s").free_clusters * CLUSTER) >> 20, false));
+	while (xbdev_lvol_create("s", "r2", 1, false) == 0) {
+		must(xbdev_lvol_rename("s/r2", "r3"));
+	}
+	must(xbdev_lvol_create("s", "thin", 64, true));
+	fd = xbdev_open("s/thin");
+	must(fd);
+	for (uint64_t at = 0; xbdev_write(fd, buf, BLOCK, at) == BLOCK; at += CLUSTER) {
+	}
+	assert_int_equal(xbdev_write(fd, buf, BLOCK, 63 * MIB), -ENOSPC);
+	must(xbdev_lvs_set_space_wait("s", 200));
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	assert_int_equal(xbdev_write(fd, buf, BLOCK, 63 * MIB), -ENOSPC);
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	assert_true((end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000 >=
+		    190);
+	must(xbdev_lvol_destroy("s/rest"));
+	assert_int_equal(xbdev_write(fd, buf, BLOCK, 63 * MIB), BLOCK);
+	must(xbdev_close(fd));
+	xbdev_dma_buffer_free(buf);
+	expect_error(xbdev_lvs_set_space_wait("nobody", 1), -ENODEV, "nobody");
+}
+
+static void test_what_a_volume_takes_and_where_two_differ(void **state)
+{
+	xbdev_lvol_usage_t usage = {.size = sizeof(usage)}, wrong = {0};
+	xbdev_lvol_extent_t extents[4];
+
+	make_volume();
+	must(xbdev_snapshot_create("s/v", "p"));
+	put("s/v", 'B', CLUSTER);
+	put("s/v", 'B', 2 * CLUSTER);
+	put("s/v", 'B', 5 * CLUSTER);
+	must(xbdev_lvol_usage("s/v", &usage));
+	assert_int_equal(usage.exclusive_bytes, 3 * CLUSTER);
+	assert_int_equal(usage.shared_bytes, CLUSTER); /* the first; the second is overwritten */
+	assert_int_equal(xbdev_snapshot_diff("s/p", "s/v", extents, 4), 2);
+	assert_int_equal(extents[0].offset, CLUSTER);
+	assert_int_equal(extents[0].len, 2 * CLUSTER);
+	assert_int_equal(extents[1].offset, 5 * CLUSTER);
+	assert_int_equal(extents[1].len, CLUSTER);
+	assert_int_equal(xbdev_snapshot_diff("s/p", "s/v", NULL, 0), 2);
+	expect_error(xbdev_lvol_usage("s/v", &wrong), -EINVAL, "size is not that");
+	expect_error(xbdev_lvol_usage("s/x", &usage), -ENODEV, "s/x");
+	expect_error(xbdev_snapshot_diff("s/v", "s/x", NULL, 0), -ENODEV, "s/x");
+}
+
+static void test_a_snapshot_is_copied_to_a_device(void **state)
+{
+	make_volume();
+	must(xbdev_snapshot_create("s/v", "p"));
+	must(xbdev_config_malloc(SIZE_MB, BLOCK, "target"));
+	must(xbdev_snapshot_shallow_copy("s/p", "target"));
+	assert_int_equal(get("target", 0), 'a');
+	expect_error(xbdev_snapshot_shallow_copy("s/v", "target"), -EINVAL, "v");
+	expect_error(xbdev_snapshot_shallow_copy("s/p", "nobody"), -ENODEV, "nobody");
+}
+
 static void test_a_store_is_given_up_and_taken_again(void **state)
 {
 	xbdev_lvs_info_t before;
@@ -833,6 +921,10 @@ int main(void)
 		both(test_a_volume_becomes_read_only),
 		both(test_a_volume_changes_its_size),
 		both(test_a_clone_stands_on_its_own),
+		both(test_a_store_grows_with_its_device),
+		both(test_a_write_waits_for_space_if_asked),
+		both(test_what_a_volume_takes_and_where_two_differ),
+		both(test_a_snapshot_is_copied_to_a_device),
 		both(test_a_store_is_given_up_and_taken_again),
 		cmocka_unit_test_setup_teardown(test_arguments_are_checked, start, stop),
 		cmocka_unit_test_setup_teardown(
