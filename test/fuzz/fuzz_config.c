@@ -206,7 +206,8 @@ static void play(json_t *model, const struct step *step)
 		break;
 	case STEP_NS_ADD:
 		device = json_string_value(json_object_get(step->value, "device"));
-		FUZZ_CHECK(device != NULL && model_find_device(model, device) != NULL,
+		FUZZ_CHECK(device != NULL && (model_find_device(model, device) != NULL ||
+						     model_is_volume_name(device)),
 			"namespace %s comes before its device", step->key);
 		set_new(object_in(model, step->nqn, "namespaces"), step->key, step->value);
 		break;
