@@ -4,7 +4,7 @@
  * that the kernel knows its only submitter (single-issuer, deferred task work: completions are
  * made when we ask, not by interrupting us). Older kernels fall back step by step.
  *
- * user_data is the operation; two small numbers mark our own entries: the wake-up event and
+ * user_data is the operation; small numbers mark our own entries: the wake-up event, the alarm and
  * cancellations. An operation that finds the submission queue full waits in a backlog, so submit()
  * never fails; the kernel keeps completions that do not fit its queue. A cancellation that finds it
  * full waits too, and what is cancelled in the backlog never gets to the kernel.
@@ -33,7 +33,12 @@
 
 #define TAG_CANCEL 0u
 #define TAG_WAKE   1u
+#define TAG_ALARM  2u
 #define REAP_BATCH 64u
+
+/* Sleeps that may be longer than this end by an alarm that stays armed from one to the next: a
+ * timer for each costs more than a microsecond. Shorter ones end when they say. */
+#define ALARM_NS XU_NS_PER_MS
 
 /* In xr_op.is_pending: on the list of cancelled or of to_cancel. */
 #define PENDING_CANCEL 2u
@@ -51,6 +56,8 @@ struct uring {
 	struct xr_direct direct;
 	uint64_t wake_value;
 	int wake_fd;
+	struct __kernel_timespec alarm_ts;
+	uint64_t alarm_ns;     /* when the alarm goes off; 0: it is not armed */
 	uint32_t nr_transfers; /* submitted and not called back */
 	bool is_enabled;
 	bool is_wake_armed;
@@ -362,6 +369,8 @@ static uint32_t reap(struct uring *u)
 		for (uint32_t i = 0; i < got; i++) {
 			if (cqes[i]->user_data == TAG_WAKE) {
 				u->is_wake_armed = false;
+			} else if (cqes[i]->user_data == TAG_ALARM) {
+				u->alarm_ns = 0;
 			} else if (cqes[i]->user_data != TAG_CANCEL) {
 				done[nr_done].op = io_uring_cqe_get_data(cqes[i]);
 				done[nr_done].op->is_drained =
@@ -397,11 +406,57 @@ static void hand_over(struct uring *u, bool all)
 	}
 }
 
+/* Whether the alarm ends a sleep until then, or one before it; arms it if it is not. */
+static bool has_alarm(struct uring *u, uint64_t now_ns, uint64_t end_ns)
+{
+	struct io_uring_sqe *sqe;
+
+	if (end_ns - now_ns <= ALARM_NS || u->alarm_ns != 0) {
+		return end_ns - now_ns > ALARM_NS && u->alarm_ns <= end_ns;
+	}
+	sqe = io_uring_get_sqe(&u->ring);
+	if (sqe == NULL) {
+		return false;
+	}
+	u->alarm_ts =
+		(struct __kernel_timespec){.tv_sec = (int64_t)((end_ns - now_ns) / XU_NS_PER_S),
+			.tv_nsec = (long long)((end_ns - now_ns) % XU_NS_PER_S)};
+	io_uring_prep_timeout(sqe, &u->alarm_ts, 0, 0);
+	sqe->user_data = TAG_ALARM;
+	u->alarm_ns = end_ns;
+	return true;
+}
+
+/* Until something completes, at most so long. */
+static uint32_t sleep_for(struct uring *u, uint64_t timeout_ns)
+{
+	uint64_t now_ns = xu_clock_now_ns(xu_clock_system()), end_ns = now_ns + timeout_ns;
+	struct __kernel_timespec ts;
+	struct io_uring_cqe *cqe;
+	uint32_t count;
+
+	if (end_ns < now_ns) { /* for ever */
+		io_uring_submit_and_wait(&u->ring, 1);
+		return reap(u);
+	}
+	while (has_alarm(u, now_ns, end_ns)) {
+		io_uring_submit_and_wait(&u->ring, 1);
+		count = reap(u);
+		now_ns = xu_clock_now_ns(xu_clock_system());
+		/* An alarm of an earlier sleep ends none of this. */
+		if (count != 0 || !u->is_wake_armed || u->alarm_ns != 0 || now_ns >= end_ns) {
+			return count;
+		}
+	}
+	ts.tv_sec = (int64_t)((end_ns - now_ns) / XU_NS_PER_S);
+	ts.tv_nsec = (long long)((end_ns - now_ns) % XU_NS_PER_S);
+	io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, &ts, NULL);
+	return reap(u);
+}
+
 static uint32_t uring_run(void *ring, uint64_t timeout_ns)
 {
 	struct uring *u = ring;
-	struct __kernel_timespec ts;
-	struct io_uring_cqe *cqe;
 	bool is_awake;
 
 	if (!u->is_enabled) {
@@ -429,11 +484,7 @@ static uint32_t uring_run(void *ring, uint64_t timeout_ns)
 	if (!u->is_wake_armed && timeout_ns > XU_NS_PER_MS) {
 		timeout_ns = XU_NS_PER_MS; /* nobody can wake us: look again soon */
 	}
-	ts.tv_sec = (int64_t)(timeout_ns / XU_NS_PER_S);
-	ts.tv_nsec = (long long)(timeout_ns % XU_NS_PER_S);
-	io_uring_submit_and_wait_timeout(
-		&u->ring, &cqe, 1, timeout_ns == UINT64_MAX ? NULL : &ts, NULL);
-	return reap(u);
+	return sleep_for(u, timeout_ns);
 }
 
 static void uring_wake(void *ring)

@@ -220,6 +220,38 @@ static void poll_until_ran(struct xr_reactor *reactor, const struct clocked *clo
 
 /* How late a timer may be depends on the machine; that it wakes a reactor which would sleep much
  * longer does not. */
+/* The alarm of a sleep that something ended stays armed: it ends no later one before its time, and
+ * keeps none from ending in time. */
+static void test_poll_after_a_sleep_that_was_cut_short(void **state)
+{
+	struct xr_reactor *reactor = test_reactor();
+	const struct xu_clock *clock = xu_clock_system();
+	struct xr_timer timer = {.fn = on_note_timer};
+	uint64_t start_ns;
+
+	for (uint32_t i = 0; i < 5; i++) {
+		uint64_t cut_ns = (2 + i) * XU_NS_PER_MS;
+
+		ran[0] = '\0';
+		xr_timer_start(reactor, &timer, 30 * XU_NS_PER_MS); /* arms it */
+		start_ns = xu_clock_now_ns(clock);
+		xr_reactor_poll(reactor, cut_ns);
+		assert_true(xu_clock_now_ns(clock) - start_ns + XU_NS_PER_MS >= cut_ns);
+		assert_string_equal(ran, "");
+		xr_timer_stop(reactor, &timer);
+		start_ns = xu_clock_now_ns(clock);
+		xr_reactor_poll(reactor, 60 * XU_NS_PER_MS);
+		assert_true(xu_clock_now_ns(clock) - start_ns >= 59 * XU_NS_PER_MS);
+		start_ns = xu_clock_now_ns(clock);
+		xr_timer_start(reactor, &timer, 3 * XU_NS_PER_MS);
+		while (ran[0] == '\0') {
+			xr_reactor_poll(reactor, PATIENCE_NS);
+		}
+		assert_true(xu_clock_now_ns(clock) - start_ns < PATIENCE_NS / 2);
+	}
+	xr_reactor_free(reactor);
+}
+
 static void test_timer_never_early(void **state)
 {
 	static const uint64_t delays_ns[] = {0, 1, 1000, 3 * XU_NS_PER_MS, 20 * XU_NS_PER_MS};
@@ -602,6 +634,7 @@ int main(void)
 		cmocka_unit_test(test_round_that_hands_something_over_does_not_sleep),
 		cmocka_unit_test(test_deferred_again_and_again_keeps_no_round),
 		cmocka_unit_test(test_poll_waits_as_long_as_told),
+		cmocka_unit_test(test_poll_after_a_sleep_that_was_cut_short),
 		cmocka_unit_test(test_timer_never_early),
 		cmocka_unit_test(test_timer_of_no_time_keeps_no_round),
 		cmocka_unit_test(test_timer_set_anew_and_stopped),
