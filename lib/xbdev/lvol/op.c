@@ -403,13 +403,13 @@ void xbdev__lvol_op_give(struct xbdev_lvol_op *op, struct xbdev_lvol *volume)
 
 /* ---- owner: clearing ---- */
 
-static void clear_next(struct xbdev_lvol_op *op, uint64_t how);
+static void clear_next(struct xbdev_lvol_op *op);
 
 static void on_clear_retry(struct xr_timer *timer)
 {
 	struct xbdev_lvol_op *op = xu_container_of(timer, struct xbdev_lvol_op, timer);
 
-	clear_next(op, op->clear);
+	clear_next(op);
 }
 
 static void on_cleared(struct xbdev_lvol_child *child, int status)
@@ -426,12 +426,12 @@ static void on_cleared(struct xbdev_lvol_child *child, int status)
 	if (status != 0) {
 		op->next(op, status);
 	} else {
-		clear_next(op, op->clear);
+		clear_next(op);
 	}
 }
 
 /* The next run of neighbours. */
-static void clear_next(struct xbdev_lvol_op *op, uint64_t how)
+static void clear_next(struct xbdev_lvol_op *op)
 {
 	const uint32_t *clusters = op->clusters.items;
 	uint32_t size = op->store->lvs->super.cluster_size, begin = op->cleared, end = begin + 1;
@@ -454,7 +454,8 @@ static void clear_next(struct xbdev_lvol_op *op, uint64_t how)
 	op->cleared = end;
 	atomic_store_explicit(&op->permille, (uint32_t)((uint64_t)end * 1000 / op->clusters.count),
 		memory_order_relaxed);
-	child->io.op = how == XBDEV_LVS_CLEAR_ZEROES ? XBDEV_OP_WRITE_ZEROES : XBDEV_OP_DISCARD;
+	child->io.op =
+		op->clear == XBDEV_LVS_CLEAR_ZEROES ? XBDEV_OP_WRITE_ZEROES : XBDEV_OP_DISCARD;
 	child->io.len = (uint64_t)(end - begin) * size;
 	xbdev__lvol_child_send(
 		child, xbdev__lvs_cluster_at(op->store->lvs, clusters[begin]), on_cleared, op);
@@ -466,7 +467,7 @@ void xbdev__lvol_op_clear(
 	op->next = next;
 	op->clear = how;
 	op->cleared = how == XBDEV_LVS_CLEAR_NONE ? op->clusters.count : 0;
-	clear_next(op, how);
+	clear_next(op);
 }
 
 void xbdev__lvol_op_free_clusters(struct xbdev_lvol_op *op)

@@ -450,6 +450,25 @@ static void test_a_clone_stands_on_its_own(void **state)
 	assert_int_equal(get("s/c", 0), 'a');
 }
 
+static void test_a_clone_is_put_on_another_snapshot(void **state)
+{
+	make_volume();
+	must(xbdev_snapshot_create("s/v", "p"));
+	put("s/v", 'B', CLUSTER);
+	must(xbdev_snapshot_create("s/v", "q"));
+	must(xbdev_clone_create("s/p", "c"));
+	put("s/c", 'c', 0);
+	assert_int_equal(get("s/c", CLUSTER), 'b');
+	must(xbdev_lvol_set_parent("s/c", "s/q"));
+	assert_string_equal(volume_of("s/c").parent, "q");
+	assert_int_equal(get("s/c", 0), 'c'); /* its own cluster wins */
+	assert_int_equal(get("s/c", CLUSTER), 'B');
+	expect_error(xbdev_lvol_set_parent("s/q", "s/p"), -EINVAL, "their content would change");
+	expect_error(xbdev_lvol_set_parent("s/c", "s/v"), -EINVAL, "can be written");
+	expect_error(xbdev_lvol_set_parent("s/c", "s/x"), -ENODEV, "s/x");
+	expect_error(xbdev_lvol_set_parent("s/c", NULL), -EINVAL, "an argument is NULL");
+}
+
 static void test_a_store_grows_with_its_device(void **state)
 {
 	char path[128];
@@ -921,6 +940,7 @@ int main(void)
 		both(test_a_volume_becomes_read_only),
 		both(test_a_volume_changes_its_size),
 		both(test_a_clone_stands_on_its_own),
+		both(test_a_clone_is_put_on_another_snapshot),
 		both(test_a_store_grows_with_its_device),
 		both(test_a_write_waits_for_space_if_asked),
 		both(test_what_a_volume_takes_and_where_two_differ),
