@@ -49,8 +49,10 @@ static int make_volumes(struct xbdev_lvol_store *store)
 	for (struct xu_list *node = store->volumes.next; node != &store->volumes;
 		node = node->next) {
 		struct xbdev_lvol *volume = xu_list_entry(node, struct xbdev_lvol, link);
+		struct xbdev_lvol_shown shown;
 
-		xbdev__lvol_look(volume, &volume->shown);
+		xbdev__lvol_look(volume, &shown);
+		xbdev__lvol_show(volume, &shown);
 	}
 	return 0;
 }

@@ -196,6 +196,7 @@ static void let_go(struct xbdev_lvol_op *op)
 		op->held_too->nr_holds--;
 	}
 	if (op->gone != NULL) {
+		xbdev__lvol_show(op->gone, &(struct xbdev_lvol_shown){0});
 		xu_list_del(&op->gone->link);
 		xbdev__lvol_free(op->gone);
 	}
@@ -217,7 +218,7 @@ static void on_ended(struct xr_msg *msg)
 	for (uint32_t i = 0; i < op->nr_news; i++) {
 		struct xbdev_lvol *volume = op->news[i].volume;
 
-		volume->shown = op->news[i].shown;
+		xbdev__lvol_show(volume, &op->news[i].shown);
 		if (!xu_list_is_linked(&volume->link)) {
 			xu_list_add_tail(&store->volumes, &volume->link);
 		}

@@ -174,6 +174,17 @@ void xbdev__lvol_free_all(struct xbdev_lvol_store *store)
 	}
 }
 
+void xbdev__lvol_show(struct xbdev_lvol *volume, const struct xbdev_lvol_shown *shown)
+{
+	if (volume->shown.parent != NULL) {
+		volume->shown.parent->nr_children--;
+	}
+	volume->shown = *shown;
+	if (shown->parent != NULL) {
+		shown->parent->nr_children++;
+	}
+}
+
 /* ---- for people ---- */
 
 struct xbdev_lvol *xbdev__lvol_next(struct xbdev_lvol_store *store, struct xbdev_lvol *volume)
@@ -198,17 +209,6 @@ struct xbdev_device *xbdev__lvol_device(struct xbdev_lvol *volume)
 struct xbdev_lvol_store *xbdev__lvol_store_of(const struct xbdev_lvol *volume)
 {
 	return volume->store;
-}
-
-uint32_t xbdev__lvol_nr_children(const struct xbdev_lvol *volume)
-{
-	struct xbdev_lvol *other = NULL;
-	uint32_t nr = 0;
-
-	while ((other = xbdev__lvol_next(volume->store, other)) != NULL) {
-		nr += other->shown.parent == volume;
-	}
-	return nr;
 }
 
 void xbdev__lvol_info(const struct xbdev_lvol *volume, struct xbdev_lvol_info *ret)

@@ -174,11 +174,12 @@ struct xbdev_lvol {
 	_Atomic uint64_t nr_allocated; /* clusters; the owner's, read by all */
 
 	/* The control reactor's. */
-	struct xu_list link; /* in store->volumes */
-	struct xbdev_lvol_shown shown;
-	struct xbdev_lvol_op *op; /* that has it for itself; NULL: none */
-	uint32_t nr_holds;        /* operations that need it as it is */
-	bool is_registered;       /* it is a device, or is just going */
+	struct xu_list link;           /* in store->volumes */
+	struct xbdev_lvol_shown shown; /* changed by xbdev__lvol_show() */
+	uint32_t nr_children;          /* whose shown.parent it is */
+	struct xbdev_lvol_op *op;      /* that has it for itself; NULL: none */
+	uint32_t nr_holds;             /* operations that need it as it is */
+	bool is_registered;            /* it is a device, or is just going */
 
 	/* The owner's. */
 	struct xbdev_lvs_map places; /* where clusters of those below lie: places.c */
@@ -230,8 +231,13 @@ static inline void xbdev__lvol_count(struct xbdev_lvol *volume)
 /* On the control reactor, as all below: makes a device of it, if it can be one. An error is a
  * matter of names. */
 int xbdev__lvol_register(struct xbdev_lvol *volume, struct xu_error *err);
+/* The copy is this from now on; before the store is handed over the owner does it. */
+void xbdev__lvol_show(struct xbdev_lvol *volume, const struct xbdev_lvol_shown *shown);
 /* Volumes and snapshots directly on it. */
-uint32_t xbdev__lvol_nr_children(const struct xbdev_lvol *volume);
+static inline uint32_t xbdev__lvol_nr_children(const struct xbdev_lvol *volume)
+{
+	return volume->nr_children;
+}
 /* The end of the store's volumes, none of which is a device. */
 void xbdev__lvol_free_all(struct xbdev_lvol_store *store);
 
