@@ -78,6 +78,7 @@ struct xr_reactor {
 	struct xr_msg stop_msg;
 
 	/* What other threads touch. */
+	struct xr_slots *slots; /* NULL: none */
 	struct xu_mpsc inbox;
 	_Alignas(XU_CACHE_LINE) _Atomic bool is_sleeping;
 	_Atomic uint64_t woken_ns; /* when a sender last woke it */
@@ -193,15 +194,21 @@ void xr_reactor_stats_get(const struct xr_reactor *reactor, struct xr_reactor_st
 
 /* ---- messages and deferred work ---- */
 
-void xr_msg_send(struct xr_reactor *reactor, struct xr_msg *msg)
+/* After a message has been put where the reactor looks. */
+static void wake(struct xr_reactor *reactor)
 {
-	xu_mpsc_push(&reactor->inbox, &msg->node);
 	if (atomic_load_explicit(&reactor->is_sleeping, memory_order_seq_cst) &&
 		atomic_exchange_explicit(&reactor->is_sleeping, false, memory_order_seq_cst)) {
 		atomic_store_explicit(&reactor->woken_ns, xu_clock_now_ns(reactor->platform->clock),
 			memory_order_relaxed);
 		reactor->ring_ops->wake(reactor->ring);
 	}
+}
+
+void xr_msg_send(struct xr_reactor *reactor, struct xr_msg *msg)
+{
+	xu_mpsc_push(&reactor->inbox, &msg->node);
+	wake(reactor);
 }
 
 /* The node is the first member, so a list of messages is linked through it. */
@@ -253,6 +260,86 @@ static uint32_t run_inbox(struct xr_reactor *r)
 	r->stats.nr_messages += count;
 	return count;
 }
+
+/* ---- slots ---- */
+
+/* The message of a slot is linked to itself while it waits to be run, else to nothing. */
+
+void xr_reactor_set_slots(struct xr_reactor *reactor, struct xr_slots *slots)
+{
+	atomic_init(&slots->taken, 0);
+	for (uint32_t i = 0; i < XR_SLOTS_MAX; i++) {
+		slots->msgs[i]->node.next = NULL;
+	}
+	reactor->slots = slots;
+}
+
+int xr_slot_take(struct xr_slots *slots)
+{
+	uint32_t taken = atomic_load_explicit(&slots->taken, memory_order_relaxed);
+	uint32_t free_bit;
+
+	do {
+		free_bit = ~taken & (taken + 1) & ((1ull << XR_SLOTS_MAX) - 1);
+		if (free_bit == 0) {
+			return -1;
+		}
+	} while (!atomic_compare_exchange_weak(&slots->taken, &taken, taken | free_bit));
+	return __builtin_ctz(free_bit);
+}
+
+void xr_slot_give(struct xr_slots *slots, int slot)
+{
+	atomic_fetch_and(&slots->taken, ~(1u << slot));
+}
+
+void xr_slot_send(struct xr_reactor *reactor, struct xr_msg *msg)
+{
+	__atomic_store_n(&msg->node.next, &msg->node, __ATOMIC_SEQ_CST);
+	wake(reactor);
+}
+
+/* The first message in a slot, of those whose bits are in *left; takes the bits up to it. */
+static struct xr_msg *find_in_slots(struct xr_reactor *r, uint32_t *left)
+{
+	while (*left != 0) {
+		struct xr_msg *msg = r->slots->msgs[__builtin_ctz(*left)];
+
+		*left &= *left - 1;
+		if (__atomic_load_n(&msg->node.next, __ATOMIC_SEQ_CST) != NULL) {
+			return msg;
+		}
+	}
+	return NULL;
+}
+
+static uint32_t slots_taken(struct xr_reactor *r)
+{
+	return r->slots != NULL ? atomic_load(&r->slots->taken) : 0;
+}
+
+static uint32_t run_slots(struct xr_reactor *r)
+{
+	uint32_t left = slots_taken(r), count = 0;
+	struct xr_msg *msg;
+
+	while ((msg = find_in_slots(r, &left)) != NULL) {
+		__atomic_store_n(&msg->node.next, NULL, __ATOMIC_RELAXED);
+		msg->fn(msg);
+		count++;
+	}
+	r->stats.nr_messages += count;
+	return count;
+}
+
+static bool has_messages(struct xr_reactor *r)
+{
+	uint32_t left = slots_taken(r);
+
+	return !xu_mpsc_is_empty(&r->inbox) || find_in_slots(r, &left) != NULL;
+}
+
+/* ---- deferred work ---- */
 
 static uint32_t run_deferred(struct xr_reactor *r)
 {
@@ -391,7 +478,7 @@ static void cpu_relax(void)
 
 static bool has_work(struct xr_reactor *r)
 {
-	return !xu_mpsc_is_empty(&r->inbox) || r->ring_ops->has_events(r->ring) ||
+	return has_messages(r) || r->ring_ops->has_events(r->ring) ||
 	       (r->cmd_ring != NULL && r->platform->cmd_ring->has_events(r->cmd_ring));
 }
 
@@ -439,7 +526,7 @@ static uint32_t sleep_until(struct xr_reactor *r, uint64_t deadline_ns)
 		timeout_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
 	}
 	atomic_store_explicit(&r->is_sleeping, true, memory_order_seq_cst);
-	if (!xu_mpsc_is_empty(&r->inbox)) {
+	if (has_messages(r)) {
 		timeout_ns = 0;
 	}
 	r->stats.nr_sleeps += timeout_ns != 0;
@@ -490,7 +577,7 @@ static uint32_t wait_for_events(struct xr_reactor *r, uint64_t now_ns, uint64_t 
 		}
 		if (found) {
 			/* A message goes first; the rings are run at the end of its round. */
-			return xu_mpsc_is_empty(&r->inbox) ? run_rings(r) : 0;
+			return has_messages(r) ? 0 : run_rings(r);
 		}
 	}
 	count = sleep_until(r, deadline_ns);
@@ -529,7 +616,7 @@ static uint32_t run_round(struct xr_reactor *r, uint64_t timeout_ns, bool may_sl
 	current = r;
 	r->now_ns = start_ns = r->ended_ns != 0 ? r->ended_ns : read_clock(r);
 	r->ended_ns = 0;
-	count = run_inbox(r);
+	count = run_inbox(r) + run_slots(r);
 	count += run_deferred(r);
 	/* Pollers last: what they say about sleeping must not be outdated by a timer. */
 	count += run_timers(r);
@@ -539,7 +626,7 @@ static uint32_t run_round(struct xr_reactor *r, uint64_t timeout_ns, bool may_sl
 
 	if (timeout_ns != 0 && nr_busy_pollers == 0 && (count == 0 || may_sleep_busy) &&
 		!r->must_stop && r->deferred_first == NULL && r->flush_first == NULL &&
-		xu_mpsc_is_empty(&r->inbox)) {
+		!has_messages(r)) {
 		if (timeout_ns < UINT64_MAX - start_ns && start_ns + timeout_ns < deadline_ns) {
 			deadline_ns = start_ns + timeout_ns;
 		}
@@ -553,7 +640,7 @@ static uint32_t run_round(struct xr_reactor *r, uint64_t timeout_ns, bool may_sl
 			r->idle_since_ns = 0;
 		}
 		nr_events = wait_for_events(r, now_ns, deadline_ns);
-		if (nr_events != 0 || !xu_mpsc_is_empty(&r->inbox)) {
+		if (nr_events != 0 || has_messages(r)) {
 			note_gap(r, r->ended_ns);
 		}
 	} else {

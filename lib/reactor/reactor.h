@@ -46,6 +46,29 @@ void xr_msg_defer(struct xr_reactor *reactor, struct xr_msg *msg);
  * in the next round, which follows at once. */
 void xr_msg_before_submit(struct xr_reactor *reactor, struct xr_msg *msg);
 
+/* ---- slots ---- */
+
+#define XR_SLOTS_MAX 16u
+
+/*
+ * Places from which few callers send again and again, each waiting for its answer: the reactor
+ * looks at the messages where they lie, so none of them takes the inbox's cache line from core to
+ * core. What a message is part of should be one cache line. The owner sets `msgs`.
+ */
+struct xr_slots {
+	_Alignas(XU_CACHE_LINE) _Atomic uint32_t taken; /* a bit each */
+	struct xr_msg *msgs[XR_SLOTS_MAX];
+};
+
+/* The reactor looks at these from now on. Before it runs; they live as long as it does. */
+void xr_reactor_set_slots(struct xr_reactor *reactor, struct xr_slots *slots);
+/* Takes a slot, -1 when there is none; gives it back when nothing is in it. Any thread. */
+int xr_slot_take(struct xr_slots *slots);
+void xr_slot_give(struct xr_slots *slots, int slot);
+/* Runs msg->fn, `msg` being that of the sender's own slot, on `reactor`. The slot may be used again
+ * once it has run. Nothing is said of the order beside messages in the inbox. Any thread. */
+void xr_slot_send(struct xr_reactor *reactor, struct xr_msg *msg);
+
 /* ---- operations for the kernel ---- */
 
 enum xr_opcode {

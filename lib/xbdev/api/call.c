@@ -28,6 +28,9 @@ static void on_thread_end(void *arg)
 
 	pthread_mutex_lock(&api_lib.mutex);
 	api_thread_queue_free(thread);
+	if (thread->has_home && thread->home_epoch == atomic_load(&api_lib.epoch)) {
+		api_sync_give_slots(thread);
+	}
 	xu_list_del(&thread->link);
 	pthread_mutex_unlock(&api_lib.mutex);
 	free(thread);
@@ -122,6 +125,7 @@ static void choose_home(struct api_thread *thread, uint32_t epoch)
 	thread->home = first + atomic_fetch_add(&api_lib.next_home, 1) % (count - first);
 	thread->home_epoch = epoch;
 	thread->has_home = true;
+	api_sync_forget_slots(thread);
 }
 
 int api_enter(struct api_thread **ret_thread, bool may_wait)

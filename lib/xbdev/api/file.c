@@ -20,7 +20,6 @@
 #include "lib/xbdev/api/private.h"
 
 #define GRACE_NS XU_NS_PER_S
-#define SYNC_IOS 256u
 
 enum file_state { FILE_OPENING, FILE_OPEN, FILE_DRAINING, FILE_DRAINED };
 
@@ -47,21 +46,14 @@ struct api_file {
 
 int api_ports_init(struct api_shard *shard)
 {
-	int rc = xu_pool_init(&shard->sync_ios, SYNC_IOS, sizeof(struct api_io));
-
-	if (rc == 0) {
-		shard->ports = calloc(API_MAX_FILES, sizeof(*shard->ports));
-		rc = shard->ports == NULL ? -ENOMEM : 0;
-	}
-	return rc;
+	shard->ports = calloc(API_MAX_FILES, sizeof(*shard->ports));
+	return shard->ports == NULL ? -ENOMEM : 0;
 }
 
 void api_ports_fini(struct api_shard *shard)
 {
 	free(shard->ports);
 	shard->ports = NULL;
-	xu_pool_fini(&shard->sync_ios);
-	shard->sync_ios = (struct xu_pool){0};
 }
 
 static struct api_port *port_on(const struct api_file *file, struct xr_reactor *reactor)

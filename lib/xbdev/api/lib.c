@@ -81,6 +81,7 @@ static int make_log(const xbdev_init_options_t *options, struct xu_error *err)
 static void free_all(void)
 {
 	for (uint32_t i = 0; i < api_lib.nr_reactors; i++) {
+		api_sync_fini(&api_lib.shards[i]);
 		api_ports_fini(&api_lib.shards[i]);
 	}
 	api_json_forget();
@@ -144,6 +145,9 @@ static int make_context(const xbdev_init_options_t *options, struct xu_error *er
 		xu_list_init(&shard->links);
 		atomic_store(&shard->is_nudging, false);
 		rc = api_ports_init(shard);
+		if (rc == 0) {
+			rc = api_sync_init(shard);
+		}
 		if (rc != 0) {
 			return xu_error_set_errno(err, rc, "starting the library");
 		}

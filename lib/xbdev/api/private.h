@@ -91,8 +91,10 @@ struct api_thread {
 	uint32_t home;            /* reactor that this thread uses where it does not matter, */
 	uint32_t home_epoch;      /* in this round of the library */
 	bool has_home;
+	int8_t slots[XBDEV_MAX_REACTORS]; /* of synchronous calls; API_NO_SLOT, or its number */
 	struct xu_error last;
 };
+#define API_NO_SLOT (-1)
 
 /* This thread's; NULL: out of memory. */
 struct api_thread *api_thread(void);
@@ -126,6 +128,8 @@ struct api_shard {
 	struct xu_list links;   /* struct api_link::node */
 	struct xr_msg nudge;    /* wakes the thread that drives the first reactor */
 	_Atomic bool is_nudging;
+	struct xr_slots slots; /* the messages of sync_calls, for callers that come often */
+	struct api_sync_call *sync_calls;
 	/* Written with every call, in a line that callers do not read. */
 	_Alignas(XU_CACHE_LINE) struct xu_pool sync_ios; /* struct api_io, of synchronous calls */
 };
@@ -274,6 +278,15 @@ static inline uint16_t api_service_us(const struct xbdev_io *io)
 
 	return us < UINT16_MAX ? (uint16_t)us : UINT16_MAX;
 }
+
+/* ---- synchronous I/O: sync.c ---- */
+
+/* What a shard needs for it, before its reactor runs and after it has ended. -ENOMEM. */
+int api_sync_init(struct api_shard *shard);
+void api_sync_fini(struct api_shard *shard);
+/* For a thread that has not been in this round of the library, and for one that ends. */
+void api_sync_forget_slots(struct api_thread *thread);
+void api_sync_give_slots(struct api_thread *thread);
 
 /* ---- queues ---- */
 

@@ -265,6 +265,105 @@ static void test_message_frees_itself(void **state)
 	xr_reactor_free(reactor);
 }
 
+/* ---- slots ---- */
+
+#define NR_CALLERS 24u /* more than there are slots */
+#define NR_CALLS   2000u
+
+struct slot_line {
+	_Alignas(XU_CACHE_LINE) struct xr_msg msg;
+	uint32_t question; /* of one caller after the other */
+	_Atomic uint32_t answer;
+};
+
+static struct slot_line slot_lines[XR_SLOTS_MAX];
+static struct xr_slots slots;
+
+static void on_question(struct xr_msg *msg)
+{
+	struct slot_line *line = xu_container_of(msg, struct slot_line, msg);
+
+	atomic_store_explicit(&line->answer, line->question, memory_order_release);
+}
+
+/* Takes a slot for some calls, then lets others have it. */
+static void *call_through_slots(void *arg)
+{
+	struct xr_reactor *reactor = arg;
+	uint64_t end_ns = test_now_ns() + PATIENCE_NS;
+
+	for (uint32_t i = 1; i <= NR_CALLS;) {
+		int slot = xr_slot_take(&slots);
+
+		if (slot < 0) {
+			assert_true(test_now_ns() < end_ns);
+			test_sleep_ms(1);
+			continue;
+		}
+		for (uint32_t last = i + 100; i < last; i++) {
+			struct slot_line *line = &slot_lines[slot];
+
+			atomic_store(&line->answer, 0);
+			line->question = i;
+			xr_slot_send(reactor, &line->msg);
+			while (atomic_load_explicit(&line->answer, memory_order_acquire) != i) {
+				sched_yield();
+			}
+		}
+		xr_slot_give(&slots, slot);
+	}
+	return NULL;
+}
+
+static void call_from_all(uint64_t spin_max_ns)
+{
+	const struct xr_reactor_opts opts = {.cpu = -1, .spin_max_ns = spin_max_ns};
+	struct xr_reactor *reactor = test_reactor_with(&opts);
+	pthread_t threads[NR_CALLERS];
+	struct xr_reactor_stats stats;
+
+	for (uint32_t i = 0; i < XR_SLOTS_MAX; i++) {
+		slot_lines[i].msg.fn = on_question;
+		slots.msgs[i] = &slot_lines[i].msg;
+	}
+	xr_reactor_set_slots(reactor, &slots);
+	assert_int_equal(xr_reactor_start(reactor, NULL), 0);
+	for (uint32_t i = 0; i < NR_CALLERS; i++) {
+		assert_int_equal(pthread_create(&threads[i], NULL, call_through_slots, reactor), 0);
+	}
+	for (uint32_t i = 0; i < NR_CALLERS; i++) {
+		pthread_join(threads[i], NULL);
+	}
+	xr_reactor_stop(reactor);
+	xr_reactor_stats_get(reactor, &stats);
+	assert_int_equal(stats.nr_messages, NR_CALLERS * NR_CALLS + 1); /* and the stop */
+	assert_true(stats.nr_wakeups <= stats.nr_sleeps);
+	assert_int_equal(atomic_load(&slots.taken), 0);
+	xr_reactor_free(reactor);
+}
+
+/* None is lost, whether the reactor spins or falls asleep after each. */
+static void test_slots_of_many_threads(void **state)
+{
+	call_from_all(0);
+	call_from_all(XR_SPIN_MAX_NS_DEFAULT);
+}
+
+static void test_slots_are_bounded_and_come_back(void **state)
+{
+	struct xr_slots own = {.taken = 0};
+
+	for (int i = 0; i < (int)XR_SLOTS_MAX; i++) {
+		assert_int_equal(xr_slot_take(&own), i);
+	}
+	assert_int_equal(xr_slot_take(&own), -1);
+	xr_slot_give(&own, 3);
+	xr_slot_give(&own, 11);
+	assert_int_equal(xr_slot_take(&own), 3);
+	assert_int_equal(xr_slot_take(&own), 11);
+	assert_int_equal(xr_slot_take(&own), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -275,6 +374,8 @@ int main(void)
 		cmocka_unit_test(test_message_wakes_an_embedded_poll),
 		cmocka_unit_test(test_wakeups_are_counted),
 		cmocka_unit_test(test_message_frees_itself),
+		cmocka_unit_test(test_slots_of_many_threads),
+		cmocka_unit_test(test_slots_are_bounded_and_come_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

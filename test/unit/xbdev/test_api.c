@@ -575,8 +575,8 @@ static void test_batch_goes_as_a_whole(void **state)
 
 /* ---- threads ---- */
 
-#define NR_THREADS 6
-#define PER_THREAD 16u
+#define NR_THREADS_MAX 20
+#define PER_THREAD     16u
 
 struct worker {
 	pthread_t thread;
@@ -632,16 +632,17 @@ static void *work(void *arg)
 	return worker;
 }
 
-static void test_threads_each_see_their_own_data(void **state)
+/* One in `sync_share` of them reads and writes synchronously. */
+static void work_with(unsigned nr_threads, unsigned sync_share)
 {
-	struct worker workers[NR_THREADS];
+	struct worker workers[NR_THREADS_MAX];
 	int fd = xbdev_open("mem");
 
-	for (unsigned i = 0; i < NR_THREADS; i++) {
-		workers[i] = (struct worker){.fd = fd, .index = i, .is_sync = i % 2 == 0};
+	for (unsigned i = 0; i < nr_threads; i++) {
+		workers[i] = (struct worker){.fd = fd, .index = i, .is_sync = i % sync_share == 0};
 		assert_int_equal(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
 	}
-	for (unsigned i = 0; i < NR_THREADS; i++) {
+	for (unsigned i = 0; i < nr_threads; i++) {
 		void *result;
 
 		pthread_join(workers[i].thread, &result);
@@ -649,6 +650,19 @@ static void test_threads_each_see_their_own_data(void **state)
 		assert_int_equal(workers[i].nr_done, 50 * PER_THREAD * 2);
 	}
 	assert_int_equal(xbdev_close(fd), 0);
+}
+
+static void test_threads_each_see_their_own_data(void **state)
+{
+	work_with(6, 2);
+}
+
+/* More than have a slot at the reactor, which those that end give to those that come. */
+static void test_many_threads_call_synchronously(void **state)
+{
+	for (int wave = 0; wave < 3; wave++) {
+		work_with(NR_THREADS_MAX, 1);
+	}
 }
 
 static void *leave_in_flight(void *arg)
@@ -750,6 +764,7 @@ int main(void)
 		threads_test(test_close_cancels_what_hangs),
 		threads_test(test_batch_goes_as_a_whole),
 		threads_test(test_threads_each_see_their_own_data),
+		threads_test(test_many_threads_call_synchronously),
 		threads_test(test_thread_may_end_with_io_in_flight),
 		embedded_test(test_open_tells_what_is_wrong),
 		embedded_test(test_sync_io_keeps_the_contract),

@@ -154,10 +154,24 @@ static int manage(struct world *w, enum xbdev_md_command_kind kind, const char *
 	return w->err.code;
 }
 
+/* Whether every I/O to members has come back: a fault that has hit one is known to the array. */
+static bool is_told(const struct xbdev_md_array *array)
+{
+	for (uint32_t i = 0; i < array->nr_members; i++) {
+		const struct xbdev_md_member *member = array->members[i];
+
+		if (member != NULL && (member->nr_children > 0 || member->nr_meta > 0)) {
+			return false;
+		}
+	}
+	return true;
+}
+
 static void settle(struct world *w)
 {
 	harness_wait(&w->h, array_of(w)->is_running && array_of(w)->sync == NULL &&
-				    !array_of(w)->meta.is_writing && array_of(w)->nr_repairs == 0);
+				    !array_of(w)->meta.is_writing && array_of(w)->nr_repairs == 0 &&
+				    is_told(array_of(w)));
 }
 
 static void inject(struct world *w, uint32_t disk, const struct xbdev_error_rule *rule)
