@@ -32,8 +32,9 @@ static void on_io(struct xbdev_io *io, int status)
 	unpend(io->cb_arg, status);
 }
 
+/* A page at `offset`; a flush has none. */
 static void submit(struct xbdev_lvs_write *write, struct xbdev_io *io, struct iovec *iov,
-	uint64_t offset, void *bytes)
+	enum xbdev_op op, uint64_t offset, void *bytes)
 {
 	int rc;
 
@@ -44,7 +45,7 @@ static void submit(struct xbdev_lvs_write *write, struct xbdev_io *io, struct io
 		.cb_arg = write,
 		.iov = iov,
 		.nr_iov = bytes != NULL ? 1 : 0,
-		.op = bytes != NULL ? XBDEV_OP_WRITE : XBDEV_OP_FLUSH,
+		.op = (uint8_t)op,
 		.offset = offset,
 		.len = bytes != NULL ? PAGE : 0,
 	};
@@ -59,7 +60,8 @@ static void submit(struct xbdev_lvs_write *write, struct xbdev_io *io, struct io
 static void submit_page(struct xbdev_lvs_write *write, struct xbdev_io *io, struct iovec *iov,
 	uint32_t page, void *bytes)
 {
-	submit(write, io, iov, xbdev__lvs_page_at(&write->store->super, page), bytes);
+	submit(write, io, iov, XBDEV_OP_WRITE, xbdev__lvs_page_at(&write->store->super, page),
+		bytes);
 }
 
 /* Submission happens with one more pending, so that `then` runs after the last of it. */
@@ -72,7 +74,7 @@ static void io_begin(struct xbdev_lvs_write *write, void (*then)(struct xbdev_lv
 void xbdev__lvs_flush(struct xbdev_lvs_write *write, void (*then)(struct xbdev_lvs_write *write))
 {
 	io_begin(write, then);
-	submit(write, &write->io, &write->iov, 0, NULL);
+	submit(write, &write->io, &write->iov, XBDEV_OP_FLUSH, 0, NULL);
 	unpend(write, 0);
 }
 
@@ -80,7 +82,7 @@ void xbdev__lvs_bytes_write(struct xbdev_lvs_write *write, uint64_t at, void *by
 	void (*then)(struct xbdev_lvs_write *write))
 {
 	io_begin(write, then);
-	submit(write, &write->io, &write->iov, at, bytes);
+	submit(write, &write->io, &write->iov, XBDEV_OP_WRITE, at, bytes);
 	unpend(write, 0);
 }
 
@@ -183,7 +185,7 @@ void xbdev__lvs_super_write(
 	xbdev__lvs_super_format(&super, store->super_bytes);
 	write->super_then = then;
 	io_begin(write, on_super);
-	submit(write, &write->io, &write->iov, 0, store->super_bytes);
+	submit(write, &write->io, &write->iov, XBDEV_OP_WRITE, 0, store->super_bytes);
 	unpend(write, 0);
 }
 
@@ -322,17 +324,100 @@ static void step_begin(struct xbdev_lvs_write *write)
 	xbdev__lvs_erase(write, on_batch_erased);
 }
 
-void xbdev__lvs_batch_write(struct xbdev_lvs_write *write)
+static void start(struct xbdev_lvs_write *write)
 {
 	const struct xbdev_lvs *store = write->store;
 	bool is_due = write->nr_pages > 0 || store->stale.count > 0 ||
 		      store->stale_last.count > 0 || store->has_repairs;
 
-	write->step = 0;
 	if (!write->is_begun && is_due && store->read_only_reason.code == 0) {
 		begin(write);
 	} else {
 		step_begin(write);
+	}
+}
+
+/* ---- before it: pages that may be torn ---- */
+
+/* The copies lie where those of the batch are made later. */
+
+static void on_whole(struct xbdev_lvs_write *write)
+{
+	if (write->status != 0) {
+		xbdev__lvs_batch_done(write);
+		return;
+	}
+	for (uint32_t i = 0; i < write->nr_slots; i++) {
+		write->slots[i].is_needed = false;
+	}
+	start(write);
+}
+
+static void on_restored(struct xbdev_lvs_write *write)
+{
+	if (write->status != 0) {
+		xbdev__lvs_batch_done(write);
+	} else {
+		xbdev__lvs_flush(write, on_whole);
+	}
+}
+
+static void restore(struct xbdev_lvs_write *write, uint32_t i)
+{
+	struct xbdev_lvs_wpage *wpage = &write->pages[i];
+	uint8_t *copy = write->copies + (size_t)i * PAGE, bytes[PAGE];
+	uint32_t page;
+
+	if (!xbdev__lvs_copy_parse(copy, &page, bytes) || page != write->slots[i].target) {
+		write->status = write->status != 0 ? write->status : -EILSEQ;
+		return;
+	}
+	memcpy(copy, bytes, PAGE);
+	submit_page(write, &wpage->copy_io, &wpage->copy_iov, page, copy);
+}
+
+static void on_copies(struct xbdev_lvs_write *write)
+{
+	if (write->status != 0) {
+		xbdev__lvs_batch_done(write);
+		return;
+	}
+	io_begin(write, on_restored);
+	for (uint32_t i = 0; i < write->nr_slots; i++) {
+		if (write->slots[i].is_needed) {
+			restore(write, i);
+		}
+	}
+	unpend(write, 0);
+}
+
+static void read_copies(struct xbdev_lvs_write *write)
+{
+	io_begin(write, on_copies);
+	for (uint32_t i = 0; i < write->nr_slots; i++) {
+		struct xbdev_lvs_wpage *wpage = &write->pages[i];
+
+		if (write->slots[i].is_needed) {
+			submit(write, &wpage->copy_io, &wpage->copy_iov, XBDEV_OP_READ,
+				xbdev__lvs_page_at(&write->store->super, write->slots[i].page),
+				write->copies + (size_t)i * PAGE);
+		}
+	}
+	unpend(write, 0);
+}
+
+void xbdev__lvs_batch_write(struct xbdev_lvs_write *write)
+{
+	bool is_any_torn = false;
+
+	for (uint32_t i = 0; i < write->nr_slots; i++) {
+		is_any_torn = is_any_torn || write->slots[i].is_needed;
+	}
+	write->step = 0;
+	if (is_any_torn && write->store->read_only_reason.code == 0) {
+		read_copies(write);
+	} else {
+		start(write);
 	}
 }
 

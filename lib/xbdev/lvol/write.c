@@ -6,7 +6,8 @@
  * A pass takes what is marked when it begins and writes it in batches; what is marked meanwhile
  * goes into the next pass, so a thousand first writes cost a few passes. A batch:
  *
- *   0  once after loading: stale pages are erased, flush, super block with clean = 0, flush
+ *   0  pages that may be torn are made whole from their copies, flush; once after loading: stale
+ *      pages are erased, flush, super block with clean = 0, flush
  *   1  new pages (of longer chains, new extent pages) and copies of all that 2 to 4 overwrite;
  * flush 2  extent pages in place; flush 3  roots in place, or erased; flush 4  extent pages of
  * volumes that shrink; flush 5  pages that nobody names any more are erased, and are free then
@@ -24,7 +25,9 @@
  * (page.h), and the flush of 1 makes that durable; loading uses the copy when the page is neither
  * whole nor zeroes. A page has one copy at most, which is its newest content, or none: when it is
  * written again its copy is overwritten first, and when it is freed its copy is erased with it. So
- * an old copy never brings back what has changed since. Copies take a few free pages; where there
+ * an old copy never brings back what has changed since. A page that may be torn, as it was when the
+ * store was loaded or because its write has failed, is first written anew from its copy, for until
+ * then there is nothing else of it. Copies take a few free pages; where there
  * are none, pages are overwritten without. The super block has no copy: its two states differ in
  * one field, and super.c tells which the checksum belongs to.
  *
@@ -511,7 +514,8 @@ void xbdev__lvs_batch_settle(struct xbdev_lvs_write *write)
 	write->nr_copies = 0;
 }
 
-/* What was in the batch is marked again; its copies stay where they are. */
+/* What was in the batch is marked again; its copies stay where they are, and are needed where their
+ * pages may have been written in part. */
 void xbdev__lvs_batch_abandon(struct xbdev_lvs_write *write)
 {
 	for (uint32_t i = 0; i < write->nr_pages; i++) {
@@ -519,6 +523,9 @@ void xbdev__lvs_batch_abandon(struct xbdev_lvs_write *write)
 		struct xbdev_lvs_blob *blob = wpage->blob;
 		struct xbdev_lvs_numbers *writing;
 
+		if (wpage->slot != NULL && wpage->step <= write->step) {
+			wpage->slot->is_needed = true;
+		}
 		if (blob == NULL) {
 			continue;
 		}
@@ -549,8 +556,10 @@ static void adopt_copies(struct xbdev_lvs_write *write)
 	const struct xbdev_lvs_numbers *copies = &write->store->copies;
 
 	for (uint32_t i = 0; i < copies->count && write->nr_slots < XBDEV_LVS_MAX_SLOTS; i += 2) {
-		write->slots[write->nr_slots++] = (struct xbdev_lvs_slot){
-			.page = copies->items[i], .target = copies->items[i + 1], .is_busy = true};
+		write->slots[write->nr_slots++] = (struct xbdev_lvs_slot){.page = copies->items[i],
+			.target = copies->items[i + 1],
+			.is_busy = true,
+			.is_needed = true};
 	}
 	if (write->max_slots < write->nr_slots + 1 && write->nr_slots < XBDEV_LVS_MAX_SLOTS) {
 		write->max_slots = write->nr_slots + 1;

@@ -9,6 +9,7 @@
 
 #define XBDEV_LVS_BATCH_PAGES 64u
 #define XBDEV_LVS_MAX_SLOTS   64u
+_Static_assert(XBDEV_LVS_MAX_SLOTS <= XBDEV_LVS_BATCH_PAGES, "restored with a batch's buffers");
 
 enum xbdev_lvs_step {
 	XBDEV_LVS_STEP_FRESH,
@@ -25,6 +26,7 @@ struct xbdev_lvs_slot {
 	uint32_t target; /* XBDEV_LVS_NO_PAGE: none, and it holds zeroes */
 	uint64_t used;   /* the higher, the later */
 	bool is_busy;    /* its target is being written, or that has failed */
+	bool is_needed;  /* its target may be torn on the disk: this is all there is of it */
 };
 
 struct xbdev_lvs_write;

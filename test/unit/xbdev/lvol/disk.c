@@ -37,6 +37,9 @@ static void disk_submit(struct xbdev_channel *ch, struct xbdev_io *io)
 			(disk->nr_writes == disk->fail_at ||
 				(disk->is_sick && disk->nr_writes > disk->fail_at))) {
 			status = -EIO;
+			if (disk->is_tearing && io->op == XBDEV_OP_WRITE) {
+				memcpy(at, io->iov[0].iov_base, disk->dev.limits.block_size);
+			}
 		}
 	}
 	for (uint32_t i = 0; i < io->nr_iov && status == 0; i++) {

@@ -26,6 +26,7 @@ struct lvol_disk {
 	uint32_t nr_writes; /* I/Os but for reads, since the disk was made */
 	uint32_t fail_at;   /* that one of them fails with -EIO; 0: none */
 	bool is_sick;       /* and all that follow */
+	bool is_tearing;    /* and its first block is written all the same */
 };
 
 /* Makes and registers a disk, with this content or zeroes. */

@@ -640,6 +640,62 @@ static void test_write_io_fails(void **state)
 	free(content);
 }
 
+/* The write that fails has been done in part, and power fails while it is done again. */
+static void test_write_fails_and_leaves_a_torn_page(void **state)
+{
+	uint64_t size;
+	uint32_t block_size, nr_crashes = 0;
+	uint8_t *content = lvol_session_content("snapchain-512-64k-clean", &size, &block_size);
+	struct xu_random random;
+
+	(void)state;
+	xu_random_seed(&random, harness_seed(1));
+	memset(content + METADATA_BYTES, 0, size - METADATA_BYTES);
+	for (uint32_t op = 3; op < 5; op++) { /* with chains of several pages */
+		bool has_failed = true;
+
+		for (uint32_t n = 1; has_failed; n++) {
+			char *states[2];
+			struct lvol_session t;
+
+			assert_true(n < 100);
+			lvol_session_start(&t, content, size, block_size);
+			for (uint32_t i = 1; i < op; i++) {
+				assert_int_equal(ops[i].fn(&t), 0);
+			}
+			states[0] = describe(t.w.store);
+			t.disk->fail_at = t.disk->nr_writes + n;
+			t.disk->is_tearing = true;
+			has_failed = ops[op].fn(&t) != 0;
+			t.disk->fail_at = 0;
+			lvol_disk_begin(t.disk);
+			assert_int_equal(lvol_session_commit(&t), 0);
+			states[1] = describe(t.w.store);
+			for (uint32_t i = 0; has_failed && i < 8 * t.disk->nr_log; i++) {
+				uint32_t k = i / 8;
+				uint8_t *image = lvol_disk_crash(t.disk, k, &random);
+				char *text = after_crash(image, size, block_size, &random,
+					(const char *const *)states);
+
+				if (strcmp(text, states[0]) != 0 && strcmp(text, states[1]) != 0) {
+					fail_msg("%s, write %u failed, after %u of %u:\n%s"
+						 "\nbefore:\n%s\nafter:\n%s",
+						ops[op].name, n, k, t.disk->nr_log, text, states[0],
+						states[1]);
+				}
+				free(text);
+				free(image);
+				nr_crashes++;
+			}
+			free(states[0]);
+			free(states[1]);
+			lvol_session_stop(&t);
+		}
+	}
+	print_message("%u crashes\n", nr_crashes);
+	free(content);
+}
+
 /* Images of SPDK that were interrupted: recovered, closed, loaded again. */
 static void test_recover_images(void **state)
 {
@@ -687,6 +743,7 @@ int main(void)
 		cmocka_unit_test(test_write_nothing_without_a_change),
 		cmocka_unit_test(test_write_is_there_after_unload),
 		cmocka_unit_test(test_write_io_fails),
+		cmocka_unit_test(test_write_fails_and_leaves_a_torn_page),
 		cmocka_unit_test(test_recover_images),
 		cmocka_unit_test(test_write_many_at_once),
 		cmocka_unit_test(test_write_without_free_pages),
