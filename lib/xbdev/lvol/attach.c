@@ -62,7 +62,9 @@ static void register_volumes(struct xbdev_lvol_store *store)
 	struct xbdev_lvol *volume = NULL;
 
 	while ((volume = xbdev__lvol_next(store, volume)) != NULL) {
-		const struct xu_error *reason = volume->shown.reason;
+		const struct xu_error *reason = volume->shown.reason != NULL
+							? volume->shown.reason
+							: xbdev__lvol_esnap_missing(volume);
 		struct xu_error err;
 
 		if (xbdev__lvol_register(volume, &err) != 0) {
@@ -138,9 +140,8 @@ static void fail_here(struct xbdev_lvol_store *store, const struct xu_error *err
 
 /* ---- attaching ---- */
 
-static void on_register(struct xr_msg *msg)
+void xbdev__lvol_store_serve(struct xbdev_lvol_store *store)
 {
-	struct xbdev_lvol_store *store = xu_container_of(msg, struct xbdev_lvol_store, msg);
 	void (*attached)(void *arg, struct xbdev_lvol_store *store, const struct xu_error *err) =
 		store->attached;
 	const struct xu_error none = {0};
@@ -155,6 +156,16 @@ static void on_register(struct xr_msg *msg)
 	if ((store->is_base_gone || store->is_ending || store->is_unwanted) &&
 		!store->is_detaching) {
 		xbdev__lvol_detach(store, NULL, NULL);
+	}
+}
+
+static void on_register(struct xr_msg *msg)
+{
+	struct xbdev_lvol_store *store = xu_container_of(msg, struct xbdev_lvol_store, msg);
+
+	xbdev__lvol_esnaps_gather(store);
+	if (store->nr_opening == 0) {
+		xbdev__lvol_store_serve(store);
 	}
 }
 
@@ -299,6 +310,9 @@ static struct xbdev_lvol_store *store_new(struct xbdev_ctx *ctx,
 		store->arg = arg;
 		xu_list_init(&store->volumes);
 		xu_list_init(&store->ops);
+		xu_list_init(&store->esnaps);
+		xu_list_init(&store->here);
+		store->epoch = 1;
 		xu_list_init(&store->link);
 	}
 	return store;
@@ -463,8 +477,10 @@ static void remove_volumes(struct xbdev_lvol_store *store)
 
 void xbdev__lvol_store_settle(struct xbdev_lvol_store *store)
 {
+	xbdev__lvol_esnaps_settle(store);
 	if (store->is_detaching && !store->is_unloading && !store->is_changing &&
-		store->nr_registered == 0 && xu_list_is_empty(&store->ops)) {
+		store->nr_registered == 0 && xu_list_is_empty(&store->ops) &&
+		xu_list_is_empty(&store->esnaps)) {
 		store->is_unloading = true;
 		store->msg.fn = on_unload;
 		xr_msg_send(store->reactor, &store->msg);

@@ -336,8 +336,10 @@ static void on_copy_read(struct xbdev_lvol_child *child, int status)
 		undo(change, status);
 		return;
 	}
+	child->iov[0] = change->copy;
 	child->io.ch = child->store->ch;
 	child->io.op = XBDEV_OP_WRITE;
+	child->io.len = change->copy.iov_len;
 	xbdev__lvol_child_send(child, place_of_edge(change), on_copy_written, change);
 }
 
@@ -347,6 +349,7 @@ static void copy(struct xbdev_lvol_change *change, struct xbdev_lvol_child *chil
 	struct xbdev_lvol_store *store = change->volume->store;
 	uint64_t left = change->edges[change->edge].len;
 	size_t len = left < XBDEV_LVOL_COPY_BYTES ? left : XBDEV_LVOL_COPY_BYTES;
+	size_t len_there = from->end - from->at < len ? from->end - from->at : len;
 
 	change->copy = (struct iovec){xu_bufpool_get(xr_reactor_buffers(store->reactor), len), len};
 	if (change->copy.iov_base == NULL) {
@@ -354,11 +357,12 @@ static void copy(struct xbdev_lvol_change *change, struct xbdev_lvol_child *chil
 		try_later(change, on_retry);
 		return;
 	}
-	child->iov[0] = change->copy;
+	memset((char *)change->copy.iov_base + len_there, 0, len - len_there);
+	child->iov[0] = (struct iovec){change->copy.iov_base, len_there};
 	child->io.nr_iov = 1;
 	child->io.ch = from->ch;
 	child->io.op = XBDEV_OP_READ;
-	child->io.len = len;
+	child->io.len = len_there;
 	xbdev__lvol_child_send(child, from->at, on_copy_read, change);
 }
 
@@ -378,7 +382,8 @@ void xbdev__lvol_change_go_on(struct xbdev_lvol_change *change)
 		xbdev__lvol_starve(change->req);
 		return;
 	}
-	if (xbdev__lvol_below(change->volume->blob, (uint32_t)(at / size), &from)) {
+	if (xbdev__lvol_below(change->volume->blob, (uint32_t)(at / size), &from) &&
+		from.end - from.at > at % size) {
 		from.at += at % size;
 		copy(change, child, &from);
 		return;

@@ -140,6 +140,9 @@ static bool is_over(const struct xbdev_lvol_stores *stores, const struct wait *w
 {
 	struct xu_list *node;
 
+	if (stores->is_scan_sent || stores->nr_opening > 0) {
+		return false;
+	}
 	xu_list_for_each (node, &stores->looks) {
 		if (is_awaited(wait, xu_list_entry(node, struct look, link))) {
 			return false;
@@ -173,6 +176,13 @@ static void tell_waiting(struct xbdev_lvol_stores *stores)
 		if (is_over(stores, wait)) {
 			end_wait(wait);
 		}
+	}
+}
+
+void xbdev__lvol_find_tell(struct xbdev_lvol_stores *stores)
+{
+	if (!stores->is_scan_sent && stores->nr_opening == 0) {
+		tell_waiting(stores);
 	}
 }
 

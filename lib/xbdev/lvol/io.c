@@ -18,11 +18,18 @@
 
 #include "lib/xbdev/lvol/volume.h"
 
+/* Where a cluster lies. */
+struct place {
+	uint32_t cluster;                   /* 0: not in the store, or it is not to be touched */
+	const struct xbdev_lvs_blob *esnap; /* on the device of this one; NULL: it does not */
+};
+
 /* What becomes of the bytes from one place of a volume on. */
 struct piece {
-	uint64_t at;     /* byte of the device below */
-	uint64_t len;    /* bytes that all have it so */
-	bool is_nothing; /* they lie nowhere */
+	struct xbdev_channel *ch; /* of the device below; NULL: they lie nowhere */
+	uint64_t at;              /* byte of it */
+	uint64_t len;             /* bytes that all have it so */
+	bool is_missing;          /* the device is not there */
 };
 
 static bool is_change(const struct xbdev_io *io)
@@ -63,26 +70,34 @@ void xbdev__lvol_wake(struct xbdev_lvol_store *store)
 bool xbdev__lvol_below(
 	const struct xbdev_lvs_blob *blob, uint32_t index, struct xbdev_lvol_source *ret)
 {
-	const struct xbdev_lvs_blob *esnap = NULL;
-	uint32_t cluster = 0;
+	const struct xbdev_lvol_store *store = blob->store->owner;
+	const struct xbdev_lvs_blob *esnap = blob->esnap != NULL ? blob : NULL;
+	uint32_t cluster;
 
-	if (blob->parent == NULL) {
+	if (blob->parent == NULL && esnap == NULL) {
 		return false;
 	}
-	if (xbdev__lvs_blob_find(blob->parent, index, &cluster, &esnap) == NULL) {
-		return false;
+	if (esnap != NULL || xbdev__lvs_blob_find(blob->parent, index, &cluster, &esnap) == NULL) {
+		return esnap != NULL && xbdev__lvol_esnap_source(esnap, index, ret);
 	}
 	if (ret != NULL) {
-		const struct xbdev_lvol *volume = blob->volume;
-
-		ret->ch = volume->store->ch;
-		ret->at = xbdev__lvs_cluster_at(blob->store, cluster);
+		*ret = (struct xbdev_lvol_source){.ch = store->ch,
+			.at = xbdev__lvs_cluster_at(blob->store, cluster),
+			.end = UINT64_MAX};
 	}
 	return true;
 }
 
 uint32_t xbdev__lvol_below_end(const struct xbdev_lvs_blob *blob)
 {
+	const struct xbdev_lvol_esnap *esnap = xbdev__lvol_esnap_here(blob);
+	uint64_t size = blob->store->super.cluster_size;
+
+	if (esnap != NULL) {
+		uint64_t end = (esnap->size + size - 1) / size;
+
+		return end < UINT32_MAX ? (uint32_t)end : UINT32_MAX;
+	}
 	return blob->parent != NULL ? blob->parent->map.nr_clusters : 0;
 }
 
@@ -257,52 +272,90 @@ static void on_data_done(struct xbdev_lvol_child *child, int status)
 
 /* ---- giving it to the device below ---- */
 
-/* The cluster below of a cluster of the volume; 0: none, or it is not to be touched. */
-static uint32_t place_of(const struct xbdev_lvol_req *req, uint32_t index)
+static struct place place_of(const struct xbdev_lvol_req *req, uint32_t index)
 {
-	const struct xbdev_lvs_blob *esnap;
 	struct xbdev_lvol *volume = req->volume;
+	struct place place = {.cluster = xbdev__lvs_map_get(&volume->blob->map, index)};
 
 	if (!is_change(xbdev_io_of_driver(req))) {
-		uint32_t cluster = xbdev__lvs_map_get(&volume->blob->map, index);
+		if (place.cluster == 0 &&
+			(volume->blob->parent != NULL || volume->blob->esnap != NULL)) {
+			place.cluster = xbdev__lvol_place_below(volume, index, &place.esnap);
+		}
+	} else if (req->change != NULL && req->change->clusters[index - req->change->first] != 0) {
+		place.cluster = req->change->clusters[index - req->change->first];
+	} else if (xbdev__lvol_is_freed(req, index)) {
+		place.cluster = 0;
+	}
+	return place;
+}
 
-		return cluster != 0 || volume->blob->parent == NULL
-			       ? cluster
-			       : xbdev__lvol_place_below(volume, index, &esnap);
+/* Of a run of clusters that are on a device outside: their bytes have the same places there. */
+static struct piece piece_outside(const struct xbdev_lvs_blob *blob, uint64_t at, uint64_t len)
+{
+	const struct xbdev_lvol_esnap *esnap = xbdev__lvol_esnap_here(blob);
+
+	if (esnap == NULL) {
+		return (struct piece){.is_missing = true};
 	}
-	if (req->change != NULL && req->change->clusters[index - req->change->first] != 0) {
-		return req->change->clusters[index - req->change->first];
+	if (at >= esnap->size) {
+		return (struct piece){.len = len};
 	}
-	if (xbdev__lvol_is_freed(req, index)) {
-		return 0;
-	}
-	return xbdev__lvs_map_get(&volume->blob->map, index);
+	return (struct piece){
+		.ch = esnap->ch, .at = at, .len = esnap->size - at < len ? esnap->size - at : len};
 }
 
 static struct piece piece_at(const struct xbdev_lvol_req *req, uint64_t at, uint64_t len)
 {
+	const struct xbdev_lvol_store *store = req->volume->store;
 	uint32_t size = xbdev__lvol_cluster_size(req->volume), index = (uint32_t)(at / size);
-	uint32_t cluster = place_of(req, index), next = cluster;
+	struct place first = place_of(req, index), next, place;
 	uint64_t within = at % size, got = size - within;
 
-	while (got < len) {
-		next += next != 0;
-		if (place_of(req, ++index) != next) {
+	for (next = first; got < len; got += size) {
+		next.cluster += next.cluster != 0;
+		place = place_of(req, ++index);
+		if (place.cluster != next.cluster || place.esnap != next.esnap) {
 			break;
 		}
-		got += size;
+	}
+	got = got < len ? got : len;
+	if (first.esnap != NULL) {
+		return piece_outside(first.esnap, at, got);
 	}
 	return (struct piece){
-		.at = xbdev__lvs_cluster_at(req->volume->store->lvs, cluster) + within,
-		.len = got < len ? got : len,
-		.is_nothing = cluster == 0,
+		.ch = first.cluster != 0 ? store->ch : NULL,
+		.at = xbdev__lvs_cluster_at(store->lvs, first.cluster) + within,
+		.len = got,
 	};
+}
+
+/* Gives out a part that lies somewhere; false: there is no child for it. */
+static bool send_piece(struct xbdev_lvol_req *req, const struct piece *piece)
+{
+	const struct xbdev_io *io = xbdev__lvol_io_of(req);
+	struct xbdev_lvol_child *child = xbdev__lvol_child_get(req->volume->store);
+
+	if (child == NULL) {
+		return false;
+	}
+	child->io.ch = piece->ch;
+	child->io.op = io->op == XBDEV_OP_DISCARD ? XBDEV_OP_WRITE_ZEROES : io->op;
+	child->io.flags = io->flags;
+	child->io.len = piece->len;
+	if (io->nr_iov > 0) {
+		child->io.len = xbdev_iov_slice(io->iov, io->nr_iov, req->next, piece->len,
+			child->iov, XBDEV_LVOL_MAX_IOV, &child->io.nr_iov);
+	}
+	req->next += child->io.len;
+	req->nr_pending++;
+	xbdev__lvol_child_send(child, piece->at, on_data_done, req);
+	return true;
 }
 
 void xbdev__lvol_run(struct xbdev_lvol_req *req)
 {
 	const struct xbdev_io *io = xbdev__lvol_io_of(req);
-	struct xbdev_lvol_child *child;
 
 	if (io->op == XBDEV_OP_DISCARD && req->next == 0) {
 		req->nr_freed = xbdev__lvol_nr_freed(req);
@@ -310,28 +363,21 @@ void xbdev__lvol_run(struct xbdev_lvol_req *req)
 	while (req->next < io->len) {
 		struct piece piece = piece_at(req, io->offset + req->next, io->len - req->next);
 
-		if (piece.is_nothing) {
-			if (io->op == XBDEV_OP_READ) {
-				zero(io, req->next, piece.len);
-			}
-			req->next += piece.len;
-			continue;
-		}
-		child = xbdev__lvol_child_get(req->volume->store);
-		if (child == NULL) {
-			xbdev__lvol_starve(req);
+		if (piece.is_missing) {
+			xbdev__lvol_req_put(req, -ENODEV);
 			return;
 		}
-		child->io.op = io->op == XBDEV_OP_DISCARD ? XBDEV_OP_WRITE_ZEROES : io->op;
-		child->io.flags = io->flags;
-		child->io.len = piece.len;
-		if (io->nr_iov > 0) {
-			child->io.len = xbdev_iov_slice(io->iov, io->nr_iov, req->next, piece.len,
-				child->iov, XBDEV_LVOL_MAX_IOV, &child->io.nr_iov);
+		if (piece.ch != NULL) {
+			if (!send_piece(req, &piece)) {
+				xbdev__lvol_starve(req);
+				return;
+			}
+			continue;
 		}
-		req->next += child->io.len;
-		req->nr_pending++;
-		xbdev__lvol_child_send(child, piece.at, on_data_done, req);
+		if (io->op == XBDEV_OP_READ) {
+			zero(io, req->next, piece.len);
+		}
+		req->next += piece.len;
 	}
 	xbdev__lvol_req_put(req, 0);
 }

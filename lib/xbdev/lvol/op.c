@@ -100,6 +100,7 @@ struct xbdev_lvol_op *xbdev__lvol_op_new(struct xbdev_lvol_store *store, struct 
 	if (op->err.code == 0 && volume != NULL) {
 		op->volume = volume;
 		volume->op = op;
+		xbdev__lvol_esnap_keep(op);
 	}
 	return op;
 }
@@ -165,10 +166,12 @@ void xbdev__lvol_op_check_writable(struct xbdev_lvol_op *op)
 		xu_error_set(&op->err, -EROFS,
 			"volume '%s' is read-only, or others stand on it; make a clone of it",
 			shown->name);
-	} else if (!shown->is_servable) {
-		xu_error_set(&op->err, -ENODEV,
-			"what volume '%s' stands on is damaged or not there; it is needed",
+	} else if (op->volume->is_registered && xbdev__lvol_is_esnap(&op->volume->dev)) {
+		xu_error_set(&op->err, -EBUSY,
+			"volumes of another store stand on '%s': their content would change",
 			shown->name);
+	} else {
+		(void)xbdev__lvol_check_servable(op->volume, &op->err);
 	}
 }
 
@@ -200,6 +203,7 @@ static void let_go(struct xbdev_lvol_op *op)
 		xu_list_del(&op->gone->link);
 		xbdev__lvol_free(op->gone);
 	}
+	xbdev__lvol_esnap_let_go(op);
 	xu_list_del(&op->link);
 }
 
@@ -222,6 +226,7 @@ static void on_ended(struct xr_msg *msg)
 		if (!xu_list_is_linked(&volume->link)) {
 			xu_list_add_tail(&store->volumes, &volume->link);
 		}
+		xbdev__lvol_esnap_follow(volume);
 	}
 	if (op->finish != NULL) {
 		op->finish(op);
@@ -230,6 +235,8 @@ static void on_ended(struct xr_msg *msg)
 		op->result = op->err;
 	}
 	let_go(op);
+	xbdev__lvol_esnaps_gather(store);
+	xbdev__lvol_esnaps_serve(store);
 	if (op->is_reaping && op->err.code != 0) {
 		xu_warn(xbdev_ctx_log(store->ctx), "store %s: %s", store->name, op->err.text);
 	}

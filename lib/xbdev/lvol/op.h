@@ -42,10 +42,12 @@ struct xbdev_lvol_info {
 	bool is_hidden;     /* a snapshot that was deleted while several stood on it; no device */
 	uint32_t nr_clones; /* volumes and snapshots directly on it */
 	const char *parent; /* the snapshot it stands on; NULL: none */
-	const char *esnap;  /* the device outside the store that it stands on; NULL: none */
-	const char *busy;   /* what is being done with it; NULL: nothing */
-	uint32_t busy_permille; /* of that has been done */
-	const char *reason;     /* why it cannot be used; NULL: it can */
+	const char *esnap;  /* the device outside the store that it stands on, as it is noted in
+			     * the store: its UUID, or a name; NULL: none */
+	const char *esnap_device; /* that device's name; NULL: it is not there */
+	const char *busy;         /* what is being done with it; NULL: nothing */
+	uint32_t busy_permille;   /* of that has been done */
+	const char *reason;       /* why it cannot be used, or not now; NULL: it can */
 };
 
 /* NULL: there is no such volume (device name or UUID, or it is no logical volume). */
@@ -75,6 +77,16 @@ void xbdev__lvol_clone(struct xbdev_lvol *snapshot, const char *name, const stru
 	xbdev_lvol_done_fn done, void *arg);
 
 /*
+ * A thin volume that stands on a device outside of the store, which is kept from being written
+ * while it does, and need not be there always: without it the volume is no device. It is found
+ * again by its UUID. -EINVAL: the device's size is no whole clusters, its blocks are larger than
+ * the store's, or it is a volume of this store; -ENODEV: it is not there; -EBUSY: somebody writes
+ * to it.
+ */
+void xbdev__lvol_clone_external(struct xbdev_lvol_store *store, const char *device,
+	const char *name, const struct xu_uuid *uuid, xbdev_lvol_done_fn done, void *arg);
+
+/*
  * The end of a volume or snapshot that nobody has open. What stands on a snapshot keeps its
  * content: with one volume on it that takes over its clusters; with several it is hidden, its name
  * is free, and it goes when one is left.
@@ -101,6 +113,10 @@ void xbdev__lvol_decouple(struct xbdev_lvol *volume, xbdev_lvol_done_fn done, vo
 /* Lets a thin volume stand on another snapshot of the same size; its own clusters win. */
 void xbdev__lvol_set_parent(
 	struct xbdev_lvol *volume, struct xbdev_lvol *snapshot, xbdev_lvol_done_fn done, void *arg);
+
+/* The same with a device outside of the store, of any size of whole clusters; as above. */
+void xbdev__lvol_set_parent_external(
+	struct xbdev_lvol *volume, const char *device, xbdev_lvol_done_fn done, void *arg);
 
 /*
  * The volume that the snapshot was taken of, or its only writable child if that is not known, has

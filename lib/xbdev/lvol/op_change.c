@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Operations that change what a volume is called, may or stands on. Each is one write of its root:
- * power leaves the one or the other.
+ * Operations that change what a volume is called, may or stands on, in its store or outside. Each
+ * is one write of its root: power leaves the one or the other.
  *
  * Restore: the volume's map is dropped, it stands on the snapshot and has its size. Its clusters
  * are cleared and free when the root is on disk, not before.
@@ -121,7 +121,7 @@ void xbdev__lvol_set_read_only(struct xbdev_lvol *volume, xbdev_lvol_done_fn don
 	xbdev__lvol_op_start(op, read_only_begin);
 }
 
-/* ---- another parent ---- */
+/* ---- another parent, in the store or outside ---- */
 
 static bool stands_on(const struct xbdev_lvs_blob *blob, const struct xbdev_lvs_blob *other)
 {
@@ -193,6 +193,19 @@ static void parent_begin(struct xbdev_lvol_op *op)
 	}
 }
 
+/* Nobody may read through it what is to be something else. */
+static void check_child(struct xbdev_lvol_op *op)
+{
+	const struct xbdev_lvol *volume = op->volume;
+
+	if (op->err.code == 0 &&
+		(xbdev__lvol_nr_children(volume) > 0 ||
+			(volume->is_registered && xbdev__lvol_is_esnap(&volume->dev)))) {
+		xu_error_set(&op->err, -EINVAL, "volumes stand on '%s': their content would change",
+			volume->shown.name);
+	}
+}
+
 void xbdev__lvol_set_parent(
 	struct xbdev_lvol *volume, struct xbdev_lvol *snapshot, xbdev_lvol_done_fn done, void *arg)
 {
@@ -204,12 +217,43 @@ void xbdev__lvol_set_parent(
 	}
 	if (op->err.code == 0 && (volume == snapshot || volume->store != snapshot->store)) {
 		xu_error_set(&op->err, -EINVAL, "a volume stands on another of its own store");
-	} else if (op->err.code == 0 && xbdev__lvol_nr_children(volume) > 0) {
-		xu_error_set(&op->err, -EINVAL, "volumes stand on '%s': their content would change",
-			volume->shown.name);
 	}
+	check_child(op);
 	xbdev__lvol_op_hold(op, snapshot);
 	xbdev__lvol_op_start(op, parent_begin);
+}
+
+static void external_quiet(struct xbdev_lvol_op *op, int status)
+{
+	(void)status;
+	if (xbdev__lvol_esnap_set(op, op->volume->blob, op->esnap) != 0) {
+		give_up(op);
+	} else {
+		xbdev__lvol_op_commit(op, on_changed);
+	}
+}
+
+static void external_begin(struct xbdev_lvol_op *op)
+{
+	xbdev__lvol_op_take(op, op->volume, external_quiet);
+}
+
+void xbdev__lvol_set_parent_external(
+	struct xbdev_lvol *volume, const char *device, xbdev_lvol_done_fn done, void *arg)
+{
+	struct xbdev_lvol_op *op =
+		xbdev__lvol_op_new(volume->store, volume, "put on another parent", done, arg);
+
+	if (op == NULL) {
+		return;
+	}
+	check_child(op);
+	if (op->err.code == 0 && !volume->shown.is_thin) {
+		xu_error_set(&op->err, -EINVAL, "volume '%s' is thick: it stands on nothing",
+			volume->shown.name);
+	}
+	xbdev__lvol_esnap_take(op, device);
+	xbdev__lvol_op_start(op, external_begin);
 }
 
 /* ---- back to a snapshot ---- */

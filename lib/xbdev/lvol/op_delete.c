@@ -363,12 +363,29 @@ static struct xbdev_lvol *first_child(const struct xbdev_lvol *volume)
 	return NULL;
 }
 
+/* A child that is larger must not show what a device outside has there, which may be larger too:
+ * nobody knows while that is missing. */
+static void check_reach(
+	struct xbdev_lvol_op *op, const struct xbdev_lvol *volume, const struct xbdev_lvol *child)
+{
+	if (op->err.code == 0 && child->shown.nr_clusters > volume->shown.nr_clusters) {
+		const struct xu_error *missing = xbdev__lvol_esnap_missing(volume);
+
+		if (missing != NULL) {
+			xu_error_set(&op->err, -ENODEV,
+				"'%s' is larger than '%s', and what lies there is not known: %s",
+				child->shown.name, volume->shown.name, missing->text);
+		}
+	}
+}
+
 static void begin_delete(struct xbdev_lvol_op *op, struct xbdev_lvol *volume)
 {
 	uint32_t nr_children = xbdev__lvol_nr_children(volume);
 
 	op->finish = register_again;
 	if (nr_children == 1) {
+		check_reach(op, volume, first_child(volume));
 		xbdev__lvol_op_hold_alone(op, first_child(volume));
 	}
 	xbdev__lvol_op_start_alone(op, nr_children == 0   ? doom

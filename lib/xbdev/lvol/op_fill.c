@@ -266,10 +266,8 @@ static void start(struct xbdev_lvol *volume, enum xbdev_lvol_fill kind, const ch
 		xu_error_set_errno(&op->err, -ENOMEM, "volume '%s'", shown->name);
 	} else if (shown->is_locked) {
 		xu_error_set(&op->err, -EROFS, "volume '%s' may not be changed", shown->name);
-	} else if (!shown->is_servable) {
-		xu_error_set(&op->err, -ENODEV,
-			"what volume '%s' stands on is damaged or not there; it is needed",
-			shown->name);
+	} else if (xbdev__lvol_check_servable(volume, &op->err) != 0) {
+		/* that is it */
 	} else if (xbdev__lvol_nr_children(volume) > 0) {
 		xu_error_set(&op->err, -EBUSY,
 			"others stand on volume '%s'; it cannot be %s while they do", shown->name,

@@ -4,7 +4,7 @@
  *
  * Create, thick: the clusters are taken in memory and zeroed; only then the new blob gets them and
  * is written, extent pages first. Power that goes before its root is on disk leaves nothing of it.
- * Create, thin, and clone: one root.
+ * Create, thin, and clone, of a snapshot or of a device outside: one root.
  *
  * Snapshot S of V, with V's I/O held from 0 to the end of 2:
  *   0. what V has not written of its metadata (an earlier write failed) is written
@@ -229,6 +229,32 @@ void xbdev__lvol_clone(struct xbdev_lvol *snapshot, const char *name, const stru
 	}
 	op->finish = register_made;
 	xbdev__lvol_op_start(op, clone_begin);
+}
+
+static void clone_external_begin(struct xbdev_lvol_op *op)
+{
+	struct xbdev_lvs_blob *blob = xbdev__lvol_op_make_blob(op, op->nr_clusters);
+
+	if (blob == NULL) {
+		xbdev__lvol_op_end(op);
+	} else if (xbdev__lvol_esnap_set(op, blob, op->esnap) != 0) {
+		undo_create(op);
+	} else {
+		xbdev__lvol_op_commit(op, on_made);
+	}
+}
+
+void xbdev__lvol_clone_external(struct xbdev_lvol_store *store, const char *device,
+	const char *name, const struct xu_uuid *uuid, xbdev_lvol_done_fn done, void *arg)
+{
+	struct xbdev_lvol_op *op = xbdev__lvol_op_new(store, NULL, "cloned", done, arg);
+
+	if (op != NULL) {
+		xbdev__lvol_op_set_name(op, name, uuid);
+		xbdev__lvol_esnap_take(op, device);
+		op->finish = register_made;
+		xbdev__lvol_op_start(op, clone_external_begin);
+	}
 }
 
 /* ---- snapshot ---- */

@@ -29,12 +29,14 @@ struct xbdev_lvol_filler;
 struct xbdev_lvol_op {
 	struct xu_list link; /* in store->ops */
 	struct xbdev_lvol_store *store;
-	const char *what;            /* is being done, for "volume 'x' is being ..." */
-	struct xbdev_lvol *volume;   /* that it is about, held alone; NULL: there is none yet */
-	struct xbdev_lvol *other;    /* a second one held alone; NULL: none */
-	struct xbdev_lvol *held;     /* one that is held with others; NULL: none */
-	struct xbdev_lvol *held_too; /* a second of these */
-	void *own;                   /* of the kind of operation */
+	const char *what;               /* is being done, for "volume 'x' is being ..." */
+	struct xbdev_lvol *volume;      /* that it is about, held alone; NULL: there is none yet */
+	struct xbdev_lvol *other;       /* a second one held alone; NULL: none */
+	struct xbdev_lvol *held;        /* one that is held with others; NULL: none */
+	struct xbdev_lvol *held_too;    /* a second of these */
+	struct xbdev_lvol_esnap *esnap; /* a device outside that something is to stand on */
+	struct xbdev_lvol_esnap *old_esnap;       /* that `volume` stood on when it began */
+	void *own;                                /* of the kind of operation */
 	void (*begin)(struct xbdev_lvol_op *op);  /* on the owner */
 	void (*finish)(struct xbdev_lvol_op *op); /* on control, before it is let go; may be NULL */
 	struct xu_error err;

@@ -15,6 +15,7 @@
 #include "lib/xbdev/lvol/volume.h"
 
 #define NOWHERE UINT32_MAX
+#define OUTSIDE (UINT32_MAX - 1) /* on the device of volume->places_esnap */
 
 void xbdev__lvol_forget_places(struct xbdev_lvol *volume)
 {
@@ -60,11 +61,15 @@ uint32_t xbdev__lvol_place_below(
 
 	*ret_esnap = NULL;
 	if (entry != NULL && *entry != 0) {
-		return *entry == NOWHERE ? 0 : *entry;
+		*ret_esnap = *entry == OUTSIDE ? volume->places_esnap : NULL;
+		return *entry >= OUTSIDE ? 0 : *entry;
 	}
 	xbdev__lvs_blob_find(volume->blob, index, &cluster, ret_esnap);
-	if (entry != NULL && *ret_esnap == NULL) {
-		*entry = cluster != 0 ? cluster : NOWHERE;
+	if (*ret_esnap != NULL) {
+		volume->places_esnap = *ret_esnap; /* a chain has one, at its end */
+	}
+	if (entry != NULL) {
+		*entry = cluster != 0 ? cluster : *ret_esnap != NULL ? OUTSIDE : NOWHERE;
 	}
 	return cluster;
 }

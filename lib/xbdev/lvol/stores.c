@@ -52,6 +52,7 @@ struct xbdev_lvol_stores *xbdev__lvol_stores(struct xbdev_ctx *ctx)
 		xu_list_init(&stores->looks);
 		xu_list_init(&stores->waits);
 		xu_list_init(&stores->refused);
+		xbdev__lvol_esnaps_init(stores);
 		xbdev_ctx_add_part(ctx, &stores->part);
 	}
 	return stores;

@@ -14,6 +14,14 @@ struct xbdev_lvol_stores {
 	struct xbdev_ctx *ctx;
 	struct xu_list stores; /* struct xbdev_lvol_store.link: whose names are taken */
 
+	/* esnap.c's. */
+	struct xbdev_graph_listener esnap_listener;
+	struct xu_list holds; /* struct xbdev_lvol_hold.link */
+	uint32_t nr_opening;  /* devices outside of stores */
+	struct xr_msg scan_msg;
+	bool is_scan_sent; /* scan_msg is under way */
+	struct xr_timer retry;
+
 	/* find.c's. */
 	struct xbdev_graph_listener listener;
 	bool is_finding;
@@ -50,6 +58,8 @@ void xbdev__lvol_look_blank(struct xbdev_ctx *ctx, const char *device,
 /* ---- find.c ---- */
 
 void xbdev__lvol_find_init(struct xbdev_lvol_stores *stores);
+/* Something that is waited for besides has ended. */
+void xbdev__lvol_find_tell(struct xbdev_lvol_stores *stores);
 /* After the reactors have gone. */
 void xbdev__lvol_find_fini(struct xbdev_lvol_stores *stores);
 /* The device has a store now that is attached: it was not refused. */

@@ -10,6 +10,7 @@
  */
 #include "lib/xbdev/lvol/volume.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,11 +46,11 @@ void xbdev__lvol_free(struct xbdev_lvol *volume)
 	}
 }
 
-/* Whether everything that the volume's content consists of is at hand. */
+/* Whether everything of the store that the volume's content consists of is at hand. */
 static bool is_servable(const struct xbdev_lvs_blob *blob)
 {
 	for (; blob != NULL; blob = blob->parent) {
-		if (blob->reason != NULL || blob->esnap != NULL) {
+		if (blob->reason != NULL) {
 			return false;
 		}
 	}
@@ -90,6 +91,7 @@ static void volume_destroy(struct xbdev_device *dev)
 
 	volume->is_registered = false;
 	volume->store->nr_registered--;
+	xbdev__lvol_esnap_unfollow(volume);
 	xbdev__lvol_store_settle(volume->store);
 }
 
@@ -122,7 +124,8 @@ static json_t *volume_info(const struct xbdev_device *dev)
 		(int)info.is_thin, "num_allocated_clusters", (json_int_t)info.nr_allocated,
 		"snapshot", (int)(info.nr_clones > 0), "clone",
 		(int)(info.parent != NULL || info.esnap != NULL), "base_snapshot", info.parent,
-		"esnap_clone", (int)(info.esnap != NULL), "external_snapshot_name", info.esnap);
+		"esnap_clone", (int)(info.esnap != NULL), "external_snapshot_name",
+		info.esnap_device != NULL ? info.esnap_device : info.esnap);
 	if (info.nr_clones > 0) {
 		json_object_set_new(object, "clones", clones_of(volume));
 	}
@@ -147,6 +150,10 @@ int xbdev__lvol_register(struct xbdev_lvol *volume, struct xu_error *err)
 	if (!shown->is_servable || shown->is_hidden || volume->is_registered) {
 		return 0;
 	}
+	volume->is_waiting = xbdev__lvol_esnap_missing(volume) != NULL;
+	if (volume->is_waiting) {
+		return 0;
+	}
 	snprintf(name, sizeof(name), "%s/%s", store->name, shown->name);
 	memset(&volume->dev, 0, sizeof(volume->dev)); /* it may have been one before */
 	xbdev__set_name(&volume->dev, name);
@@ -161,6 +168,7 @@ int xbdev__lvol_register(struct xbdev_lvol *volume, struct xu_error *err)
 	if (rc == 0) {
 		volume->is_registered = true;
 		volume->store->nr_registered++;
+		xbdev__lvol_esnap_follow(volume);
 	}
 	return rc;
 }
@@ -183,6 +191,21 @@ void xbdev__lvol_show(struct xbdev_lvol *volume, const struct xbdev_lvol_shown *
 	if (shown->parent != NULL) {
 		shown->parent->nr_children++;
 	}
+}
+
+int xbdev__lvol_check_servable(const struct xbdev_lvol *volume, struct xu_error *err)
+{
+	const struct xu_error *missing = xbdev__lvol_esnap_missing(volume);
+
+	if (!volume->shown.is_servable) {
+		return xu_error_set(err, -ENODEV,
+			"what volume '%s' stands on is damaged or not there; it is needed",
+			volume->shown.name);
+	}
+	return missing == NULL
+		       ? 0
+		       : xu_error_set(err, -ENODEV, "volume '%s' cannot be read: %s; it is needed",
+				 volume->shown.name, missing->text);
 }
 
 /* ---- for people ---- */
@@ -216,6 +239,8 @@ void xbdev__lvol_info(const struct xbdev_lvol *volume, struct xbdev_lvol_info *r
 	const struct xbdev_lvol_shown *shown = &volume->shown;
 	const struct xbdev_lvs *lvs = volume->store->lvs;
 	uint32_t nr_clones = xbdev__lvol_nr_children(volume);
+	const struct xu_error *reason =
+		shown->reason != NULL ? shown->reason : xbdev__lvol_esnap_missing(volume);
 
 	*ret = (struct xbdev_lvol_info){
 		.name = shown->name,
@@ -230,8 +255,11 @@ void xbdev__lvol_info(const struct xbdev_lvol *volume, struct xbdev_lvol_info *r
 		.nr_clones = nr_clones,
 		.parent = shown->parent != NULL ? shown->parent->shown.name : NULL,
 		.esnap = shown->esnap[0] != '\0' ? shown->esnap : NULL,
-		.reason = shown->reason != NULL ? shown->reason->text : NULL,
+		.reason = reason != NULL ? reason->text : NULL,
 	};
+	if (ret->esnap != NULL) {
+		ret->esnap_device = xbdev__lvol_esnap_name(volume);
+	}
 	if (volume->op != NULL) {
 		ret->busy = volume->op->what;
 		ret->busy_permille =

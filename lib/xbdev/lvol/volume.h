@@ -18,6 +18,7 @@
 #include "lib/util/pool.h"
 #include "lib/xbdev/core/device.h"
 #include "lib/xbdev/lvol/create.h"
+#include "lib/xbdev/lvol/esnap.h"
 #include "lib/xbdev/lvol/store.h"
 #include "lib/xbdev/lvol/write.h"
 
@@ -29,7 +30,6 @@
 #define XBDEV_LVOL_COPY_BYTES  (128u << 10) /* copied at a time */
 
 #define XBDEV_LVOL_MAX_PLACES 16384u /* leaves of 2 KiB, of a store */
-#define XBDEV_LVOL_ESNAP_SIZE 64u
 
 /* A request of the store's own, which gives a volume what it only reads from below. */
 enum xbdev_lvol_fill {
@@ -69,7 +69,8 @@ struct xbdev_lvol_child {
 /* Where the content of a cluster lies. */
 struct xbdev_lvol_source {
 	struct xbdev_channel *ch;
-	uint64_t at; /* byte of its device */
+	uint64_t at;  /* byte of its device */
+	uint64_t end; /* where that ends; behind it there are zeroes */
 };
 
 struct xbdev_lvol_exclusive {
@@ -115,8 +116,9 @@ struct xbdev_lvol_store {
 		_Atomic uint32_t wait_ms;     /* 0: nobody waits */
 		_Atomic uint32_t percents[2]; /* used, which is told; 0: not */
 	} space;
-	uint64_t epoch;     /* grows with each step of each operation */
-	uint32_t nr_places; /* leaves of all volumes' places */
+	struct xu_list here; /* struct xbdev_lvol_esnap.here */
+	uint64_t epoch;      /* grows with each step of each operation; not 0 */
+	uint32_t nr_places;  /* leaves of all volumes' places */
 
 	/* attach.c's; the control reactor's. */
 	struct xbdev_desc *desc;
@@ -136,6 +138,10 @@ struct xbdev_lvol_store {
 	bool is_ending;   /* all devices of the context go, each in its turn */
 	bool is_unwanted; /* it is to be detached as soon as it has been attached */
 	bool is_dropping; /* the store itself is to go */
+
+	/* esnap.c's; the control reactor's. */
+	struct xu_list esnaps; /* struct xbdev_lvol_esnap.link */
+	uint32_t nr_opening;   /* of them */
 
 	/* stores.c's; the control reactor's. */
 	struct xu_list link; /* in the context's list, once it has a name */
@@ -162,7 +168,7 @@ struct xbdev_lvol_shown {
 	bool is_thin;
 	bool is_read_only;             /* by its flags */
 	bool is_hidden;                /* deleted, but needed by what stands on it */
-	bool is_servable;              /* all that its content consists of is at hand */
+	bool is_servable;              /* all of the store that its content consists of is usable */
 	bool is_locked;                /* nothing may be written */
 	const struct xu_error *reason; /* why it cannot be used; NULL: it can. Holds as it does */
 };
@@ -174,17 +180,22 @@ struct xbdev_lvol {
 	_Atomic uint64_t nr_allocated; /* clusters; the owner's, read by all */
 
 	/* The control reactor's. */
-	struct xu_list link;           /* in store->volumes */
-	struct xbdev_lvol_shown shown; /* changed by xbdev__lvol_show() */
-	uint32_t nr_children;          /* whose shown.parent it is */
-	struct xbdev_lvol_op *op;      /* that has it for itself; NULL: none */
-	uint32_t nr_holds;             /* operations that need it as it is */
-	bool is_registered;            /* it is a device, or is just going */
+	struct xu_list link;            /* in store->volumes */
+	struct xbdev_lvol_shown shown;  /* changed by xbdev__lvol_show() */
+	uint32_t nr_children;           /* whose shown.parent it is */
+	struct xbdev_lvol_op *op;       /* that has it for itself; NULL: none */
+	uint32_t nr_holds;              /* operations that need it as it is */
+	struct xbdev_lvol_esnap *esnap; /* that it is a user of, as a device */
+	bool is_waiting;                /* it is to be a device when what it stands on is there */
+	bool is_registered;             /* it is a device, or is just going */
 
 	/* The owner's. */
 	struct xbdev_lvs_map places; /* where clusters of those below lie: places.c */
 	uint64_t places_epoch;
 	uint32_t nr_places;
+	const struct xbdev_lvs_blob *places_esnap; /* of its chain */
+	struct xbdev_lvol_esnap *here;             /* the device of its own blob, in this epoch */
+	uint64_t here_epoch;
 	uint32_t nr_reqs;          /* that have begun and not ended */
 	struct xu_list changes;    /* struct xbdev_lvol_change */
 	struct xu_list exclusives; /* the first has it, or is about to */
@@ -233,6 +244,8 @@ static inline void xbdev__lvol_count(struct xbdev_lvol *volume)
 int xbdev__lvol_register(struct xbdev_lvol *volume, struct xu_error *err);
 /* The copy is this from now on; before the store is handed over the owner does it. */
 void xbdev__lvol_show(struct xbdev_lvol *volume, const struct xbdev_lvol_shown *shown);
+/* Whether all that its content consists of is at hand; an error: why it is not. */
+int xbdev__lvol_check_servable(const struct xbdev_lvol *volume, struct xu_error *err);
 /* Volumes and snapshots directly on it. */
 static inline uint32_t xbdev__lvol_nr_children(const struct xbdev_lvol *volume)
 {
@@ -253,6 +266,9 @@ void xbdev__lvol_forget_places(struct xbdev_lvol *volume);
 
 /* On the control reactor: a volume is no device any more, or an operation is over. */
 void xbdev__lvol_store_settle(struct xbdev_lvol_store *store);
+
+/* On the control reactor: what its volumes stand on outside has been opened where it is there. */
+void xbdev__lvol_store_serve(struct xbdev_lvol_store *store);
 
 /* On the owner: the store has become read-only; everybody can see why. */
 static inline void xbdev__lvol_store_publish(struct xbdev_lvol_store *store)

@@ -72,6 +72,41 @@ static void make_store(struct forest *f)
 	xbdev_desc_close(desc);
 }
 
+uint64_t forest_image_size(uint32_t index)
+{
+	return FOREST_IMAGE_SIZE - (uint64_t)index * 5 * FOREST_CLUSTER;
+}
+
+void forest_make_image(struct forest *f, uint32_t index)
+{
+	uint64_t size = forest_image_size(index);
+	struct xbdev_desc *desc;
+	struct xbdev_channel *ch;
+	char name[32];
+
+	snprintf(name, sizeof(name), "image%u", index);
+	harness_create(&f->h, "malloc",
+		"{'name':'%s','size':%llu,'block_size':512,"
+		"'uuid':'00000000-0000-4000-8000-00000000000%u'}",
+		name, (unsigned long long)size, index);
+	free(f->images[index]);
+	f->images[index] = malloc(size);
+	assert_non_null(f->images[index]);
+	harness_fill(f->images[index], size, 900 + index);
+	desc = harness_open(&f->h, name, true);
+	ch = harness_channel(&f->h, desc, 0);
+	assert_int_equal(harness_io(&f->h, ch, XBDEV_OP_WRITE, 0, f->images[index], size, 0), 0);
+	harness_put(&f->h, ch);
+	xbdev_desc_close(desc);
+}
+
+void forest_make_images(struct forest *f)
+{
+	for (uint32_t i = 0; i < FOREST_IMAGES; i++) {
+		forest_make_image(f, i);
+	}
+}
+
 void forest_start(struct forest *f, uint32_t nr_clusters, uint64_t seed)
 {
 	memset(f, 0, sizeof(*f));
@@ -80,6 +115,7 @@ void forest_start(struct forest *f, uint32_t nr_clusters, uint64_t seed)
 	f->disk = lvol_disk_new(
 		&f->h, "disk", NULL, (uint64_t)nr_clusters * FOREST_CLUSTER, FOREST_BLOCK);
 	make_store(f);
+	forest_make_images(f);
 	forest_attach(f);
 }
 
@@ -89,6 +125,7 @@ void forest_open(struct forest *f, const uint8_t *content, uint64_t size)
 	harness_start(&f->h, 1, 1);
 	f->disk = lvol_disk_new(&f->h, "disk", content, size, FOREST_BLOCK);
 	lvol_disk_begin(f->disk);
+	forest_make_images(f);
 	forest_attach(f);
 }
 
@@ -99,6 +136,10 @@ void forest_stop(struct forest *f)
 	}
 	forest_free(&f->plan);
 	harness_stop(&f->h);
+	for (uint32_t i = 0; i < FOREST_IMAGES; i++) {
+		free(f->images[i]);
+		f->images[i] = NULL;
+	}
 }
 
 void forest_done(void *arg, const struct xu_error *err)
@@ -405,6 +446,23 @@ static void step_clone(struct forest *f)
 	}
 }
 
+static void step_clone_external(struct forest *f)
+{
+	uint32_t nr = f->nr_done, image = (uint32_t)below(f, FOREST_IMAGES);
+	char name[64], device[32];
+
+	if (f->plan.nr == FOREST_MAX) {
+		return;
+	}
+	snprintf(device, sizeof(device), "image%u", image);
+	xbdev__lvol_clone_external(f->store, device, new_name(f, name), NULL, forest_done, f);
+	if (forest_wait(f, nr) == 0) {
+		forest_add(&f->plan, name, f->images[image], forest_image_size(image));
+	} else {
+		must_be_full(f);
+	}
+}
+
 static void step_delete(struct forest *f)
 {
 	struct thing *thing = f->plan.nr > 0 ? &f->plan.things[below(f, f->plan.nr)] : NULL;
@@ -504,6 +562,33 @@ static void step_parent(struct forest *f)
 	}
 }
 
+static void step_parent_external(struct forest *f)
+{
+	uint32_t nr = f->nr_done, image = (uint32_t)below(f, FOREST_IMAGES);
+	struct thing *thing = pick(f, false);
+	struct xbdev_lvol *volume;
+	char device[32];
+
+	if (thing == NULL || !(volume = forest_volume(f, thing->name))->shown.is_thin) {
+		return;
+	}
+	snprintf(device, sizeof(device), "image%u", image);
+	xbdev__lvol_set_parent_external(volume, device, forest_done, f);
+	if (forest_wait(f, nr) != 0) {
+		must_be_full(f);
+		return;
+	}
+	for (uint64_t at = 0; at < thing->size; at += FOREST_CLUSTER) {
+		if (xbdev__lvs_map_get(&volume->blob->map, (uint32_t)(at / FOREST_CLUSTER)) != 0) {
+			continue;
+		}
+		memset(thing->bytes + at, 0, FOREST_CLUSTER);
+		if (at < forest_image_size(image)) {
+			memcpy(thing->bytes + at, f->images[image] + at, FOREST_CLUSTER);
+		}
+	}
+}
+
 static void step_resize(struct forest *f)
 {
 	struct thing *thing = pick(f, false);
@@ -542,7 +627,7 @@ static void step_fill(struct forest *f)
 	}
 	if (below(f, 3) == 0) {
 		xbdev__lvol_inflate(volume, forest_done, f);
-	} else if (volume->shown.parent != NULL) {
+	} else if (volume->shown.parent != NULL || volume->shown.esnap[0] != '\0') {
 		xbdev__lvol_decouple(volume, forest_done, f);
 	} else {
 		return;
@@ -556,7 +641,8 @@ bool forest_step(struct forest *f)
 {
 	static void (*const steps[])(struct forest * f) = {step_io, step_io, step_io, step_io,
 		step_snapshot, step_clone, step_delete, step_rename, step_restore, step_read_only,
-		step_parent, step_resize, step_resize, step_fill, step_fill};
+		step_parent, step_resize, step_resize, step_fill, step_fill, step_clone_external,
+		step_parent_external};
 	void (*step)(struct forest * f) = steps[below(f, ARRAY_SIZE(steps))];
 
 	if (f->plan.nr < 3 || below(f, 12) == 0) {

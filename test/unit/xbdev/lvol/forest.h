@@ -14,6 +14,11 @@
 #define FOREST_CLUSTER 8192u
 #define FOREST_BLOCK   512u
 
+/* Devices outside of the store that volumes may stand on: "image0" and so on. */
+#define FOREST_IMAGES 2u
+#define FOREST_IMAGE_SIZE                                                                          \
+	(9u * FOREST_CLUSTER) /* of the first; the second has five clusters less */
+
 struct thing {
 	char name[XBDEV_LVS_NAME_BYTES];
 	uint8_t *bytes;
@@ -37,7 +42,13 @@ struct forest {
 	struct xu_random random;
 	uint32_t nr_named;
 	bool is_faulty; /* the disk fails: errors that say so are fine */
+	uint8_t *images[FOREST_IMAGES];
 };
+
+/* Makes these devices, with the same identity and content each time; or one of them alone. */
+void forest_make_images(struct forest *f);
+void forest_make_image(struct forest *f, uint32_t index);
+uint64_t forest_image_size(uint32_t index);
 
 /* A new store on a disk of so many clusters. */
 void forest_start(struct forest *f, uint32_t nr_clusters, uint64_t seed);
