@@ -135,17 +135,34 @@ static const char *const clear_methods[] = {"default", "none", "unmap", "write_z
 
 static const struct cli_arg create_args[] = {
 	{"VOLUME", "STORE/NAME of the new volume", CLI_STORES},
-	{"SIZE", "such as 10GiB; rounded up to whole clusters"},
+	{"SIZE", "such as 10GiB; rounded up to whole clusters", .is_optional = true},
 	{0},
 };
 
 static const struct cli_option create_options[] = {
+	{"from-device", 0, "DEVICE", "begin with its content and size, and stand on it",
+		.words = CLI_DEVICES},
 	{"thin", 't', .help = "clusters are taken when they are written (default: all at once)"},
 	{"clear", 0, "METHOD", "of what it gives back: unmap, write_zeroes or none",
 		.choices = clear_methods},
 	{"uuid", 0, "UUID", "identity (default: a new one)"},
 	{0},
 };
+
+static enum cli_exit create_from_device(struct cli *cli, const char *store, const char *name)
+{
+	const char *device = cli_option(cli, "from-device");
+
+	if (cli_word(cli, 1) != NULL || cli_option(cli, "clear") != NULL) {
+		return cli_usage(cli,
+			"SIZE and --clear do not go with --from-device; 'xsan volume resize' gives "
+			"another size");
+	}
+	return cli_do(cli, "bdev_lvol_clone_bdev",
+		json_pack("{s:s, s:s, s:s, s:s*}", "bdev", device, "lvs_name", store, "clone_name",
+			name, "uuid", cli_option(cli, "uuid")),
+		"volume %s is there, on %s", cli_word(cli, 0), device);
+}
 
 static enum cli_exit run_create(struct cli *cli)
 {
@@ -156,6 +173,12 @@ static enum cli_exit run_create(struct cli *cli)
 
 	if (rc != CLI_OK) {
 		return rc;
+	}
+	if (cli_option(cli, "from-device") != NULL) {
+		return create_from_device(cli, store, name);
+	}
+	if (cli_word(cli, 1) == NULL) {
+		return cli_usage(cli, "SIZE is missing; --from-device does without");
 	}
 	params = json_pack("{s:s, s:s, s:b, s:s*, s:s*}", "lvs_name", store, "lvol_name", name,
 		"thin_provision", cli_option(cli, "thin") != NULL, "clear_method",
@@ -172,7 +195,9 @@ static enum cli_exit run_create(struct cli *cli)
 static const struct cli_command create_command = {
 	.name = "create",
 	.help = "Makes a volume, which reads zeroes.",
-	.about = "It is a device, which 'xsan namespace add' exports.",
+	.about = "It is a device, which 'xsan namespace add' exports. With --from-device it is\n"
+		 "thin and reads what that device has, which nobody can write to then; when\n"
+		 "the device goes the volume goes too, until it is back.",
 	.args = create_args,
 	.options = create_options,
 	.run = run_create,
@@ -294,23 +319,36 @@ static const struct cli_command decouple_command = {
 
 static const struct cli_arg parent_args[] = {
 	{"VOLUME", "the volume, a thin one: STORE/NAME or UUID", CLI_VOLUMES},
-	{"SNAPSHOT", "what it is to stand on, of the same size and store", CLI_SNAPSHOTS},
+	{"SNAPSHOT", "what it is to stand on, of the same size and store", CLI_SNAPSHOTS,
+		.is_optional = true},
+	{0},
+};
+
+static const struct cli_option parent_options[] = {
+	{"device", 0, "DEVICE", "stand on a device outside of the store instead",
+		.words = CLI_DEVICES},
 	{0},
 };
 
 static enum cli_exit run_set_parent(struct cli *cli)
 {
-	return cli_do(cli, "bdev_lvol_set_parent",
-		json_pack("{s:s, s:s}", "lvol_name", cli_word(cli, 0), "parent_name",
-			cli_word(cli, 1)),
-		"%s stands on %s", cli_word(cli, 0), cli_word(cli, 1));
+	const char *snapshot = cli_word(cli, 1), *device = cli_option(cli, "device");
+	const char *parent = device != NULL ? device : snapshot;
+
+	if ((snapshot == NULL) == (device == NULL)) {
+		return cli_usage(cli, "on what? Either SNAPSHOT or --device is needed");
+	}
+	return cli_do(cli, device != NULL ? "bdev_lvol_set_parent_bdev" : "bdev_lvol_set_parent",
+		json_pack("{s:s, s:s}", "lvol_name", cli_word(cli, 0), "parent_name", parent),
+		"%s stands on %s", cli_word(cli, 0), parent);
 }
 
 static const struct cli_command set_parent_command = {
 	.name = "set-parent",
-	.help = "Lets a thin volume stand on another snapshot; what it has itself stays.",
+	.help = "Lets a thin volume stand on another snapshot or device; what it has stays.",
 	.about = "What it has not written itself reads as the other snapshot then.",
 	.args = parent_args,
+	.options = parent_options,
 	.run = run_set_parent,
 };
 

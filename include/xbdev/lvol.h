@@ -152,6 +152,8 @@ int xbdev_lvol_decouple(const char *lvol_name);
 
 /* Lets a thin volume stand on another snapshot of its store and size; its own clusters stay. */
 int xbdev_lvol_set_parent(const char *lvol_name, const char *snapshot_name);
+/* The same with a device outside of the store, as xbdev_clone_create_external(). */
+int xbdev_lvol_set_parent_external(const char *lvol_name, const char *bdev_name);
 
 /* Asks what another thread has begun with a volume that is there (filling it, clearing it) to stop:
  * that call ends with -ECANCELED, or has done it. -ENOENT: nothing is being done that can stop. */
@@ -171,8 +173,9 @@ typedef struct {
 	bool is_read_only;
 	char parent[72];  /* the snapshot it stands on, in its store; "": none */
 	bool is_hidden;   /* a snapshot that has been ended while several stood on it: no device */
-	char esnap[256];  /* the device outside of the store that it stands on; "": none */
-	char reason[256]; /* why it cannot be used and is no device, cut; "": it can */
+	char esnap[256];  /* the device outside of the store that it stands on: its name, or its
+			   * UUID when it is not there; "": none */
+	char reason[256]; /* why it cannot be used, or not now, and is no device, cut; "": it can */
 	char busy[64];    /* what is being done with it; "": nothing */
 	float progress;   /* of that, 0 to 100; 100 when it is nothing */
 	uint64_t reserved[8];
@@ -215,6 +218,16 @@ int xbdev_snapshot_destroy(const char *snapshot_name);
 /* A thin volume that begins with the content of a snapshot, in its store. -EINVAL: that is not
  * read-only. */
 int xbdev_clone_create(const char *snapshot_name, const char *clone_name);
+
+/*
+ * A thin volume in a store that begins with the content of a device outside of it, as large as that
+ * (SPDK: external snapshot). The store keeps the device's UUID; give it one that stays. Nobody can
+ * write to the device while something stands on it; when it goes the volume goes too, and when it
+ * is there again so is the volume. -EINVAL: its size is no whole clusters, its blocks are larger
+ * than the store's, or it is a volume of the same store; -EBUSY: somebody can write to it.
+ */
+int xbdev_clone_create_external(
+	const char *bdev_name, const char *lvs_name, const char *clone_name);
 
 typedef struct {
 	uint64_t offset, len; /* bytes; whole clusters */

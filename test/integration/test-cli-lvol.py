@@ -152,6 +152,41 @@ def test_snapshots():
         check_equal(n.json('volume', 'show', 's/c')['base_snapshot'], 'one', 'parent')
 
 
+IMAGE_UUID = '00000000-0000-4000-8000-0000000000e1'
+
+
+def test_devices_below():
+    with node() as n:
+        n.ok('lvs', 'create', 's', 'a', '-c', '64KiB')
+        create = ('device', 'create', 'file', 'name=image', f'filename={n.directory}/image',
+                  'size=1MiB', f'uuid={IMAGE_UUID}')
+        n.ok(*create)
+        check_equal(n.ok('volume', 'create', 's/v', '--from-device', 'image').strip(),
+                    'volume s/v is there, on image', 'create')
+        row = rows(n.ok('volume', 'list'))['s/v']
+        check_equal(row, ['1', 'MiB', '0', 'B', 'thin', 'image', '0', '-'], 'the list')
+        n.ok('device', 'delete', 'image')
+        check('cannot be used: the device' in n.ok('volume', 'show', 's/v'), 'it can be used')
+        n.ok(*create)
+        check('in order' in n.ok('volume', 'show', 's/v'), 'it cannot be used')
+        refused(n, 'volume', 'create', 's/w', '1MiB', '--from-device', 'image', code=h.USAGE,
+                err="'xsan volume resize'")
+        refused(n, 'volume', 'create', 's/w', code=h.USAGE, err='SIZE is missing')
+        refused(n, 'volume', 'create', 's/w', '--from-device', 's/v', err="volume of store 's'")
+        n.ok('volume', 'create', 's/w', '1MiB', '--thin')
+        check_equal(n.ok('volume', 'set-parent', 's/w', '--device', 'image').strip(),
+                    's/w stands on image', 'set-parent')
+        refused(n, 'volume', 'set-parent', 's/w', code=h.USAGE, err='on what?')
+        check_equal(n.json('volume', 'show', 's/w')['external_snapshot_id'], IMAGE_UUID, 'its UUID')
+        for name in 's/v', 's/w':
+            n.ok('volume', 'inflate', name)
+        n.ok('device', 'delete', 'image')
+        n.ok('volume', 'create', 's/t', '1MiB', '--thin')
+        n.ok(*create)
+        n.ok('volume', 'set-parent', 's/t', '--device', IMAGE_UUID)
+        check('image' in n.ok('volume', 'show', 's/t'), 'it does not stand on the device')
+
+
 def test_long_ones_show_how_far_they_are_and_can_be_stopped():
     with node() as n:
         n.ok('device', 'create', 'delay', 'name=slow', 'base=a', 'avg_write_latency_us=1',

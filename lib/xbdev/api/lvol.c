@@ -519,6 +519,25 @@ int xbdev_clone_create(const char *snapshot_name, const char *clone_name)
 	return run_named("xbdev_clone_create", "the clone", snapshot_name, clone_name, start_clone);
 }
 
+static void start_clone_external(struct lvol_call *lvol, struct xbdev_lvol_store *store)
+{
+	xbdev__lvol_clone_external(store, lvol->other, lvol->opts.name, NULL, on_done, lvol);
+}
+
+int xbdev_clone_create_external(const char *bdev_name, const char *lvs_name, const char *clone_name)
+{
+	struct lvol_call lvol = {.name = lvs_name,
+		.other = bdev_name,
+		.opts.name = clone_name,
+		.start_store = start_clone_external};
+	int rc = check_given("xbdev_clone_create_external", bdev_name, clone_name);
+
+	if (rc == 0) {
+		rc = check_name("the clone", clone_name);
+	}
+	return rc == 0 ? run_store("xbdev_clone_create_external", &lvol) : rc;
+}
+
 int xbdev_snapshot_restore(const char *snapshot_name)
 {
 	struct lvol_call lvol = {
@@ -563,6 +582,20 @@ int xbdev_lvol_set_parent(const char *lvol_name, const char *snapshot_name)
 	struct lvol_call lvol = {
 		.name = lvol_name, .other = snapshot_name, .start = start_set_parent};
 	int rc = check_given("xbdev_lvol_set_parent", lvol_name, snapshot_name);
+
+	return rc == 0 ? run(&lvol, on_volume) : rc;
+}
+
+static void start_set_parent_external(struct lvol_call *lvol, struct xbdev_lvol *volume)
+{
+	xbdev__lvol_set_parent_external(volume, lvol->other, on_done, lvol);
+}
+
+int xbdev_lvol_set_parent_external(const char *lvol_name, const char *bdev_name)
+{
+	struct lvol_call lvol = {
+		.name = lvol_name, .other = bdev_name, .start = start_set_parent_external};
+	int rc = check_given("xbdev_lvol_set_parent_external", lvol_name, bdev_name);
 
 	return rc == 0 ? run(&lvol, on_volume) : rc;
 }

@@ -141,7 +141,7 @@ static void fill_volume(const struct xbdev_lvol *volume, xbdev_lvol_info_t *to)
 		COPY(to->parent, info.parent);
 	}
 	if (info.esnap != NULL) {
-		COPY(to->esnap, info.esnap);
+		COPY(to->esnap, info.esnap_device != NULL ? info.esnap_device : info.esnap);
 	}
 	if (info.busy != NULL) {
 		COPY(to->busy, info.busy);

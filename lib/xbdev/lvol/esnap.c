@@ -228,7 +228,10 @@ static void on_left(struct xr_msg *msg)
 	struct xbdev_lvol_esnap *esnap = xu_container_of(msg, struct xbdev_lvol_esnap, msg);
 	struct xbdev_lvol_store *store = esnap->store;
 	bool has_failed = esnap->has_failed;
+	struct xu_list awaiting, *node;
 
+	xu_list_init(&awaiting);
+	xu_list_splice_tail(&awaiting, &esnap->awaiting);
 	hold_put(esnap->hold);
 	drop(esnap);
 	list_named(store);
@@ -236,6 +239,9 @@ static void on_left(struct xr_msg *msg)
 		retry_later(xbdev__lvol_stores(store->ctx));
 	} else {
 		xbdev__lvol_esnaps_gather(store);
+	}
+	while ((node = xu_list_pop(&awaiting)) != NULL) {
+		xbdev__lvol_op_conclude(xu_list_entry(node, struct xbdev_lvol_op, link));
 	}
 	xbdev__lvol_store_settle(store);
 }
@@ -434,6 +440,7 @@ static struct xbdev_lvol_esnap *esnap_new(struct xbdev_lvol_store *store, const 
 
 	if (esnap != NULL) {
 		esnap->store = store;
+		xu_list_init(&esnap->awaiting);
 		snprintf(esnap->id, sizeof(esnap->id), "%s", id);
 		xu_error_set(&esnap->why, -ENODEV,
 			"the device '%s' outside of the store that it stands on is not there", id);
@@ -707,6 +714,18 @@ void xbdev__lvol_esnap_let_go(struct xbdev_lvol_op *op)
 	if (op->old_esnap != NULL) {
 		op->old_esnap->nr_users--;
 	}
+}
+
+bool xbdev__lvol_esnap_await(struct xbdev_lvol_op *op)
+{
+	struct xbdev_lvol_esnap *esnap =
+		op->old_esnap != NULL && op->old_esnap->is_leaving ? op->old_esnap : op->esnap;
+
+	if (esnap == NULL || !esnap->is_leaving) {
+		return false;
+	}
+	xu_list_add_tail(&esnap->awaiting, &op->link);
+	return true;
 }
 
 /* ---- owner ---- */

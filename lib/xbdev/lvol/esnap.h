@@ -34,10 +34,11 @@ struct xbdev_lvol_esnap {
 	struct xbdev_lvol_hold *hold;   /* NULL: it is absent */
 	uint32_t nr_users;              /* volumes that are devices, and operations */
 	bool is_opening, is_ready, is_leaving;
-	bool is_going;       /* the device is; nobody else is to use it */
-	bool is_removed;     /* at once */
-	bool has_failed;     /* it could not be opened */
-	struct xu_error why; /* it is not ready */
+	bool is_going;           /* the device is; nobody else is to use it */
+	bool is_removed;         /* at once */
+	bool has_failed;         /* it could not be opened */
+	struct xu_error why;     /* it is not ready */
+	struct xu_list awaiting; /* struct xbdev_lvol_op.link */
 	struct xr_msg msg;
 
 	/* The owner's. */
@@ -68,8 +69,6 @@ const struct xu_error *xbdev__lvol_esnap_missing(const struct xbdev_lvol *volume
 void xbdev__lvol_esnap_follow(struct xbdev_lvol *volume);
 /* It is no device any more. */
 void xbdev__lvol_esnap_unfollow(struct xbdev_lvol *volume);
-/* The device is kept for volumes of other stores that stand on it. */
-bool xbdev__lvol_is_esnap(const struct xbdev_device *dev);
 /* Whether a device lies on another one, with whatever else between them. */
 bool xbdev__lvol_lies_on(const struct xbdev_device *dev, const struct xbdev_device *other);
 
@@ -78,6 +77,8 @@ void xbdev__lvol_esnap_take(struct xbdev_lvol_op *op, const char *device);
 /* Until the operation ends, the device that its volume stands on now stays open. */
 void xbdev__lvol_esnap_keep(struct xbdev_lvol_op *op);
 void xbdev__lvol_esnap_let_go(struct xbdev_lvol_op *op);
+/* Whether a device is just being given up that the operation was about: it is concluded then. */
+bool xbdev__lvol_esnap_await(struct xbdev_lvol_op *op);
 
 /* ---- owner ---- */
 

@@ -240,6 +240,17 @@ static void on_ended(struct xr_msg *msg)
 	if (op->is_reaping && op->err.code != 0) {
 		xu_warn(xbdev_ctx_log(store->ctx), "store %s: %s", store->name, op->err.text);
 	}
+	xbdev__lvol_esnaps_settle(store);
+	/* Who hears that nothing stands on a device any more finds it free. */
+	if (!xbdev__lvol_esnap_await(op)) {
+		xbdev__lvol_op_conclude(op);
+	}
+}
+
+void xbdev__lvol_op_conclude(struct xbdev_lvol_op *op)
+{
+	struct xbdev_lvol_store *store = op->store;
+
 	/* What can go now goes before the caller hears: what he does next must not meet it. */
 	if (op->is_look || (op->is_reaping && op->err.code != 0) ||
 		!xbdev__lvol_reap(store, op->done, op->arg, &op->result)) {

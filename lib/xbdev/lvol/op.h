@@ -86,6 +86,9 @@ void xbdev__lvol_clone(struct xbdev_lvol *snapshot, const char *name, const stru
 void xbdev__lvol_clone_external(struct xbdev_lvol_store *store, const char *device,
 	const char *name, const struct xu_uuid *uuid, xbdev_lvol_done_fn done, void *arg);
 
+/* Whether a device is kept from being written for volumes that stand on it. */
+bool xbdev__lvol_is_esnap(const struct xbdev_device *dev);
+
 /*
  * The end of a volume or snapshot that nobody has open. What stands on a snapshot keeps its
  * content: with one volume on it that takes over its clusters; with several it is hidden, its name

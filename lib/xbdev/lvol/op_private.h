@@ -115,6 +115,8 @@ void xbdev__lvol_op_check_writable(struct xbdev_lvol_op *op);
 void xbdev__lvol_op_start(struct xbdev_lvol_op *op, void (*begin)(struct xbdev_lvol_op *op));
 /* The volume is no device while it is done; -EBUSY when somebody has it open. */
 void xbdev__lvol_op_start_alone(struct xbdev_lvol_op *op, void (*begin)(struct xbdev_lvol_op *op));
+/* All that is left when it has been shown and let go: the caller is told. */
+void xbdev__lvol_op_conclude(struct xbdev_lvol_op *op);
 /* For op->finish: makes a device of a volume again, or for the first time. */
 void xbdev__lvol_op_register(struct xbdev_lvol_op *op, struct xbdev_lvol *volume);
 

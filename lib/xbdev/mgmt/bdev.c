@@ -12,6 +12,7 @@
 #include "lib/util/uuid.h"
 #include "lib/xbdev/config/devices.h"
 #include "lib/xbdev/core/device.h"
+#include "lib/xbdev/lvol/op.h"
 #include "lib/xbdev/mgmt/mgmt.h"
 
 #define MIB (1ull << 20)
@@ -116,7 +117,9 @@ static json_t *device_json(const struct xbdev_device *dev)
 		dev->claim != NULL, "zoned", 0, "supported_io_types", io_types_json(dev),
 		"driver_specific", dev->driver, info);
 	if (dev->claim != NULL) {
-		json_object_set_new(object, "claim_type", json_string("exclusive_write"));
+		json_object_set_new(object, "claim_type",
+			json_string(xbdev__lvol_is_esnap(dev) ? "read_many_write_none"
+							      : "exclusive_write"));
 		json_object_set_new(object, "claimed_by", json_string(dev->claim_by));
 	}
 	json_object_set_new(object, "numa_id", json_integer(dev->numa_node));

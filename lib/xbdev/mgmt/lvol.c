@@ -276,6 +276,41 @@ static void lvol_clone(struct xrpc_request *req, void *arg, const void *opts)
 	derive(req, arg, opts, xbdev__lvol_clone);
 }
 
+/* ---- bdev_lvol_clone_bdev ---- */
+
+struct clone_bdev_opts {
+	const char *bdev;
+	const char *lvs_name;
+	const char *clone_name;
+	struct xu_uuid uuid;
+};
+
+static const struct xu_param clone_bdev_params[] = {
+	{"bdev", XU_PARAM_STRING, offsetof(struct clone_bdev_opts, bdev), .is_required = true,
+		.help = "name or UUID of the device, which is not in the store"},
+	{"lvs_name", XU_PARAM_STRING, offsetof(struct clone_bdev_opts, lvs_name),
+		.is_required = true, .help = "name of the store"},
+	{"clone_name", XU_PARAM_STRING, offsetof(struct clone_bdev_opts, clone_name),
+		.is_required = true, .help = "name of the clone in the store"},
+	{"uuid", XU_PARAM_UUID, offsetof(struct clone_bdev_opts, uuid),
+		.help = "identity of the new one (default: a new one)"},
+	{0},
+};
+
+static void lvol_clone_bdev(struct xrpc_request *req, void *arg, const void *opts_ptr)
+{
+	const struct clone_bdev_opts *opts = opts_ptr;
+	const struct xu_uuid none = {0};
+	struct xbdev_lvol_store *store = xbdev__mgmt_lvs_find(arg, req, &none, opts->lvs_name);
+	struct making *making =
+		store != NULL ? making_new(req, arg, store, opts->clone_name) : NULL;
+
+	if (making != NULL) {
+		xbdev__lvol_clone_external(store, opts->bdev, opts->clone_name,
+			xu_uuid_is_null(&opts->uuid) ? NULL : &opts->uuid, on_made, making);
+	}
+}
+
 /* ---- of one volume ---- */
 
 struct name_opts {
@@ -315,6 +350,15 @@ static const struct xu_param parent_params[] = {
 	{"parent_name", XU_PARAM_STRING, offsetof(struct name_opts, new_name), .is_required = true,
 		.help = "the snapshot that it is to stand on, of the same size and store: "
 			"STORE/NAME or UUID"},
+	{0},
+};
+
+static const struct xu_param parent_bdev_params[] = {
+	{"lvol_name", XU_PARAM_STRING, offsetof(struct name_opts, name), .is_required = true,
+		.help = "the volume, a thin one: STORE/NAME or UUID"},
+	{"parent_name", XU_PARAM_STRING, offsetof(struct name_opts, new_name), .is_required = true,
+		.help = "name or UUID of the device that it is to stand on, which is not in its "
+			"store"},
 	{0},
 };
 
@@ -390,6 +434,16 @@ static void lvol_set_parent(struct xrpc_request *req, void *arg, const void *opt
 	}
 }
 
+static void lvol_set_parent_bdev(struct xrpc_request *req, void *arg, const void *opts_ptr)
+{
+	const struct name_opts *opts = opts_ptr;
+	struct xbdev_lvol *volume = find_volume(arg, req, opts->name);
+
+	if (volume != NULL) {
+		xbdev__lvol_set_parent_external(volume, opts->new_name, xbdev_mgmt_answer, req);
+	}
+}
+
 static void lvol_cancel(struct xrpc_request *req, void *arg, const void *opts_ptr)
 {
 	const struct name_opts *opts = opts_ptr;
@@ -462,6 +516,8 @@ const struct xrpc_method xbdev_mgmt_lvol_methods[] = {
 		snapshot_params, sizeof(struct pair_opts), .fn = lvol_snapshot},
 	{"bdev_lvol_clone", "Makes a thin volume on a snapshot.", clone_params,
 		sizeof(struct pair_opts), .fn = lvol_clone},
+	{"bdev_lvol_clone_bdev", "Makes a thin volume on a device outside of its store.",
+		clone_bdev_params, sizeof(struct clone_bdev_opts), .fn = lvol_clone_bdev},
 	{"bdev_lvol_delete", "Deletes a volume or snapshot that nobody uses.", name_params,
 		sizeof(struct name_opts), .fn = lvol_delete},
 	{"bdev_lvol_rename", "Gives a volume that nobody uses another name in its store.",
@@ -476,6 +532,8 @@ const struct xrpc_method xbdev_mgmt_lvol_methods[] = {
 		sizeof(struct name_opts), .fn = lvol_set_read_only},
 	{"bdev_lvol_set_parent", "Lets a thin volume stand on another snapshot.", parent_params,
 		sizeof(struct name_opts), .fn = lvol_set_parent},
+	{"bdev_lvol_set_parent_bdev", "Lets a thin volume stand on a device outside of its store.",
+		parent_bdev_params, sizeof(struct name_opts), .fn = lvol_set_parent_bdev},
 	{"bdev_lvol_restore", "Gives a volume that nobody uses the content of a snapshot again.",
 		name_params, sizeof(struct name_opts), .fn = lvol_restore},
 	{"bdev_lvol_cancel", "Asks what is being done with a volume to stop.", name_params,

@@ -85,7 +85,9 @@ json_t *xbdev__mgmt_lvol_json(struct xbdev_lvol *volume)
 				(int)info.is_read_only, "hidden", (int)info.is_hidden, "clones",
 				clones_json(volume, &info)));
 	set_text(object, "base_snapshot", info.parent);
-	set_text(object, "external_snapshot_name", info.esnap);
+	set_text(object, "external_snapshot_name",
+		info.esnap_device != NULL ? info.esnap_device : info.esnap);
+	set_text(object, "external_snapshot_id", info.esnap);
 	set_text(object, "reason", info.reason);
 	if (info.busy != NULL) {
 		json_object_set_new(object, "process",

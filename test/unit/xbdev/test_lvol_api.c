@@ -340,6 +340,52 @@ static void test_snapshots_and_clones(void **state)
 	assert_string_equal(volume_of("s/v").parent, "");
 }
 
+static void test_clones_of_devices(void **state)
+{
+	xbdev_lvol_info_t info;
+
+	make_volume();
+	must(xbdev_config_malloc(4, 512, "image"));
+	must(xbdev_config_malloc(8, 512, "other"));
+	put("image", 'i', CLUSTER);
+	put("other", 'o', CLUSTER);
+	put("other", 'p', 2 * CLUSTER);
+	must(xbdev_clone_create_external("image", "s", "c"));
+	info = volume_of("s/c");
+	assert_string_equal(info.esnap, "image");
+	assert_string_equal(info.parent, "");
+	assert_true(info.is_thin);
+	assert_int_equal(info.size_bytes, 4 * MIB);
+	assert_int_equal(info.num_allocated, 0);
+	assert_int_equal(get("s/c", CLUSTER), 'i');
+	put("s/c", 'C', CLUSTER + BLOCK);
+	assert_int_equal(get("s/c", CLUSTER), 'i');
+	assert_int_equal(get("s/c", CLUSTER + BLOCK), 'C');
+	assert_int_equal(volume_of("s/c").num_allocated, 1);
+	assert_int_equal(get("image", CLUSTER), 'i');
+	expect_error(xbdev_open("image"), -EBUSY, "clones of it");
+	expect_error(xbdev_config_remove("image"), -EBUSY, "clones of it");
+
+	must(xbdev_lvol_set_parent_external("s/c", "other"));
+	assert_string_equal(volume_of("s/c").esnap, "other");
+	assert_int_equal(get("s/c", CLUSTER), 'i'); /* its own */
+	assert_int_equal(get("s/c", 2 * CLUSTER), 'p');
+	put("image", 'j', CLUSTER);
+	must(xbdev_config_remove("image"));
+	must(xbdev_lvol_inflate("s/c"));
+	must(xbdev_config_remove("other"));
+	assert_int_equal(get("s/c", 2 * CLUSTER), 'p');
+	assert_string_equal(volume_of("s/c").esnap, "");
+
+	expect_error(xbdev_clone_create_external("none", "s", "d"), -ENODEV, "'none'");
+	expect_error(xbdev_clone_create_external("s/c", "s", "d"), -EINVAL, "'s/c'");
+	expect_error(xbdev_clone_create_external("n", "s", "d"), -EINVAL, "blocks of 4096");
+	expect_error(xbdev_clone_create_external(NULL, "s", "d"), -EINVAL, "is NULL");
+	expect_error(xbdev_clone_create_external("n", "s", "a/b"), -EINVAL, "\"a/b\"");
+	expect_error(xbdev_lvol_set_parent_external("s/c", "n"), -EINVAL, "thick");
+	expect_error(xbdev_lvol_set_parent_external("s/none", "n"), -ENODEV, "s/none");
+}
+
 static void test_a_snapshot_is_restored(void **state)
 {
 	int fd;
@@ -935,6 +981,7 @@ int main(void)
 		both(test_everything_that_can_be_said),
 		cmocka_unit_test_setup_teardown(test_small_clusters_on_any_device, start, stop),
 		both(test_snapshots_and_clones),
+		both(test_clones_of_devices),
 		both(test_a_snapshot_is_restored),
 		both(test_names_are_changed),
 		both(test_a_volume_becomes_read_only),

@@ -388,6 +388,70 @@ static void test_snapshots_and_clones(void **state)
 	stop(&w);
 }
 
+#define IMAGE "00000000-0000-4000-8000-0000000000e2"
+
+static void make_image(struct world *w)
+{
+	harness_create(&w->h, "malloc",
+		"{'name':'image','size':'4MiB','block_size':512,'uuid':'" IMAGE "'}");
+}
+
+static void test_clones_of_devices(void **state)
+{
+	struct world w;
+	json_t *object;
+
+	(void)state;
+	start(&w);
+	make_store(&w);
+	make_volume(&w);
+	make_image(&w);
+	touch_block(&w, "image", true, 5);
+	result(&w, "bdev_lvol_clone_bdev",
+		"{'bdev':'image','lvs_name':'s','clone_name':'c',"
+		"'uuid':'00000000-0000-4000-8000-0000000000e3'}");
+	assert_string_equal(json_string_value(json_object_get(w.answer, "result")),
+		"00000000-0000-4000-8000-0000000000e3");
+	touch_block(&w, "s/c", false, 5);
+	object = specific(&w, "s/c");
+	assert_true(flag_of(object, "clone"));
+	assert_true(flag_of(object, "esnap_clone"));
+	assert_string_equal(text_of(object, "external_snapshot_name"), "image");
+	object = lvol(&w, "s/c");
+	assert_true(flag_of(object, "is_esnap_clone"));
+	assert_false(flag_of(object, "is_degraded"));
+	assert_string_equal(text_of(object, "external_snapshot_name"), "image");
+	assert_string_equal(text_of(object, "external_snapshot_id"), IMAGE);
+
+	object = json_array_get(result(&w, "bdev_get_bdevs", "{'name':'image'}"), 0);
+	assert_string_equal(text_of(object, "claim_type"), "read_many_write_none");
+
+	/* Without the device it is degraded, and with it as before. */
+	harness_remove(&w.h, xbdev_device_find(w.h.ctx, "image"));
+	object = lvol(&w, "s/c");
+	assert_true(flag_of(object, "is_degraded"));
+	assert_true(flag_of(object, "is_esnap_clone"));
+	assert_string_equal(text_of(object, "external_snapshot_name"), IMAGE);
+	assert_non_null(strstr(text_of(object, "reason"), IMAGE));
+	assert_false(flag_of(lvol(&w, "s/v"), "is_degraded"));
+	make_image(&w);
+	harness_wait(&w.h, xbdev_device_find(w.h.ctx, "s/c") != NULL);
+	assert_false(flag_of(lvol(&w, "s/c"), "is_degraded"));
+
+	refused(&w, XRPC_INVALID_PARAMS, "is a volume of store", "bdev_lvol_clone_bdev",
+		"{'bdev':'s/v','lvs_name':'s','clone_name':'d'}");
+	refused(&w, -ENODEV, "no device named 'none'", "bdev_lvol_clone_bdev",
+		"{'bdev':'none','lvs_name':'s','clone_name':'d'}");
+	touch_block(&w, "s/v", true, 6);
+	result(&w, "bdev_lvol_set_parent_bdev", "{'lvol_name':'s/v','parent_name':'" IMAGE "'}");
+	assert_true(json_is_true(json_object_get(w.answer, "result")));
+	assert_string_equal(text_of(lvol(&w, "s/v"), "external_snapshot_name"), "image");
+	touch_block(&w, "s/v", false, 6);
+	refused(&w, -ENODEV, "no device named 'none'", "bdev_lvol_set_parent_bdev",
+		"{'lvol_name':'s/v','parent_name':'none'}");
+	stop(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -396,6 +460,7 @@ int main(void)
 		cmocka_unit_test(test_store_grows_and_has_options),
 		cmocka_unit_test(test_volumes),
 		cmocka_unit_test(test_snapshots_and_clones),
+		cmocka_unit_test(test_clones_of_devices),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

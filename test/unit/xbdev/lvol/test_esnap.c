@@ -328,7 +328,6 @@ static void test_esnap_a_chain_ends_on_the_device(void **state)
 	nr = f.nr_done;
 	xbdev__lvol_inflate(forest_volume(&f, "v"), forest_done, &f);
 	assert_int_equal(forest_wait(&f, nr), 0);
-	harness_poll_times(&f.h, 30);
 	assert_null(info_of(&f, "v").esnap);
 	assert_int_equal(info_of(&f, "v").nr_allocated, 9);
 	assert_true(is_free(&f, "image0"));
@@ -350,14 +349,12 @@ static void test_esnap_the_last_clone_frees_the_device(void **state)
 		assert_false(is_free(&f, "image0"));
 		delete (&f, "v");
 	}
-	harness_poll_times(&f.h, 30);
 	assert_true(is_free(&f, "image0"));
 	add_clone(&f, 0, "v");
 	write_at(&f, forest_thing(&f.plan, "v"), C, 512);
 	nr = f.nr_done;
 	xbdev__lvol_decouple(forest_volume(&f, "v"), forest_done, &f);
 	assert_int_equal(forest_wait(&f, nr), 0);
-	harness_poll_times(&f.h, 30);
 	assert_true(is_free(&f, "image0"));
 	check(&f);
 	forest_stop(&f);
@@ -384,7 +381,6 @@ static void test_esnap_another_device_as_parent(void **state)
 	assert_int_equal(try_parent(&f, "t", IMAGE0), 0); /* of nine */
 	memcpy(t->bytes, f.images[0], 2 * C);
 	memcpy(t->bytes + 3 * C, f.images[0] + 3 * C, 4 * C);
-	harness_poll_times(&f.h, 30);
 	assert_true(is_free(&f, "image1"));
 	check(&f);
 	/* A volume whose device is lost is saved by another one with the same content. */
