@@ -59,19 +59,29 @@ void xbdev__lvol_esnaps_settle(struct xbdev_lvol_store *store);
 /* Makes devices of volumes that have waited for what they stand on. */
 void xbdev__lvol_esnaps_serve(struct xbdev_lvol_store *store);
 
+/* One of the store's list, opened if it is not yet; NULL with a sentence. -EBUSY: somebody writes
+ * to the device; -EINVAL: the next; -ENODEV, -ENOMEM. */
+struct xbdev_lvol_esnap *xbdev__lvol_esnap_open(struct xbdev_lvol_store *store, const char *id,
+	const struct xbdev_device *dev, struct xu_error *err);
+/* The device's blocks must fit into the store's. */
+int xbdev__lvol_esnap_check_blocks(
+	const struct xbdev_lvol_store *store, const struct xbdev_device *dev, struct xu_error *err);
+
 /* What a volume, or what it stands on, stands on outside; NULL: nothing, or nobody knows it. */
 struct xbdev_lvol_esnap *xbdev__lvol_esnap_of(const struct xbdev_lvol *volume);
-/* The name of that device; NULL: it is not there. */
-const char *xbdev__lvol_esnap_name(const struct xbdev_lvol *volume);
+/* That device; NULL: it is not there. */
+const struct xbdev_device *xbdev__lvol_esnap_device(const struct xbdev_lvol *volume);
 /* Why a volume cannot be read for want of a device outside; NULL: that is not so. */
 const struct xu_error *xbdev__lvol_esnap_missing(const struct xbdev_lvol *volume);
 /* It is a device now, or stands on something else: the users are counted anew. */
 void xbdev__lvol_esnap_follow(struct xbdev_lvol *volume);
 /* It is no device any more. */
 void xbdev__lvol_esnap_unfollow(struct xbdev_lvol *volume);
+
+/* ---- operations: esnap_op.c ---- */
+
 /* Whether a device lies on another one, with whatever else between them. */
 bool xbdev__lvol_lies_on(const struct xbdev_device *dev, const struct xbdev_device *other);
-
 /* For an operation that lets a volume stand on a device: opens it; op->err, and op->nr_clusters. */
 void xbdev__lvol_esnap_take(struct xbdev_lvol_op *op, const char *device);
 /* Until the operation ends, the device that its volume stands on now stays open. */

@@ -258,7 +258,9 @@ void xbdev__lvol_info(const struct xbdev_lvol *volume, struct xbdev_lvol_info *r
 		.reason = reason != NULL ? reason->text : NULL,
 	};
 	if (ret->esnap != NULL) {
-		ret->esnap_device = xbdev__lvol_esnap_name(volume);
+		const struct xbdev_device *dev = xbdev__lvol_esnap_device(volume);
+
+		ret->esnap_device = dev != NULL ? dev->name : NULL;
 	}
 	if (volume->op != NULL) {
 		ret->busy = volume->op->what;
