@@ -765,6 +765,83 @@ static void test_esnap_two_stores(void **state)
 	forest_stop(&f);
 }
 
+/* ---- threads ---- */
+
+#define SIDE 8u
+
+static void make_threaded(struct forest *f)
+{
+	const struct xbdev_lvs_create_opts opts = {.name = "pool", .cluster_size = C};
+	uint32_t nr = 0;
+
+	memset(f, 0, sizeof(*f));
+	harness_start(&f->h, 3, 1);
+	harness_create(&f->h, "null", "{'name':'none','size':%u,'block_size':512}", C);
+	harness_create(&f->h, "malloc", "{'name':'disk','size':%u,'block_size':512}", 400 * C);
+	xbdev__lvol_store_create(f->h.ctx, "disk", &opts, on_done, f);
+	harness_wait(&f->h, f->nr_done > nr);
+	assert_string_equal(f->err.text, "");
+	f->store = xbdev__lvol_store_find(f->h.ctx, "pool");
+}
+
+/* Each time another thread has it. */
+static void make_threaded_image(struct forest *f)
+{
+	harness_create(&f->h, "malloc",
+		"{'name':'image','size':%u,'block_size':512,'uuid':'" IMAGE0 "'}", 16 * C);
+}
+
+/* The device goes at any moment of reads, of writes that copy, and of an inflation on other
+ * threads.
+ */
+static void test_esnap_goes_under_threads(void **state)
+{
+	struct opener openers[SIDE];
+	struct forest f;
+	uint32_t nr;
+
+	(void)state;
+	make_threaded(&f);
+	make_threaded_image(&f);
+	assert_int_equal(try_clone(&f, "image", "slow"), 0);
+	for (uint32_t round = 0; round < 40; round++) {
+		harness_wait(&f.h, forest_volume(&f, "slow") != NULL);
+		for (uint32_t i = 0; i < SIDE; i++) {
+			begin_io(&f, &openers[i], i % 2 == 0 ? XBDEV_OP_READ : XBDEV_OP_WRITE,
+				(round * SIDE + i) % 32 * C / 2);
+		}
+		nr = f.nr_done;
+		if (round % 4 == 3) {
+			xbdev__lvol_decouple(forest_volume(&f, "slow"), forest_done, &f);
+		}
+		harness_poll_times(&f.h, round % 8);
+		assert_int_equal(
+			xbdev_device_remove(xbdev_device_find(f.h.ctx, "image"), NULL, NULL), 0);
+		for (uint32_t i = 0; i < SIDE; i++) {
+			struct opener *o = &openers[i];
+
+			harness_wait(&f.h, o->hio.nr_done == 1);
+			assert_true(o->hio.status == 0 || o->hio.status == -ENODEV);
+		}
+		if (round % 4 == 3) {
+			(void)forest_wait(&f, nr); /* it may have been in time */
+		}
+		for (uint32_t i = 0; i < SIDE; i++) {
+			harness_put(&f.h, openers[i].ch);
+			xbdev_desc_close(openers[i].desc);
+			free(openers[i].buf);
+		}
+		harness_wait(&f.h, xbdev_device_find(f.h.ctx, "image") == NULL);
+		make_threaded_image(&f);
+		if (info_of(&f, "slow").esnap == NULL) {
+			assert_int_equal(try_parent(&f, "slow", "image"), 0);
+		}
+	}
+	forest_detach(&f);
+	assert_string_equal(f.err.text, "");
+	harness_stop(&f.h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -780,6 +857,7 @@ int main(void)
 		cmocka_unit_test(test_esnap_without_the_device),
 		cmocka_unit_test(test_esnap_refusals),
 		cmocka_unit_test(test_esnap_two_stores),
+		cmocka_unit_test(test_esnap_goes_under_threads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
