@@ -33,7 +33,9 @@
  *
  * Stores and what is in them lie on their devices: what is there is compared and stays, what is
  * missing is made, a volume is made larger but never smaller; what a document lacks stays where it
- * is, and goes with its device.
+ * is, and goes with its device. A clone may be of a device outside of its store: {"source_bdev":
+ * "aio0", "lvs_name": "lvs0", "name": "copy"}. It knows that by its UUID, which the device's entry
+ * should say.
  *
  * What this version cannot make (a method without a driver) is refused by name with -EOPNOTSUPP,
  * never passed over.

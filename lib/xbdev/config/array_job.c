@@ -164,7 +164,7 @@ static void apply_remove(struct xbdev_job *job)
 	struct xbdev_device *dev = xbdev_device_find(job->ctx, job->name);
 	struct array_state *state;
 
-	if (dev != NULL && xbdev__base_nr_openers(dev) != 0) {
+	if (dev != NULL && xbdev__base_nr_others(dev) != 0) {
 		fail(job, -EBUSY, "it has been opened meanwhile; close it first");
 		return;
 	}

@@ -45,7 +45,7 @@ static int plan_to_go(struct xbdev_planning *planning)
 	const struct xbdev_device *dev = xbdev_device_find(planning->ctx, planning->now->name);
 
 	planning->action = XBDEV_ACTION_REMOVE;
-	return dev == NULL || xbdev__base_nr_openers(dev) <= planning->nr_users
+	return dev == NULL || xbdev__base_nr_others(dev) <= planning->nr_users
 		       ? 0
 		       : xu_error_set(planning->err, -EBUSY, "it is open; close it first");
 }

@@ -25,6 +25,9 @@ static inline bool xbdev__base_makes_files(const json_t *flat)
 /* How many have the device open and may use it: by a claim, or by a channel. Drivers keep
  * descriptors of their own devices without either. */
 uint32_t xbdev__base_nr_openers(const struct xbdev_device *dev);
+/* Those but for the clones that stand on it in stores: they go with it, and are asked themselves.
+ */
+uint32_t xbdev__base_nr_others(const struct xbdev_device *dev);
 
 /* For the table: base_plan.c, base_job.c. */
 int xbdev__base_plan(struct xbdev_planning *planning);

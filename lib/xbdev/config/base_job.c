@@ -206,7 +206,7 @@ static void apply_remove(struct xbdev_job *job)
 		xbdev_job_done(job, NULL);
 		return;
 	}
-	if (xbdev__base_nr_openers(dev) != 0) {
+	if (xbdev__base_nr_others(dev) != 0) {
 		fail(job, -EBUSY, "it has been opened meanwhile; close it first");
 		return;
 	}

@@ -12,6 +12,7 @@
 #include "lib/util/error.h"
 #include "lib/xbdev/config/base.h"
 #include "lib/xbdev/config/devices.h"
+#include "lib/xbdev/lvol/op.h"
 
 /* ---- one that is to go ---- */
 
@@ -34,6 +35,11 @@ uint32_t xbdev__base_nr_openers(const struct xbdev_device *dev)
 	return count;
 }
 
+uint32_t xbdev__base_nr_others(const struct xbdev_device *dev)
+{
+	return xbdev__base_nr_openers(dev) - xbdev__lvol_is_esnap(dev);
+}
+
 static int plan_to_go(struct xbdev_planning *planning)
 {
 	const struct xbdev_device *dev = xbdev_device_find(planning->ctx, planning->now->name);
@@ -43,7 +49,7 @@ static int plan_to_go(struct xbdev_planning *planning)
 	if (dev == NULL) {
 		return 0;
 	}
-	return xbdev__base_nr_openers(dev) <= planning->nr_users
+	return xbdev__base_nr_others(dev) <= planning->nr_users
 		       ? 0
 		       : xu_error_set(planning->err, -EBUSY, "it is open; close it first");
 }

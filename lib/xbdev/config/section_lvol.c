@@ -20,7 +20,8 @@
 /* One struct for the four tables: no member is read but those that a table names. */
 struct lvol_opts {
 	const char *name;
-	const char *on; /* base_bdev, lvs_name, source_vol, source_snap */
+	const char *on;                     /* base_bdev, lvs_name, source_vol, source_snap */
+	const char *source_bdev, *lvs_name; /* of a clone of a device */
 	uint64_t cluster_size;
 	uint64_t size_mb, size;
 	bool thin_provision;
@@ -77,9 +78,15 @@ static const struct xu_param snapshot_params[] = {
 	{0},
 };
 
+#define SOURCE_HELP "the snapshot, as STORE/NAME"
+
 static const struct xu_param clone_params[] = {
 	NAME_PARAM("name of the clone, in the store of its snapshot"),
-	ON_PARAM("source_snap", "the snapshot, as STORE/NAME"),
+	{"source_snap", XU_PARAM_STRING, offsetof(struct lvol_opts, on), .help = SOURCE_HELP},
+	{"source_bdev", XU_PARAM_STRING, offsetof(struct lvol_opts, source_bdev),
+		.help = "name or UUID of a device outside of the store, in place of source_snap"},
+	{"lvs_name", XU_PARAM_STRING, offsetof(struct lvol_opts, lvs_name),
+		.help = "name of the store, with source_bdev"},
 	UUID_PARAM,
 	{0},
 };
@@ -251,9 +258,54 @@ static int snapshot_check(json_t *entry, struct xbdev_item *item, char path[XBDE
 		snapshot_params, "source_vol", "lvol_volumes", "clones", entry, item, path, err);
 }
 
+/* Of a device: the store is said, as the device has none. */
+static int check_external(const struct lvol_opts *opts, json_t *entry, struct xbdev_item *item,
+	char path[XBDEV_TEXT_PATH_SIZE], struct xu_error *err)
+{
+	int rc;
+
+	if (opts->on != NULL) {
+		snprintf(path, XBDEV_TEXT_PATH_SIZE, "source_bdev");
+		return xu_error_set(err, -EINVAL,
+			"source_snap says what it is of already; give one of the two");
+	}
+	if (opts->lvs_name == NULL) {
+		return xu_error_set(
+			err, -EINVAL, "'lvs_name' is missing: name of the store, with source_bdev");
+	}
+	rc = xbdev__volume_check_name(opts->lvs_name, err);
+	if (rc != 0) {
+		snprintf(path, XBDEV_TEXT_PATH_SIZE, "lvs_name");
+		return rc;
+	}
+	rc = fill_item(item, clone_params, entry, opts->lvs_name, strlen(opts->lvs_name), err);
+	if (rc == 0) {
+		rc = xbdev_item_use(item, "lvs_name", -1, XBDEV_SPACE_STORE, false, err);
+	}
+	return rc == 0 ? xbdev_item_use(item, "source_bdev", -1, XBDEV_SPACE_DEVICE, false, err)
+		       : rc;
+}
+
 static int clone_check(json_t *entry, struct xbdev_item *item, char path[XBDEV_TEXT_PATH_SIZE],
 	struct xu_error *err)
 {
+	struct lvol_opts opts;
+	int rc = check_common(clone_params, entry, &opts, path, err);
+
+	if (rc != 0) {
+		return rc;
+	}
+	if (opts.source_bdev != NULL) {
+		return check_external(&opts, entry, item, path, err);
+	}
+	if (opts.on == NULL) {
+		return xu_error_set(err, -EINVAL, "'source_snap' is missing: %s", SOURCE_HELP);
+	}
+	if (opts.lvs_name != NULL) {
+		snprintf(path, XBDEV_TEXT_PATH_SIZE, "lvs_name");
+		return xu_error_set(err, -EINVAL,
+			"source_snap says the store already; it goes with source_bdev");
+	}
 	return check_derived(
 		clone_params, "source_snap", "snapshots", NULL, entry, item, path, err);
 }

@@ -206,6 +206,41 @@ static void make_volume(struct volume_state *state, const struct xu_uuid *uuid)
 	}
 }
 
+/* Of a volume that is in the store and no device: why it is none. NULL: there is no such volume. */
+static const char *why_unusable(struct xbdev_lvol_store *store, const char *name)
+{
+	struct xbdev_lvol *volume = NULL;
+
+	while ((volume = xbdev__lvol_next(store, volume)) != NULL) {
+		struct xbdev_lvol_info info;
+
+		xbdev__lvol_info(volume, &info);
+		if (!info.is_hidden && info.reason != NULL && strcmp(info.name, name) == 0) {
+			return info.reason;
+		}
+	}
+	return NULL;
+}
+
+/* A clone of a device. */
+static void make_external(struct volume_state *state, const struct xu_uuid *uuid)
+{
+	struct xbdev_lvol_store *store =
+		xbdev__lvol_store_find(state->job->ctx, text_of(state, "lvs_name"));
+	const char *why = store != NULL ? why_unusable(store, text_of(state, "name")) : NULL;
+
+	if (store == NULL) {
+		fail(state, -ENODEV, "its store has gone meanwhile");
+	} else if (why != NULL) {
+		xu_error_set(&state->err, -ENODEV,
+			"it is in its store already and cannot be used: %s", why);
+		end(state);
+	} else {
+		xbdev__lvol_clone_external(store, text_of(state, "source_bdev"),
+			text_of(state, "name"), uuid, on_made, state);
+	}
+}
+
 /* A snapshot or a clone. */
 static void make_derived(struct volume_state *state, const struct xu_uuid *uuid)
 {
@@ -244,6 +279,8 @@ static void make(struct xbdev_job *job)
 		fail(state, -ENOENT, "it is not in its store, and not to be made");
 	} else if (job->section == &xbdev__section_lvol_volumes) {
 		make_volume(state, &uuid);
+	} else if (text_of(state, "source_bdev") != NULL) {
+		make_external(state, &uuid);
 	} else {
 		make_derived(state, &uuid);
 	}
@@ -294,7 +331,7 @@ static void apply_remove(struct xbdev_job *job)
 	const struct xbdev_device *dev = xbdev_device_find(job->ctx, job->name);
 	struct xu_error err = {0};
 
-	if (dev != NULL && xbdev__base_nr_openers(dev) != 0) {
+	if (dev != NULL && xbdev__base_nr_others(dev) != 0) {
 		xu_error_set(&err, -EBUSY, "it has been opened meanwhile; close it first");
 	}
 	xbdev_job_done(job, &err);

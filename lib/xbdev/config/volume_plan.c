@@ -169,13 +169,31 @@ static bool stands_on(const struct xbdev_lvol *volume, const char *snapshot)
 	return false;
 }
 
+/* What a clone stands on: the snapshot or the device that it is said to be of, or nothing any more.
+ */
+static int compare_source(const json_t *entry, const struct xbdev_lvol *volume,
+	const struct xbdev_lvol_info *info, const char **ret_key, struct xu_error *err)
+{
+	const char *snapshot = json_string_value(json_object_get(entry, "source_snap"));
+	const char *device = json_string_value(json_object_get(entry, "source_bdev"));
+	const struct xbdev_device *below = xbdev__lvol_esnap_device(volume);
+	const char *other = info->parent != NULL ? info->parent : info->esnap;
+
+	*ret_key = device != NULL ? "source_bdev" : "source_snap";
+	if ((snapshot == NULL && device == NULL) || other == NULL ||
+		(snapshot != NULL && stands_on(volume, snapshot)) ||
+		(device != NULL && below != NULL &&
+			below == xbdev_device_find(volume->store->ctx, device))) {
+		return 0;
+	}
+	return xu_error_set(err, -EEXIST, "it is there already, and stands on '%.64s'", other);
+}
+
 /* What kind of thing it is. */
 static int compare_kind(const struct xbdev_section *section, const json_t *entry,
 	struct xbdev_lvol *volume, const struct xbdev_lvol_info *info, const char **ret_key,
 	struct xu_error *err)
 {
-	const char *snapshot = json_string_value(json_object_get(entry, "source_snap"));
-
 	*ret_key = "name";
 	if (is_snapshots(section)) {
 		return info->is_read_only ? 0
@@ -187,12 +205,7 @@ static int compare_kind(const struct xbdev_section *section, const json_t *entry
 		return xu_error_set(
 			err, -EEXIST, "it is there already, and a snapshot: others stand on it");
 	}
-	*ret_key = "source_snap";
-	if (snapshot != NULL && info->parent != NULL && !stands_on(volume, snapshot)) {
-		return xu_error_set(
-			err, -EEXIST, "it is there already, and stands on '%.64s'", info->parent);
-	}
-	return 0;
+	return compare_source(entry, volume, info, ret_key, err);
 }
 
 /* Whether an older entry said the same of a member. */
@@ -204,14 +217,15 @@ static bool was_said(const json_t *entry, const json_t *was, const char *key)
 	return was != NULL && (value == older || json_equal(value, older));
 }
 
-/* Thick: nothing of it is missing. What stands on a snapshot always says that it is thin. */
+/* Thick: nothing of it is missing. What stands on something always says that it is thin. */
 static int compare_thin(
 	const json_t *entry, const struct xbdev_lvol_info *info, struct xu_error *err)
 {
 	bool is_thin = json_is_true(json_object_get(entry, "thin_provision"));
 	bool has_all = info->nr_allocated * info->cluster_size >= info->size;
 
-	if (info->parent != NULL || info->is_thin == is_thin || (info->is_thin && has_all)) {
+	if (info->parent != NULL || info->esnap != NULL || info->is_thin == is_thin ||
+		(info->is_thin && has_all)) {
 		return 0;
 	}
 	return xu_error_set(err, -EOPNOTSUPP,
@@ -288,7 +302,7 @@ static int plan_volume_to_go(struct xbdev_planning *planning)
 	const struct xbdev_device *dev = xbdev_device_find(planning->ctx, planning->now->name);
 
 	planning->action = XBDEV_ACTION_REMOVE;
-	return dev == NULL || xbdev__base_nr_openers(dev) <= planning->nr_users
+	return dev == NULL || xbdev__base_nr_others(dev) <= planning->nr_users
 		       ? 0
 		       : xu_error_set(planning->err, -EBUSY, "it is open; close it first");
 }

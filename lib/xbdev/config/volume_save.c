@@ -191,6 +191,15 @@ static size_t cloned_from(const struct tree *tree, size_t end)
 	return below;
 }
 
+/* The device outside of its store that the line of a volume ends on, as a document says it; NULL:
+ * none. */
+static const char *device_of(const struct tree *tree, size_t end)
+{
+	const struct xbdev_device *dev = xbdev__lvol_esnap_device(tree->nodes[end].volume);
+
+	return dev != NULL && below_line(tree, end) == NONE ? dev->name : NULL;
+}
+
 /* ---- entries ---- */
 
 /* Takes the entry, which is NULL when there was no memory for it. */
@@ -230,7 +239,8 @@ static int add_volume(const struct tree *tree, size_t i, json_t *list)
 {
 	const struct xbdev_lvol_info *info = &tree->nodes[i].info;
 
-	return tree->nodes[i].next == NONE && cloned_from(tree, i) == NONE
+	return tree->nodes[i].next == NONE && cloned_from(tree, i) == NONE &&
+			       device_of(tree, i) == NULL
 		       ? add(list, describe_volume(info), &info->uuid)
 		       : 0;
 }
@@ -239,7 +249,14 @@ static int add_clone(const struct tree *tree, size_t i, json_t *list)
 {
 	const struct node *node = &tree->nodes[i];
 	size_t below = node->next == NONE ? cloned_from(tree, i) : NONE;
+	const char *device = node->next == NONE ? device_of(tree, i) : NULL;
 
+	if (device != NULL) {
+		return add(list,
+			json_pack("{s:s, s:s, s:s}", "name", node->info.name, "lvs_name",
+				node->info.store, "source_bdev", device),
+			&node->info.uuid);
+	}
 	return below == NONE ? 0
 			     : add(list,
 				       json_pack("{s:s, s:s}", "name", node->info.name,

@@ -284,6 +284,21 @@ static void test_document_refuses_wrong_volumes(void **state)
 		{-EINVAL, "{'clones': [{'name': 'c', 'source_snap': 's/p/q'}]}",
 			"x.json:1:42: clones[0].source_snap: 's/p/q' is not accepted; it takes the "
 			"names of a store and of what is in it, as in 'lvs0/vol0'"},
+		{-EINVAL, "{'clones': [{'name': 'c'}]}",
+			"x.json:1:13: clones[0]: 'source_snap' is missing: the snapshot, as "
+			"STORE/NAME"},
+		{-EINVAL, "{'clones': [{'name': 'c', 'source_bdev': 'd'}]}",
+			"x.json:1:13: clones[0]: 'lvs_name' is missing: name of the store, with "
+			"source_bdev"},
+		{-EINVAL, "{'clones': [{'name': 'c', 'source_snap': 's/p', 'lvs_name': 's'}]}",
+			"x.json:1:61: clones[0].lvs_name: source_snap says the store already; it "
+			"goes with source_bdev"},
+		{-EINVAL, "{'clones': [{'name': 'c', 'source_snap': 's/p', 'source_bdev': 'd'}]}",
+			"x.json:1:64: clones[0].source_bdev: source_snap says what it is of "
+			"already; give one of the two"},
+		{-EINVAL, "{'clones': [{'name': 'c', 'lvs_name': 's', 'source_bdev': 's/c'}]}",
+			"x.json:1:59: clones[0].source_bdev: 's/c' is not accepted: 's/c' would "
+			"stand on itself; it takes something that does not need it"},
 		{-EINVAL,
 			"{'lvol_volumes': [{'name': 'v', 'lvs_name': 's', 'size_mb': 1}], "
 			"'clones': "

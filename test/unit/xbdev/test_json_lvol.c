@@ -531,6 +531,90 @@ static void test_what_is_foreign_is_not_written_over(void **state)
 	assert_int_equal(xbdev_lvs_list(NULL, 0), 0);
 }
 
+/* ---- clones of devices ---- */
+
+#define IMAGE(more)                                                                                \
+	"{'method': 'aio', 'params': {'name': 'image', 'filename': '@/image', 'size': '4MiB'" more \
+	"}}"
+#define IMAGE_UUID     ", 'uuid': '00000000-0000-4000-8000-0000000000e1'"
+#define ON_IMAGE(bdev) "{'name': 'c', 'lvs_name': 's', 'source_bdev': '" bdev "'}"
+
+/* A clone with a snapshot of it and a clone of that, in the order in which nothing can be made. */
+static const char with_image[] = "{" CLONES(CLONE("d", "p") "," ON_IMAGE("image")) "," SNAPS(SNAP(
+	"p", "c")) "," STORES(STORE("s", "a", "")) "," BASES(AIO("a") "," IMAGE(IMAGE_UUID)) "}";
+
+static void make_with_image(void)
+{
+	parse("{" BASES(IMAGE(IMAGE_UUID)) "}");
+	put("image", 'i', 0);
+	put("image", 'j', 2ull * CLUSTER);
+	parse(with_image);
+	put("s/c", 'c', CLUSTER);
+}
+
+static void test_a_clone_of_a_device(void **state)
+{
+	char *first, *second;
+
+	make_with_image();
+	assert_int_equal(get("s/c", 0), 'i');
+	assert_string_equal(volume_of("s/p").esnap, "image");
+	assert_string_equal(volume_of("s/c").parent, "p");
+	assert_string_equal(volume_of("s/d").parent, "p");
+	must(xbdev_save_config(in_dir("s.json")));
+	first = read_whole(in_dir("s.json"));
+	assert_non_null(strstr(first, "\"source_bdev\": \"image\""));
+	must(xbdev_parse_config(in_dir("s.json"))); /* changes nothing */
+	parse(with_image);
+	begin_again();
+	must(xbdev_open_from_json(in_dir("s.json")));
+	must(xbdev_parse_config(in_dir("s.json")));
+	must(xbdev_save_config(in_dir("t.json")));
+	second = read_whole(in_dir("t.json"));
+	assert_string_equal(first, second);
+	free(second);
+	free(first);
+	assert_int_equal(get("s/c", 0), 'i');
+	assert_int_equal(get("s/c", CLUSTER), 'c');
+	assert_int_equal(get("s/d", 2ull * CLUSTER), 'j');
+	parse("{}");
+	assert_int_equal(xbdev_list(NULL, 0), 0);
+}
+
+static void test_a_clone_of_another_device(void **state)
+{
+	make_with_image();
+	parse("{" BASES(AIO("a") "," IMAGE(IMAGE_UUID)) "," STORES(STORE("s", "a", "")) "}");
+	refuse("{" BASES(AIO("a") "," IMAGE(IMAGE_UUID) "," MALLOC("m")) "," STORES(
+		       STORE("s", "a", "")) "," CLONES(ON_IMAGE("m")) "}",
+		-EEXIST, "stands on 'p'");
+	refuse("{" BASES(AIO("a")) "," STORES(STORE("s", "a", "")) "," CLONES(
+		       ON_IMAGE("image")) "}",
+		-EINVAL, "there is no such device");
+	refuse("{" GROUND "," CLONES(ON_IMAGE("s/c")) "}", -EINVAL, "is not accepted");
+	/* What has been filled stands on nothing any more, and needs no device. */
+	must(xbdev_lvol_destroy("s/d"));
+	must(xbdev_lvol_destroy("s/p"));
+	must(xbdev_lvol_inflate("s/c"));
+	parse("{" BASES(AIO("a") "," IMAGE(IMAGE_UUID)) "," STORES(STORE("s", "a", "")) "," CLONES(
+		ON_IMAGE("image")) "}");
+	parse("{" GROUND "}");
+	assert_int_equal(get("s/c", 2ull * CLUSTER), 'j');
+}
+
+/* Another identity is another device: the clone says what it lacks. */
+static void test_a_clone_whose_device_has_gone(void **state)
+{
+	make_with_image();
+	begin_again();
+	refuse("{" BASES(AIO("a") "," IMAGE("")) "," STORES(STORE("s", "a", "")) "," CLONES(
+		       ON_IMAGE("image")) "}",
+		-ENODEV, "00000000-0000-4000-8000-0000000000e1");
+	parse("{" BASES(AIO("a") "," IMAGE("")) "," STORES(STORE("s", "a", "")) "}");
+	assert_false(is_there("s/c"));
+	assert_string_equal(volume_of("s/p").esnap, "00000000-0000-4000-8000-0000000000e1");
+}
+
 /* ---- saving ---- */
 
 static void test_saved_says_what_is_there(void **state)
@@ -609,6 +693,9 @@ int main(void)
 		lvol_test(test_failure_takes_again_what_was_given_up),
 		lvol_test(test_a_device_is_made_again_below_it),
 		lvol_test(test_what_is_foreign_is_not_written_over),
+		lvol_test(test_a_clone_of_a_device),
+		lvol_test(test_a_clone_of_another_device),
+		lvol_test(test_a_clone_whose_device_has_gone),
 		lvol_test(test_saved_says_what_is_there),
 		lvol_test(test_in_memory_it_is_made_each_time),
 	};
