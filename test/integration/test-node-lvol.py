@@ -10,6 +10,7 @@ from node_harness import NQN, XSAND, NodeTest, main
 
 STORE = '01234567-89ab-4def-8011-223344556677'
 VOLUME = '11234567-89ab-4def-8011-223344556677'
+IMAGE = '21234567-89ab-4def-8011-223344556677'
 CLUSTER = 64 << 10
 
 
@@ -109,6 +110,41 @@ class Lvol(NodeTest):
         self.assertEqual(self.stores()['s']['base_bdev'], 'md0')
         self.stop()
         self.assertNotIn('still in use', self.log_text())
+
+    def test_clones_of_a_device(self):
+        # Whether their device comes before that of the store or behind it.
+        image = self.device('c')
+        image['uuid'] = IMAGE
+        self.start()
+        self.make_store()
+        self.call('bdev_lvol_clone_bdev', {'bdev': 'c', 'lvs_name': 's', 'clone_name': 'v',
+                                           'uuid': VOLUME})
+        self.call('nvmf_subsystem_add_ns', {'nqn': NQN, 'namespace': {'bdev_name': 's/v'}})
+        for place, stop in ((0, self.stop), (0, self.kill), (2, self.kill), (2, self.stop)):
+            self.config['devices'].remove(image)
+            self.config['devices'].insert(place, image)
+            self.write_config()
+            stop()
+            self.start('--strict')
+            self.assertEqual(self.problems(), [])
+            self.assertEqual(self.namespaces()[0]['uuid'], VOLUME)
+            self.assertFalse(self.volumes()['s/v']['is_degraded'])
+        # Without the device: the store is there, and the volume says what it lacks.
+        self.config['devices'].remove(image)
+        self.write_config()
+        self.restart()
+        self.assertTrue(self.volumes()['s/v']['is_degraded'])
+        self.assertIn(IMAGE, self.volumes()['s/v']['reason'])
+        self.assertEqual(len(self.problems()), 1)
+        self.config['devices'].append(image)
+        self.write_config()
+        self.assertEqual(self.call('config_reload')['failed'], [])
+        self.assertFalse(self.volumes()['s/v']['is_degraded'])
+        self.assertEqual(self.problems(), [])
+        self.assertEqual(self.namespaces()[0]['uuid'], VOLUME)
+        self.stop()
+        self.assertNotIn('still in use', self.log_text())
+        self.assertNotEqual((self.dir / 'a').read_bytes()[16:20], bytes(4)) # clean
 
     def test_a_volume_that_is_not_there(self):
         self.subsystem()['namespaces'] = [{'nsid': 1, 'device': 's/v'}]
