@@ -463,6 +463,46 @@ static void step_clone_external(struct forest *f)
 	}
 }
 
+/* The device in which the content lies from now on: made of a file, it has that from the start. */
+static void image_from_file(struct forest *f, uint32_t index)
+{
+	char path[300];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/image%u", harness_dir(), index);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	assert_int_equal(fwrite(f->images[index], 1, forest_image_size(index), file),
+		forest_image_size(index));
+	assert_int_equal(fclose(file), 0);
+	harness_create(&f->h, "file",
+		"{'name':'image%u','filename':'%s','block_size':512,"
+		"'uuid':'00000000-0000-4000-8000-00000000000%u'}",
+		index, path, index);
+	assert_int_equal(remove(path), 0); /* another forest has one of its own */
+}
+
+/* A device goes, with the volumes on it, and all come back. */
+static void step_image_goes(struct forest *f)
+{
+	uint32_t image = (uint32_t)below(f, FOREST_IMAGES);
+	struct xbdev_lvol *volume = NULL;
+	char name[32];
+
+	snprintf(name, sizeof(name), "image%u", image);
+	harness_remove(&f->h, xbdev_device_find(f->h.ctx, name));
+	while ((volume = xbdev__lvol_next(f->store, volume)) != NULL) {
+		struct xbdev_lvol_info info;
+
+		xbdev__lvol_info(volume, &info);
+		assert_true(info.reason != NULL || info.is_hidden || volume->is_registered);
+	}
+	image_from_file(f, image);
+	while ((volume = xbdev__lvol_next(f->store, volume)) != NULL) {
+		harness_wait(&f->h, volume->is_registered || volume->shown.is_hidden);
+	}
+}
+
 static void step_delete(struct forest *f)
 {
 	struct thing *thing = f->plan.nr > 0 ? &f->plan.things[below(f, f->plan.nr)] : NULL;
@@ -642,7 +682,7 @@ bool forest_step(struct forest *f)
 	static void (*const steps[])(struct forest * f) = {step_io, step_io, step_io, step_io,
 		step_snapshot, step_clone, step_delete, step_rename, step_restore, step_read_only,
 		step_parent, step_resize, step_resize, step_fill, step_fill, step_clone_external,
-		step_parent_external};
+		step_parent_external, step_image_goes};
 	void (*step)(struct forest * f) = steps[below(f, ARRAY_SIZE(steps))];
 
 	if (f->plan.nr < 3 || below(f, 12) == 0) {
@@ -652,5 +692,5 @@ bool forest_step(struct forest *f)
 		step = step_delete;
 	}
 	step(f);
-	return step != step_io;
+	return step != step_io && step != step_image_goes;
 }

@@ -397,6 +397,61 @@ static void test_esnap_another_device_as_parent(void **state)
 	forest_stop(&f);
 }
 
+static struct xbdev_lvol_usage usage;
+static uint32_t nr_extents;
+
+static void on_usage(void *arg, const struct xbdev_lvol_usage *of, const struct xu_error *err)
+{
+	struct forest *f = arg;
+
+	assert_null(err);
+	usage = *of;
+	f->nr_done++;
+}
+
+static void on_diff(
+	void *arg, const struct xbdev_lvol_extent *extents, uint32_t nr, const struct xu_error *err)
+{
+	struct forest *f = arg;
+
+	assert_null(err);
+	nr_extents = nr;
+	if (nr == 1) {
+		assert_int_equal(extents[0].offset, 3 * C);
+		assert_int_equal(extents[0].len, C);
+	}
+	f->nr_done++;
+}
+
+/* What lies on the device takes nothing of the store, and two on one device differ where one of
+ * them has been written. */
+static void test_esnap_usage_and_diff(void **state)
+{
+	struct forest f;
+	uint32_t nr;
+
+	(void)state;
+	forest_start(&f, 160, 12);
+	add_clone(&f, 0, "v");
+	add_clone(&f, 0, "w");
+	add_clone(&f, 1, "x");
+	write_at(&f, forest_thing(&f.plan, "v"), 3 * C, 512);
+	nr = f.nr_done;
+	xbdev__lvol_usage(forest_volume(&f, "v"), on_usage, &f);
+	harness_wait(&f.h, f.nr_done > nr);
+	assert_int_equal(usage.exclusive, C);
+	assert_int_equal(usage.shared, 0);
+	nr = f.nr_done;
+	xbdev__lvol_diff(forest_volume(&f, "v"), forest_volume(&f, "w"), on_diff, &f);
+	harness_wait(&f.h, f.nr_done > nr);
+	assert_int_equal(nr_extents, 1);
+	nr = f.nr_done;
+	xbdev__lvol_diff(forest_volume(&f, "w"), forest_volume(&f, "w"), on_diff, &f);
+	harness_wait(&f.h, f.nr_done > nr);
+	assert_int_equal(nr_extents, 0);
+	forest_stop(&f);
+}
+
 /* ---- the device ---- */
 
 struct opener {
@@ -851,6 +906,7 @@ int main(void)
 		cmocka_unit_test(test_esnap_a_chain_ends_on_the_device),
 		cmocka_unit_test(test_esnap_the_last_clone_frees_the_device),
 		cmocka_unit_test(test_esnap_another_device_as_parent),
+		cmocka_unit_test(test_esnap_usage_and_diff),
 		cmocka_unit_test(test_esnap_the_device_goes_under_io),
 		cmocka_unit_test(test_esnap_the_device_fails),
 		cmocka_unit_test(test_esnap_a_device_that_ends_amid_a_cluster),
