@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cli/json.h"
+#include "cli/table.h"
 #include "lib/util/size.h"
 
 /* ---- finding ---- */
@@ -46,7 +47,42 @@ enum cli_exit lvol_get(struct cli *cli, const char *name, json_t **ret_lvol)
 	return rc;
 }
 
+void lvol_add_usage(struct cli *cli, const char *store, const char *volume, json_t *list)
+{
+	json_t *usages, *usage, *lvol, *by_uuid = json_object();
+	size_t i;
+
+	(void)cli_try(cli, "bdev_lvol_get_usage",
+		json_pack("{s:s*, s:s*}", "lvs_name", store, "name", volume), &usages);
+	json_array_foreach (usages, i, usage) {
+		json_object_set(by_uuid, get_text(usage, "uuid"), usage);
+	}
+	json_array_foreach (list, i, lvol) {
+		static const char *const keys[] = {"exclusive_bytes", "shared_bytes"};
+
+		usage = json_object_get(by_uuid, get_text(lvol, "uuid"));
+		for (size_t key = 0; key < sizeof(keys) / sizeof(keys[0]); key++) {
+			json_t *value = json_object_get(usage, keys[key]);
+
+			if (value != NULL) {
+				json_object_set(lvol, keys[key], value);
+			}
+		}
+	}
+	json_decref(by_uuid);
+	json_decref(usages);
+}
+
 /* ---- describing ---- */
+
+void lvol_usage_cell(struct table *table, const json_t *lvol, const char *key)
+{
+	if (json_object_get(lvol, key) != NULL) {
+		table_bytes(table, get_u64(lvol, key));
+	} else {
+		table_text(table, NULL);
+	}
+}
 
 uint64_t lvol_own_bytes(const json_t *lvol)
 {

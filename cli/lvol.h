@@ -9,6 +9,8 @@ struct table;
 
 /* lvs_check.c: member of the group of stores. snapshot_tree.c: of that of snapshots. */
 extern const struct cli_command cli_lvs_check, cli_snapshot_tree;
+/* volume_usage.c; snapshot_diff.c; snapshot_copy.c. */
+extern const struct cli_command cli_volume_usage, cli_snapshot_diff, cli_snapshot_copy;
 
 #define LVOL_NAME_SIZE 64u /* of a store or of a volume in it, with the NUL */
 
@@ -16,6 +18,11 @@ extern const struct cli_command cli_lvs_check, cli_snapshot_tree;
 enum cli_exit lvol_get_all(struct cli *cli, const char *store, json_t **ret_list);
 /* What the node says of the one that is called so, STORE/NAME or UUID; a new object. */
 enum cli_exit lvol_get(struct cli *cli, const char *name, json_t **ret_lvol);
+/* Adds "exclusive_bytes" and "shared_bytes" to those volumes of a list of which the node knows them
+ * now; all volumes are of `store` if that is not NULL, or there is one, called `volume`. */
+void lvol_add_usage(struct cli *cli, const char *store, const char *volume, json_t *list);
+/* Adds a cell with one of these members, or "-". */
+void lvol_usage_cell(struct table *table, const json_t *lvol, const char *key);
 /* Whether a volume of a list is called so. */
 bool lvol_is_called(const json_t *lvol, const char *name);
 

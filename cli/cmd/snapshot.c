@@ -185,10 +185,11 @@ static const struct cli_command delete_command = {
 };
 
 static const struct cli_command *const members[] = {&list_command, &cli_snapshot_tree,
-	&create_command, &clone_command, &restore_command, &delete_command, NULL};
+	&cli_snapshot_diff, &create_command, &clone_command, &cli_snapshot_copy, &restore_command,
+	&delete_command, NULL};
 
 const struct cli_command cli_snapshot = {
 	.name = "snapshot",
-	.help = "Takes, shows, clones, restores and deletes snapshots of logical volumes.",
+	.help = "Takes, shows, clones, copies, restores and deletes snapshots of volumes.",
 	.members = members,
 };

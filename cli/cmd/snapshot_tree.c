@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * snapshot tree: what stands on what in each store, and the space that each has itself. The lines
+ * snapshot tree: what stands on what in each store, and the space that each uses. The lines
  * of a tree are drawn in the characters of every terminal.
  */
 #include <stdio.h>
@@ -22,7 +22,6 @@ static const struct cli_arg tree_args[] = {
 struct drawing {
 	struct table *table;
 	const json_t *list; /* of one store */
-	uint64_t below;     /* bytes of all that the one being drawn stands on */
 	char indent[3 * MAX_DEPTH + 1];
 };
 
@@ -47,14 +46,13 @@ static size_t count_children(const struct drawing *drawing, const char *parent)
 static void draw_row(struct drawing *drawing, const json_t *lvol, const char *branch)
 {
 	char kind[LVOL_KIND_SIZE], state[LVOL_STATE_SIZE];
-	uint64_t own = lvol_own_bytes(lvol);
 
 	lvol_kind(lvol, kind);
 	lvol_state(lvol, state);
 	table_format(drawing->table, "%s%s%s", drawing->indent, branch, get_text(lvol, "name"));
 	table_bytes(drawing->table, get_u64(lvol, "size"));
-	table_bytes(drawing->table, own);
-	table_bytes(drawing->table, drawing->below);
+	lvol_usage_cell(drawing->table, lvol, "exclusive_bytes");
+	lvol_usage_cell(drawing->table, lvol, "shared_bytes");
 	table_text(drawing->table, kind);
 	table_text(drawing->table, state);
 }
@@ -63,7 +61,6 @@ static void draw_row(struct drawing *drawing, const json_t *lvol, const char *br
 static void draw_children(struct drawing *drawing, const char *parent, size_t depth)
 {
 	size_t left = count_children(drawing, parent), len = strlen(drawing->indent), i;
-	uint64_t below = drawing->below;
 	json_t *lvol;
 
 	json_array_foreach (drawing->list, i, lvol) {
@@ -76,17 +73,15 @@ static void draw_children(struct drawing *drawing, const char *parent, size_t de
 			strcat(drawing->indent, left == 0 ? "   " : "|  ");
 		}
 		if (depth < MAX_DEPTH) {
-			drawing->below = below + lvol_own_bytes(lvol);
 			draw_children(drawing, get_text(lvol, "name"), depth + 1);
 		}
-		drawing->below = below;
 		drawing->indent[len] = '\0';
 	}
 }
 
 static enum cli_exit draw_store(struct cli *cli, const json_t *store)
 {
-	static const struct table_column columns[] = {{"NAME"}, {"SIZE", true}, {"OWN", true},
+	static const struct table_column columns[] = {{"NAME"}, {"SIZE", true}, {"EXCLUSIVE", true},
 		{"SHARED", true}, {"KIND"}, {"STATE"}, {0}};
 	uint64_t cluster = get_u64(store, "cluster_size");
 	char size[FORMAT_SIZE], free_size[FORMAT_SIZE];
@@ -101,6 +96,7 @@ static enum cli_exit draw_store(struct cli *cli, const json_t *store)
 	format_bytes(get_u64(store, "free_clusters") * cluster, free_size);
 	cli_print("%s on %s: %s, %s free", get_text(store, "name"), get_text(store, "base_bdev"),
 		size, free_size);
+	lvol_add_usage(cli, get_text(store, "name"), NULL, list);
 	drawing.list = list;
 	drawing.table = table_new(columns);
 	draw_children(&drawing, "", 0);
@@ -118,6 +114,7 @@ static enum cli_exit run_tree(struct cli *cli)
 
 	if (cli->is_json) {
 		rc = lvol_get_all(cli, name, &stores);
+		lvol_add_usage(cli, name, NULL, stores);
 		return cli_finish_json(rc, stores);
 	}
 	rc = cli_call(
@@ -140,9 +137,9 @@ static enum cli_exit run_tree(struct cli *cli)
 const struct cli_command cli_snapshot_tree = {
 	.name = "tree",
 	.help = "Shows what stands on what, and the space that it takes.",
-	.about = "OWN is the space that a volume itself takes; SHARED is that of all that it "
-		 "stands\n"
-		 "on, which others may stand on too.",
+	.about = "EXCLUSIVE is the space that only this one uses, which is free when it is "
+		 "deleted;\n"
+		 "SHARED is what it uses together with others.",
 	.args = tree_args,
 	.run = run_tree,
 };

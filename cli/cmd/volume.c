@@ -85,6 +85,18 @@ static void show_clones(struct table *table, const json_t *lvol)
 	}
 }
 
+static void show_usage(struct table *table, const json_t *lvol)
+{
+	char exclusive[FORMAT_SIZE], shared[FORMAT_SIZE];
+
+	if (json_object_get(lvol, "shared_bytes") != NULL) {
+		format_bytes(get_u64(lvol, "exclusive_bytes"), exclusive);
+		format_bytes(get_u64(lvol, "shared_bytes"), shared);
+		table_pair(table, "used space", "%s alone, %s together with others", exclusive,
+			shared);
+	}
+}
+
 static void show_volume(const json_t *lvol)
 {
 	struct table *table = table_new(table_pairs);
@@ -101,6 +113,7 @@ static void show_volume(const json_t *lvol)
 	table_pair(table, "own space", "%s (%" PRIu64 " of %" PRIu64 " clusters)", own,
 		get_u64(lvol, "num_allocated_clusters"),
 		cluster != 0 ? get_u64(lvol, "size") / cluster : 0);
+	show_usage(table, lvol);
 	table_pair(table, "kind", "%s", kind);
 	table_pair(table, "stands on", "%s", stands_on(lvol));
 	show_clones(table, lvol);
@@ -111,10 +124,16 @@ static void show_volume(const json_t *lvol)
 
 static enum cli_exit run_show(struct cli *cli)
 {
-	json_t *lvol;
+	json_t *lvol, *list;
 	enum cli_exit rc = lvol_get(cli, cli_word(cli, 0), &lvol);
 
-	if (rc != CLI_OK || cli->is_json) {
+	if (rc != CLI_OK) {
+		return rc;
+	}
+	list = json_pack("[O]", lvol);
+	lvol_add_usage(cli, NULL, get_text(lvol, "uuid"), list);
+	json_decref(list);
+	if (cli->is_json) {
 		return cli_finish_json(rc, lvol);
 	}
 	show_volume(lvol);
@@ -387,9 +406,9 @@ static const struct cli_command cancel_command = {
 	.run = run_cancel,
 };
 
-static const struct cli_command *const members[] = {&list_command, &show_command, &create_command,
-	&delete_command, &resize_command, &rename_command, &inflate_command, &decouple_command,
-	&set_parent_command, &read_only_command, &cancel_command, NULL};
+static const struct cli_command *const members[] = {&list_command, &show_command, &cli_volume_usage,
+	&create_command, &delete_command, &resize_command, &rename_command, &inflate_command,
+	&decouple_command, &set_parent_command, &read_only_command, &cancel_command, NULL};
 
 const struct cli_command cli_volume = {
 	.name = "volume",

@@ -375,6 +375,8 @@ static int make_server(struct node *node, struct xu_error *err)
 		xrpc_service_add(node->service, xbdev_mgmt_raid_methods, &node->mgmt) != 0 ||
 		xrpc_service_add(node->service, xbdev_mgmt_lvs_methods, &node->mgmt) != 0 ||
 		xrpc_service_add(node->service, xbdev_mgmt_lvol_methods, &node->mgmt) != 0 ||
+		xrpc_service_add(node->service, xbdev_mgmt_lvol_look_methods, &node->mgmt) != 0 ||
+		xrpc_service_add(node->service, xbdev_mgmt_lvol_copy_methods, &node->mgmt) != 0 ||
 		xrpc_service_add(node->service, transport_methods, node) != 0 ||
 		xrpc_service_add(node->service, nvmf_methods, node) != 0 ||
 		xrpc_service_add(node->service, spdk_config_methods, node) != 0) {
@@ -427,6 +429,7 @@ static void clean_up(struct node *node)
 	xrpc_server_free(node->server);
 	xrpc_service_free(node->service);
 	xbdev_mgmt_notes_free(node->notes);
+	xbdev_mgmt_copies_free(node->mgmt.copies);
 	xnvmf_target_free(node->target);
 	if (node->ctx != NULL) {
 		xbdev_ctx_stop(node->ctx);

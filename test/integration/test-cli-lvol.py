@@ -6,7 +6,10 @@ lvs check on files, good, damaged and in use, which it leaves as they are withou
 import contextlib
 import hashlib
 import json
+import os
+import pty
 import re
+import select
 import shutil
 import subprocess
 import time
@@ -212,6 +215,79 @@ def test_long_ones_show_how_far_they_are_and_can_be_stopped():
         check(code == h.REFUSED and 'xsan: ' in text, f'{code} {text!r}')
         check(re.search(r'\r\[=*>\.*\] +[0-9.]+ %', text), f'no bar in {text!r}')
         check_equal(n.json('volume', 'show', 's/v').get('process'), None, 'what is being done')
+
+
+def test_used_space_and_differences():
+    with node() as n:
+        n.ok('lvs', 'create', 's', 'a', '-c', '64KiB')
+        check_equal(n.ok('volume', 'usage').strip(),
+                    "there are no volumes; 'xsan volume create' makes one", 'usage')
+        n.ok('volume', 'create', 's/v', '256KiB')
+        n.ok('snapshot', 'create', 's/v', 'one')
+        n.ok('volume', 'create', 's/w', '128KiB')
+        for words in ((), ('s',)):
+            table = rows(n.ok('volume', 'usage', *words))
+            check_equal(sorted(table), ['s/one', 's/v', 's/w'], 'volumes')
+            check_equal(table['s/v'], '256 KiB 0 B 256 KiB -'.split(), 'v shares all')
+            check_equal(table['s/one'], '256 KiB 0 B 256 KiB -'.split(), 'and so does its snapshot')
+            check_equal(table['s/w'], '128 KiB 128 KiB 0 B -'.split(), 'w shares nothing')
+        check_equal(sorted(rows(n.ok('volume', 'usage', 's/w'))), ['s/w'], 'of one')
+        check_equal(n.json('volume', 'usage', n.json('volume', 'show', 's/w')['uuid'])[0]['alias'],
+                    's/w', 'by UUID')
+        refused(n, 'volume', 'usage', 't', err="no store 't'")
+        refused(n, 'volume', 'usage', 's/x', err="no volume 's/x'")
+        check(re.search('used space +128 KiB alone, 0 B together with others',
+                        n.ok('volume', 'show', 's/w')), 'show')
+        check_equal(n.json('volume', 'show', 's/v')['shared_bytes'], 256 << 10, 'JSON')
+        line = rows(n.ok('snapshot', 'tree'))['w']
+        check_equal(line[:6], '128 KiB 128 KiB 0 B'.split(), 'the tree')
+
+        check_equal(n.ok('snapshot', 'diff', 's/v', 's/one').strip(), 'they do not differ', 'diff')
+        check_equal(n.json('snapshot', 'diff', 's/v', 's/one'),
+                    {'cluster_size': 65536, 'num_extents': 0, 'bytes': 0, 'extents': []}, 'JSON')
+        n.ok('snapshot', 'clone', 's/one', 'c')
+        n.ok('volume', 'inflate', 's/c')
+        check_equal(n.ok('snapshot', 'diff', 's/c', 's/one').splitlines()[1:],
+                    ['     0  262144', '1 extent, 256 KiB'], 'diff')
+        refused(n, 'snapshot', 'diff', 's/c', 's/x', err="no volume 's/x'")
+        refused(n, 'snapshot', 'diff', 's/c', code=h.USAGE)
+
+
+def test_copies_of_snapshots():
+    with node() as n:
+        n.ok('lvs', 'create', 's', 'a', '-c', '64KiB')
+        n.ok('volume', 'create', 's/v', '8MiB')
+        n.ok('device', 'create', 'malloc', 'name=m', 'size=8MiB')
+        refused(n, 'snapshot', 'copy', 's/v', 'm', err='can be written')
+        n.ok('snapshot', 'create', 's/v', 'one')
+        refused(n, 'snapshot', 'copy', 's/one', 'x', err="no device 'x'; 'xsan device list'")
+        check_equal(n.ok('snapshot', 'copy', 's/one', 'm').strip(),
+                    '128 clusters of s/one are on m', 'copy')
+        check_equal(n.json('snapshot', 'copy', 's/one', 'm'),
+                    {'state': 'complete', 'copied_clusters': 128, 'total_clusters': 128}, 'JSON')
+        n.ok('device', 'create', 'delay', 'name=slow', 'base=m', 'avg_write_latency_us=200000',
+             'p99_write_latency_us=200000')
+        # Interrupted on a terminal: a bar has been there, and the node has stopped.
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.chdir(n.directory)
+            os.execv(h.XSAN, [h.XSAN, '-s', 'xsand.sock', 'snapshot', 'copy', 's/one', 'slow'])
+        text = read_until(terminal, rb'\[=*>\.*\] +[1-9][0-9.]* %')
+        check_equal(n.json('volume', 'show', 's/one')['process']['type'], 'copied', 'process')
+        os.write(terminal, b'\x03')
+        text += read_until(terminal, rb'was asked to stop')
+        check_equal(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), h.REFUSED, 'exit code')
+        os.close(terminal)
+        check_equal(n.json('volume', 'show', 's/one').get('process'), None, 'process')
+
+
+def read_until(terminal, pattern):
+    text, end = b'', time.monotonic() + 30
+    while not re.search(pattern, text):
+        check(time.monotonic() < end, f'{pattern} is not in {text}')
+        if select.select([terminal], [], [], 1)[0]:
+            text += os.read(terminal, 4096)
+    return text
 
 
 def image(directory, name):

@@ -78,6 +78,9 @@ class Docs(NodeTest):
             'bdev_lvol_create_lvstore': ('bdev_create', {'driver': 'file', 'name': 'f2',
                                                          'filename': 'f2.img', 'size': '16MiB'}),
             'bdev_lvol_grow_lvstore': ('bdev_resize', {'name': 'f2', 'size': '24MiB'}),
+            'bdev_lvol_start_shallow_copy': ('bdev_create', {'driver': 'malloc', 'name': 'copy0',
+                                                             'size': '16MiB'}),
+            'bdev_lvol_resize': ('bdev_delete', {'name': 'copy0'}),
             'bdev_raid_create': ('bdev_delete', {'name': 'f2'}),
         }
         self.start()

@@ -212,6 +212,7 @@ static void free_server(void)
 	xrpc_server_free(server.local);
 	xrpc_service_free(server.service);
 	xbdev_mgmt_notes_free(server.notes);
+	xbdev_mgmt_copies_free(server.mgmt.copies);
 	xrpc_tls_free(server.tls);
 	memset(&server, 0, sizeof(server));
 }
@@ -230,7 +231,9 @@ static int make_service(struct xu_error *err)
 		xrpc_service_add(server.service, xbdev_mgmt_nvme_methods, &server.mgmt) != 0 ||
 		xrpc_service_add(server.service, xbdev_mgmt_raid_methods, &server.mgmt) != 0 ||
 		xrpc_service_add(server.service, xbdev_mgmt_lvs_methods, &server.mgmt) != 0 ||
-		xrpc_service_add(server.service, xbdev_mgmt_lvol_methods, &server.mgmt) != 0) {
+		xrpc_service_add(server.service, xbdev_mgmt_lvol_methods, &server.mgmt) != 0 ||
+		xrpc_service_add(server.service, xbdev_mgmt_lvol_look_methods, &server.mgmt) != 0 ||
+		xrpc_service_add(server.service, xbdev_mgmt_lvol_copy_methods, &server.mgmt) != 0) {
 		return xu_error_set_errno(err, -ENOMEM, "making the management server");
 	}
 	return 0;

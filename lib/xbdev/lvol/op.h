@@ -47,6 +47,7 @@ struct xbdev_lvol_info {
 	const char *esnap_device; /* that device's name; NULL: it is not there */
 	const char *busy;         /* what is being done with it; NULL: nothing */
 	uint32_t busy_permille;   /* of that has been done */
+	uint64_t nr_copied;       /* clusters, of a shallow copy under way */
 	const char *reason;       /* why it cannot be used, or not now; NULL: it can */
 };
 

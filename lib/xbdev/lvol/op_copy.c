@@ -33,6 +33,7 @@ struct copy {
 	struct xbdev_channel *ch; /* of the device, on the owner */
 	struct copier copiers[SIDE];
 	uint32_t within; /* bytes of the cluster op->at that have been given out */
+	uint64_t copied; /* bytes that are there */
 };
 
 static void feed(struct xbdev_lvol_op *op);
@@ -110,9 +111,27 @@ static void piece_over(struct copier *copier, int status)
 	feed(op);
 }
 
+/* Tells people how far it is. */
+static void count(struct xbdev_lvol_op *op, uint64_t len)
+{
+	uint32_t nr_all = op->volume->blob->map.nr_allocated, nr;
+	struct copy *copy = op->own;
+
+	copy->copied += len;
+	nr = (uint32_t)(copy->copied / xbdev__lvol_cluster_size(op->volume));
+	atomic_store_explicit(&op->nr_copied, nr, memory_order_relaxed);
+	atomic_store_explicit(
+		&op->permille, (uint32_t)((uint64_t)nr * 1000 / nr_all), memory_order_relaxed);
+}
+
 static void on_written(struct xbdev_io *io, int status)
 {
-	piece_over(xu_container_of(io, struct copier, io), status);
+	struct copier *copier = xu_container_of(io, struct copier, io);
+
+	if (status == 0) {
+		count(copier->op, io->len);
+	}
+	piece_over(copier, status);
 }
 
 static void on_read(struct xbdev_io *io, int status)
@@ -177,7 +196,6 @@ static bool copy_next(struct xbdev_lvol_op *op, struct copier *copier)
 
 static void feed(struct xbdev_lvol_op *op)
 {
-	uint32_t nr_clusters = op->volume->blob->map.nr_clusters;
 	struct copy *copy = op->own;
 
 	for (uint32_t i = 0; i < SIDE; i++) {
@@ -189,9 +207,6 @@ static void feed(struct xbdev_lvol_op *op)
 			break;
 		}
 	}
-	atomic_store_explicit(&op->permille,
-		nr_clusters > 0 ? (uint32_t)((uint64_t)op->at * 1000 / nr_clusters) : 1000,
-		memory_order_relaxed);
 	if (op->nr_busy == 0) {
 		on_all_copied(op);
 	}

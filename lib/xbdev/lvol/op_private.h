@@ -55,6 +55,7 @@ struct xbdev_lvol_op {
 
 	/* For people. */
 	_Atomic uint32_t permille;
+	_Atomic uint32_t nr_copied; /* clusters, to another device */
 	_Atomic bool is_cancelled;
 	bool can_be_cancelled; /* the control reactor's */
 	bool is_look;          /* changes nothing */

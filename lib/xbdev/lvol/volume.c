@@ -266,5 +266,6 @@ void xbdev__lvol_info(const struct xbdev_lvol *volume, struct xbdev_lvol_info *r
 		ret->busy = volume->op->what;
 		ret->busy_permille =
 			atomic_load_explicit(&volume->op->permille, memory_order_relaxed);
+		ret->nr_copied = atomic_load_explicit(&volume->op->nr_copied, memory_order_relaxed);
 	}
 }

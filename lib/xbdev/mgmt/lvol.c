@@ -71,8 +71,7 @@ static struct xbdev_lvol *find_any(struct xbdev_ctx *ctx, const char *name)
 	return store != NULL ? find_in(store, slash + 1) : NULL;
 }
 
-/* NULL: the request has been answered. */
-static struct xbdev_lvol *find_volume(
+struct xbdev_lvol *xbdev__mgmt_lvol_find(
 	struct xbdev_mgmt *mgmt, struct xrpc_request *req, const char *name)
 {
 	struct xbdev_lvol *volume = xbdev__lvol_find(mgmt->ctx, name);
@@ -255,7 +254,7 @@ typedef void (*derive_fn)(struct xbdev_lvol *volume, const char *name, const str
 static void derive(struct xrpc_request *req, struct xbdev_mgmt *mgmt, const struct pair_opts *opts,
 	derive_fn fn)
 {
-	struct xbdev_lvol *volume = find_volume(mgmt, req, opts->from);
+	struct xbdev_lvol *volume = xbdev__mgmt_lvol_find(mgmt, req, opts->from);
 	struct making *making =
 		volume != NULL ? making_new(req, mgmt, xbdev__lvol_store_of(volume), opts->to)
 			       : NULL;
@@ -366,7 +365,7 @@ static const struct xu_param parent_bdev_params[] = {
 static void change(struct xrpc_request *req, struct xbdev_mgmt *mgmt, const struct name_opts *opts,
 	void (*fn)(struct xbdev_lvol *volume, xbdev_lvol_done_fn done, void *arg))
 {
-	struct xbdev_lvol *volume = find_volume(mgmt, req, opts->name);
+	struct xbdev_lvol *volume = xbdev__mgmt_lvol_find(mgmt, req, opts->name);
 
 	if (volume != NULL) {
 		fn(volume, xbdev_mgmt_answer, req);
@@ -407,7 +406,7 @@ static void lvol_resize(struct xrpc_request *req, void *arg, const void *opts_pt
 	if (!read_size(req, opts->size, opts->size_in_mib, &size)) {
 		return;
 	}
-	volume = find_volume(arg, req, opts->name);
+	volume = xbdev__mgmt_lvol_find(arg, req, opts->name);
 	if (volume != NULL) {
 		xbdev__lvol_resize(volume, size, xbdev_mgmt_answer, req);
 	}
@@ -416,7 +415,7 @@ static void lvol_resize(struct xrpc_request *req, void *arg, const void *opts_pt
 static void lvol_rename(struct xrpc_request *req, void *arg, const void *opts_ptr)
 {
 	const struct name_opts *opts = opts_ptr;
-	struct xbdev_lvol *volume = find_volume(arg, req, opts->name);
+	struct xbdev_lvol *volume = xbdev__mgmt_lvol_find(arg, req, opts->name);
 
 	if (volume != NULL) {
 		xbdev__lvol_rename(volume, opts->new_name, xbdev_mgmt_answer, req);
@@ -426,8 +425,9 @@ static void lvol_rename(struct xrpc_request *req, void *arg, const void *opts_pt
 static void lvol_set_parent(struct xrpc_request *req, void *arg, const void *opts_ptr)
 {
 	const struct name_opts *opts = opts_ptr;
-	struct xbdev_lvol *volume = find_volume(arg, req, opts->name);
-	struct xbdev_lvol *parent = volume != NULL ? find_volume(arg, req, opts->new_name) : NULL;
+	struct xbdev_lvol *volume = xbdev__mgmt_lvol_find(arg, req, opts->name);
+	struct xbdev_lvol *parent =
+		volume != NULL ? xbdev__mgmt_lvol_find(arg, req, opts->new_name) : NULL;
 
 	if (parent != NULL) {
 		xbdev__lvol_set_parent(volume, parent, xbdev_mgmt_answer, req);
@@ -447,7 +447,7 @@ static void lvol_set_parent_bdev(struct xrpc_request *req, void *arg, const void
 static void lvol_cancel(struct xrpc_request *req, void *arg, const void *opts_ptr)
 {
 	const struct name_opts *opts = opts_ptr;
-	struct xbdev_lvol *volume = find_volume(arg, req, opts->name);
+	struct xbdev_lvol *volume = xbdev__mgmt_lvol_find(arg, req, opts->name);
 	struct xu_error err = {0};
 	int rc;
 

@@ -18,5 +18,8 @@ json_t *xbdev__mgmt_lvol_json(struct xbdev_lvol *volume);
  * NULL: the request has been answered. */
 struct xbdev_lvol_store *xbdev__mgmt_lvs_find(struct xbdev_mgmt *mgmt, struct xrpc_request *req,
 	const struct xu_uuid *uuid, const char *name);
+/* The volume that is called so, also one that is no device; NULL: the same. */
+struct xbdev_lvol *xbdev__mgmt_lvol_find(
+	struct xbdev_mgmt *mgmt, struct xrpc_request *req, const char *name);
 
 #endif

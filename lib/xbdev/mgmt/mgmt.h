@@ -33,6 +33,8 @@ struct xbdev_mgmt {
 	/* Changes members of the device's entry; takes them. -ENODEV, -EBUSY: not while it runs. */
 	void (*change)(struct xbdev_mgmt *mgmt, const char *name, json_t *members,
 		xbdev_mgmt_done_fn done, void *arg);
+	/* Copies of volumes that clients have begun; NULL: none yet. The owner frees it. */
+	struct xbdev_mgmt_copies *copies;
 };
 
 /* Making, changing and listing; statistics; faults made on purpose; SPDK's names for NVMe. Their
@@ -46,6 +48,11 @@ extern const struct xrpc_method xbdev_mgmt_raid_methods[];
 /* Stores of logical volumes, and volumes; they are on their devices, so nobody is told. */
 extern const struct xrpc_method xbdev_mgmt_lvs_methods[];
 extern const struct xrpc_method xbdev_mgmt_lvol_methods[];
+extern const struct xrpc_method xbdev_mgmt_lvol_look_methods[];
+extern const struct xrpc_method xbdev_mgmt_lvol_copy_methods[];
+
+/* When no call is under way any more; copies go on. NULL is fine. */
+void xbdev_mgmt_copies_free(struct xbdev_mgmt_copies *copies);
 
 /*
  * What has happened to the devices of a context since then, for the methods that tell clients of

@@ -30,6 +30,8 @@ static void start(struct world *w)
 	assert_int_equal(xrpc_service_add(w->service, xbdev_mgmt_methods, &w->mgmt), 0);
 	assert_int_equal(xrpc_service_add(w->service, xbdev_mgmt_lvs_methods, &w->mgmt), 0);
 	assert_int_equal(xrpc_service_add(w->service, xbdev_mgmt_lvol_methods, &w->mgmt), 0);
+	assert_int_equal(xrpc_service_add(w->service, xbdev_mgmt_lvol_look_methods, &w->mgmt), 0);
+	assert_int_equal(xrpc_service_add(w->service, xbdev_mgmt_lvol_copy_methods, &w->mgmt), 0);
 	harness_create(&w->h, "malloc", "{'name':'d0','size':16777216,'block_size':512}");
 	harness_create(&w->h, "malloc", "{'name':'d1','size':16777216,'block_size':4096}");
 }
@@ -38,6 +40,7 @@ static void stop(struct world *w)
 {
 	json_decref(w->answer);
 	xrpc_service_free(w->service);
+	xbdev_mgmt_copies_free(w->mgmt.copies);
 	harness_stop(&w->h);
 }
 
@@ -452,6 +455,197 @@ static void test_clones_of_devices(void **state)
 	stop(&w);
 }
 
+/* ---- looking into the maps ---- */
+
+/* The entry of a list of usages. */
+static json_t *usage_of(json_t *list, const char *name)
+{
+	json_t *object;
+	size_t i;
+
+	json_array_foreach (list, i, object) {
+		if (strcmp(text_of(object, "alias"), name) == 0) {
+			return object;
+		}
+	}
+	fail_msg("no usage of '%s'", name);
+	return NULL;
+}
+
+static void assert_usage(json_t *list, const char *name, json_int_t exclusive, json_int_t shared)
+{
+	json_t *object = usage_of(list, name);
+
+	assert_int_equal(number_of(object, "exclusive_bytes"), exclusive << 16);
+	assert_int_equal(number_of(object, "shared_bytes"), shared << 16);
+}
+
+static void test_usage_and_difference(void **state)
+{
+	struct world w;
+	json_t *object;
+
+	(void)state;
+	start(&w);
+	assert_int_equal(json_array_size(result(&w, "bdev_lvol_get_usage", "{}")), 0);
+	make_store(&w);
+	make_volume(&w);
+	touch_block(&w, "s/v", true, 1);
+	result(&w, "bdev_lvol_snapshot", "{'lvol_name':'s/v','snapshot_name':'one'}");
+	result(&w, "bdev_lvol_create", "{'lvs_name':'s','lvol_name':'thick','size':'192KiB'}");
+	object = result(&w, "bdev_lvol_get_usage", "{}");
+	assert_int_equal(json_array_size(object), 3);
+	assert_usage(object, "s/v", 0, 1);
+	assert_usage(object, "s/one", 0, 1);
+	assert_usage(object, "s/thick", 3, 0);
+	touch_block(&w, "s/v", true, 2);
+	object = result(&w, "bdev_lvol_get_usage", "{'lvs_name':'s'}");
+	assert_usage(object, "s/v", 1, 0);
+	assert_usage(object, "s/one", 1, 0);
+	object = result(&w, "bdev_lvol_get_usage", "{'name':'" VOLUME "'}");
+	assert_int_equal(json_array_size(object), 1);
+	assert_usage(object, "s/v", 1, 0);
+	assert_string_equal(text_of(json_array_get(object, 0), "uuid"), VOLUME);
+	assert_int_equal(number_of(json_array_get(object, 0), "size"), 1 << 20);
+	refused(&w, -ENODEV, "no volume 's/x'", "bdev_lvol_get_usage", "{'name':'s/x'}");
+	refused(&w, -ENODEV, "no store 't'", "bdev_lvol_get_usage", "{'lvs_name':'t'}");
+	refused(&w, XRPC_INVALID_PARAMS, "Not both", "bdev_lvol_get_usage",
+		"{'name':'s/v','lvs_name':'s'}");
+
+	object = result(&w, "bdev_lvol_diff", "{'name':'s/v','other_name':'s/one'}");
+	assert_int_equal(number_of(object, "num_extents"), 1);
+	assert_int_equal(number_of(object, "bytes"), 65536);
+	assert_int_equal(number_of(object, "cluster_size"), 65536);
+	object = json_array_get(json_object_get(object, "extents"), 0);
+	assert_int_equal(number_of(object, "offset"), 0);
+	assert_int_equal(number_of(object, "length"), 65536);
+	object = result(&w, "bdev_lvol_diff", "{'name':'s/v','other_name':'s/one','offset':1}");
+	assert_int_equal(number_of(object, "num_extents"), 1);
+	assert_int_equal(json_array_size(json_object_get(object, "extents")), 0);
+	object = result(&w, "bdev_lvol_diff", "{'name':'s/one','other_name':'s/one'}");
+	assert_int_equal(number_of(object, "num_extents"), 0);
+	refused(&w, -ENODEV, "no volume 's/x'", "bdev_lvol_diff",
+		"{'name':'s/v','other_name':'s/x'}");
+	result(&w, "bdev_lvol_create_lvstore", "{'bdev_name':'d1','lvs_name':'t'}");
+	result(&w, "bdev_lvol_create",
+		"{'lvs_name':'t','lvol_name':'v','size_in_mib':1,'thin_provision':true}");
+	refused(&w, XRPC_INVALID_PARAMS, "two stores", "bdev_lvol_diff",
+		"{'name':'s/v','other_name':'t/v'}");
+	stop(&w);
+}
+
+/* ---- shallow copies ---- */
+
+/* Until the copy is not under way any more. */
+static json_t *wait_for_copy(struct world *w, const char *params)
+{
+	json_t *object;
+
+	for (int i = 0; i < 10000; i++) {
+		object = result(w, "bdev_lvol_check_shallow_copy", params);
+		if (strcmp(text_of(object, "state"), "in progress") != 0) {
+			return object;
+		}
+		harness_poll(&w->h);
+		usleep(1000);
+	}
+	fail_msg("the copy does not end");
+	return NULL;
+}
+
+static void test_shallow_copy(void **state)
+{
+	struct world w;
+	json_t *object;
+
+	(void)state;
+	start(&w);
+	make_store(&w);
+	make_volume(&w);
+	touch_block(&w, "s/v", true, 1);
+	result(&w, "bdev_lvol_snapshot", "{'lvol_name':'s/v','snapshot_name':'one'}");
+	harness_create(&w.h, "malloc", "{'name':'small','size':65536,'block_size':512}");
+	refused(&w, XRPC_INVALID_PARAMS, "can be written", "bdev_lvol_start_shallow_copy",
+		"{'src_lvol_name':'s/v','dst_bdev_name':'d1'}");
+	refused(&w, XRPC_INVALID_PARAMS, "choose a larger one", "bdev_lvol_start_shallow_copy",
+		"{'src_lvol_name':'s/one','dst_bdev_name':'small'}");
+	refused(&w, -EBUSY, "", "bdev_lvol_start_shallow_copy",
+		"{'src_lvol_name':'s/one','dst_bdev_name':'d0'}");
+	refused(&w, -ENODEV, "no device 'd9'", "bdev_lvol_start_shallow_copy",
+		"{'src_lvol_name':'s/one','dst_bdev_name':'d9'}");
+	refused(&w, -ENOENT, "number 1", "bdev_lvol_check_shallow_copy", "{'operation_id':1}");
+
+	object = result(&w, "bdev_lvol_start_shallow_copy",
+		"{'src_lvol_name':'s/one','dst_bdev_name':'d1'}");
+	assert_int_equal(number_of(object, "operation_id"), 4);
+	object = wait_for_copy(&w, "{'operation_id':4}");
+	assert_string_equal(text_of(object, "state"), "complete");
+	assert_int_equal(number_of(object, "copied_clusters"), 1);
+	assert_int_equal(number_of(object, "total_clusters"), 1);
+	assert_null(json_object_get(object, "error"));
+	touch_block(&w, "d1", false, 1);
+	/* It is remembered, but not for ever. */
+	wait_for_copy(&w, "{'operation_id':4}");
+	for (int i = 5; i < 5 + 64; i++) {
+		char params[64];
+
+		result(&w, "bdev_lvol_start_shallow_copy",
+			"{'src_lvol_name':'s/one','dst_bdev_name':'d1'}");
+		snprintf(params, sizeof(params), "{'operation_id':%d}", i);
+		wait_for_copy(&w, params);
+	}
+	refused(&w, -ENOENT, "number 4", "bdev_lvol_check_shallow_copy", "{'operation_id':4}");
+	wait_for_copy(&w, "{'operation_id':5}");
+	stop(&w);
+}
+
+/* A copy to a device that takes its time is seen under way, and stopped. */
+static void test_shallow_copy_is_stopped(void **state)
+{
+	struct world w;
+	json_t *object;
+
+	(void)state;
+	start(&w);
+	harness_create(&w.h, "delay",
+		"{'name':'slow','base':'d1','avg_write_latency_us':50000,"
+		"'p99_write_latency_us':50000}");
+	make_store(&w);
+	result(&w, "bdev_lvol_create", "{'lvs_name':'s','lvol_name':'v','size':'12MiB'}");
+	result(&w, "bdev_lvol_set_read_only", "{'name':'s/v'}");
+	object = result(&w, "bdev_lvol_start_shallow_copy",
+		"{'src_lvol_name':'s/v','dst_bdev_name':'slow'}");
+	assert_int_equal(number_of(object, "operation_id"), 1);
+	do {
+		harness_poll(&w.h);
+		object = result(&w, "bdev_lvol_check_shallow_copy", "{'operation_id':1}");
+		assert_string_equal(text_of(object, "state"), "in progress");
+		assert_int_equal(number_of(object, "total_clusters"), 192);
+	} while (number_of(object, "copied_clusters") == 0);
+	object = json_object_get(lvol(&w, "s/v"), "process");
+	assert_string_equal(text_of(object, "type"), "copied");
+	assert_true(json_number_value(json_object_get(object, "percent")) > 0);
+	refused(&w, -EBUSY, "being copied", "bdev_lvol_start_shallow_copy",
+		"{'src_lvol_name':'s/v','dst_bdev_name':'slow'}");
+	assert_true(json_is_true(result(&w, "bdev_lvol_cancel", "{'name':'s/v'}")));
+	object = wait_for_copy(&w, "{'operation_id':1}");
+	assert_string_equal(text_of(object, "state"), "error");
+	assert_non_null(strstr(text_of(object, "error"), "was asked to stop"));
+	assert_true(number_of(object, "copied_clusters") < 192);
+
+	/* One that is under way when nobody can ask for it any more ends by itself. */
+	result(&w, "bdev_lvol_start_shallow_copy",
+		"{'src_lvol_name':'s/v','dst_bdev_name':'slow'}");
+	xbdev_mgmt_copies_free(w.mgmt.copies);
+	w.mgmt.copies = NULL;
+	assert_true(json_is_true(result(&w, "bdev_lvol_cancel", "{'name':'s/v'}")));
+	do {
+		harness_poll(&w.h);
+		object = json_object_get(lvol(&w, "s/v"), "process");
+	} while (object != NULL);
+	stop(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -461,6 +655,9 @@ int main(void)
 		cmocka_unit_test(test_volumes),
 		cmocka_unit_test(test_snapshots_and_clones),
 		cmocka_unit_test(test_clones_of_devices),
+		cmocka_unit_test(test_usage_and_difference),
+		cmocka_unit_test(test_shallow_copy),
+		cmocka_unit_test(test_shallow_copy_is_stopped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
