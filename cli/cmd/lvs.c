@@ -260,14 +260,14 @@ static enum cli_exit run_set(struct cli *cli)
 		json_decref(params);
 		return rc;
 	}
-	return cli_do(cli, "bdev_lvol_set_lvstore_options", params,
-		"it is set, until store %s is detached or the node ends", name);
+	return cli_do(
+		cli, "bdev_lvol_set_lvstore_options", params, "it is set; store %s keeps it", name);
 }
 
 static const struct cli_command set_command = {
 	.name = "set",
 	.help = "Sets what happens when a store runs out of space.",
-	.about = "It holds until the store is detached or the node ends.",
+	.about = "The store keeps it on its device.",
 	.args = store_args,
 	.options = set_options,
 	.run = run_set,

@@ -71,9 +71,27 @@ int xbdev_lvs_rename(const char *lvs_name, const char *new_name);
  * so many clusters. */
 int xbdev_lvs_grow(const char *lvs_name);
 
-/* How long a write waits for free clusters, milliseconds, before it fails with -ENOSPC; 0, which is
- * so at first: it fails at once. It holds until the store is given up. */
+/* How long a write waits for free clusters, milliseconds (a day at most), before it fails with
+ * -ENOSPC; 0, which is so at first: it fails at once. The store keeps it on its device. */
 int xbdev_lvs_set_space_wait(const char *lvs_name, uint32_t wait_ms);
+
+/*
+ * Percentages of used clusters at which XBDEV_NOTIFICATION_LVS_THRESHOLD (mgmt.h) is told, the
+ * first below the second; 80 and 95 at first; 0 and 0: none. Each is told once when it is reached,
+ * and again when less was used meanwhile. The store keeps them. -EINVAL.
+ */
+int xbdev_lvs_set_thresholds(const char *lvs_name, uint32_t low_percent, uint32_t high_percent);
+
+/* With that notification: of a store's clusters so many are used. */
+typedef struct xbdev_lvs_threshold {
+	char lvs_name[72];
+	char bdev_name[256];
+	uint32_t percent; /* the threshold; 0: it has been changed meanwhile */
+	uint64_t used_clusters;
+	uint64_t total_clusters;
+	uint64_t promised_clusters; /* that would be used if all volumes were full */
+	char text[256];             /* a sentence */
+} xbdev_lvs_threshold_t;
 
 /*
  * Takes a store from its device by hand, after xbdev_lvs_unload() for instance; `is_read_only`:
@@ -97,7 +115,11 @@ typedef struct {
 	uint32_t num_volumes;       /* snapshots and clones too */
 	bool is_read_only;
 	char read_only_reason[256]; /* a sentence, cut; "" */
-	uint64_t reserved[8];
+	uint32_t space_wait_ms;     /* a write waits so long for free clusters */
+	uint32_t low_percent;       /* of its clusters used: told; 0: not */
+	uint32_t high_percent;      /* the same */
+	uint32_t reserved_too;
+	uint64_t reserved[6];
 } xbdev_lvs_info_t;
 
 int xbdev_lvs_info(const char *lvs_name, xbdev_lvs_info_t *info);
@@ -155,8 +177,9 @@ int xbdev_lvol_set_parent(const char *lvol_name, const char *snapshot_name);
 /* The same with a device outside of the store, as xbdev_clone_create_external(). */
 int xbdev_lvol_set_parent_external(const char *lvol_name, const char *bdev_name);
 
-/* Asks what another thread has begun with a volume that is there (filling it, clearing it) to stop:
- * that call ends with -ECANCELED, or has done it. -ENOENT: nothing is being done that can stop. */
+/* Asks what another thread has begun with a volume (making a thick one, filling it, clearing it) to
+ * stop: that call ends with -ECANCELED, or has done it. -ENOENT: nothing is being done that can
+ * stop. */
 int xbdev_lvol_cancel(const char *lvol_name);
 
 typedef struct {
@@ -181,11 +204,13 @@ typedef struct {
 	uint64_t reserved[8];
 } xbdev_lvol_info_t;
 
+/* A volume that is being made by xbdev_lvol_create() is known already, though it is no device: it
+ * is busy, and `progress` says how far it is. */
 int xbdev_lvol_info(const char *lvol_name, xbdev_lvol_info_t *info);
 
 /* Writes what is known of up to `max` volumes, snapshots and clones of a store, of all stores when
- * `lvs_name` is NULL, hidden and damaged ones too; returns how many there are. The caller sets
- * `size` of the first. */
+ * `lvs_name` is NULL, hidden and damaged ones and those that are being made too; returns how many
+ * there are. The caller sets `size` of the first. */
 int xbdev_lvol_list(const char *lvs_name, xbdev_lvol_info_t *ret_infos, int max);
 
 typedef struct {
@@ -205,6 +230,14 @@ int xbdev_lvol_usage(const char *lvol_name, xbdev_lvol_usage_t *usage);
  */
 int xbdev_snapshot_create(const char *lvol_name, const char *snapshot_name);
 
+typedef struct xbdev_snapshot_create_options {
+	size_t size;      /* sizeof(xbdev_snapshot_create_options_t) */
+	const char *uuid; /* of the snapshot, 36 characters; NULL: a new one */
+} xbdev_snapshot_create_options_t;
+
+int xbdev_snapshot_create_with(const char *lvol_name, const char *snapshot_name,
+	const xbdev_snapshot_create_options_t *options);
+
 /*
  * Gives the volume that the snapshot was taken of, which nobody may have open, the content and the
  * size that it had then. Later snapshots stay. -EINVAL: that volume is not known any more, and
@@ -218,6 +251,14 @@ int xbdev_snapshot_destroy(const char *snapshot_name);
 /* A thin volume that begins with the content of a snapshot, in its store. -EINVAL: that is not
  * read-only. */
 int xbdev_clone_create(const char *snapshot_name, const char *clone_name);
+
+typedef struct xbdev_clone_create_options {
+	size_t size;      /* sizeof(xbdev_clone_create_options_t) */
+	const char *uuid; /* of the clone, 36 characters; NULL: a new one */
+} xbdev_clone_create_options_t;
+
+int xbdev_clone_create_with(const char *snapshot_name, const char *clone_name,
+	const xbdev_clone_create_options_t *options);
 
 /*
  * A thin volume in a store that begins with the content of a device outside of it, as large as that

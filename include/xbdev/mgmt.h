@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include <xbdev/health.h>
+#include <xbdev/lvol.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -68,16 +69,18 @@ enum xbdev_notification_type {
 	XBDEV_NOTIFICATION_DEVICE_REMOVED = 2, /* it has gone; not told of the library's own end */
 	XBDEV_NOTIFICATION_DEVICE_RESIZED = 3,
 	XBDEV_NOTIFICATION_HEALTH = 4,
+	XBDEV_NOTIFICATION_LVS_THRESHOLD = 5, /* a store of logical volumes is getting full */
 };
 
 typedef struct xbdev_notification {
-	int type; /* enum xbdev_notification_type */
-	char device[256];
-	char uuid[37];       /* "" for HEALTH */
-	uint64_t size_bytes; /* of the device; for HEALTH 0 */
+	int type;            /* enum xbdev_notification_type */
+	char device[256];    /* for LVS_THRESHOLD the one that the store is on */
+	char uuid[37];       /* "" for HEALTH and LVS_THRESHOLD */
+	uint64_t size_bytes; /* of the device; for these 0 */
 	uint64_t time_ms;    /* since 1970-01-01 UTC */
 	uint64_t nr_lost;    /* notifications lost just before this one, because 256 waited */
 	const xbdev_health_event_t *health; /* for HEALTH; else NULL */
+	const xbdev_lvs_threshold_t *lvs;   /* for LVS_THRESHOLD; else NULL */
 } xbdev_notification_t;
 
 /* Runs as an xbdev_health_event_cb does (health.h). */

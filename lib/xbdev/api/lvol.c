@@ -66,8 +66,9 @@ struct lvol_call {
 	const char *name;
 	const char *other; /* a new name, another volume, a device */
 	bool is_read_only;
-	uint32_t wait_ms;
+	uint32_t wait_ms, low_percent, high_percent;
 	uint64_t size_bytes;
+	struct xu_uuid uuid; /* null: none was given */
 	void (*start_store)(struct lvol_call *lvol, struct xbdev_lvol_store *store);
 	void (*start)(struct lvol_call *lvol, struct xbdev_lvol *volume);
 	/* Of the ones that need nothing but the volume. */
@@ -313,8 +314,11 @@ int xbdev_lvs_grow(const char *lvs_name)
 
 static void start_space_wait(struct lvol_call *lvol, struct xbdev_lvol_store *store)
 {
-	xbdev__lvol_store_set_space_wait(store, lvol->wait_ms);
-	api_call_done(&lvol->call, 0);
+	struct xbdev_lvol_settings settings;
+
+	xbdev__lvol_store_settings(store, &settings);
+	settings.space_wait_ms = lvol->wait_ms;
+	xbdev__lvol_store_set(store, &settings, on_done, lvol);
 }
 
 int xbdev_lvs_set_space_wait(const char *lvs_name, uint32_t wait_ms)
@@ -323,6 +327,26 @@ int xbdev_lvs_set_space_wait(const char *lvs_name, uint32_t wait_ms)
 		.name = lvs_name, .wait_ms = wait_ms, .start_store = start_space_wait};
 
 	return run_store("xbdev_lvs_set_space_wait", &lvol);
+}
+
+static void start_thresholds(struct lvol_call *lvol, struct xbdev_lvol_store *store)
+{
+	struct xbdev_lvol_settings settings;
+
+	xbdev__lvol_store_settings(store, &settings);
+	settings.percents[0] = lvol->low_percent;
+	settings.percents[1] = lvol->high_percent;
+	xbdev__lvol_store_set(store, &settings, on_done, lvol);
+}
+
+int xbdev_lvs_set_thresholds(const char *lvs_name, uint32_t low_percent, uint32_t high_percent)
+{
+	struct lvol_call lvol = {.name = lvs_name,
+		.low_percent = low_percent,
+		.high_percent = high_percent,
+		.start_store = start_thresholds};
+
+	return run_store("xbdev_lvs_set_thresholds", &lvol);
 }
 
 static void on_attached(void *arg, struct xbdev_lvol_store *store, const struct xu_error *err)
@@ -481,17 +505,17 @@ static void start_rename(struct lvol_call *lvol, struct xbdev_lvol *volume)
 
 static void start_snapshot(struct lvol_call *lvol, struct xbdev_lvol *volume)
 {
-	xbdev__lvol_snapshot(volume, lvol->other, NULL, on_done, lvol);
+	xbdev__lvol_snapshot(volume, lvol->other, &lvol->uuid, on_done, lvol);
 }
 
 static void start_clone(struct lvol_call *lvol, struct xbdev_lvol *volume)
 {
-	xbdev__lvol_clone(volume, lvol->other, NULL, on_done, lvol);
+	xbdev__lvol_clone(volume, lvol->other, &lvol->uuid, on_done, lvol);
 }
 
 /* Something that takes a volume and a new name in its store. */
 static int run_named(const char *function, const char *what, const char *name, const char *other,
-	void (*start)(struct lvol_call *lvol, struct xbdev_lvol *volume))
+	const char *uuid, void (*start)(struct lvol_call *lvol, struct xbdev_lvol *volume))
 {
 	struct lvol_call lvol = {.name = name, .other = other, .start = start};
 	int rc = check_given(function, name, other);
@@ -499,24 +523,50 @@ static int run_named(const char *function, const char *what, const char *name, c
 	if (rc == 0) {
 		rc = check_name(what, other);
 	}
+	if (rc == 0) {
+		rc = parse_uuid(other, uuid, &lvol.uuid);
+	}
 	return rc == 0 ? run(&lvol, on_volume) : rc;
 }
 
 int xbdev_lvol_rename(const char *lvol_name, const char *new_name)
 {
-	return run_named(
-		"xbdev_lvol_rename", "the volume's new name", lvol_name, new_name, start_rename);
+	return run_named("xbdev_lvol_rename", "the volume's new name", lvol_name, new_name, NULL,
+		start_rename);
 }
 
 int xbdev_snapshot_create(const char *lvol_name, const char *snapshot_name)
 {
-	return run_named(
-		"xbdev_snapshot_create", "the snapshot", lvol_name, snapshot_name, start_snapshot);
+	return run_named("xbdev_snapshot_create", "the snapshot", lvol_name, snapshot_name, NULL,
+		start_snapshot);
+}
+
+int xbdev_snapshot_create_with(const char *lvol_name, const char *snapshot_name,
+	const xbdev_snapshot_create_options_t *options)
+{
+	int rc = check_options("xbdev_snapshot_create_with", options,
+		options != NULL ? options->size : 0, sizeof(*options));
+
+	return rc == 0 ? run_named("xbdev_snapshot_create_with", "the snapshot", lvol_name,
+				 snapshot_name, options->uuid, start_snapshot)
+		       : rc;
 }
 
 int xbdev_clone_create(const char *snapshot_name, const char *clone_name)
 {
-	return run_named("xbdev_clone_create", "the clone", snapshot_name, clone_name, start_clone);
+	return run_named(
+		"xbdev_clone_create", "the clone", snapshot_name, clone_name, NULL, start_clone);
+}
+
+int xbdev_clone_create_with(const char *snapshot_name, const char *clone_name,
+	const xbdev_clone_create_options_t *options)
+{
+	int rc = check_options("xbdev_clone_create_with", options,
+		options != NULL ? options->size : 0, sizeof(*options));
+
+	return rc == 0 ? run_named("xbdev_clone_create_with", "the clone", snapshot_name,
+				 clone_name, options->uuid, start_clone)
+		       : rc;
 }
 
 static void start_clone_external(struct lvol_call *lvol, struct xbdev_lvol_store *store)
@@ -614,26 +664,40 @@ int xbdev_snapshot_shallow_copy(const char *snapshot_name, const char *bdev_name
 	return rc == 0 ? run(&lvol, on_volume) : rc;
 }
 
-static void start_cancel(struct lvol_call *lvol, struct xbdev_lvol *volume)
+static void on_cancel(struct api_call *call)
 {
-	api_call_done(&lvol->call, xbdev__lvol_cancel(volume, &lvol->call.err));
+	const struct lvol_call *lvol = xu_container_of(call, struct lvol_call, call);
+	struct xbdev_lvol_op *making = xbdev__lvol_making_find(api_lib.ctx, lvol->name);
+	struct xbdev_lvol *volume = making == NULL ? api_lvol_find(call, lvol->name) : NULL;
+
+	if (making != NULL) {
+		xbdev__lvol_making_cancel(making);
+		api_call_done(call, 0);
+	} else if (volume != NULL) {
+		api_call_done(call, xbdev__lvol_cancel(volume, &call->err));
+	}
 }
 
 int xbdev_lvol_cancel(const char *lvol_name)
 {
-	struct lvol_call lvol = {.name = lvol_name, .start = start_cancel};
+	struct lvol_call lvol = {.name = lvol_name};
+	int rc = check_given("xbdev_lvol_cancel", lvol_name, lvol_name);
 
-	return run_volume("xbdev_lvol_cancel", &lvol);
+	return rc == 0 ? run(&lvol, on_cancel) : rc;
 }
 
 void api_lvol_cancel_all(void)
 {
 	struct xbdev_lvol_store *store = NULL;
+	struct xbdev_lvol_op *making = NULL;
 	struct xbdev_lvol *volume = NULL;
 
 	while ((store = xbdev__lvol_store_next(api_lib.ctx, store)) != NULL) {
 		while ((volume = xbdev__lvol_next(store, volume)) != NULL) {
 			xbdev__lvol_cancel(volume, NULL); /* -ENOENT: nothing is being done */
+		}
+		while ((making = xbdev__lvol_making_next(store, making)) != NULL) {
+			xbdev__lvol_making_cancel(making);
 		}
 	}
 }

@@ -47,9 +47,11 @@ static int check_size(const char *function, size_t size, size_t expected)
 
 static void fill_store(const struct xbdev_lvol_store *store, xbdev_lvs_info_t *to)
 {
+	struct xbdev_lvol_settings settings;
 	struct xbdev_lvol_store_info info;
 
 	xbdev__lvol_store_info(store, &info);
+	xbdev__lvol_store_settings(store, &settings);
 	*to = (xbdev_lvs_info_t){
 		.size = sizeof(*to),
 		.cluster_size = info.cluster_size,
@@ -59,6 +61,9 @@ static void fill_store(const struct xbdev_lvol_store *store, xbdev_lvs_info_t *t
 		.block_size = info.block_size,
 		.num_volumes = info.nr_volumes,
 		.is_read_only = info.read_only_reason != NULL,
+		.space_wait_ms = settings.space_wait_ms,
+		.low_percent = settings.percents[0],
+		.high_percent = settings.percents[1],
 	};
 	COPY(to->name, info.name);
 	xu_uuid_format(&info.uuid, to->uuid);
@@ -117,11 +122,10 @@ int xbdev_lvs_list(xbdev_lvs_info_t *ret_infos, int max)
 
 /* ---- volumes ---- */
 
-static void fill_volume(const struct xbdev_lvol *volume, xbdev_lvol_info_t *to)
+static void fill_info(const struct xbdev_lvol_info *from, xbdev_lvol_info_t *to)
 {
-	struct xbdev_lvol_info info;
+	struct xbdev_lvol_info info = *from;
 
-	xbdev__lvol_info(volume, &info);
 	*to = (xbdev_lvol_info_t){
 		.size = sizeof(*to),
 		.size_bytes = info.size,
@@ -151,12 +155,32 @@ static void fill_volume(const struct xbdev_lvol *volume, xbdev_lvol_info_t *to)
 	}
 }
 
+static void fill_volume(const struct xbdev_lvol *volume, xbdev_lvol_info_t *to)
+{
+	struct xbdev_lvol_info info;
+
+	xbdev__lvol_info(volume, &info);
+	fill_info(&info, to);
+}
+
+static void fill_making(const struct xbdev_lvol_op *making, xbdev_lvol_info_t *to)
+{
+	struct xbdev_lvol_info info;
+
+	xbdev__lvol_making_info(making, &info);
+	fill_info(&info, to);
+}
+
 static void on_lvol_info(struct api_call *call)
 {
 	struct look_call *look = xu_container_of(call, struct look_call, call);
-	struct xbdev_lvol *volume = api_lvol_find(call, look->name);
+	const struct xbdev_lvol_op *making = xbdev__lvol_making_find(api_lib.ctx, look->name);
+	const struct xbdev_lvol *volume = making == NULL ? api_lvol_find(call, look->name) : NULL;
 
-	if (volume != NULL) {
+	if (making != NULL) {
+		fill_making(making, look->volumes);
+		api_call_done(call, 0);
+	} else if (volume != NULL) {
 		fill_volume(volume, look->volumes);
 		api_call_done(call, 0);
 	}
@@ -177,11 +201,18 @@ int xbdev_lvol_info(const char *lvol_name, xbdev_lvol_info_t *info)
 /* Those of one store, behind the `count` that have been told already. */
 static int list_volumes(struct look_call *look, struct xbdev_lvol_store *store, int count)
 {
+	struct xbdev_lvol_op *making = NULL;
 	struct xbdev_lvol *volume = NULL;
 
 	while ((volume = xbdev__lvol_next(store, volume)) != NULL) {
 		if (count < look->max) {
 			fill_volume(volume, &look->volumes[count]);
+		}
+		count++;
+	}
+	while ((making = xbdev__lvol_making_next(store, making)) != NULL) {
+		if (count < look->max) {
+			fill_making(making, &look->volumes[count]);
 		}
 		count++;
 	}

@@ -14,12 +14,15 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "lib/util/clock.h"
 #include "lib/xbdev/api/services.h"
+#include "lib/xbdev/core/note.h"
+#include "lib/xbdev/lvol/stores.h"
 
 #define MAX_CALLBACKS 16u
 #define QUEUE_LEN     256u
@@ -33,7 +36,10 @@ struct callback {
 
 struct item {
 	xbdev_notification_t notification;
-	xbdev_health_event_t health;
+	union { /* what the type goes with */
+		xbdev_health_event_t health;
+		xbdev_lvs_threshold_t lvs;
+	};
 };
 
 struct notifier {
@@ -55,6 +61,7 @@ static struct {
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static struct xbdev_graph_listener listener;
+static struct xbdev_note_listener note_listener;
 static _Thread_local bool is_notifier;
 
 static void make_condition(void)
@@ -115,6 +122,8 @@ static void deliver(struct notifier *notifier, struct item *item)
 	notifier->count--;
 	if (item->notification.type == XBDEV_NOTIFICATION_HEALTH) {
 		item->notification.health = &item->health;
+	} else if (item->notification.type == XBDEV_NOTIFICATION_LVS_THRESHOLD) {
+		item->notification.lvs = &item->lvs;
 	}
 	for (uint32_t i = 0; i < MAX_CALLBACKS && !notify.is_held; i++) {
 		if (wants(&notify.callbacks[i], item)) {
@@ -164,8 +173,9 @@ static int start_thread(void)
 
 /* ---- what is told ---- */
 
-/* On the control reactor. `health` NULL: none. */
-static void post(const xbdev_notification_t *notification, const xbdev_health_event_t *health)
+/* On the control reactor. One of the others or none; the others are NULL. */
+static void post(const xbdev_notification_t *notification, const xbdev_health_event_t *health,
+	const xbdev_lvs_threshold_t *lvs)
 {
 	struct notifier *notifier;
 	struct item *item;
@@ -183,6 +193,8 @@ static void post(const xbdev_notification_t *notification, const xbdev_health_ev
 		notifier->nr_lost = 0;
 		if (health != NULL) {
 			item->health = *health;
+		} else if (lvs != NULL) {
+			item->lvs = *lvs;
 		}
 		pthread_cond_broadcast(&notify.changed);
 	}
@@ -200,7 +212,7 @@ static void on_graph(
 
 	memcpy(notification.device, dev->name, sizeof(notification.device));
 	xu_uuid_format(&dev->uuid, notification.uuid);
-	post(&notification, NULL);
+	post(&notification, NULL, NULL);
 }
 
 void api_notify_health(const xbdev_health_event_t *event)
@@ -208,8 +220,41 @@ void api_notify_health(const xbdev_health_event_t *event)
 	xbdev_notification_t notification = {.type = XBDEV_NOTIFICATION_HEALTH};
 
 	memcpy(notification.device, event->device, sizeof(notification.device));
-	post(&notification, event);
+	post(&notification, event, NULL);
 	api_mgmt_note_health(event);
+}
+
+/* The numbers are those of now, which may be a moment later than the note. */
+static void on_note(struct xbdev_note_listener *self, const struct xbdev_note *note)
+{
+	xbdev_notification_t notification = {.type = XBDEV_NOTIFICATION_LVS_THRESHOLD};
+	const struct xbdev_lvol_store *store;
+	struct xbdev_lvol_store_info info;
+	struct xbdev_lvol_settings settings;
+	xbdev_lvs_threshold_t lvs = {0};
+
+	(void)self;
+	if (strcmp(note->event, "lvs_threshold") != 0) {
+		return; /* arrays have callbacks of their own: md_monitor.c */
+	}
+	store = xbdev__lvol_store_find(api_lib.ctx, note->device);
+	if (store != NULL) {
+		xbdev__lvol_store_info(store, &info);
+		xbdev__lvol_store_settings(store, &settings);
+		lvs.used_clusters = info.total_clusters - info.free_clusters;
+		lvs.total_clusters = info.total_clusters;
+		lvs.promised_clusters = info.promised_clusters;
+		for (uint32_t i = 0; i < 2; i++) {
+			if (lvs.used_clusters * 100 >= lvs.total_clusters * settings.percents[i]) {
+				lvs.percent = settings.percents[i];
+			}
+		}
+	}
+	snprintf(lvs.lvs_name, sizeof(lvs.lvs_name), "%.71s", note->device);
+	snprintf(lvs.bdev_name, sizeof(lvs.bdev_name), "%s", note->member);
+	snprintf(lvs.text, sizeof(lvs.text), "%s", note->text);
+	snprintf(notification.device, sizeof(notification.device), "%s", note->member);
+	post(&notification, NULL, &lvs);
 }
 
 /* ---- callbacks ---- */
@@ -323,6 +368,8 @@ void api_notify_init(void)
 	notify.is_held = false;
 	listener.fn = on_graph;
 	xbdev_ctx_add_listener(api_lib.ctx, &listener);
+	note_listener.fn = on_note;
+	xbdev_ctx_add_note_listener(api_lib.ctx, &note_listener);
 }
 
 int api_notify_hold(uint64_t deadline_ns)

@@ -490,7 +490,7 @@ void xbdev__lvol_store_settle(struct xbdev_lvol_store *store)
 void xbdev__lvol_detach(struct xbdev_lvol_store *store,
 	void (*done)(void *arg, const struct xu_error *err), void *arg)
 {
-	struct xbdev_lvol *volume = NULL;
+	struct xu_list *node;
 
 	if (store->is_detaching) {
 		struct xu_error err;
@@ -504,9 +504,11 @@ void xbdev__lvol_detach(struct xbdev_lvol_store *store,
 	store->is_detaching = true;
 	store->detached = done;
 	store->arg = arg;
-	while ((volume = xbdev__lvol_next(store, volume)) != NULL) {
-		if (volume->op != NULL && volume->op->can_be_cancelled) {
-			atomic_store(&volume->op->is_cancelled, true);
+	xu_list_for_each (node, &store->ops) {
+		struct xbdev_lvol_op *op = xu_list_entry(node, struct xbdev_lvol_op, link);
+
+		if (op->can_be_cancelled) {
+			atomic_store(&op->is_cancelled, true);
 		}
 	}
 	remove_volumes(store);

@@ -17,6 +17,7 @@
 #include "lib/util/clock.h"
 #include "lib/util/log.h"
 #include "lib/xbdev/lvol/op_private.h"
+#include "lib/xbdev/lvol/stores.h"
 
 #define MAX_TRIES   4u
 #define TRY_WAIT_NS (20 * XU_NS_PER_MS)
@@ -334,6 +335,69 @@ int xbdev__lvol_cancel(struct xbdev_lvol *volume, struct xu_error *err)
 	}
 	atomic_store_explicit(&volume->op->is_cancelled, true, memory_order_relaxed);
 	return 0;
+}
+
+/* ---- control: what is being made ---- */
+
+struct xbdev_lvol_op *xbdev__lvol_making_next(
+	struct xbdev_lvol_store *store, struct xbdev_lvol_op *making)
+{
+	struct xu_list *node = making == NULL ? store->ops.next : making->link.next;
+
+	for (; node != &store->ops; node = node->next) {
+		struct xbdev_lvol_op *op = xu_list_entry(node, struct xbdev_lvol_op, link);
+
+		if (op->is_making) {
+			return op;
+		}
+	}
+	return NULL;
+}
+
+static bool is_called(const struct xbdev_lvol_op *making, const char *name_or_uuid)
+{
+	size_t len = strlen(making->store->name);
+	struct xu_uuid uuid;
+
+	return (strncmp(name_or_uuid, making->store->name, len) == 0 && name_or_uuid[len] == '/' &&
+		       strcmp(name_or_uuid + len + 1, making->name) == 0) ||
+	       (xu_uuid_parse(name_or_uuid, &uuid) == 0 && xu_uuid_is_equal(&uuid, &making->uuid));
+}
+
+struct xbdev_lvol_op *xbdev__lvol_making_find(struct xbdev_ctx *ctx, const char *name_or_uuid)
+{
+	struct xbdev_lvol_store *store = NULL;
+	struct xbdev_lvol_op *making = NULL;
+
+	while ((store = xbdev__lvol_store_next(ctx, store)) != NULL) {
+		while ((making = xbdev__lvol_making_next(store, making)) != NULL) {
+			if (is_called(making, name_or_uuid)) {
+				return making;
+			}
+		}
+	}
+	return NULL;
+}
+
+void xbdev__lvol_making_info(const struct xbdev_lvol_op *making, struct xbdev_lvol_info *ret)
+{
+	const struct xbdev_lvol_store *store = making->store;
+
+	*ret = (struct xbdev_lvol_info){
+		.name = making->name,
+		.store = store->name,
+		.uuid = making->uuid,
+		.size = making->nr_clusters * store->cluster_size,
+		.cluster_size = store->cluster_size,
+		.is_thin = making->is_thin,
+		.busy = making->what,
+		.busy_permille = atomic_load_explicit(&making->permille, memory_order_relaxed),
+	};
+}
+
+void xbdev__lvol_making_cancel(struct xbdev_lvol_op *making)
+{
+	atomic_store_explicit(&making->is_cancelled, true, memory_order_relaxed);
 }
 
 /* ---- owner ---- */

@@ -61,6 +61,19 @@ void xbdev__lvol_info(const struct xbdev_lvol *volume, struct xbdev_lvol_info *r
 struct xbdev_device *xbdev__lvol_device(struct xbdev_lvol *volume);
 struct xbdev_lvol_store *xbdev__lvol_store_of(const struct xbdev_lvol *volume);
 
+/*
+ * A volume that is being made: it is none yet and its name is not taken, but it can be seen how far
+ * it is, and stopped. NULL starts and ends; the name is STORE/NAME or the UUID, NULL: there is
+ * none. Its info has no allocated clusters.
+ */
+struct xbdev_lvol_op;
+struct xbdev_lvol_op *xbdev__lvol_making_next(
+	struct xbdev_lvol_store *store, struct xbdev_lvol_op *making);
+struct xbdev_lvol_op *xbdev__lvol_making_find(struct xbdev_ctx *ctx, const char *name_or_uuid);
+void xbdev__lvol_making_info(const struct xbdev_lvol_op *making, struct xbdev_lvol_info *ret);
+/* It ends with -ECANCELED, or is done. */
+void xbdev__lvol_making_cancel(struct xbdev_lvol_op *making);
+
 /* A new volume. -EEXIST: the name or the UUID is taken. */
 void xbdev__lvol_create(struct xbdev_lvol_store *store, const struct xbdev_lvol_create_opts *opts,
 	xbdev_lvol_done_fn done, void *arg);

@@ -85,7 +85,11 @@ static void create_blob(struct xbdev_lvol_op *op, int status)
 {
 	struct xbdev_lvs_blob *blob;
 
-	if (status != 0) {
+	if (status == -ECANCELED) {
+		xu_error_set(&op->err, status,
+			"the making of volume '%s' was asked to stop; nothing is left of it",
+			op->name);
+	} else if (status != 0) {
 		xu_error_set_errno(
 			&op->err, status, "zeroing the clusters of volume '%s'", op->name);
 	}
@@ -183,6 +187,8 @@ void xbdev__lvol_create(struct xbdev_lvol_store *store, const struct xbdev_lvol_
 		op->is_thin = opts->is_thin;
 		op->clear = opts->clear;
 		op->finish = register_made;
+		op->is_making = op->err.code == 0;
+		op->can_be_cancelled = true;
 		xbdev__lvol_op_start(op, create_begin);
 	}
 }

@@ -59,6 +59,7 @@ struct xbdev_lvol_op {
 	_Atomic bool is_cancelled;
 	bool can_be_cancelled; /* the control reactor's */
 	bool is_look;          /* changes nothing */
+	bool is_making;        /* a volume that people can see already */
 
 	/* The owner's. */
 	struct xbdev_lvs_blob *made;       /* a new blob */

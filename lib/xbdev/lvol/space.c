@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What happens when clusters run out. On the store's owner, but for the settings.
+ * What happens when clusters run out. On the store's owner.
  *
  * An I/O that needs more clusters than are free fails at once, or waits in line until there are
  * enough, for so long as the store's setting says. It has taken nothing and counts as not begun, so
@@ -23,8 +23,6 @@
 
 #define NR_THRESHOLDS 2u
 #define BACK_PERCENT  2u /* below a threshold, until it is told again */
-
-static const uint32_t default_percents[NR_THRESHOLDS] = {80, 95};
 
 static uint64_t now_ns(const struct xbdev_lvol_store *store)
 {
@@ -249,14 +247,25 @@ void xbdev__lvol_space_abort(struct xbdev_channel *ch)
 	restart_timer(store);
 }
 
-/* ---- life, settings ---- */
+/* ---- life ---- */
+
+void xbdev__lvol_space_set(
+	struct xbdev_lvol_store *store, const struct xbdev_lvol_settings *settings)
+{
+	atomic_store_explicit(&store->space.wait_ms, settings->space_wait_ms, memory_order_relaxed);
+	for (uint32_t i = 0; i < NR_THRESHOLDS; i++) {
+		atomic_store_explicit(
+			&store->space.percents[i], settings->percents[i], memory_order_relaxed);
+	}
+}
 
 void xbdev__lvol_space_init(struct xbdev_lvol_store *store)
 {
+	struct xbdev_lvol_settings settings;
+
 	xu_list_init(&store->space.line);
-	for (uint32_t i = 0; i < NR_THRESHOLDS; i++) {
-		atomic_store(&store->space.percents[i], default_percents[i]);
-	}
+	xbdev__lvol_settings_load(store->lvs->super_blob, &settings);
+	xbdev__lvol_space_set(store, &settings);
 	store->lvs->space_changed = space_changed;
 	/* What was so before is no news. */
 	while (store->space.nr_reached < NR_THRESHOLDS &&
@@ -269,32 +278,4 @@ void xbdev__lvol_space_fini(struct xbdev_lvol_store *store)
 {
 	xr_timer_stop(store->reactor, &store->space.timer);
 	store->lvs->space_changed = NULL;
-}
-
-void xbdev__lvol_store_set_space_wait(struct xbdev_lvol_store *store, uint32_t wait_ms)
-{
-	atomic_store_explicit(&store->space.wait_ms, wait_ms, memory_order_relaxed);
-}
-
-uint32_t xbdev__lvol_store_space_wait(const struct xbdev_lvol_store *store)
-{
-	return atomic_load_explicit(&store->space.wait_ms, memory_order_relaxed);
-}
-
-int xbdev__lvol_store_set_thresholds(struct xbdev_lvol_store *store, uint32_t low_percent,
-	uint32_t high_percent, struct xu_error *err)
-{
-	if (low_percent > 100 || high_percent > 100 ||
-		(low_percent >= high_percent && high_percent != 0)) {
-		return xu_error_set(err, -EINVAL,
-			"thresholds of %u and %u percent cannot be; the first is below the second, "
-			"and neither is above 100 (0 and 0: none is told)",
-			low_percent, high_percent);
-	}
-	if (high_percent == 0 && low_percent != 0) {
-		high_percent = 100;
-	}
-	atomic_store_explicit(&store->space.percents[0], low_percent, memory_order_relaxed);
-	atomic_store_explicit(&store->space.percents[1], high_percent, memory_order_relaxed);
-	return 0;
 }

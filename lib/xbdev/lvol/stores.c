@@ -259,7 +259,7 @@ static struct task *task_new(
 	return task;
 }
 
-static int check_changeable(const struct xbdev_lvol_store *store, struct xu_error *err)
+int xbdev__lvol_store_check_changeable(const struct xbdev_lvol_store *store, struct xu_error *err)
 {
 	const char *why = atomic_load(&store->read_only_text);
 
@@ -268,8 +268,7 @@ static int check_changeable(const struct xbdev_lvol_store *store, struct xu_erro
 	}
 	if (store->is_changing) {
 		return xu_error_set(err, -EBUSY,
-			"store '%s' is being renamed or grown; wait for the end of that",
-			store->name);
+			"store '%s' is being changed; wait for the end of that", store->name);
 	}
 	if (why != NULL || store->is_read_only) {
 		return xu_error_set(err, -EROFS, "store '%s' cannot be changed: %s", store->name,
@@ -360,7 +359,8 @@ void xbdev__lvol_store_destroy(struct xbdev_lvol_store *store, xbdev_lvol_done_f
 	if (task == NULL) {
 		return;
 	}
-	if (check_changeable(store, &task->err) != 0 || check_unused(store, &task->err) != 0) {
+	if (xbdev__lvol_store_check_changeable(store, &task->err) != 0 ||
+		check_unused(store, &task->err) != 0) {
 		end_later(store->ctx, task);
 		return;
 	}
@@ -482,7 +482,7 @@ static void on_rename(struct xr_msg *msg)
 static int check_rename(struct xbdev_lvol_store *store, const char *name, struct xu_error *err)
 {
 	const struct xbdev_lvol_store *other = find_name(stores_of(store->ctx), name);
-	int rc = check_changeable(store, err);
+	int rc = xbdev__lvol_store_check_changeable(store, err);
 
 	if (rc == 0) {
 		rc = xbdev__lvs_check_name(name, err);
@@ -552,7 +552,7 @@ void xbdev__lvol_store_grow(struct xbdev_lvol_store *store, xbdev_lvol_done_fn d
 	if (task == NULL) {
 		return;
 	}
-	if (check_changeable(store, &task->err) != 0) {
+	if (xbdev__lvol_store_check_changeable(store, &task->err) != 0) {
 		end_later(store->ctx, task);
 		return;
 	}

@@ -90,16 +90,28 @@ void xbdev__lvol_store_rename(
  * for a larger mask of clusters. */
 void xbdev__lvol_store_grow(struct xbdev_lvol_store *store, xbdev_lvol_done_fn done, void *arg);
 
-/* How long a write waits for free clusters before it fails with -ENOSPC; 0, which is so at first:
- * it fails at once. Those that wait already do so as they have begun. */
-void xbdev__lvol_store_set_space_wait(struct xbdev_lvol_store *store, uint32_t wait_ms);
-uint32_t xbdev__lvol_store_space_wait(const struct xbdev_lvol_store *store);
+#define XBDEV_LVOL_SPACE_WAIT_MAX_MS 86400000u
 
-/*
- * Percentages of used clusters at which "lvs_threshold" is noted (core/note.h: device is the store,
- * member its device); 80 and 95 at first, 0 and 0: none. They hold until the store is detached.
- */
-int xbdev__lvol_store_set_thresholds(struct xbdev_lvol_store *store, uint32_t low_percent,
-	uint32_t high_percent, struct xu_error *err);
+struct xbdev_lvol_settings {
+	/* How long a write waits for free clusters before it fails with -ENOSPC; 0: it fails at
+	 * once. Those that wait already do so as they have begun. */
+	uint32_t space_wait_ms;
+	/* Percentages of used clusters at which "lvs_threshold" is noted (core/note.h: device is
+	 * the store, member its device), the first below the second; 0 and 0: none. */
+	uint32_t percents[2];
+};
+
+#define XBDEV_LVOL_SETTINGS_DEFAULT                                                                \
+	{                                                                                          \
+		.percents = { 80, 95 }                                                             \
+	}
+
+/* Whether they can be; -EINVAL. */
+int xbdev__lvol_settings_check(const struct xbdev_lvol_settings *settings, struct xu_error *err);
+void xbdev__lvol_store_settings(
+	const struct xbdev_lvol_store *store, struct xbdev_lvol_settings *ret);
+/* They are noted in the store, and hold from then on wherever it is attached. */
+void xbdev__lvol_store_set(struct xbdev_lvol_store *store,
+	const struct xbdev_lvol_settings *settings, xbdev_lvol_done_fn done, void *arg);
 
 #endif

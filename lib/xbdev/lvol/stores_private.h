@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Private to stores.c, find.c and attach.c: what a context knows of stores. It is the control
- * reactor's, and so are all calls.
+ * Private to stores.c, settings.c, find.c and attach.c: what a context knows of stores. It is the
+ * control reactor's, and so are all calls.
  */
 #ifndef XBDEV_LVOL_STORES_PRIVATE_H
 #define XBDEV_LVOL_STORES_PRIVATE_H
@@ -38,6 +38,10 @@ struct xbdev_lvol_stores *xbdev__lvol_stores(struct xbdev_ctx *ctx);
  * -ENOMEM. */
 int xbdev__lvol_store_enlist(struct xbdev_lvol_store *store, const char *name,
 	const struct xu_uuid *uuid, struct xu_error *err);
+
+/* Whether it may be changed as a whole now; -ENODEV, -EBUSY, -EROFS. Who does that sets is_changing
+ * until it is over. */
+int xbdev__lvol_store_check_changeable(const struct xbdev_lvol_store *store, struct xu_error *err);
 
 /* As xbdev__lvol_attach(), but makes the store, on a device that is blank. */
 void xbdev__lvol_attach_new(struct xbdev_ctx *ctx, const char *device,

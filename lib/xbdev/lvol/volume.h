@@ -331,6 +331,12 @@ void xbdev__lvol_exclusive_give(struct xbdev_lvol *volume, struct xbdev_lvol_exc
 
 void xbdev__lvol_space_init(struct xbdev_lvol_store *store);
 void xbdev__lvol_space_fini(struct xbdev_lvol_store *store);
+struct xbdev_lvol_settings;
+void xbdev__lvol_space_set(
+	struct xbdev_lvol_store *store, const struct xbdev_lvol_settings *settings);
+/* settings.c: as they are noted in the store's own blob, or the defaults. */
+void xbdev__lvol_settings_load(
+	const struct xbdev_lvs_blob *super_blob, struct xbdev_lvol_settings *ret);
 /* The request needs more clusters than there are: false: it is to fail with -ENOSPC; true: it is in
  * line, not in flight any more, and is admitted again or ended from there. */
 bool xbdev__lvol_space_wait(struct xbdev_lvol_req *req);

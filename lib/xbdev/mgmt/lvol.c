@@ -447,10 +447,18 @@ static void lvol_set_parent_bdev(struct xrpc_request *req, void *arg, const void
 static void lvol_cancel(struct xrpc_request *req, void *arg, const void *opts_ptr)
 {
 	const struct name_opts *opts = opts_ptr;
-	struct xbdev_lvol *volume = xbdev__mgmt_lvol_find(arg, req, opts->name);
+	const struct xbdev_mgmt *mgmt = arg;
+	struct xbdev_lvol_op *making = xbdev__lvol_making_find(mgmt->ctx, opts->name);
+	struct xbdev_lvol *volume;
 	struct xu_error err = {0};
 	int rc;
 
+	if (making != NULL) {
+		xbdev__lvol_making_cancel(making);
+		xrpc_true(req);
+		return;
+	}
+	volume = xbdev__mgmt_lvol_find(arg, req, opts->name);
 	if (volume == NULL) {
 		return;
 	}
@@ -479,10 +487,14 @@ static const struct xu_param get_params[] = {
 
 static void list_store(struct xbdev_lvol_store *store, json_t *list)
 {
+	struct xbdev_lvol_op *making = NULL;
 	struct xbdev_lvol *volume = NULL;
 
 	while ((volume = xbdev__lvol_next(store, volume)) != NULL) {
 		json_array_append_new(list, xbdev__mgmt_lvol_json(volume));
+	}
+	while ((making = xbdev__lvol_making_next(store, making)) != NULL) {
+		json_array_append_new(list, xbdev__mgmt_making_json(store, making));
 	}
 }
 

@@ -13,6 +13,9 @@ struct xrpc_request;
 /* Stores and volumes as JSON: SPDK's members first, then ours. Each returns a new object. */
 json_t *xbdev__mgmt_lvs_json(const struct xbdev_lvol_store *store);
 json_t *xbdev__mgmt_lvol_json(struct xbdev_lvol *volume);
+/* The same of a volume of the store that is being made. */
+json_t *xbdev__mgmt_making_json(
+	const struct xbdev_lvol_store *store, const struct xbdev_lvol_op *making);
 
 /* The store that has the UUID or the name, one of which is given (a null UUID and NULL are not);
  * NULL: the request has been answered. */

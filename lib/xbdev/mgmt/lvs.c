@@ -173,7 +173,8 @@ static const struct xu_param set_params[] = {
 	{"uuid", XU_PARAM_UUID, offsetof(struct set_opts, uuid), .help = "UUID of the store"},
 	{"lvs_name", XU_PARAM_STRING, offsetof(struct set_opts, lvs_name),
 		.help = "name of the store; this or the UUID"},
-	{"space_wait_ms", XU_PARAM_U32, offsetof(struct set_opts, space_wait_ms), .max = 86400000,
+	{"space_wait_ms", XU_PARAM_U32, offsetof(struct set_opts, space_wait_ms),
+		.max = XBDEV_LVOL_SPACE_WAIT_MAX_MS,
 		.help = "how long a write waits for free clusters before it fails; 0: it fails at "
 			"once, as at first"},
 	{"low_percent", XU_PARAM_U32, offsetof(struct set_opts, low_percent), .max = 100,
@@ -211,8 +212,8 @@ static void set_options(struct xrpc_request *req, void *arg, const void *opts_pt
 	const struct set_opts *opts = opts_ptr;
 	bool has_low = opts->low_percent != UINT32_MAX, has_high = opts->high_percent != UINT32_MAX;
 	bool has_wait = opts->space_wait_ms != UINT32_MAX;
+	struct xbdev_lvol_settings settings;
 	struct xbdev_lvol_store *store;
-	struct xu_error err = {0};
 
 	if (has_low != has_high || (!has_low && !has_wait)) {
 		xrpc_error(req, XRPC_INVALID_PARAMS,
@@ -224,15 +225,15 @@ static void set_options(struct xrpc_request *req, void *arg, const void *opts_pt
 	if (store == NULL) {
 		return;
 	}
-	if (has_low && xbdev__lvol_store_set_thresholds(
-			       store, opts->low_percent, opts->high_percent, &err) != 0) {
-		xrpc_fail(req, &err, NULL);
-		return;
+	xbdev__lvol_store_settings(store, &settings);
+	if (has_low) {
+		settings.percents[0] = opts->low_percent;
+		settings.percents[1] = opts->high_percent;
 	}
 	if (has_wait) {
-		xbdev__lvol_store_set_space_wait(store, opts->space_wait_ms);
+		settings.space_wait_ms = opts->space_wait_ms;
 	}
-	xrpc_true(req);
+	xbdev__lvol_store_set(store, &settings, xbdev_mgmt_answer, req);
 }
 
 static void rename_lvstore(struct xrpc_request *req, void *arg, const void *opts_ptr)

@@ -26,6 +26,7 @@
 #define NR_ROUND 4
 
 static bool is_embedded;
+static _Atomic int failures;
 static char dir[] = "/var/tmp/xsan-test-lvol-api-XXXXXX";
 
 /* ---- the ground ---- */
@@ -567,6 +568,120 @@ static void test_a_write_waits_for_space_if_asked(void **state)
 	expect_error(xbdev_lvs_set_space_wait("nobody", 1), -ENODEV, "nobody");
 }
 
+/* ---- thresholds ---- */
+
+static pthread_mutex_t told_mutex = PTHREAD_MUTEX_INITIALIZER;
+static xbdev_lvs_threshold_t told;
+static char told_device[256];
+static int nr_told;
+
+static void on_notification(const xbdev_notification_t *notification, void *cb_arg)
+{
+	pthread_mutex_lock(&told_mutex);
+	if (notification->type == XBDEV_NOTIFICATION_LVS_THRESHOLD) {
+		told = *notification->lvs;
+		memcpy(told_device, notification->device, sizeof(told_device));
+		nr_told++;
+	} else {
+		failures += notification->lvs != NULL;
+	}
+	pthread_mutex_unlock(&told_mutex);
+}
+
+/* Fills a thin volume until so many have been told. */
+static void fill_until_told(int fd, int count)
+{
+	static char buf[BLOCK];
+	bool is_told = false;
+
+	for (int i = 0; i < 20000 && !is_told; i++) {
+		if (i < SIZE_MB * 16) {
+			(void)xbdev_write(fd, buf, BLOCK, (uint64_t)i * CLUSTER);
+		} else {
+			usleep(1000);
+		}
+		if (is_embedded) {
+			xbdev_poll(0);
+		}
+		pthread_mutex_lock(&told_mutex);
+		is_told = nr_told == count;
+		pthread_mutex_unlock(&told_mutex);
+	}
+	assert_true(is_told);
+}
+
+static void test_thresholds_are_told(void **state)
+{
+	xbdev_lvs_info_t store;
+	int fd;
+
+	failures = 0;
+	nr_told = 0;
+	must(xbdev_mgmt_register_notification_callback(on_notification, NULL));
+	must(xbdev_lvs_create("m", "s", CLUSTER));
+	store = store_of("s");
+	assert_int_equal(store.low_percent, 80);
+	assert_int_equal(store.high_percent, 95);
+	assert_int_equal(store.space_wait_ms, 0);
+	expect_error(xbdev_lvs_set_thresholds("s", 90, 80), -EINVAL, "thresholds of 90 and 80");
+	expect_error(xbdev_lvs_set_thresholds("nobody", 1, 2), -ENODEV, "nobody");
+	must(xbdev_lvs_set_thresholds("s", 10, 100));
+	must(xbdev_lvs_set_space_wait("s", 1));
+	must(xbdev_lvol_create("s", "thin", 64, true));
+	fd = xbdev_open("s/thin");
+	must(fd);
+	fill_until_told(fd, 1);
+	assert_string_equal(told.lvs_name, "s");
+	assert_string_equal(told.bdev_name, "m");
+	assert_string_equal(told_device, "m");
+	assert_int_equal(told.percent, 10);
+	assert_int_equal(told.total_clusters, store.total_clusters);
+	assert_in_range(told.used_clusters, store.total_clusters / 10, store.total_clusters);
+	assert_int_equal(told.promised_clusters, 1024);
+	assert_non_null(strstr(told.text, "10 percent of the store are used"));
+	fill_until_told(fd, 2);
+	assert_int_equal(told.percent, 100);
+	assert_int_equal(told.used_clusters, store.total_clusters);
+	assert_int_equal(failures, 0);
+	must(xbdev_close(fd));
+	must(xbdev_mgmt_unregister_notification_callback(on_notification, NULL));
+	/* They are on the device, not in the process. */
+	must(xbdev_lvs_unload("s"));
+	must(xbdev_lvs_load("m", false));
+	store = store_of("s");
+	assert_int_equal(store.low_percent, 10);
+	assert_int_equal(store.high_percent, 100);
+	assert_int_equal(store.space_wait_ms, 1);
+}
+
+static void test_snapshots_and_clones_get_their_identity(void **state)
+{
+	xbdev_snapshot_create_options_t snapshot = {.size = sizeof(snapshot)};
+	xbdev_clone_create_options_t clone = {.size = sizeof(clone)};
+
+	make_volume();
+	must(xbdev_snapshot_create_with("s/v", "one", &snapshot));
+	snapshot.uuid = "11234567-89ab-4def-8011-223344556677";
+	must(xbdev_snapshot_create_with("s/v", "two", &snapshot));
+	assert_string_equal(volume_of("s/two").uuid, snapshot.uuid);
+	assert_string_not_equal(volume_of("s/one").uuid, snapshot.uuid);
+	expect_error(xbdev_snapshot_create_with("s/v", "three", &snapshot), -EEXIST, "11234567");
+	must(xbdev_clone_create_with(snapshot.uuid, "c", &clone));
+	clone.uuid = "21234567-89ab-4def-8011-223344556677";
+	must(xbdev_clone_create_with("s/two", "d", &clone));
+	assert_string_equal(volume_of(clone.uuid).name, "d");
+	expect_error(xbdev_clone_create_with("s/two", "e", &clone), -EEXIST, "21234567");
+	clone.uuid = "no";
+	expect_error(xbdev_clone_create_with("s/two", "e", &clone), -EINVAL, "\"no\" is no UUID");
+	expect_error(xbdev_clone_create_with("s/two", "e", NULL), -EINVAL, "the options are NULL");
+	expect_error(xbdev_snapshot_create_with("s/v", "e", NULL), -EINVAL, "options are NULL");
+	clone.size = 4;
+	expect_error(xbdev_clone_create_with("s/two", "e", &clone), -EINVAL, "size is not that");
+	snapshot.size = 4;
+	expect_error(
+		xbdev_snapshot_create_with("s/v", "e", &snapshot), -EINVAL, "size is not that");
+}
+
 static void test_what_a_volume_takes_and_where_two_differ(void **state)
 {
 	xbdev_lvol_usage_t usage = {.size = sizeof(usage)}, wrong = {0};
@@ -814,7 +929,6 @@ static void test_everything_is_found_again_embedded(void **state)
 #define NR_THREADS 4
 #define NR_TURNS   6
 
-static _Atomic int failures;
 static _Atomic bool is_over;
 
 static void *work(void *arg)
@@ -970,6 +1084,82 @@ static void test_the_end_stops_what_takes_long(void **state)
 	assert_int_equal(filled, -ECANCELED);
 }
 
+/* ---- a thick volume that is being made ---- */
+
+static _Atomic int created; /* 1: it is under way */
+
+static void *create(void *arg)
+{
+	created = xbdev_lvol_create("slow", "thick", 400, false);
+	return NULL;
+}
+
+static bool is_being_made(void)
+{
+	xbdev_lvol_info_t info = {.size = sizeof(info)};
+
+	return xbdev_lvol_info("slow/thick", &info) == 0;
+}
+
+/* Begins to make one on a slow device, and waits until it can be seen. */
+static pthread_t begin_to_create(void)
+{
+	char json[512];
+	pthread_t thread;
+
+	snprintf(json, sizeof(json),
+		"{\"driver\": \"file\", \"name\": \"f\", \"filename\": \"%s\"}",
+		make_file("thick", 512 * MIB));
+	must(xbdev_config_device(json));
+	must(xbdev_config_device("{\"driver\": \"delay\", \"name\": \"d\", \"base\": \"f\", "
+				 "\"avg_write_latency_us\": 150000}"));
+	must(xbdev_lvs_create("d", "slow", 1 << 20));
+	created = 1;
+	assert_int_equal(pthread_create(&thread, NULL, create, NULL), 0);
+	for (int i = 0; i < 20000 && !is_being_made(); i++) {
+		usleep(500);
+	}
+	return thread;
+}
+
+static void test_a_thick_volume_is_seen_while_it_is_made(void **state)
+{
+	uint64_t nr_free;
+	pthread_t thread = begin_to_create();
+	xbdev_lvol_info_t first = volume_of("slow/thick"), later = first, list[2];
+
+	assert_string_equal(first.busy, "created");
+	assert_int_equal(first.size_bytes, 400 * MIB);
+	assert_false(first.is_thin);
+	for (int i = 0; i < 20000 && later.progress <= first.progress && created == 1; i++) {
+		usleep(500);
+		later = volume_of("slow/thick");
+	}
+	assert_true(later.progress > first.progress && later.progress < 100);
+	list[0].size = sizeof(list[0]);
+	assert_int_equal(xbdev_lvol_list("slow", list, 2), 1);
+	assert_string_equal(list[0].uuid, first.uuid);
+	expect_error(xbdev_open("slow/thick"), -ENODEV, "slow/thick");
+	must(xbdev_lvol_cancel(first.uuid));
+	pthread_join(thread, NULL);
+	assert_int_equal(created, -ECANCELED);
+	assert_false(is_being_made());
+	nr_free = store_of("slow").free_clusters;
+	assert_int_equal(nr_free, store_of("slow").total_clusters);
+	expect_error(xbdev_lvol_cancel("slow/thick"), -ENODEV, "slow/thick");
+}
+
+static void test_the_end_stops_the_making_of_a_volume(void **state)
+{
+	pthread_t thread;
+
+	start(NULL);
+	thread = begin_to_create();
+	must(xbdev_fini());
+	pthread_join(thread, NULL);
+	assert_int_equal(created, -ECANCELED);
+}
+
 #define both(f)                                                                                    \
 	cmocka_unit_test_setup_teardown(f, start, stop),                                           \
 		cmocka_unit_test_setup_teardown(f, start_embedded, stop)
@@ -990,6 +1180,8 @@ int main(void)
 		both(test_a_clone_is_put_on_another_snapshot),
 		both(test_a_store_grows_with_its_device),
 		both(test_a_write_waits_for_space_if_asked),
+		both(test_thresholds_are_told),
+		both(test_snapshots_and_clones_get_their_identity),
 		both(test_what_a_volume_takes_and_where_two_differ),
 		both(test_a_snapshot_is_copied_to_a_device),
 		both(test_a_store_is_given_up_and_taken_again),
@@ -1005,6 +1197,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_one_of_several_has_the_name, start, stop),
 		cmocka_unit_test_setup_teardown(test_progress_is_seen_and_stopped, start, stop),
 		cmocka_unit_test(test_the_end_stops_what_takes_long),
+		cmocka_unit_test_setup_teardown(
+			test_a_thick_volume_is_seen_while_it_is_made, start, stop),
+		cmocka_unit_test(test_the_end_stops_the_making_of_a_volume),
 	};
 
 	return cmocka_run_group_tests_name("xbdev_lvol_api", tests, make_dir, remove_dir);

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A store that is full: writers fail at once, or wait until clusters come; what waits keeps nobody
- * else, can be cancelled, and ends with its volume. Thresholds are told once.
+ * else, can be cancelled, and ends with its volume. Thresholds are told once. What is set stays
+ * with the store.
  */
 #include "lib/xbdev/core/note.h"
 #include "lib/xbdev/lvol/stores.h"
+#include "lib/xbdev/lvol/volume.h"
+#include "lib/xbdev/lvol/write.h"
 #include "test/unit/xbdev/lvol/disk.h"
 
 #define MIB  (UINT64_C(1) << 20)
@@ -12,6 +15,7 @@
 
 struct test {
 	struct harness h;
+	struct lvol_disk *disk;
 	struct xbdev_lvol_store *store;
 	struct xbdev_note_listener listener;
 	uint32_t nr_notes;
@@ -61,7 +65,7 @@ static void start(struct test *t)
 	memset(t, 0, sizeof(*t));
 	harness_start(&t->h, 1, 1);
 	assert_int_equal(xbdev__lvol_stores_init(t->h.ctx), 0);
-	lvol_disk_new(&t->h, "disk", NULL, 11 * MIB, 4096);
+	t->disk = lvol_disk_new(&t->h, "disk", NULL, 11 * MIB, 4096);
 	nr = t->nr_done;
 	xbdev__lvol_store_create(t->h.ctx, "disk", &opts, on_done, t);
 	assert_int_equal(result(t, nr), 0);
@@ -80,6 +84,30 @@ static void stop(struct test *t)
 	xbdev_ctx_del_note_listener(&t->listener);
 	harness_stop(&t->h);
 	free(t->bytes);
+}
+
+static int set(struct test *t, uint32_t wait_ms, uint32_t low, uint32_t high)
+{
+	const struct xbdev_lvol_settings settings = {wait_ms, {low, high}};
+	uint32_t nr = t->nr_done;
+
+	xbdev__lvol_store_set(t->store, &settings, on_done, t);
+	return result(t, nr);
+}
+
+static void set_wait(struct test *t, uint32_t wait_ms)
+{
+	assert_int_equal(set(t, wait_ms, 80, 95), 0);
+}
+
+static void assert_settings(const struct test *t, uint32_t wait_ms, uint32_t low, uint32_t high)
+{
+	struct xbdev_lvol_settings settings;
+
+	xbdev__lvol_store_settings(t->store, &settings);
+	assert_int_equal(settings.space_wait_ms, wait_ms);
+	assert_int_equal(settings.percents[0], low);
+	assert_int_equal(settings.percents[1], high);
 }
 
 /* Writes one cluster's worth, and waits. */
@@ -147,8 +175,7 @@ static void test_a_write_waits_until_clusters_are_free(void **state)
 	desc_b = harness_open(&t.h, "lvs/b", true);
 	b = harness_channel(&t.h, desc_b, 0);
 	fill(&t, a);
-	xbdev__lvol_store_set_space_wait(t.store, WAIT);
-	assert_int_equal(xbdev__lvol_store_space_wait(t.store), WAIT);
+	set_wait(&t, WAIT);
 	begin_write(&t, &one, b, 0, MIB);
 	begin_write(&t, &two, b, 5, MIB);
 	harness_poll_times(&t.h, 20);
@@ -188,11 +215,11 @@ static void test_waiting_ends_by_time_cancel_and_removal(void **state)
 	desc_b = harness_open(&t.h, "lvs/b", true);
 	b = harness_channel(&t.h, desc_b, 0);
 	fill(&t, a);
-	xbdev__lvol_store_set_space_wait(t.store, 20);
+	set_wait(&t, 20);
 	begin_write(&t, &timed, b, 0, MIB);
 	harness_wait(&t.h, timed.nr_done == 1);
 	assert_int_equal(timed.status, -ENOSPC);
-	xbdev__lvol_store_set_space_wait(t.store, WAIT);
+	set_wait(&t, WAIT);
 	begin_write(&t, &cancelled, b, 0, 4096);
 	begin_write(&t, &removed, b, 1, 4096);
 	harness_poll_times(&t.h, 20);
@@ -215,13 +242,10 @@ static void test_thresholds_are_told_once(void **state)
 {
 	struct xbdev_channel *a;
 	struct xbdev_desc *desc;
-	struct xu_error err;
 	struct test t;
 
 	(void)state;
 	start(&t);
-	assert_int_equal(xbdev__lvol_store_set_thresholds(t.store, 90, 80, &err), -EINVAL);
-	assert_int_equal(xbdev__lvol_store_set_thresholds(t.store, 50, 101, &err), -EINVAL);
 	desc = harness_open(&t.h, "lvs/a", true);
 	a = harness_channel(&t.h, desc, 0);
 	for (uint64_t i = 0; i < 7; i++) {
@@ -252,6 +276,104 @@ static void test_thresholds_are_told_once(void **state)
 	stop(&t);
 }
 
+static void on_attached(void *arg, struct xbdev_lvol_store *store, const struct xu_error *err)
+{
+	struct test *t = arg;
+
+	t->store = store;
+	on_done(t, store == NULL ? err : NULL);
+}
+
+static void attach_again(struct test *t, bool is_read_only)
+{
+	uint32_t nr = t->nr_done;
+
+	xbdev__lvol_detach(t->store, on_done, t);
+	assert_int_equal(result(t, nr), 0);
+	nr = t->nr_done;
+	xbdev__lvol_attach(t->h.ctx, "disk", is_read_only, on_attached, t);
+	assert_int_equal(result(t, nr), 0);
+}
+
+static void test_settings_stay_with_the_store(void **state)
+{
+	struct test t;
+
+	(void)state;
+	start(&t);
+	assert_settings(&t, 0, 80, 95);
+	assert_int_equal(set(&t, 0, 90, 80), -EINVAL);
+	assert_int_equal(set(&t, 0, 50, 101), -EINVAL);
+	assert_int_equal(set(&t, 0, 50, 0), -EINVAL);
+	assert_int_equal(set(&t, XBDEV_LVOL_SPACE_WAIT_MAX_MS + 1, 0, 0), -EINVAL);
+	assert_settings(&t, 0, 80, 95);
+	assert_int_equal(set(&t, XBDEV_LVOL_SPACE_WAIT_MAX_MS, 0, 100), 0);
+	assert_settings(&t, XBDEV_LVOL_SPACE_WAIT_MAX_MS, 0, 100);
+	attach_again(&t, false);
+	assert_settings(&t, XBDEV_LVOL_SPACE_WAIT_MAX_MS, 0, 100);
+	attach_again(&t, true);
+	assert_settings(&t, XBDEV_LVOL_SPACE_WAIT_MAX_MS, 0, 100);
+	assert_int_equal(set(&t, 0, 80, 95), -EROFS);
+	attach_again(&t, false);
+	assert_int_equal(set(&t, 7, 0, 0), 0);
+	assert_int_equal(set(&t, 7, 0, 0), 0);
+	attach_again(&t, false);
+	assert_settings(&t, 7, 0, 0);
+	/* The defaults leave nothing behind. */
+	assert_int_equal(set(&t, 0, 80, 95), 0);
+	assert_null(xbdev__lvs_xattr_get(t.store->lvs->super_blob, false, "xsan.space"));
+	attach_again(&t, false);
+	assert_settings(&t, 0, 80, 95);
+	stop(&t);
+}
+
+/* What the store says is foreign: all that cannot be understood is as nothing. */
+static void test_settings_that_make_no_sense_are_left(void **state)
+{
+	static const char *const values[] = {
+		"", "x", "1 2", "1 90 80", "1 2 101", "99999999 80 95", "-1 80 95", "1 -2 95"};
+	struct xu_error err;
+	struct test t;
+	uint32_t nr;
+
+	(void)state;
+	start(&t);
+	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+		struct xbdev_lvs_blob *blob = t.store->lvs->super_blob;
+
+		assert_int_equal(xbdev__lvs_xattr_set(blob, false, "xsan.space", 10, values[i],
+					 (uint16_t)strlen(values[i]) + 1),
+			0);
+		assert_int_equal(xbdev__lvs_blob_derive(blob, &err), 0);
+		assert_int_equal(xbdev__lvs_blob_touch(blob, &err), 0);
+		nr = t.nr_done; /* whose commit writes it too */
+		xbdev__lvol_store_rename(t.store, i % 2 == 0 ? "other" : "lvs", on_done, &t);
+		assert_int_equal(result(&t, nr), 0);
+		attach_again(&t, false);
+		assert_settings(&t, 0, 80, 95);
+		assert_non_null(
+			xbdev__lvs_xattr_get(t.store->lvs->super_blob, false, "xsan.space"));
+	}
+	stop(&t);
+}
+
+/* When they cannot be noted they do not hold. */
+static void test_settings_that_cannot_be_written(void **state)
+{
+	struct test t;
+
+	(void)state;
+	start(&t);
+	t.disk->fail_at = t.disk->nr_writes + 1;
+	assert_int_equal(set(&t, 5, 10, 20), -EIO);
+	assert_settings(&t, 0, 80, 95);
+	assert_null(xbdev__lvs_xattr_get(t.store->lvs->super_blob, false, "xsan.space"));
+	assert_int_equal(set(&t, 5, 10, 20), 0);
+	attach_again(&t, false);
+	assert_settings(&t, 5, 10, 20);
+	stop(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -259,6 +381,9 @@ int main(void)
 		cmocka_unit_test(test_a_write_waits_until_clusters_are_free),
 		cmocka_unit_test(test_waiting_ends_by_time_cancel_and_removal),
 		cmocka_unit_test(test_thresholds_are_told_once),
+		cmocka_unit_test(test_settings_stay_with_the_store),
+		cmocka_unit_test(test_settings_that_make_no_sense_are_left),
+		cmocka_unit_test(test_settings_that_cannot_be_written),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
