@@ -13,6 +13,7 @@
 #include "lib/util/uuid.h"
 #include "lib/xbdev/config/devices.h"
 #include "lib/xbdev/config/volume.h"
+#include "lib/xbdev/lvol/stores.h"
 
 #define NAME_MAX_CHARS XBDEV_VOLUME_NAME_MAX
 #define MIB            (UINT64_C(1) << 20)
@@ -23,13 +24,17 @@ struct lvol_opts {
 	const char *on;                     /* base_bdev, lvs_name, source_vol, source_snap */
 	const char *source_bdev, *lvs_name; /* of a clone of a device */
 	uint64_t cluster_size;
+	uint32_t space_wait_ms, low_percent, high_percent; /* UNSAID: nothing is said of it */
 	uint64_t size_mb, size;
 	bool thin_provision;
 	bool read_only;
 	struct xu_uuid uuid;
 };
 
-static const struct lvol_opts defaults = {0};
+#define UNSAID UINT32_MAX
+
+static const struct lvol_opts defaults = {
+	.space_wait_ms = UNSAID, .low_percent = UNSAID, .high_percent = UNSAID};
 
 #define NAME_PARAM(text)                                                                           \
 	{                                                                                          \
@@ -52,6 +57,14 @@ static const struct xu_param store_params[] = {
 	ON_PARAM("base_bdev", "name or UUID of the device that it is on"),
 	{"cluster_size", XU_PARAM_SIZE, offsetof(struct lvol_opts, cluster_size), .min = 4096,
 		.max = UINT32_MAX, .help = "unit of allocation, bytes (default \"4MiB\")"},
+	{"space_wait_ms", XU_PARAM_U32, offsetof(struct lvol_opts, space_wait_ms),
+		.max = XBDEV_LVOL_SPACE_WAIT_MAX_MS,
+		.help = "how long a write waits for free clusters (default: as it is, 0 at first)"},
+	{"low_percent", XU_PARAM_U32, offsetof(struct lvol_opts, low_percent), .max = 100,
+		.help = "percentage of used clusters that is told, with high_percent (default: as "
+			"it is, 80 at first)"},
+	{"high_percent", XU_PARAM_U32, offsetof(struct lvol_opts, high_percent), .max = 100,
+		.help = "the second one (default: as it is, 95 at first)"},
 	UUID_PARAM,
 	{0},
 };
@@ -145,6 +158,24 @@ static int fill_item(struct xbdev_item *item, const struct xu_param *params, jso
 		item, full, xbdev_config_canonical_params(params, &defaults, entry), err);
 }
 
+static int check_thresholds(
+	const struct lvol_opts *opts, char path[XBDEV_TEXT_PATH_SIZE], struct xu_error *err)
+{
+	const struct xbdev_lvol_settings settings = {
+		.percents = {opts->low_percent, opts->high_percent}};
+
+	if (opts->low_percent == UNSAID && opts->high_percent == UNSAID) {
+		return 0;
+	}
+	snprintf(path, XBDEV_TEXT_PATH_SIZE, "%s",
+		opts->low_percent != UNSAID ? "low_percent" : "high_percent");
+	if (opts->low_percent == UNSAID || opts->high_percent == UNSAID) {
+		return xu_error_set(
+			err, -EINVAL, "low_percent and high_percent go together; give both");
+	}
+	return xbdev__lvol_settings_check(&settings, err);
+}
+
 static int store_check(json_t *entry, struct xbdev_item *item, char path[XBDEV_TEXT_PATH_SIZE],
 	struct xu_error *err)
 {
@@ -156,6 +187,9 @@ static int store_check(json_t *entry, struct xbdev_item *item, char path[XBDEV_T
 		rc = xu_error_set(err, -EINVAL,
 			"%llu is not accepted; it takes a multiple of 4096 bytes",
 			(unsigned long long)opts.cluster_size);
+	}
+	if (rc == 0) {
+		rc = check_thresholds(&opts, path, err);
 	}
 	if (rc == 0) {
 		rc = fill_item(item, store_params, entry, "", 0, err);

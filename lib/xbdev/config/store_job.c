@@ -5,7 +5,9 @@
  *	MAKE    its device has come with it: the library may be looking at that, or have found it
  *	        is it there? ─▶ compare
  *	        else take it from the device; when that has none: make it, if it may be made
- *	undo    made here and nothing in it: destroyed; else given up
+ *	        what the entry says of its settings is noted in it
+ *	CHANGE  its settings
+ *	undo    its settings as they were; made here and nothing in it: destroyed; else given up
  *	REMOVE  given up, as its device goes; taken from there again when that is undone
  *
  * A device that the library itself is looking at is waited for.
@@ -25,6 +27,8 @@ struct store_state {
 	struct xbdev_job *job;
 	bool is_new; /* it was made */
 	bool is_own; /* it was taken from its device here */
+	bool is_set; /* its settings were others before: */
+	struct xbdev_lvol_settings old;
 	uint64_t deadline_ns;
 	struct xr_timer timer;
 	struct xu_error err;
@@ -73,11 +77,37 @@ static struct store_state *state_of(struct xbdev_job *job)
 
 /* ---- making ---- */
 
+/* What it is has been compared, and set; gives it back when it is another. */
+static void accept_or_give_back(struct store_state *state, struct xbdev_lvol_store *store)
+{
+	if (state->err.code == 0 || store == NULL) {
+		end(state);
+	} else if (state->is_new) {
+		xbdev__lvol_store_destroy(store, on_done, state);
+	} else if (state->is_own) {
+		xbdev__lvol_detach(store, on_done, state);
+	} else {
+		end(state);
+	}
+}
+
+static void on_set(void *arg, const struct xu_error *err)
+{
+	struct store_state *state = arg;
+	const char *uuid = json_string_value(json_object_get(state->job->to, "uuid"));
+
+	state->is_set = err->code == 0;
+	state->err = *err;
+	accept_or_give_back(
+		state, uuid != NULL ? xbdev__lvol_store_find(state->job->ctx, uuid) : NULL);
+}
+
 /* It is there again, or for the first time: then it is what the entry says, or not. */
 static void found(struct store_state *state, struct xbdev_lvol_store *store)
 {
 	struct xbdev_job *job = state->job;
 	struct xbdev_lvol_store_info info;
+	struct xbdev_lvol_settings settings;
 	char text[XU_UUID_TEXT_SIZE];
 	const char *key;
 
@@ -97,14 +127,12 @@ static void found(struct store_state *state, struct xbdev_lvol_store *store)
 			xu_error_set(&state->err, -ENOMEM, "out of memory");
 		}
 	}
-	if (state->err.code == 0) {
-		end(state);
-	} else if (state->is_new) {
-		xbdev__lvol_store_destroy(store, on_done, state);
-	} else if (state->is_own) {
-		xbdev__lvol_detach(store, on_done, state);
+	if (state->err.code == 0 && job->mode != XBDEV_CONFIG_LOAD &&
+		xbdev__store_differs(job->to, NULL, store, &settings)) {
+		xbdev__lvol_store_settings(store, &state->old);
+		xbdev__lvol_store_set(store, &settings, on_set, state);
 	} else {
-		end(state);
+		accept_or_give_back(state, store);
 	}
 }
 
@@ -251,6 +279,54 @@ static void apply_remove(struct xbdev_job *job)
 	}
 }
 
+/* ---- settings ---- */
+
+/* A store that has gone meanwhile needs nothing. */
+static void apply_change(struct xbdev_job *job)
+{
+	struct xbdev_lvol_store *store = xbdev__lvol_store_find(job->ctx, job->name);
+	struct store_state *state = store != NULL ? state_of(job) : NULL;
+	struct xbdev_lvol_settings settings;
+
+	if (store == NULL) {
+		xbdev_job_done(job, NULL);
+	} else if (state != NULL) {
+		(void)xbdev__store_differs(job->to, NULL, store, &settings);
+		xbdev__lvol_store_settings(store, &state->old);
+		state->is_set = true;
+		xbdev__lvol_store_set(store, &settings, on_done, state);
+	}
+}
+
+static void undo_change(struct xbdev_job *job)
+{
+	struct store_state *state = job->state;
+	struct xbdev_lvol_store *store = xbdev__lvol_store_find(job->ctx, job->name);
+
+	if (store == NULL || state == NULL || !state->is_set) {
+		xbdev_job_done(job, NULL);
+		return;
+	}
+	state->err = (struct xu_error){0};
+	xbdev__lvol_store_set(store, &state->old, on_done, state);
+}
+
+/* ---- taking back ---- */
+
+static void give_up_found(void *arg, const struct xu_error *err)
+{
+	struct store_state *state = arg;
+	struct xbdev_lvol_store *store = xbdev__lvol_store_find(
+		state->job->ctx, json_string_value(json_object_get(state->job->to, "uuid")));
+
+	state->err = *err;
+	if (store == NULL) {
+		end(state);
+	} else {
+		give_up(state, store);
+	}
+}
+
 static void undo_make(struct xbdev_job *job)
 {
 	struct store_state *state = job->state;
@@ -267,6 +343,8 @@ static void undo_make(struct xbdev_job *job)
 	xbdev__lvol_store_info(store, &info);
 	if (state->is_new && info.nr_volumes == 0) {
 		xbdev__lvol_store_destroy(store, on_done, state);
+	} else if (state->is_set) {
+		xbdev__lvol_store_set(store, &state->old, give_up_found, state);
 	} else {
 		give_up(state, store);
 	}
@@ -278,6 +356,8 @@ void xbdev__store_apply(struct xbdev_job *job)
 {
 	if (job->action == XBDEV_ACTION_REMOVE) {
 		apply_remove(job);
+	} else if (job->action == XBDEV_ACTION_CHANGE) {
+		apply_change(job);
 	} else {
 		make(job);
 	}
@@ -287,6 +367,8 @@ void xbdev__store_undo(struct xbdev_job *job)
 {
 	if (job->action == XBDEV_ACTION_REMOVE) {
 		make(job); /* takes it from its device again */
+	} else if (job->action == XBDEV_ACTION_CHANGE) {
+		undo_change(job);
 	} else {
 		undo_make(job);
 	}

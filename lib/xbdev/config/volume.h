@@ -50,6 +50,11 @@ int xbdev__volume_compare(const struct xbdev_section *section, const json_t *ent
 /* The same of a store: 0 or -EEXIST. */
 int xbdev__store_compare(const json_t *entry, const struct xbdev_lvol_store *store,
 	const char **ret_key, struct xu_error *err);
+struct xbdev_lvol_settings;
+/* What the entry says of the store's settings, and the rest as it is; whether that is another than
+ * it is now. `was` as above. */
+bool xbdev__store_differs(const json_t *entry, const json_t *was,
+	const struct xbdev_lvol_store *store, struct xbdev_lvol_settings *ret);
 /* The store that the device holds; NULL: none that is there. */
 struct xbdev_lvol_store *xbdev__store_on(struct xbdev_ctx *ctx, const struct xbdev_device *dev);
 

@@ -97,6 +97,65 @@ int xbdev__store_compare(const json_t *entry, const struct xbdev_lvol_store *sto
 	return 0;
 }
 
+/* Whether an older entry said the same of a member. */
+static bool was_said(const json_t *entry, const json_t *was, const char *key)
+{
+	const json_t *value = json_object_get(entry, key);
+	const json_t *older = json_object_get(was, key);
+
+	return was != NULL && (value == older || json_equal(value, older));
+}
+
+static const char *const setting_keys[] = {"space_wait_ms", "low_percent", "high_percent"};
+
+bool xbdev__store_differs(const json_t *entry, const json_t *was,
+	const struct xbdev_lvol_store *store, struct xbdev_lvol_settings *ret)
+{
+	struct xbdev_lvol_settings now;
+	uint32_t *const values[] = {&ret->space_wait_ms, &ret->percents[0], &ret->percents[1]};
+
+	xbdev__lvol_store_settings(store, &now);
+	*ret = now;
+	for (size_t i = 0; i < 3; i++) {
+		const json_t *value = json_object_get(entry, setting_keys[i]);
+
+		if (value != NULL && !was_said(entry, was, setting_keys[i])) {
+			*values[i] = (uint32_t)json_integer_value(value);
+		}
+	}
+	return memcmp(&now, ret, sizeof(now)) != 0;
+}
+
+/* The entry with those settings only that are new. */
+static json_t *entry_of_settings(const json_t *wanted, const json_t *was)
+{
+	json_t *to = xbdev_config_copy(wanted);
+
+	for (size_t i = 0; to != NULL && i < 3; i++) {
+		if (was_said(wanted, was, setting_keys[i])) {
+			json_object_del(to, setting_keys[i]);
+		}
+	}
+	return to;
+}
+
+static int plan_settings(struct xbdev_planning *planning, const struct xbdev_lvol_store *store)
+{
+	const json_t *wanted = planning->wanted->entry;
+	struct xbdev_lvol_settings settings;
+
+	if (planning->mode == XBDEV_CONFIG_LOAD ||
+		!xbdev__store_differs(wanted, planning->was, store, &settings)) {
+		return 0;
+	}
+	planning->action = XBDEV_ACTION_CHANGE;
+	planning->to = entry_of_settings(wanted, planning->was);
+	snprintf(planning->key, sizeof(planning->key), "%s",
+		json_object_get(planning->to, "space_wait_ms") != NULL ? "space_wait_ms"
+								       : "low_percent");
+	return planning->to != NULL ? 0 : -ENOMEM;
+}
+
 static int plan_store_to_go(struct xbdev_planning *planning)
 {
 	planning->action = XBDEV_ACTION_REMOVE;
@@ -125,7 +184,7 @@ static int plan_store_to_change(struct xbdev_planning *planning)
 	} else {
 		rc = xbdev__store_compare(wanted, store, &key, planning->err);
 		if (rc == 0) {
-			return 0;
+			return plan_settings(planning, store);
 		}
 	}
 	snprintf(planning->key, sizeof(planning->key), "%s", key);
@@ -206,15 +265,6 @@ static int compare_kind(const struct xbdev_section *section, const json_t *entry
 			err, -EEXIST, "it is there already, and a snapshot: others stand on it");
 	}
 	return compare_source(entry, volume, info, ret_key, err);
-}
-
-/* Whether an older entry said the same of a member. */
-static bool was_said(const json_t *entry, const json_t *was, const char *key)
-{
-	const json_t *value = json_object_get(entry, key);
-	const json_t *older = json_object_get(was, key);
-
-	return was != NULL && (value == older || json_equal(value, older));
 }
 
 /* Thick: nothing of it is missing. What stands on something always says that it is thin. */

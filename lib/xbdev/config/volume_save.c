@@ -315,6 +315,33 @@ int xbdev__clone_save(struct xbdev_ctx *ctx, json_t *list, struct xu_error *err)
 	return save(ctx, list, err, add_clone);
 }
 
+/* With the settings that are not the defaults. */
+static json_t *store_entry(
+	const struct xbdev_lvol_store *store, const struct xbdev_lvol_store_info *info)
+{
+	static const struct xbdev_lvol_settings defaults = XBDEV_LVOL_SETTINGS_DEFAULT;
+	struct xbdev_lvol_settings settings;
+	json_t *entry = json_pack("{s:s, s:s, s:I}", "name", info->name, "base_bdev", info->device,
+		"cluster_size", (json_int_t)info->cluster_size);
+	int rc = 0;
+
+	xbdev__lvol_store_settings(store, &settings);
+	if (settings.space_wait_ms != defaults.space_wait_ms) {
+		rc |= json_object_set_new(
+			entry, "space_wait_ms", json_integer(settings.space_wait_ms));
+	}
+	if (memcmp(settings.percents, defaults.percents, sizeof(defaults.percents)) != 0) {
+		rc |= json_object_set_new(entry, "low_percent", json_integer(settings.percents[0]));
+		rc |= json_object_set_new(
+			entry, "high_percent", json_integer(settings.percents[1]));
+	}
+	if (rc != 0) {
+		json_decref(entry);
+		return NULL;
+	}
+	return entry;
+}
+
 int xbdev__store_save(struct xbdev_ctx *ctx, json_t *list, struct xu_error *err)
 {
 	struct xbdev_lvol_store *store = NULL;
@@ -325,10 +352,7 @@ int xbdev__store_save(struct xbdev_ctx *ctx, json_t *list, struct xu_error *err)
 
 		xbdev__lvol_store_info(store, &info);
 		if (xbdev__volume_check_name(info.name, NULL) == 0) {
-			rc = add(list,
-				json_pack("{s:s, s:s, s:I}", "name", info.name, "base_bdev",
-					info.device, "cluster_size", (json_int_t)info.cluster_size),
-				&info.uuid);
+			rc = add(list, store_entry(store, &info), &info.uuid);
 		}
 	}
 	return rc == 0 ? 0 : xu_error_set_errno(err, rc, "describing the stores");

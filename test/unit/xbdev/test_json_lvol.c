@@ -674,6 +674,89 @@ static void test_in_memory_it_is_made_each_time(void **state)
 	assert_int_equal(xbdev_list(NULL, 0), 0);
 }
 
+/* ---- settings of a store ---- */
+
+#define WITH(more) "{" BASE ",\n" STORES(STORE("s", "a", more)) "}"
+
+static void assert_settings(uint32_t wait_ms, uint32_t low, uint32_t high)
+{
+	xbdev_lvs_info_t store = store_of("s");
+
+	assert_int_equal(store.space_wait_ms, wait_ms);
+	assert_int_equal(store.low_percent, low);
+	assert_int_equal(store.high_percent, high);
+}
+
+static void test_settings_of_a_store(void **state)
+{
+	char *saved, *again;
+
+	refuse(WITH(", 'low_percent': 10"), -EINVAL, "lvol_stores[0].low_percent");
+	refuse(WITH(", 'high_percent': 10"), -EINVAL, "low_percent and high_percent go together");
+	refuse(WITH(", 'low_percent': 10, 'high_percent': 10"), -EINVAL, "thresholds of 10 and 10");
+	refuse(WITH(", 'high_percent': 101, 'low_percent': 1"), -EINVAL, "high_percent");
+	refuse(WITH(", 'space_wait_ms': 86400001"), -EINVAL, "lvol_stores[0].space_wait_ms");
+	parse(WITH(", 'space_wait_ms': 1500"));
+	assert_settings(1500, 80, 95);
+	parse(WITH(", 'low_percent': 10, 'high_percent': 20"));
+	assert_settings(1500, 10, 20);
+	/* What was set at run time stays while a document says the same as before. */
+	must(xbdev_lvs_set_thresholds("s", 30, 40));
+	parse(WITH(", 'low_percent': 10, 'high_percent': 20"));
+	assert_settings(1500, 30, 40);
+	parse(WITH(", 'space_wait_ms': 0, 'low_percent': 10, 'high_percent': 20"));
+	assert_settings(0, 30, 40);
+	parse(WITH(", 'space_wait_ms': 7, 'low_percent': 0, 'high_percent': 0"));
+	assert_settings(7, 0, 0);
+
+	/* Saved, and read again: nothing changes, not even what is saved. */
+	must(xbdev_save_config(in_dir("saved.json")));
+	saved = read_whole(in_dir("saved.json"));
+	assert_non_null(strstr(saved, "\"space_wait_ms\": 7"));
+	assert_non_null(strstr(saved, "\"low_percent\": 0"));
+	must(xbdev_parse_config(in_dir("saved.json")));
+	assert_settings(7, 0, 0);
+	begin_again();
+	must(xbdev_parse_config(in_dir("saved.json")));
+	assert_settings(7, 0, 0);
+	must(xbdev_save_config(in_dir("again.json")));
+	again = read_whole(in_dir("again.json"));
+	assert_string_equal(again, saved);
+	free(again);
+	free(saved);
+
+	/* Loading changes nothing on the media, */
+	begin_again();
+	must(xbdev_open_from_json(document(WITH(", 'space_wait_ms': 9"))));
+	assert_settings(7, 0, 0);
+	/* and the first document of a program says what is to be. */
+	begin_again();
+	parse(WITH(", 'space_wait_ms': 9"));
+	assert_settings(9, 0, 0);
+}
+
+static void test_settings_are_taken_back(void **state)
+{
+	static const char bad[] =
+		"{" BASE ",\n" STORES(STORE("s", "a", ", 'space_wait_ms': 5")) "," VOLUMES(
+			VOL("v", THIN) "," VOL("big", ", 'size_mb': 64")) "}";
+
+	/* Of one that is there, of one that is found, */
+	parse(WITH(", 'space_wait_ms': 3"));
+	refuse(bad, -ENOSPC, "big");
+	assert_settings(3, 80, 95);
+	begin_again();
+	refuse(bad, -ENOSPC, "big");
+	parse(WITH(""));
+	assert_settings(3, 80, 95);
+	parse("{}");
+	empty_dir();
+	/* and of a new one, which goes as a whole. */
+	refuse(bad, -ENOSPC, "big");
+	parse(WITH(""));
+	assert_settings(0, 80, 95);
+}
+
 #define lvol_test(f) cmocka_unit_test_setup_teardown(f, start, stop)
 
 int main(void)
@@ -698,6 +781,8 @@ int main(void)
 		lvol_test(test_a_clone_whose_device_has_gone),
 		lvol_test(test_saved_says_what_is_there),
 		lvol_test(test_in_memory_it_is_made_each_time),
+		lvol_test(test_settings_of_a_store),
+		lvol_test(test_settings_are_taken_back),
 	};
 
 	return cmocka_run_group_tests_name("xbdev_json_lvol", tests, make_dir, remove_dir);
