@@ -152,22 +152,23 @@ static int add_all(struct usage *usage)
 static void get_usage(struct xrpc_request *req, void *arg, const void *opts_ptr)
 {
 	const struct usage_opts *opts = opts_ptr;
+	bool has_name = opts->name != NULL;
 	bool has_store = !xu_uuid_is_null(&opts->lvs_uuid) || opts->lvs_name != NULL;
 	struct xbdev_lvol_store *store = NULL;
 	struct xbdev_lvol *volume = NULL;
 	struct usage *usage;
 	int rc;
 
-	if (opts->name != NULL && has_store) {
+	if (has_name && has_store) {
 		xrpc_error(req, XRPC_INVALID_PARAMS, "of one volume, or of a store's? Not both");
 		return;
 	}
-	if (opts->name != NULL) {
+	if (has_name) {
 		volume = xbdev__mgmt_lvol_find(arg, req, opts->name);
 	} else if (has_store) {
 		store = xbdev__mgmt_lvs_find(arg, req, &opts->lvs_uuid, opts->lvs_name);
 	}
-	if ((opts->name != NULL && volume == NULL) || (has_store && store == NULL)) {
+	if ((has_name && volume == NULL) || (has_store && store == NULL)) {
 		return; /* answered, and the options are gone */
 	}
 	usage = calloc(1, sizeof(*usage));
