@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "daemon/xsand/config_check.h"
+#include "daemon/xsand/lvol.h"
 #include "daemon/xsand/model.h"
 #include "daemon/xsand/node.h"
 #include "lib/util/clock.h"
@@ -204,6 +205,26 @@ static void made_device(struct job *job)
 static void gone_device(struct job *job)
 {
 	json_object_del(model_devices(job->node->made), job->step.key);
+}
+
+/* ---- stores and volumes ---- */
+
+static const char *list_of(const struct job *job)
+{
+	return job->step.kind == STEP_STORE_MAKE ? "lvol_stores" : "lvol_volumes";
+}
+
+static void lvol_add(struct job *job)
+{
+	lvol_make(job->node->ctx, list_of(job), job->step.key, job->step.value,
+		json_object_get(json_object_get(job->node->made, list_of(job)), job->step.key),
+		on_job_result, job);
+}
+
+static void made_lvol(struct job *job)
+{
+	json_object_set_new(json_object_get(job->node->made, list_of(job)), job->step.key,
+		xbdev_config_copy(job->step.value));
 }
 
 /* ---- subsystems ---- */
@@ -505,6 +526,8 @@ static const struct {
 	[STEP_TRANSPORT] = {transport, made_transport},
 	[STEP_DEVICE_ADD] = {device_add, made_device},
 	[STEP_DEVICE_CHANGE] = {device_change, made_device},
+	[STEP_STORE_MAKE] = {lvol_add, made_lvol},
+	[STEP_VOLUME_MAKE] = {lvol_add, made_lvol},
 	[STEP_SUBSYSTEM_ADD] = {subsystem_add, made_subsystem},
 	[STEP_HOST_ADD] = {host_add, made_host},
 	[STEP_ALLOW_ANY_HOST] = {allow_any_host, made_allow_any_host},

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "daemon/xsand/config_check.h"
+#include "daemon/xsand/config_lvol.h"
 #include "daemon/xsand/model.h"
 #include "lib/xbdev/config/devices.h"
 
@@ -101,7 +102,7 @@ static const struct xu_param rpc_params[] = {
 };
 
 struct document {
-	json_t *log, *reactors, *rpc, *devices, *nvmf;
+	json_t *log, *reactors, *rpc, *devices, *stores, *volumes, *nvmf;
 	const char *state_dir;
 	uint32_t stop_timeout_s;
 };
@@ -115,6 +116,10 @@ static const struct xu_param document_params[] = {
 	{"stop_timeout_s", XU_PARAM_U32, offsetof(struct document, stop_timeout_s), .min = 1,
 		.max = 3600, .help = "bound of a stop, seconds (default 10)"},
 	{"devices", XU_PARAM_JSON, offsetof(struct document, devices), .help = "list of devices"},
+	{"lvol_stores", XU_PARAM_JSON, offsetof(struct document, stores),
+		.help = "list of stores of logical volumes"},
+	{"lvol_volumes", XU_PARAM_JSON, offsetof(struct document, volumes),
+		.help = "list of logical volumes"},
 	{"nvmf", XU_PARAM_JSON, offsetof(struct document, nvmf), .help = "what is exported"},
 	{0},
 };
@@ -272,8 +277,11 @@ int config_check(json_t *root, struct config_settings *settings, char path[CONFI
 	if (rc == 0) {
 		rc = check_devices(&c, doc.devices);
 	}
+	if (rc == 0) {
+		rc = check_lvol(&c, doc.stores, doc.volumes, doc.devices);
+	}
 	if (rc == 0 && doc.nvmf != NULL) {
-		rc = check_nvmf(&c, doc.nvmf, doc.devices);
+		rc = check_nvmf(&c, doc.nvmf, doc.devices, doc.stores);
 	}
 	memcpy(path, c.path, CONFIG_PATH_SIZE);
 	if (rc == 0 && settings != NULL) {

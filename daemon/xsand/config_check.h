@@ -87,13 +87,15 @@ int check_listener(struct check *c, const char *path, json_t *object, struct con
 int check_nqn(struct check *c, const char *path, const char *nqn);
 int check_subsystem(struct check *c, const char *path, json_t *object);
 
-/* What checked namespaces use together: every device and every identifier has one user. */
-int check_uses(struct check *c, json_t *subsystems, json_t *devices);
+/* What checked namespaces and stores use together: every device and every identifier has one user.
+ */
+int check_uses(struct check *c, json_t *subsystems, json_t *devices, json_t *stores);
 
 /* The same for one more namespace, checked by itself, of subsystem `nqn` in a checked document. */
 int check_new_ns(struct check *c, const char *path, json_t *root, json_t *ns, const char *nqn);
 
-/* The whole of "nvmf"; `devices` is the list its namespaces name, or NULL. */
-int check_nvmf(struct check *c, json_t *nvmf, json_t *devices);
+/* The whole of "nvmf"; `devices` is the list its namespaces name, `stores` that of what else uses
+ * them; each may be NULL. */
+int check_nvmf(struct check *c, json_t *nvmf, json_t *devices, json_t *stores);
 
 #endif

@@ -479,7 +479,7 @@ static int check_subsystems(struct check *c, json_t *subsystems)
 	return rc;
 }
 
-int check_nvmf(struct check *c, json_t *nvmf, json_t *devices)
+int check_nvmf(struct check *c, json_t *nvmf, json_t *devices, json_t *stores)
 {
 	struct nvmf {
 		json_t *transport;
@@ -501,5 +501,5 @@ int check_nvmf(struct check *c, json_t *nvmf, json_t *devices)
 	if (rc == 0) {
 		rc = check_subsystems(c, opts.subsystems);
 	}
-	return rc == 0 ? check_uses(c, opts.subsystems, devices) : rc;
+	return rc == 0 ? check_uses(c, opts.subsystems, devices, stores) : rc;
 }

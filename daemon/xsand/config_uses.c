@@ -107,6 +107,26 @@ static void note_bases(struct uses *uses)
 	}
 }
 
+/* Notes what stores of logical volumes are on. */
+static void note_stores(struct uses *uses, json_t *stores)
+{
+	json_t *entry;
+	size_t i;
+
+	json_array_foreach (stores, i, entry) {
+		const char *base = json_string_value(json_object_get(entry, "base_bdev"));
+		ssize_t index = find_device(uses, base);
+		json_t *user = json_sprintf("lvol_stores[%zu]", i);
+
+		if (index >= 0) {
+			note_user(uses, index, user);
+		} else {
+			json_object_set(uses->users, base, user);
+		}
+		json_decref(user);
+	}
+}
+
 /* ---- identifiers ---- */
 
 /* Notes that the namespace has this identifier; `member` is where it comes from. */
@@ -219,7 +239,7 @@ static int use_all(struct check *c, struct uses *uses, json_t *subsystems)
 	return rc;
 }
 
-static int uses_init(struct check *c, struct uses *uses, json_t *devices)
+static int uses_init(struct check *c, struct uses *uses, json_t *devices, json_t *stores)
 {
 	*uses = (struct uses){
 		.devices = devices,
@@ -231,6 +251,7 @@ static int uses_init(struct check *c, struct uses *uses, json_t *devices)
 		return xu_error_set_errno(c->err, -ENOMEM, "checking namespaces");
 	}
 	note_bases(uses);
+	note_stores(uses, stores);
 	return 0;
 }
 
@@ -241,10 +262,10 @@ static void uses_fini(struct uses *uses)
 	json_decref(uses->ids);
 }
 
-int check_uses(struct check *c, json_t *subsystems, json_t *devices)
+int check_uses(struct check *c, json_t *subsystems, json_t *devices, json_t *stores)
 {
 	struct uses uses;
-	int rc = uses_init(c, &uses, devices);
+	int rc = uses_init(c, &uses, devices, stores);
 
 	if (rc == 0) {
 		rc = use_all(c, &uses, subsystems);
@@ -257,7 +278,8 @@ int check_new_ns(struct check *c, const char *path, json_t *root, json_t *ns, co
 {
 	json_t *subsystems = json_object_get(json_object_get(root, "nvmf"), "subsystems");
 	struct uses uses;
-	int rc = uses_init(c, &uses, json_object_get(root, "devices"));
+	int rc = uses_init(
+		c, &uses, json_object_get(root, "devices"), json_object_get(root, "lvol_stores"));
 
 	if (rc == 0) {
 		rc = use_all(c, &uses, subsystems);

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/xsand/config_lvol.h"
 #include "daemon/xsand/model.h"
 #include "lib/util/error.h"
 #include "lib/xbdev/config/devices.h"
@@ -33,11 +34,16 @@ static void note(struct merge *m, json_t *text)
 
 /* ---- one value ---- */
 
+static bool is_lvol(const char *parent)
+{
+	return strcmp(parent, "lvol_stores") == 0 || strcmp(parent, "lvol_volumes") == 0;
+}
+
 /* Objects whose members are not merged: those found by name in these. */
 static bool is_whole(const char *parent)
 {
 	return strcmp(parent, "devices") == 0 || strcmp(parent, "namespaces") == 0 ||
-	       strcmp(parent, "listeners") == 0;
+	       strcmp(parent, "listeners") == 0 || is_lvol(parent);
 }
 
 static json_t *copy_of(struct merge *m, const json_t *value)
@@ -75,6 +81,18 @@ static bool is_same(struct merge *m, const json_t *file, const json_t *current, 
 	result = model_equal(copy, current);
 	json_decref(copy);
 	return result;
+}
+
+/* The same of a store or volume, which only the file has words for: the run time changes no entry,
+ * but what is on the disk. */
+static json_t *take_lvol(struct merge *m, const json_t *file, const json_t *current)
+{
+	json_t *copy = file != NULL ? copy_of(m, file) : NULL;
+
+	if (copy != NULL && current != NULL && config_lvol_keep(copy, current) != 0) {
+		m->is_out_of_memory = true;
+	}
+	return copy;
 }
 
 static json_t *merge_value(struct merge *m, const char *place, const char *parent, json_t *base,
@@ -122,6 +140,9 @@ static json_t *merge_value(struct merge *m, const char *place, const char *paren
 	}
 	if (model_equal(file, base)) {
 		return current != NULL ? copy_of(m, current) : NULL;
+	}
+	if (is_lvol(parent)) {
+		return take_lvol(m, file, current);
 	}
 	if (!is_same(m, base, current, is_device) && !is_same(m, file, current, is_device)) {
 		note(m, json_sprintf("%s: the configuration file has been edited; its word "

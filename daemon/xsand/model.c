@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "daemon/xsand/config_check.h"
+#include "daemon/xsand/config_lvol.h"
 #include "lib/reactor/address.h"
 #include "lib/util/uuid.h"
 #include "lib/xbdev/config/devices.h"
@@ -19,8 +20,8 @@ static const struct config_listener listener_defaults;
 
 json_t *model_new(void)
 {
-	return json_pack("{s:{}, s:{}, s:{s:{}, s:{}}}", "log", "devices", "nvmf", "transport",
-		"subsystems");
+	return json_pack("{s:{}, s:{}, s:{}, s:{}, s:{s:{}, s:{}}}", "log", "devices",
+		"lvol_stores", "lvol_volumes", "nvmf", "transport", "subsystems");
 }
 
 json_t *model_devices(const json_t *model)
@@ -185,6 +186,23 @@ static int add_devices(json_t *model, json_t *list)
 	return rc;
 }
 
+static int add_lvols(json_t *model, const char *list, json_t *entries)
+{
+	char key[MODEL_KEY_SIZE];
+	json_t *entry;
+	size_t i;
+	int rc = 0;
+
+	json_array_foreach (entries, i, entry) {
+		json_t *canonical = config_lvol_canonical(list, entry, key);
+
+		rc |= canonical == NULL
+			      ? -1
+			      : json_object_set_new(json_object_get(model, list), key, canonical);
+	}
+	return rc;
+}
+
 static int add_nvmf(json_t *model, json_t *nvmf)
 {
 	json_t *transport = json_object_get(nvmf, "transport"), *object;
@@ -222,6 +240,8 @@ json_t *model_from_config(json_t *root)
 	}
 	if (rc == 0) {
 		rc |= add_devices(model, json_object_get(root, "devices"));
+		rc |= add_lvols(model, "lvol_stores", json_object_get(root, "lvol_stores"));
+		rc |= add_lvols(model, "lvol_volumes", json_object_get(root, "lvol_volumes"));
 		rc |= add_nvmf(model, json_object_get(root, "nvmf"));
 	}
 	if (rc != 0) {
@@ -269,6 +289,14 @@ static json_t *subsystem_to_config(const char *nqn, json_t *subsystem)
 	return object;
 }
 
+/* NULL: there are none, or no memory. */
+static json_t *lvols_of(const json_t *model, const char *list)
+{
+	json_t *entries = json_object_get(model, list);
+
+	return json_object_size(entries) > 0 ? list_of(entries, false) : NULL;
+}
+
 json_t *model_to_config(const json_t *model)
 {
 	json_t *transport = json_object_get(json_object_get(model, "nvmf"), "transport");
@@ -279,9 +307,11 @@ json_t *model_to_config(const json_t *model)
 	json_object_foreach (model_subsystems(model), nqn, subsystem) {
 		rc |= json_array_append_new(subsystems, subsystem_to_config(nqn, subsystem));
 	}
-	root = json_pack("{s:O, s:o, s:{s:O, s:o}}", "log", json_object_get(model, "log"),
-		"devices", list_of(model_devices(model), false), "nvmf", "transport", transport,
-		"subsystems", subsystems);
+	root = json_pack("{s:O, s:o, s:o*, s:o*, s:{s:O, s:o}}", "log",
+		json_object_get(model, "log"), "devices", list_of(model_devices(model), false),
+		"lvol_stores", lvols_of(model, "lvol_stores"), "lvol_volumes",
+		lvols_of(model, "lvol_volumes"), "nvmf", "transport", transport, "subsystems",
+		subsystems);
 	if (rc != 0) {
 		json_decref(root);
 		return NULL;

@@ -6,15 +6,16 @@
  *
  *	{ "log": {"level": …},
  *	  "devices": { NAME: entry },
+ *	  "lvol_stores": { NAME: entry }, "lvol_volumes": { "STORE/NAME": entry },
  *	  "nvmf": { "transport": {…},
  *	            "subsystems": { NQN: { serial_number …, "hosts": { NQN: true },
  *	                                   "namespaces": { NSID: {…} },
  *	                                   "listeners": { "tcp ADDRESS PORT": {…} } } } } }
  *
  * Every value is in its one form (xbdev_config_canonical()), so equal means the same. "devices",
- * "subsystems" and a subsystem's "hosts", "namespaces", "listeners" and "allow_any_host" are always
- * there, and so is the level of what came from a configuration. Functions that return NULL or
- *-ENOMEM have run out of memory.
+ * "lvol_stores", "lvol_volumes", "subsystems" and a subsystem's "hosts", "namespaces", "listeners"
+ *and "allow_any_host" are always there, and so is the level of what came from a configuration.
+ *Functions that return NULL or -ENOMEM have run out of memory.
  */
 #ifndef XSAND_MODEL_H
 #define XSAND_MODEL_H

@@ -11,6 +11,7 @@
 
 #include "daemon/xsand/model.h"
 #include "lib/xbdev/config/devices.h"
+#include "lib/xbdev/lvol/stores.h"
 
 struct differ {
 	struct plan *plan;
@@ -267,6 +268,94 @@ static void change_devices(struct differ *d)
 	}
 }
 
+/* ---- stores and volumes ---- */
+
+/* The store that a store is on, if that is on a volume of the model; NULL: it is not. */
+static const char *store_below(const json_t *model, const json_t *store)
+{
+	const char *base = json_string_value(json_object_get(store, "base_bdev"));
+	const json_t *volume = json_object_get(json_object_get(model, "lvol_volumes"), base);
+
+	return json_string_value(json_object_get(volume, "lvs_name"));
+}
+
+static size_t store_depth(const json_t *model, const char *name)
+{
+	size_t depth = 0;
+
+	while (name != NULL && depth < XBDEV_CONFIG_MAX_DEPTH) {
+		name = store_below(
+			model, json_object_get(json_object_get(model, "lvol_stores"), name));
+		depth += name != NULL;
+	}
+	return depth;
+}
+
+/* Whether what the store is on comes with this plan, and the store with it. */
+static bool is_base_new(const struct differ *d, const json_t *store)
+{
+	const char *base = json_string_value(json_object_get(store, "base_bdev"));
+
+	return model_find_device(d->to, base) != NULL &&
+	       (model_find_device(d->from, base) == NULL || is_remade(d, base));
+}
+
+/* Whether the entry has been carried out, and what it made is there. */
+static bool is_made(const struct differ *d, const char *list, const char *key, const json_t *entry)
+{
+	bool is_volume = strcmp(list, "lvol_volumes") == 0;
+
+	if (!model_equal(json_object_get(json_object_get(d->from, list), key), entry)) {
+		return false;
+	}
+	return d->ctx == NULL || (is_volume ? xbdev_device_find(d->ctx, key) != NULL
+					    : xbdev__lvol_store_find(d->ctx, key) != NULL);
+}
+
+static void make_lvols_of(struct differ *d, size_t depth, json_t *is_new)
+{
+	const char *name, *store;
+	json_t *entry;
+
+	json_object_foreach (json_object_get(d->to, "lvol_stores"), name, entry) {
+		const char *below = store_below(d->to, entry);
+
+		if (store_depth(d->to, name) == depth &&
+			(is_base_new(d, entry) || !is_made(d, "lvol_stores", name, entry) ||
+				(below != NULL && json_object_get(is_new, below) != NULL))) {
+			json_object_set_new(is_new, name, json_true());
+			add(d, (struct step){.kind = STEP_STORE_MAKE, .key = name, .value = entry});
+		}
+	}
+	json_object_foreach (json_object_get(d->to, "lvol_volumes"), name, entry) {
+		store = json_string_value(json_object_get(entry, "lvs_name"));
+		if (store_depth(d->to, store) == depth &&
+			(json_object_get(is_new, store) != NULL ||
+				!is_made(d, "lvol_volumes", name, entry))) {
+			add(d, (struct step){
+				       .kind = STEP_VOLUME_MAKE, .key = name, .value = entry});
+		}
+	}
+}
+
+/* Nothing goes: what the file names no more stays on its device. */
+static void make_lvols(struct differ *d)
+{
+	json_t *is_new = json_object(); /* stores that come, or are looked at again */
+	size_t max = 0, depth;
+	const char *name;
+	json_t *entry;
+
+	json_object_foreach (json_object_get(d->to, "lvol_stores"), name, entry) {
+		depth = store_depth(d->to, name);
+		max = depth > max ? depth : max;
+	}
+	for (depth = 0; depth <= max; depth++) {
+		make_lvols_of(d, depth, is_new);
+	}
+	json_decref(is_new);
+}
+
 static void add_subsystems(struct differ *d)
 {
 	static const char *const fixed[] = {"serial_number", "model_number", "max_namespaces"};
@@ -350,7 +439,7 @@ int plan_make(struct plan *plan, struct xbdev_ctx *ctx, const json_t *from, cons
 {
 	static void (*const passes[])(struct differ * d) = {change_log, remove_listeners,
 		remove_namespaces, remove_subsystems, remove_devices, change_transport, add_devices,
-		change_devices, add_subsystems, add_hosts, allow_any_host, remove_hosts,
+		change_devices, make_lvols, add_subsystems, add_hosts, allow_any_host, remove_hosts,
 		add_namespaces, add_listeners};
 	struct differ d = {.plan = plan, .ctx = ctx, .from = from, .to = to};
 
@@ -384,6 +473,8 @@ json_t *plan_describe(const struct step *step)
 		[STEP_TRANSPORT] = {"set the options of the", NULL},
 		[STEP_DEVICE_ADD] = {"add device", NULL},
 		[STEP_DEVICE_CHANGE] = {"change device", NULL},
+		[STEP_STORE_MAKE] = {"make store", NULL},
+		[STEP_VOLUME_MAKE] = {"make volume", NULL},
 		[STEP_SUBSYSTEM_ADD] = {"add subsystem", NULL},
 		[STEP_HOST_ADD] = {"allow host", "to use"},
 		[STEP_ALLOW_ANY_HOST] = {"set allow_any_host of", NULL},

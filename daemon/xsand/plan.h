@@ -21,7 +21,9 @@ enum step_kind {
 	STEP_DEVICE_REMOVE,
 	STEP_TRANSPORT,
 	STEP_DEVICE_ADD,
-	STEP_DEVICE_CHANGE,
+	STEP_DEVICE_CHANGE, /* the last of devices: their stores are found after these */
+	STEP_STORE_MAKE,
+	STEP_VOLUME_MAKE,
 	STEP_SUBSYSTEM_ADD,
 	STEP_HOST_ADD,
 	STEP_ALLOW_ANY_HOST,

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Logical volumes of a node: stores are found on their devices by themselves, arrays included;
 namespaces name volumes in the file and by RPC and are there after a restart, a kill and a reload;
+stores and volumes that the file names are made once, found, compared and changed;
 what a store is on does not go under it."""
 
 import subprocess
@@ -14,7 +15,7 @@ IMAGE = '21234567-89ab-4def-8011-223344556677'
 CLUSTER = 64 << 10
 
 
-class Lvol(NodeTest):
+class LvolTest(NodeTest):
     def setUp(self):
         super().setUp()
         self.config['devices'] = [
@@ -42,10 +43,20 @@ class Lvol(NodeTest):
     def namespaces(self):
         return self.shown_subsystem()['namespaces']
 
+    def check(self, text):
+        """What xsand --check says of the configuration."""
+        self.write_config()
+        result = subprocess.run([XSAND, '--check', '--config', self.config_path],
+                                capture_output=True, text=True)
+        self.assertEqual(result.returncode, 2)
+        self.assertIn(text, result.stderr)
+
     def restart(self):
         self.stop()
         self.start()
 
+
+class Lvol(LvolTest):
     def test_by_rpc(self):
         self.start()
         self.make_store()
@@ -196,14 +207,6 @@ class Lvol(NodeTest):
                          {'s': 'a', 't': 'b'})
         self.assertEqual(self.call('bdev_lvol_get_refused_lvstores'), [])
 
-    def check(self, text):
-        """What xsand --check says of the configuration."""
-        self.write_config()
-        result = subprocess.run([XSAND, '--check', '--config', self.config_path],
-                                capture_output=True, text=True)
-        self.assertEqual(result.returncode, 2)
-        self.assertIn(text, result.stderr)
-
     def test_what_is_wrong_is_told_by_its_place(self):
         namespaces = self.subsystem()['namespaces']
         namespaces += [{'nsid': 1, 'device': 's/v'}, {'nsid': 2, 'device': 's/v'}]
@@ -225,6 +228,154 @@ class Lvol(NodeTest):
         self.assertEqual(report['failed'], [])
         self.assertTrue(any('uses its device elsewhere' in n for n in report['notes']), report)
         self.assertEqual(self.namespaces(), [])
+
+
+class InTheFile(LvolTest):
+    """Stores and volumes that the configuration names."""
+
+    def setUp(self):
+        super().setUp()
+        self.config['lvol_stores'] = [{'name': 's', 'base_bdev': 'a', 'cluster_size': '64KiB',
+                                       'space_wait_ms': 1500}]
+        self.volume = {'name': 'v', 'lvs_name': 's', 'size': '4MiB', 'thin_provision': True}
+        self.config['lvol_volumes'] = [self.volume]
+        self.subsystem()['namespaces'] = [{'nsid': 1, 'device': 's/v'}]
+
+    def reload(self):
+        self.write_config()
+        return self.call('config_reload')
+
+    def failed(self, report):
+        return [(f['step'], f['error']) for f in report['failed']]
+
+    def test_made_once_and_found_from_then_on(self):
+        self.start('--strict')
+        store, volume = self.stores()['s'], self.volumes()['s/v']
+        self.assertEqual((store['cluster_size'], store['space_wait_ms']), (CLUSTER, 1500))
+        self.assertEqual((volume['size'], volume['is_thin_provisioned']), (4 << 20, True))
+        self.assertEqual([n['bdev_name'] for n in self.namespaces()], ['s/v'])
+        saved = self.call('save_config')
+        self.assertEqual(saved['lvol_volumes'][0]['uuid'], volume['uuid'])
+        report = self.reload()
+        self.assertEqual((report['done'], report['failed'], report['notes']), ([], [], []))
+        # What has been changed at run time stays as long as nobody edits its entry.
+        self.call('bdev_lvol_set_lvstore_options', {'lvs_name': 's', 'space_wait_ms': 7})
+        self.call('bdev_lvol_resize', {'name': 's/v', 'size': '6MiB'})
+        for stop in (self.stop, self.kill):
+            stop()
+            self.start('--strict')
+            self.assertEqual(self.volumes()['s/v']['uuid'], volume['uuid'])
+            self.assertEqual(self.volumes()['s/v']['size'], 6 << 20)
+            self.assertEqual(self.stores()['s']['space_wait_ms'], 7)
+            self.assertEqual(self.call('save_config'), saved)
+        # So does what the node itself wrote as a file.
+        self.stop()
+        self.config = saved
+        self.start('--strict')
+        self.assertEqual(self.volumes()['s/v']['size'], 6 << 20)
+
+    def test_edits(self):
+        self.start()
+        self.volume['size'] = '8MiB'
+        self.config['lvol_stores'][0]['low_percent'] = 50
+        self.config['lvol_stores'][0]['high_percent'] = 60
+        self.config['lvol_volumes'].append({'name': 'w', 'lvs_name': 's', 'size_mb': 1})
+        report = self.reload()
+        self.assertEqual((report['failed'], sorted(report['done'])),
+                         ([], ['make store s', 'make volume s/v', 'make volume s/w']))
+        self.assertEqual(self.volumes()['s/v']['size'], 8 << 20)
+        self.assertEqual(self.stores()['s']['low_percent'], 50)
+        self.volume['size'] = '2MiB'
+        ((step, error),) = self.failed(self.reload())
+        self.assertEqual(step, 'make volume s/v')
+        self.assertIn('with 8388608 bytes; a document makes no volume smaller', error)
+        self.assertIn('make volume s/v', self.problems()[0])
+        # What the file names no more stays where it is.
+        self.config['lvol_volumes'] = []
+        self.config['lvol_stores'] = []
+        self.assertEqual(self.reload()['failed'], [])
+        self.assertEqual(self.problems(), [])
+        self.restart()
+        self.assertEqual(set(self.volumes()), {'s/v', 's/w'})
+        self.assertEqual(len(self.namespaces()), 1)
+
+    def test_what_was_there_is_not_made_anew(self):
+        self.start()
+        self.call('nvmf_subsystem_remove_ns', {'nqn': NQN, 'nsid': 1})
+        self.call('bdev_lvol_delete', {'name': 's/v'})
+        ((step, error),) = self.failed(self.reload())
+        self.assertEqual(step, 'make volume s/v')
+        self.assertIn('not to be made', error)
+        self.stop()
+        # Nor is a store whose disk has been replaced by a blank one.
+        (self.dir / 'a').write_bytes(bytes(16 << 20))
+        self.start()
+        self.assertEqual(self.stores(), {})
+        self.assertTrue(any('make store s' in p for p in self.problems()), self.problems())
+        self.assertEqual((self.dir / 'a').read_bytes()[:4096], bytes(4096))
+        # Unless the file says so.
+        self.config['lvol_stores'][0]['create'] = True
+        self.volume['create'] = True
+        self.assertEqual(self.failed(self.reload()), [])
+        self.assertEqual(set(self.volumes()), {'s/v'})
+
+    def test_what_holds_something_is_left_alone(self):
+        disk = b'\0' * 1080 + b'\x53\xef' + b'\0' * ((16 << 20) - 1082)
+        (self.dir / 'a').write_bytes(disk)
+        self.config['lvol_stores'].append({'name': 't', 'base_bdev': 'b'})
+        self.start()
+        self.assertEqual(set(self.stores()), {'t'})
+        self.assertTrue(any("make store s: making store 's': " in p and "'a'" in p
+                            for p in self.problems()), self.problems())
+        self.assertEqual((self.dir / 'a').read_bytes(), disk)
+        self.assertEqual(self.namespaces(), [])
+
+    def test_one_that_is_there_is_compared(self):
+        made = self.config.pop('lvol_stores'), self.config.pop('lvol_volumes')
+        self.subsystem()['namespaces'] = []
+        self.start()
+        self.make_store()
+        self.make_volume()
+        self.config['lvol_stores'], self.config['lvol_volumes'] = made
+        self.volume['uuid'] = STORE
+        self.config['lvol_stores'][0]['cluster_size'] = '1MiB'
+        failed = dict(self.failed(self.reload()))
+        self.assertIn('with clusters of 65536 bytes', failed['make store s'])
+        self.assertIn(f'with the UUID {VOLUME}', failed['make volume s/v'])
+        self.volume['uuid'] = VOLUME
+        self.config['lvol_stores'][0]['cluster_size'] = CLUSTER
+        self.config['lvol_stores'][0]['uuid'] = STORE
+        self.assertEqual(self.failed(self.reload()), [])
+        self.assertEqual(self.stores()['s']['space_wait_ms'], 1500)
+
+    def test_a_store_on_a_volume_on_an_array(self):
+        self.config['devices'].insert(0, {'driver': 'raid', 'name': 'md0', 'level': 'raid5',
+                                          'members': ['a', 'b', 'c'], 'chunk_size': '64KiB',
+                                          'assume_clean': True})
+        self.config['lvol_stores'] = [
+            {'name': 'inner', 'base_bdev': 's/v', 'cluster_size': '64KiB'},
+            {'name': 's', 'base_bdev': 'md0', 'cluster_size': '64KiB'}]
+        self.volume['size'] = '8MiB'
+        self.config['lvol_volumes'].insert(0, {'name': 'x', 'lvs_name': 'inner', 'size_mb': 1})
+        self.subsystem()['namespaces'] = [{'nsid': 1, 'device': 'inner/x'}]
+        self.start('--strict')
+        for stop in (self.stop, self.kill):
+            stop()
+            self.start('--strict')
+            self.assertEqual(set(self.volumes()), {'s/v', 'inner/x'})
+            self.assertEqual([n['bdev_name'] for n in self.namespaces()], ['inner/x'])
+
+    def test_what_is_wrong_is_told_by_its_place(self):
+        self.subsystem()['namespaces'] = []
+        store = self.config['lvol_stores'][0]
+        store['base_bdev'] = 'x'
+        self.check("lvol_stores[0].base_bdev: there is no device 'x'; name one of the list")
+        store['base_bdev'] = 'a'
+        store['low_percent'] = 5
+        self.check('lvol_stores[0].low_percent: low_percent and high_percent go together')
+        del store['low_percent']
+        self.subsystem()['namespaces'] = [{'nsid': 1, 'device': 'a'}]
+        self.check("namespaces[0].device: 'a' is used by lvol_stores[0] already")
 
 
 if __name__ == '__main__':

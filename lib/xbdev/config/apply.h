@@ -35,11 +35,11 @@ struct xbdev_apply {
 };
 
 /*
- * Does the plan's jobs; plan and text (for the places in errors) are borrowed until `done`, which
- * comes once, maybe before this returns. Nothing is allocated here, so it cannot fail to begin.
- * With an error of code 0, plan->origins is what holds from now on. With another, everything is as
- * it was before, but for what the sentence says; only when that begins with "it is done, but" the
- * plan has been carried out. On the control reactor.
+ * Does the plan's jobs; plan and text (for the places in errors; may be NULL) are borrowed until
+ * `done`, which comes once, maybe before this returns. Nothing is allocated here, so it cannot fail
+ * to begin. With an error of code 0, plan->origins is what holds from now on. With another,
+ * everything is as it was before, but for what the sentence says; only when that begins with "it is
+ * done, but" the plan has been carried out. On the control reactor.
  */
 void xbdev_apply_start(struct xbdev_apply *apply, struct xbdev_ctx *ctx, struct xbdev_plan *plan,
 	const struct xbdev_text *text, void (*done)(void *arg, const struct xu_error *err),

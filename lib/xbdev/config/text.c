@@ -34,6 +34,9 @@ int xbdev_text_fail(const struct xbdev_text *text, const char *path, struct xu_e
 	if (err == NULL) {
 		return -EINVAL;
 	}
+	if (text == NULL) {
+		return err->code;
+	}
 	xu_jsonpos_find(text->text, text->len, path, &pos);
 	xu_error_prefix(err, "%s:%u:%u%s%s", text->name, pos.line, pos.column,
 		path[0] != '\0' ? ": " : "", path);

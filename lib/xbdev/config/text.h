@@ -32,7 +32,7 @@ int xbdev_text_parse(const char *name, const char *bytes, size_t len, struct xbd
 void xbdev_text_free(struct xbdev_text *text); /* NULL is fine */
 
 /* Puts "FILE:LINE:COLUMN: PATH: " in front of the sentence; a path that does not exist has the
- * place of its deepest part that does. Returns the error's code. */
+ * place of its deepest part that does. No text (NULL): no place. Returns the error's code. */
 int xbdev_text_fail(const struct xbdev_text *text, const char *path, struct xu_error *err);
 
 /* Takes "NAME: " off the front of a sentence that goes behind a path which ends in NAME. */

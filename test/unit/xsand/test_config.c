@@ -66,10 +66,10 @@ static void test_config_parse_refuses_wrong_sections(void **state)
 		{"[]", "x.json:1:1: an object { … } is needed here"},
 		{"{\n  \"device\": []\n}",
 			"x.json:2:13: device: 'device' is not known here; accepted: log, reactors, "
-			"rpc, state_dir, stop_timeout_s, devices, nvmf"},
+			"rpc, state_dir, stop_timeout_s, devices, lvol_stores, lvol_volumes, nvmf"},
 		{"{\"a\\nb\\u001b\": 1}",
 			"x.json:1:16: a?b?: 'a?b?' is not known here; accepted: log, reactors, "
-			"rpc, state_dir, stop_timeout_s, devices, nvmf"},
+			"rpc, state_dir, stop_timeout_s, devices, lvol_stores, lvol_volumes, nvmf"},
 		{"{\"log\": []}", "x.json:1:9: log: an object { … } is needed here"},
 		{"{\n\"log\": {\"level\": \"loud\"}}",
 			"x.json:2:18: log.level: \"loud\" is not accepted; it takes one of: "
@@ -211,6 +211,58 @@ static void test_config_parse_refuses_wrong_devices(void **state)
 #define SUBSYSTEM(members)                                                                         \
 	"{" DEVICES "\"nvmf\": {\"subsystems\": [{\"nqn\": \"nqn.2026-11.io.xsan:a\",\n" members   \
 	"}]}}"
+
+#define WITH_NULL "{\"devices\": [{\"driver\": \"null\", \"name\": \"n\", \"size\": 8192}], "
+#define STORE     "{\"name\": \"s\", \"base_bdev\": \"n\"}"
+
+static void test_config_parse_refuses_wrong_stores_and_volumes(void **state)
+{
+	static const struct bad table[] = {
+		{"{\"lvol_stores\": 1}", "x.json:1:17: lvol_stores: a list [ … ] is needed here"},
+		{"{\"lvol_volumes\": [1]}",
+			"x.json:1:19: lvol_volumes[0]: an entry is an object { … }"},
+		{"{\"lvol_stores\": [{\"name\": \"s\", \"base_bdev\": \"m\"}]}",
+			"x.json:1:45: lvol_stores[0].base_bdev: there is no device 'm'; name one "
+			"of the list \"devices\", or a logical volume as STORE/VOLUME"},
+		{WITH_NULL "\"lvol_stores\": [" STORE ", {\"name\": \"t\", \"base_bdev\": \"n\"}]}",
+			"x.json:1:138: lvol_stores[1].base_bdev: \"n\" is not accepted: "
+			"lvol_stores[0] 's' uses it already; it takes one that nothing else uses"},
+		{WITH_NULL "\"lvol_stores\": [" STORE ", " STORE "]}",
+			"x.json:1:120: lvol_stores[1].name: \"s\" is not accepted: lvol_stores[0] "
+			"is "
+			"called so already; it takes one of its own"},
+		{WITH_NULL "\"lvol_stores\": [{\"name\": \"s\", \"base_bdev\": \"n\", "
+			   "\"create\": 1}]}",
+			"x.json:1:120: lvol_stores[0].create: true or false is needed here"},
+		{WITH_NULL "\"lvol_stores\": [{\"name\": \"s\", \"base_bdev\": \"n\", "
+			   "\"low_percent\": 5}]}",
+			"x.json:1:125: lvol_stores[0].low_percent: low_percent and high_percent "
+			"go together; give both"},
+		{"{\"lvol_volumes\": [{\"name\": \"v\"}]}",
+			"x.json:1:19: lvol_volumes[0]: 'lvs_name' is missing: name of the store"},
+		{"{\"lvol_volumes\": [{\"name\": \"v/w\", \"lvs_name\": \"s\", \"size_mb\": 1}]}",
+			"x.json:1:28: lvol_volumes[0].name: \"v/w\" is not accepted; it takes a "
+			"name "
+			"without '/', which stands between a store and what is in it"},
+		{"{\"lvol_volumes\": [{\"name\": \"v\", \"lvs_name\": \"s\", \"size_mb\": 1, "
+		 "\"size\": 4096}]}",
+			"x.json:1:72: lvol_volumes[0].size: size_mb says it already; give one of "
+			"the two"},
+		{WITH_NULL "\"lvol_stores\": [" STORE "], \"nvmf\": {\"subsystems\": [{\"nqn\": "
+			   "\"nqn.2026-11.x:a\", \"namespaces\": [{\"nsid\": 1, \"device\": "
+			   "\"n\"}]}]}}",
+			"x.json:1:200: nvmf.subsystems[0].namespaces[0].device: 'n' is used by "
+			"lvol_stores[0] already; a device has one user"},
+		{"{\"devices\": [{\"driver\": \"null\", \"name\": \"n\", \"size\": 8192}, "
+		 "{\"driver\": \"error\", \"name\": \"e\", \"base\": \"n\"}], \"lvol_stores\": "
+		 "[" STORE "]}",
+			"x.json:1:152: lvol_stores[0].base_bdev: 'n' is used by devices[1] "
+			"already; a device has "
+			"one user"},
+	};
+
+	check_bad(table, ARRAY_SIZE(table));
+}
 
 static void test_config_parse_refuses_wrong_exports(void **state)
 {
@@ -456,15 +508,16 @@ static void test_config_model_has_one_form(void **state)
 		"\"listeners\": [{\"trtype\": \"TCP\", \"traddr\": \"::1\", \"trsvcid\": "
 		"\"04420\"}]}]}}");
 	json_t *expected = json_pack(
-		"{s:{s:s}, s:{s:{s:s, s:s, s:s, s:i, s:s}, s:{s:s, s:s, s:i}}, "
+		"{s:{s:s}, s:{s:{s:s, s:s, s:s, s:i, s:s}, s:{s:s, s:s, s:i}}, s:{}, s:{}, "
 		"s:{s:{s:i}, s:{s:{s:b, s:{s:b}, s:{s:{s:i, s:s}}, "
 		"s:{s:{s:s, s:s, s:s}}}}}}",
 		"log", "level", "info", "devices", "d", "driver", "file", "name", "d", "filename",
 		"/f", "size", 1 << 30, "uuid", "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "n",
-		"driver", "null", "name", "n", "size", 8192, "nvmf", "transport", "max_queue_depth",
-		64, "subsystems", "nqn.2026-11.x:a", "allow_any_host", 0, "hosts",
-		"nqn.2026-11.x:h", 1, "namespaces", "1", "nsid", 1, "device", "d", "listeners",
-		"tcp ::1 4420", "trtype", "tcp", "traddr", "::1", "trsvcid", "4420");
+		"driver", "null", "name", "n", "size", 8192, "lvol_stores", "lvol_volumes", "nvmf",
+		"transport", "max_queue_depth", 64, "subsystems", "nqn.2026-11.x:a",
+		"allow_any_host", 0, "hosts", "nqn.2026-11.x:h", 1, "namespaces", "1", "nsid", 1,
+		"device", "d", "listeners", "tcp ::1 4420", "trtype", "tcp", "traddr", "::1",
+		"trsvcid", "4420");
 	json_t *again, *model;
 
 	assert_non_null(expected);
@@ -602,6 +655,7 @@ int main(void)
 		cmocka_unit_test(test_config_parse_refuses_what_is_not_json),
 		cmocka_unit_test(test_config_parse_refuses_wrong_sections),
 		cmocka_unit_test(test_config_parse_refuses_wrong_devices),
+		cmocka_unit_test(test_config_parse_refuses_wrong_stores_and_volumes),
 		cmocka_unit_test(test_config_parse_refuses_wrong_exports),
 		cmocka_unit_test(test_config_parse_gives_defaults),
 		cmocka_unit_test(test_config_parse_gives_settings),

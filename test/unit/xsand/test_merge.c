@@ -59,6 +59,27 @@ static void check(const struct merge_case *table, size_t count)
 #define REPLACES                                                                                   \
 	": the configuration file has been edited; its word replaces the change made at run time"
 
+#define MADE       ", " UUID1 ", 'create': false, 'applied': true"
+#define S(more)    "{" DEV(A) ", 'lvol_stores': [{'name': 's', 'base_bdev': 'a'" more "}]}"
+#define VOLS(more) "{'lvol_volumes': [{'name': 'v', 'lvs_name': 's', 'size_mb': 1" more "}]}"
+
+static void test_merge_of_stores_and_volumes(void **state)
+{
+	static const struct merge_case table[] = {
+		{"the first start", "{}", S(""), "{}", S(""), {0}},
+		{"nothing has changed", S(""), S(""), S(MADE), S(MADE), {0}},
+		{"edited: it is not made again, and its words count anew", S(""),
+			S(", 'space_wait_ms': 5"), S(MADE),
+			S(", 'space_wait_ms': 5, 'create': false, " UUID1), {0}},
+		{"gone from the file", S(""), "{" DEV(A) "}", S(MADE), "{" DEV(A) "}", {0}},
+		{"a volume that nobody touched", VOLS(""), VOLS(""), VOLS(MADE), VOLS(MADE), {0}},
+		{"a volume that may be made anew", VOLS(""), VOLS(", 'create': true, " UUID2),
+			VOLS(MADE), VOLS(", 'create': true, " UUID2), {0}},
+	};
+
+	check(table, ARRAY_SIZE(table));
+}
+
 static void test_merge_of_devices(void **state)
 {
 	static const struct merge_case table[] = {
@@ -322,6 +343,7 @@ static void test_merge_survives_lack_of_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_merge_of_stores_and_volumes),
 		cmocka_unit_test(test_merge_of_devices),
 		cmocka_unit_test(test_merge_keeps_identities),
 		cmocka_unit_test(test_merge_of_subsystems),

@@ -202,9 +202,45 @@ static void test_model_make_uuids_fills_gaps(void **state)
 	json_decref(model);
 }
 
+#define ST(name, base)  "{'name': '" name "', 'base_bdev': '" base "'}"
+#define V(name, store)  "{'name': '" name "', 'lvs_name': '" store "', 'size_mb': 1}"
+#define LVOLS(st, list) "'lvol_stores': [" st "], 'lvol_volumes': [" list "]"
+
+static void test_plan_makes_stores_and_volumes_behind_devices(void **state)
+{
+	static const struct plan_case table[] = {
+		/* A store on a volume waits for that; what the file does not name goes nowhere. */
+		{"{}",
+			"{" LVOLS(ST("t", "s/v") "," ST("s", "n"),
+				V("w", "t") "," V("v", "s")) ", " DEV(N("n")) "}",
+			{"add device n", "make store s", "make volume s/v", "make store t",
+				"make volume t/w"},
+			{0}},
+		{"{" LVOLS(ST("s", "n"), V("v", "s")) ", " DEV(N("n")) "}", "{" DEV(N("n")) "}",
+			{0}, {0}},
+		{"{" LVOLS(ST("s", "n"), V("v", "s")) ", " DEV(N("n")) "}", "{}",
+			{"remove device n"}, {0}},
+		{"{" LVOLS(ST("s", "n"), V("v", "s")) ", " DEV(N("n")) "}",
+			"{" LVOLS(ST("s", "n"), V("v", "s") "," V("w", "s")) ", " DEV(N("n")) "}",
+			{"make volume s/w"}, {0}},
+		/* What a store has is looked at again with it. */
+		{"{" LVOLS(ST("s", "m"), V("v", "s")) "," DEV(N("m") "," N("n")) "}",
+			"{" LVOLS(ST("s", "n"), V("v", "s")) "," DEV(N("m") "," N("n")) "}",
+			{"make store s", "make volume s/v"}, {0}},
+		/* A volume of a store that the file does not name, and a namespace behind it. */
+		{"{}",
+			"{'lvol_volumes': [" V("v", "x") "], " SUB(
+				", 'namespaces': [" NS("1", "x/v") "]") "}",
+			{"make volume x/v", "add subsystem " NQN, "add namespace 1 to " NQN}, {0}},
+	};
+
+	check(table, ARRAY_SIZE(table));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_plan_makes_stores_and_volumes_behind_devices),
 		cmocka_unit_test(test_plan_builds_from_nothing_and_takes_all_away),
 		cmocka_unit_test(test_plan_makes_anew_what_stands_on_another_device),
 		cmocka_unit_test(test_plan_changes_what_differs_only),
