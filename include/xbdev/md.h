@@ -126,6 +126,8 @@ typedef struct xbdev_md_create_options {
 	 * on the others. */
 	const char *const *write_mostly;
 	int num_write_mostly;
+	const char *spare_group; /* as XBDEV_MD_SET_SPARE_GROUP; NULL: none */
+	const int *priority;     /* as XBDEV_MD_SET_PRIORITY; NULL: XBDEV_MD_PRIORITY_DEFAULT */
 } xbdev_md_create_options_t;
 
 /* As xbdev_md_create(); options are borrowed during the call. */
@@ -152,6 +154,8 @@ typedef struct xbdev_md_assemble_options {
 		     * was written last may be lost */
 	bool is_read_only;
 	int stripe_cache_size;
+	const char *spare_group; /* neither is on disk; as above */
+	const int *priority;
 } xbdev_md_assemble_options_t;
 
 int xbdev_md_assemble_with(const char *name, const xbdev_md_assemble_options_t *options);
@@ -317,6 +321,9 @@ int xbdev_md_zero_superblock(const char *bdev_name);
 #define XBDEV_MD_REPAIR          13 /* NULL: and makes them agree */
 #define XBDEV_MD_SET_SPARE_GROUP 14 /* const char *: see below; NULL, "" or "none": none */
 #define XBDEV_MD_SET_PRIORITY    15 /* const int *: XBDEV_MD_PRIORITY_MIN to _MAX, see below */
+#define XBDEV_MD_SET_WRITE_MOSTLY                                                                  \
+	16 /* const char *: a disk of a raid1 is read only when no other can be, see above; */
+#define XBDEV_MD_CLEAR_WRITE_MOSTLY 17 /* or as any other, when it has all that was behind */
 
 #define XBDEV_MD_PRIORITY_MIN     0
 #define XBDEV_MD_PRIORITY_DEFAULT 4
@@ -335,8 +342,8 @@ typedef struct xbdev_md_replace {
 /*
  * Spare groups, as mdadm has them: arrays of the same group (a name of up to 31 bytes) share their
  * spares. A spare is added to one of them; when another one lacks a member and has no spare, it is
- * moved there at once, unless its own array needs it. A group is not on disk: it is set again when
- * an array has been assembled.
+ * moved there at once, unless its own array needs it. A group is not on disk: it is said again when
+ * an array is assembled.
  *
  * A disk that was in an array and failed or went gets its place again when it has come back: one
  * whose superblock says that it is this very disk by itself, as soon as a device with it appears;

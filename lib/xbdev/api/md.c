@@ -122,6 +122,23 @@ static int check_stripes(const char *name, int32_t md_level, int stripe_cache_si
 				 name, stripe_cache_size);
 }
 
+/* Spare group and priority; the latter as the engine has it. */
+static int parse_rest(const char *name, const char *group, const int *priority, uint32_t *ret_and_1)
+{
+	if (group != NULL && strlen(group) >= XBDEV_MD_GROUP_BYTES) {
+		return api_fail(-EINVAL, "array '%s': the name of a spare group has up to %u bytes",
+			name, XBDEV_MD_GROUP_BYTES - 1);
+	}
+	if (priority != NULL &&
+		(*priority < XBDEV_MD_PRIORITY_MIN || *priority > XBDEV_MD_PRIORITY_MAX)) {
+		return api_fail(-EINVAL,
+			"array '%s': there is no priority %d; they go from %d to %d", name,
+			*priority, XBDEV_MD_PRIORITY_MIN, XBDEV_MD_PRIORITY_MAX);
+	}
+	*ret_and_1 = priority != NULL ? (uint32_t)*priority + 1 : 0;
+	return 0;
+}
+
 static int check_config(const char *name, int32_t md_level, const xbdev_md_config_t *config)
 {
 	if (config->bitmap_chunk_kb < 0 || config->bitmap_chunk_kb > BITMAP_CHUNK_KB_MAX ||
@@ -303,6 +320,10 @@ static int fill_create(
 	if (rc == 0) {
 		rc = fill_mostly(name, options, create, nr);
 	}
+	create->spare_group = options->spare_group;
+	if (rc == 0) {
+		rc = parse_rest(name, options->spare_group, options->priority, &create->priority);
+	}
 	return rc == 0 ? fill_consistency(name, options, create) : rc;
 }
 
@@ -395,6 +416,9 @@ int xbdev_md_assemble_with(const char *name, const xbdev_md_assemble_options_t *
 		rc = add_names(name, options->base_bdevs, options->num_base_bdevs, false,
 			make.names, &assemble->nr_members);
 	}
+	if (rc == 0) {
+		rc = parse_rest(name, options->spare_group, options->priority, &assemble->priority);
+	}
 	if (rc != 0) {
 		return rc;
 	}
@@ -404,6 +428,7 @@ int xbdev_md_assemble_with(const char *name, const xbdev_md_assemble_options_t *
 	assemble->force = options->force;
 	assemble->read_only = options->is_read_only;
 	assemble->nr_stripes = (uint32_t)options->stripe_cache_size;
+	assemble->spare_group = options->spare_group;
 	return run_call(&make.call, on_assemble);
 }
 
@@ -448,6 +473,8 @@ struct stopped {
 	char name[XBDEV_NAME_SIZE];
 	struct xu_uuid uuid;
 	uint32_t nr_stripes;
+	uint32_t priority;
+	char group[XBDEV_MD_GROUP_BYTES];
 	uint32_t nr_members;
 	char members[][XBDEV_NAME_SIZE];
 };
@@ -500,6 +527,9 @@ static int remember(const struct xbdev_device *dev, const struct xbdev_md_info *
 	}
 	memcpy(one->name, dev->name, sizeof(one->name));
 	one->uuid = info->uuid;
+	one->nr_stripes = info->nr_stripes;
+	one->priority = info->priority;
+	memcpy(one->group, info->spare_group, sizeof(one->group));
 	for (uint32_t i = 0; i < info->nr_disks; i++) {
 		const struct xbdev_md_disk *disk = &info->disks[i];
 
@@ -590,7 +620,14 @@ static void on_run_again(void *arg, struct xbdev_device *dev, const struct xu_er
 static void run_again(struct name_call *run, const struct stopped *one)
 {
 	struct xbdev_md_assemble_opts opts = {
-		.name = one->name, .level = XBDEV_MD_LEVEL_ANY, .uuid = one->uuid, .run = true};
+		.name = one->name,
+		.level = XBDEV_MD_LEVEL_ANY,
+		.uuid = one->uuid,
+		.run = true,
+		.nr_stripes = one->nr_stripes,
+		.spare_group = one->group,
+		.priority = one->priority + 1,
+	};
 	const char *names[XBDEV_MD_MAX_DISKS_INFO];
 
 	for (uint32_t i = 0; i < one->nr_members; i++) {
@@ -698,6 +735,8 @@ static const struct {
 	[XBDEV_MD_REPAIR] = {XBDEV_MD_COMMAND_REPAIR, ARG_NONE},
 	[XBDEV_MD_SET_SPARE_GROUP] = {XBDEV_MD_COMMAND_SPARE_GROUP, ARG_GROUP},
 	[XBDEV_MD_SET_PRIORITY] = {XBDEV_MD_COMMAND_PRIORITY, ARG_PRIORITY},
+	[XBDEV_MD_SET_WRITE_MOSTLY] = {XBDEV_MD_COMMAND_MOSTLY, ARG_DEVICE},
+	[XBDEV_MD_CLEAR_WRITE_MOSTLY] = {XBDEV_MD_COMMAND_NOT_MOSTLY, ARG_DEVICE},
 };
 
 #define NR_COMMANDS ((int)(sizeof(commands) / sizeof(commands[0])))

@@ -257,13 +257,16 @@ static void on_changed(void *arg, const struct xu_error *err)
 static void change(struct xbdev_job *job, const json_t *entry)
 {
 	struct xbdev_device *dev = xbdev_device_find(job->ctx, job->name);
+	json_t *flat = xbdev__array_flat(entry);
 
 	if (dev == NULL || !xbdev__md_is_array(dev)) {
 		fail(job, -ENODEV, "it has been stopped meanwhile");
-		return;
+	} else if (flat == NULL) {
+		fail(job, -ENOMEM, "out of memory");
+	} else {
+		xbdev__md_set_entry(dev, flat, on_changed, job);
 	}
-	xbdev__md_set_members(dev, json_object_get(json_object_get(entry, "params"), "base_bdevs"),
-		on_changed, job);
+	json_decref(flat);
 }
 
 /* ---- the table's ---- */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What is to be done about an array. Its shape lies on its members and cannot be changed; what can
- * is which devices it has. As with other devices, what the document says in the words of the one
- * before is left alone, so a spare that was added at run time stays, and a member that was taken
- * out is not put in again.
+ * is which devices it has, who of them is write-mostly, its spare group and its priority. As with
+ * other devices, what the document says in the words of the one before is left alone, so a spare
+ * that was added at run time stays, and a member that was taken out is not put in again.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -14,10 +14,21 @@
 #include "lib/xbdev/config/base.h"
 #include "lib/xbdev/config/devices.h"
 #include "lib/xbdev/core/device.h"
+#include "lib/xbdev/raid/raid.h"
+
+static json_t *param_of(const json_t *entry, const char *key)
+{
+	return json_object_get(json_object_get(entry, "params"), key);
+}
 
 static json_t *members_of(const json_t *entry)
 {
-	return json_object_get(json_object_get(entry, "params"), "base_bdevs");
+	return param_of(entry, "base_bdevs");
+}
+
+static bool is_missing(const json_t *member)
+{
+	return strcmp(json_string_value(member), XBDEV_MD_MISSING) == 0;
 }
 
 /* Whether the list has what is called so, by its name or its UUID. */
@@ -81,67 +92,112 @@ static bool has_common_member(struct xbdev_planning *planning)
 	size_t i;
 
 	json_array_foreach (members_of(planning->wanted->entry), i, member) {
-		if (has(planning->ctx, now, json_string_value(member))) {
+		if (!is_missing(member) && has(planning->ctx, now, json_string_value(member))) {
 			return true;
 		}
 	}
 	return false;
 }
 
-/* The members that it is to have: those of now, with what the document has added since the one
- * before, without what that had and this one has not. NULL: out of memory. */
-static json_t *members_to_be(struct xbdev_planning *planning)
+/*
+ * A list as it is to be: that of now, with what the document has added since the one before,
+ * without what that had and this one has not. Who is missing now is nothing that a document can
+ * change. NULL: out of memory.
+ */
+static json_t *list_to_be(struct xbdev_planning *planning, const char *key)
 {
-	const json_t *now = members_of(planning->now->entry);
-	const json_t *wanted = members_of(planning->wanted->entry);
-	const json_t *was = planning->was != NULL ? members_of(planning->was) : NULL;
-	json_t *members = json_array(), *member;
-	int rc = members == NULL ? -1 : 0;
+	const json_t *now = param_of(planning->now->entry, key);
+	const json_t *wanted = param_of(planning->wanted->entry, key);
+	const json_t *was = planning->was != NULL ? param_of(planning->was, key) : NULL;
+	json_t *list = json_array(), *member;
+	int rc = list == NULL ? -1 : 0;
 	size_t i;
 
 	json_array_foreach ((json_t *)now, i, member) {
 		const char *name = json_string_value(member);
 
-		if (has(planning->ctx, wanted, name) || !has(planning->ctx, was, name)) {
-			rc |= json_array_append(members, member);
+		if (is_missing(member) || has(planning->ctx, wanted, name) ||
+			!has(planning->ctx, was, name)) {
+			rc |= json_array_append(list, member);
 		}
 	}
 	json_array_foreach ((json_t *)wanted, i, member) {
 		const char *name = json_string_value(member);
 
-		if (!has(planning->ctx, now, name) && !has(planning->ctx, was, name)) {
-			rc |= json_array_append(members, member);
+		if (!is_missing(member) && !has(planning->ctx, now, name) &&
+			!has(planning->ctx, was, name)) {
+			rc |= json_array_append(list, member);
 		}
 	}
 	if (rc != 0) {
-		json_decref(members);
+		json_decref(list);
 		return NULL;
 	}
-	return members;
+	return list;
 }
 
-static int plan_members(struct xbdev_planning *planning)
+static int note_change(struct xbdev_planning *planning, const char *key, json_t *value)
 {
-	json_t *members = members_to_be(planning);
-	int rc = 0;
-
-	if (members == NULL) {
+	if (planning->action == XBDEV_ACTION_NONE) {
+		planning->action = XBDEV_ACTION_CHANGE;
+		snprintf(planning->key, sizeof(planning->key), "%s", key);
+		planning->to = xbdev_config_copy(planning->now->entry);
+	}
+	if (planning->to == NULL) {
 		return -ENOMEM;
 	}
-	planning->action = XBDEV_ACTION_NONE;
-	if (!json_equal(members, members_of(planning->now->entry))) {
-		planning->action = XBDEV_ACTION_CHANGE;
-		snprintf(planning->key, sizeof(planning->key), "base_bdevs");
-		planning->is_final = true; /* what a spare has taken over cannot be taken back */
-		planning->to = xbdev_config_copy(planning->now->entry);
-		rc = planning->to == NULL ||
-				     json_object_set(json_object_get(planning->to, "params"),
-					     "base_bdevs", members) != 0
-			     ? -ENOMEM
-			     : 0;
+	if (value == NULL) {
+		json_object_del(json_object_get(planning->to, "params"), key);
+		return 0;
 	}
-	json_decref(members);
+	return json_object_set(json_object_get(planning->to, "params"), key, value) == 0 ? 0
+											 : -ENOMEM;
+}
+
+static int plan_list(struct xbdev_planning *planning, const char *key)
+{
+	const json_t *now = param_of(planning->now->entry, key);
+	json_t *list = list_to_be(planning, key);
+	int rc = 0;
+
+	if (list == NULL) {
+		return -ENOMEM;
+	}
+	/* A list that is not there is an empty one, which has to be said to those who had some. */
+	if (now != NULL ? !json_equal(list, now) : json_array_size(list) != 0) {
+		rc = note_change(planning, key, list);
+	}
+	json_decref(list);
 	return rc;
+}
+
+/* What the document before said in the same words stays as it is. */
+static int plan_value(struct xbdev_planning *planning, const char *key)
+{
+	json_t *wanted = param_of(planning->wanted->entry, key);
+	const json_t *was = planning->was != NULL ? param_of(planning->was, key) : NULL;
+	const json_t *now = param_of(planning->now->entry, key);
+
+	return json_equal(wanted, was) || wanted == was || json_equal(wanted, now) || wanted == now
+		       ? 0
+		       : note_change(planning, key, wanted);
+}
+
+static int plan_changes(struct xbdev_planning *planning)
+{
+	int rc;
+
+	planning->action = XBDEV_ACTION_NONE;
+	rc = plan_list(planning, "base_bdevs");
+	/* What a spare has taken over cannot be taken back. */
+	planning->is_final = planning->action != XBDEV_ACTION_NONE;
+	if (rc == 0) {
+		rc = plan_list(planning, "write_mostly");
+	}
+	if (rc == 0) {
+		rc = plan_value(planning, "spare_group");
+	}
+	return rc == 0 ? plan_value(planning, "priority") : rc;
 }
 
 static int plan_to_change(struct xbdev_planning *planning)
@@ -155,7 +211,7 @@ static int plan_to_change(struct xbdev_planning *planning)
 	}
 	key = find_difference(wanted, now);
 	if (key == NULL && has_common_member(planning)) {
-		return plan_members(planning);
+		return plan_changes(planning);
 	}
 	snprintf(planning->key, sizeof(planning->key), "%s", key != NULL ? key : "base_bdevs");
 	if (!has_common_member(planning)) {

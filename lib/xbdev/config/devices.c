@@ -144,11 +144,40 @@ const char *xbdev_config_base(const json_t *entry)
 	return text_of(entry, "base");
 }
 
+static bool is_missing(const json_t *member)
+{
+	const char *name = json_string_value(member);
+
+	return name == NULL || strcmp(name, XBDEV_MD_MISSING) == 0;
+}
+
+/* The place in the list of the member that is the nth but for those that are missing; the list's
+ * size: there are fewer. */
+static size_t place_of(const json_t *entry, size_t nth)
+{
+	const json_t *members = json_object_get(entry, "members");
+	size_t i;
+
+	for (i = 0; i < json_array_size(members); i++) {
+		if (!is_missing(json_array_get(members, i)) && nth-- == 0) {
+			break;
+		}
+	}
+	return i;
+}
+
 size_t xbdev_config_nr_bases(const json_t *entry)
 {
-	return xbdev_config_base(entry) != NULL
-		       ? 1
-		       : json_array_size(json_object_get(entry, "members"));
+	const json_t *members = json_object_get(entry, "members"), *member;
+	size_t nr = 0, i;
+
+	if (xbdev_config_base(entry) != NULL) {
+		return 1;
+	}
+	json_array_foreach ((json_t *)members, i, member) {
+		nr += !is_missing(member);
+	}
+	return nr;
 }
 
 const char *xbdev_config_base_at(const json_t *entry, size_t nth)
@@ -158,7 +187,8 @@ const char *xbdev_config_base_at(const json_t *entry, size_t nth)
 	if (base != NULL) {
 		return nth == 0 ? base : NULL;
 	}
-	return json_string_value(json_array_get(json_object_get(entry, "members"), nth));
+	return json_string_value(
+		json_array_get(json_object_get(entry, "members"), place_of(entry, nth)));
 }
 
 void xbdev_config_base_key(const json_t *entry, size_t nth, char *text, size_t size)
@@ -166,7 +196,7 @@ void xbdev_config_base_key(const json_t *entry, size_t nth, char *text, size_t s
 	if (xbdev_config_base(entry) != NULL) {
 		snprintf(text, size, "base");
 	} else {
-		snprintf(text, size, "members[%zu]", nth);
+		snprintf(text, size, "members[%zu]", place_of(entry, nth));
 	}
 }
 
@@ -360,7 +390,8 @@ static bool is_changeable(const struct xbdev_device *dev, const json_t *entry, c
 		return strcmp(key, "members") == 0 || strcmp(key, "raid_disks") == 0 ||
 		       strcmp(key, "create") == 0 || strcmp(key, "assume_clean") == 0 ||
 		       strcmp(key, "consistency_policy") == 0 || strcmp(key, "spare_group") == 0 ||
-		       strcmp(key, "priority") == 0;
+		       strcmp(key, "priority") == 0 || strcmp(key, "bitmap_chunk") == 0 ||
+		       strcmp(key, "write_behind") == 0 || strcmp(key, "write_mostly") == 0;
 	}
 	if (strcmp(key, "size") == 0) {
 		return dev == NULL || dev->ops->resize != NULL;

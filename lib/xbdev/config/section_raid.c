@@ -40,6 +40,8 @@ struct raid_opts {
 	uint32_t stripe_cache_size;
 	uint32_t write_behind;
 	json_t *write_mostly;
+	const char *spare_group;
+	uint32_t priority;
 	struct xu_uuid uuid;
 };
 
@@ -47,7 +49,8 @@ static const struct xu_param raid_params[] = {
 	{"name", XU_PARAM_STRING, offsetof(struct raid_opts, name), .is_required = true,
 		.help = "name of the array"},
 	{"base_bdevs", XU_PARAM_JSON, offsetof(struct raid_opts, base_bdevs), .is_required = true,
-		.help = "list of the names or UUIDs of its members, and spares after them"},
+		.help = "list of the names or UUIDs of its members by role, missing where there is "
+			"none yet, and spares after them"},
 	{"raid_disks", XU_PARAM_U32, offsetof(struct raid_opts, raid_disks), .min = 1,
 		.max = XBDEV_MD_MAX_DISKS,
 		.help = "how many of the list are members when it is made (default: all)"},
@@ -69,14 +72,19 @@ static const struct xu_param raid_params[] = {
 		.help = "when it is made, raid1 with a bitmap: writes that write-mostly members "
 			"may be behind with (default 0)"},
 	{"write_mostly", XU_PARAM_JSON, offsetof(struct raid_opts, write_mostly),
-		.help = "when it is made, raid1: list of those of its members that are read only "
-			"when no other can be"},
+		.help = "raid1: list of those of its members that are read only when no other can "
+			"be"},
+	{"spare_group", XU_PARAM_STRING, offsetof(struct raid_opts, spare_group),
+		.help = "arrays of the same group share their spares (default: none)"},
+	{"priority", XU_PARAM_U32, offsetof(struct raid_opts, priority),
+		.max = XBDEV_REBUILD_PRIORITIES - 1,
+		.help = "of its rebuilds where not all may run at a time (default 4)"},
 	{"uuid", XU_PARAM_UUID, offsetof(struct raid_opts, uuid),
 		.help = "identity (default: that on the members, or a new one)"},
 	{0},
 };
 
-static const struct raid_opts raid_defaults;
+static const struct raid_opts raid_defaults = {.priority = XBDEV_REBUILD_PRIORITY_DEFAULT};
 
 /* What the driver says in other words. */
 static const struct {
@@ -95,6 +103,8 @@ static const struct {
 	{"stripe_cache_size", "stripe_cache_size", 1},
 	{"write_behind", "write_behind", 1},
 	{"write_mostly", "write_mostly", 1},
+	{"spare_group", "spare_group", 1},
+	{"priority", "priority", 1},
 };
 
 #define NR_WORDS (sizeof(words) / sizeof(words[0]))
@@ -193,16 +203,20 @@ static int check_members(const struct raid_opts *opts, int level, char path[XBDE
 	return 0;
 }
 
-/* All members are copied: the names in the list may be changed. */
+/* All members are copied: the names in the lists may be changed. */
 static json_t *one_form(const char *method, json_t *params)
 {
+	static const char *const lists[] = {"base_bdevs", "write_mostly"};
 	json_t *canonical = xbdev_config_canonical_params(raid_params, &raid_defaults, params);
-	json_t *members = xbdev_config_copy(json_object_get(params, "base_bdevs"));
 
-	if (json_object_set_new(canonical, "base_bdevs", members) !=
-		0) { /* fails without one too */
-		json_decref(canonical);
-		return NULL;
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+		json_t *list = json_object_get(params, lists[i]);
+
+		if (list != NULL &&
+			json_object_set_new(canonical, lists[i], xbdev_config_copy(list)) != 0) {
+			json_decref(canonical);
+			return NULL;
+		}
 	}
 	return json_pack("{s:s, s:o}", "method", method, "params", canonical);
 }
@@ -282,7 +296,12 @@ static int raid_check(json_t *entry, struct xbdev_item *item, char path[XBDEV_TE
 		rc = xbdev_item_set(item, opts.name, one_form(method, params), err);
 	}
 	for (size_t i = 0; i < json_array_size(opts.base_bdevs) && rc == 0; i++) {
-		rc = xbdev_item_use(item, "base_bdevs", (ssize_t)i, XBDEV_SPACE_DEVICE, true, err);
+		const char *name = json_string_value(json_array_get(opts.base_bdevs, i));
+
+		if (strcmp(name, XBDEV_MD_MISSING) != 0) {
+			rc = xbdev_item_use(
+				item, "base_bdevs", (ssize_t)i, XBDEV_SPACE_DEVICE, true, err);
+		}
 	}
 	return rc;
 }

@@ -157,10 +157,13 @@ struct xbdev_md_member {
 	bool is_sync_target;         /* the recovery that runs is for it */
 	bool is_gone;                /* its device is being removed, and it has no slot yet */
 	bool is_leaving;
-	bool is_told; /* the control reactor's: gone_msg has been sent */
+	bool is_told;           /* the control reactor's: gone_msg has been sent */
+	_Atomic uint32_t shown; /* for the control reactor: its role plus 1, or 0, and flags */
 	_Atomic bool is_gone_pending;
 	struct xr_msg gone_msg; /* to the owner: the device is going */
 };
+
+#define XBDEV_MD_SHOWN_MOSTLY (1u << 31) /* write-mostly */
 
 #define XBDEV_MD_META_BYTES (XBDEV_MD_SUPER_BYTES + XBDEV_MD_BAD_BLOCKS_BYTES)
 
@@ -256,6 +259,7 @@ struct xbdev_md_array {
 		uint64_t bytes;         /* that their copies take */
 		struct xu_list readers; /* struct xbdev_md_req.waiter: of such blocks */
 		struct xu_list failed;  /* struct xbdev_md_child: reads of such blocks that did */
+		struct xu_list holds;   /* struct xbdev_md_hold: none more may be behind */
 		struct xr_timer timer;
 	} behind;
 	struct xbdev_md_stripes *stripes; /* raid4, raid5, raid6 */
@@ -275,6 +279,10 @@ struct xbdev_md_array {
 	struct xr_msg want_msg;    /* to the control reactor: no spare is left for a role */
 	_Atomic bool is_want_sent; /* and is under way */
 	struct xbdev_md_keep *keep; /* the control reactor's, see keeper.c */
+	struct {                    /* what it was made with: never changes, so both look */
+		uint32_t policy;    /* enum xbdev_md_policy */
+		uint32_t bitmap_chunk_bytes, write_behind;
+	} made;
 
 	/* Life. */
 	struct xr_msg begin_msg, msg;
@@ -359,6 +367,10 @@ int xbdev__md_member_open(struct xbdev_md_array *array, const char *name, bool i
 
 /* Whether a claim is that of one of the array's members; on the control reactor. */
 bool xbdev__md_is_member_desc(const struct xbdev_desc *desc, const struct xbdev_md_array *array);
+/* The member that has claimed a device; NULL: none of this array's has. On the control reactor,
+ * which may look at its name and at what is shown of it. */
+const struct xbdev_md_member *xbdev__md_member_at(
+	const struct xbdev_device *base, const struct xbdev_md_array *array);
 
 /* Gives a member that serves no more (or has no slot) back: its channel, then on the control
  * reactor its descriptor, then its memory. On the owner; its slot is free at once. Waits for I/O
@@ -391,6 +403,10 @@ bool xbdev__md_narrow(struct xbdev_md_child *child, int status);
 /* ---- detail.c ---- */
 
 json_t *xbdev__md_config(const struct xbdev_device *dev);
+/* On the owner, when all is set up: what the array was made with. */
+void xbdev__md_note_made(struct xbdev_md_array *array);
+/* On the owner: what has changed of its members is what the control reactor sees of them. */
+void xbdev__md_show(struct xbdev_md_array *array);
 json_t *xbdev__md_info(const struct xbdev_device *dev);
 
 /* ---- copies.c ---- */

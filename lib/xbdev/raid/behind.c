@@ -29,6 +29,10 @@
  * write-behind. The loss of members without a crash costs nothing: the copies are in memory, and
  * are written.
  *
+ * Which members are write-mostly is changed while nothing is behind (hold), so that a write is
+ * behind on those that it was taken for, and a member is believed as any other only when it has
+ * all.
+ *
  * A write-mostly member that refuses a copy keeps its place by its log of bad blocks, or is out. If
  * it is the last one and has no room in its log, blocks that were acknowledged are nowhere: the
  * array takes no more writes, and says so.
@@ -88,6 +92,55 @@ bool xbdev__md_behind_has(const struct xbdev_md_array *array, uint64_t offset, u
 	return false;
 }
 
+/* ---- who wants none ---- */
+
+static void on_quiet(struct xr_msg *msg)
+{
+	struct xbdev_md_hold *hold = xu_container_of(msg, struct xbdev_md_hold, msg);
+
+	hold->fn(hold);
+}
+
+static void tell_holds(struct xbdev_md_array *array)
+{
+	struct xu_list *node;
+
+	xu_list_for_each (node, &array->behind.holds) {
+		struct xbdev_md_hold *hold = xu_list_entry(node, struct xbdev_md_hold, link);
+
+		if (array->behind.nr == 0 && !hold->is_told) {
+			hold->is_told = true;
+			hold->msg.fn = on_quiet;
+			xr_msg_send(array->reactor, &hold->msg);
+		}
+	}
+}
+
+void xbdev__md_behind_hold(struct xbdev_md_array *array, struct xbdev_md_hold *hold,
+	void (*fn)(struct xbdev_md_hold *hold))
+{
+	*hold = (struct xbdev_md_hold){.array = array, .fn = fn};
+	xu_list_add_tail(&array->behind.holds, &hold->link);
+	tell_holds(array);
+}
+
+void xbdev__md_behind_unhold(struct xbdev_md_hold *hold)
+{
+	if (hold->array != NULL) {
+		xu_list_del(&hold->link);
+		hold->array = NULL;
+	}
+}
+
+static void put(struct xbdev_md_behind *behind)
+{
+	struct xbdev_md_array *array = behind->array;
+
+	array->behind.nr--;
+	xu_pool_put(&array->behind.pool, behind);
+	tell_holds(array);
+}
+
 /* ---- the end ---- */
 
 static void let_bit_go(struct xbdev_md_behind *behind)
@@ -98,8 +151,7 @@ static void let_bit_go(struct xbdev_md_behind *behind)
 		xbdev__md_bitmap_end(
 			array, behind->offset / XBDEV_MD_SECTOR, behind->len / XBDEV_MD_SECTOR);
 	}
-	array->behind.nr--;
-	xu_pool_put(&array->behind.pool, behind);
+	put(behind);
 	if (--array->nr_writes == 0) {
 		xbdev__md_meta_end_writes(array);
 	}
@@ -156,8 +208,7 @@ static void finish(struct xbdev_md_behind *behind)
 	if (req != NULL) {
 		bool is_waited = behind->is_waited;
 
-		array->behind.nr--;
-		xu_pool_put(&array->behind.pool, behind);
+		put(behind);
 		xbdev__md_leave_windows(array, offset, len);
 		xbdev__md_req_behind_done(req, status, is_waited);
 	} else {
@@ -333,6 +384,7 @@ bool xbdev__md_behind_take(struct xbdev_md_req *req)
 	/* Who waits to read is not made to wait for more. */
 	if (io->op != XBDEV_OP_WRITE || array->behind.nr >= xbdev__md_behind_max(array) ||
 		array->behind.bytes + io->len > XBDEV_MD_BEHIND_BYTES || !has_both(array) ||
+		!xu_list_is_empty(&array->behind.holds) ||
 		!xu_list_is_empty(&array->behind.readers) ||
 		!xu_list_is_empty(&array->behind.failed)) {
 		return false;

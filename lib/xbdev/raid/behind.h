@@ -24,6 +24,21 @@ struct xbdev_md_behind {
 	struct xbdev_md_waiter waiter;
 };
 
+/* Somebody who wants no write to be behind. */
+struct xbdev_md_hold {
+	struct xu_list link; /* array->behind.holds */
+	struct xr_msg msg;
+	struct xbdev_md_array *array; /* NULL: it holds nothing */
+	bool is_told;
+	void (*fn)(struct xbdev_md_hold *hold);
+};
+
+/* From here on writes wait for all of their members; fn is called, later, when none is behind. */
+void xbdev__md_behind_hold(struct xbdev_md_array *array, struct xbdev_md_hold *hold,
+	void (*fn)(struct xbdev_md_hold *hold));
+/* They may be behind again. After fn; nothing where there was no hold. */
+void xbdev__md_behind_unhold(struct xbdev_md_hold *hold);
+
 /* When the bitmap is known; -ENOMEM. */
 int xbdev__md_behind_init(struct xbdev_md_array *array);
 void xbdev__md_behind_fini(struct xbdev_md_array *array);

@@ -27,6 +27,7 @@ enum finding {
 	FOUND_NOTHING, /* no superblock */
 	FOUND_DAMAGE,  /* one that cannot be read */
 	FOUND_NOBODY,  /* no such device */
+	FOUND_MISSING, /* and none is named */
 };
 
 struct place {
@@ -169,7 +170,7 @@ static void assemble(struct bring *bring)
 		if (is_mine(bring, place)) {
 			names[opts.nr_members++] = place->name;
 			super = super == NULL ? &place->super : super;
-		} else {
+		} else if (place->finding != FOUND_MISSING) {
 			xu_warn(xbdev_ctx_log(bring->ctx), "array %s: member %s is left out: %s",
 				bring->name, place->name, reason_of(place));
 		}
@@ -226,11 +227,18 @@ static void on_looked_blank(void *arg, const struct xu_error *err)
 
 static void look_whether_blank(struct bring *bring)
 {
+	const struct place *place;
+
 	if (bring->next == bring->nr_places) {
 		create(bring);
 		return;
 	}
-	xbdev__md_look_blank(bring->ctx, bring->places[bring->next++].name, on_looked_blank, bring);
+	place = &bring->places[bring->next++];
+	if (place->finding == FOUND_MISSING) {
+		look_whether_blank(bring);
+		return;
+	}
+	xbdev__md_look_blank(bring->ctx, place->name, on_looked_blank, bring);
 }
 
 static bool is_memory(const struct xbdev_device *dev)
@@ -257,7 +265,7 @@ static bool is_of_memory(const struct bring *bring)
 		const struct xbdev_device *dev =
 			xbdev_device_find(bring->ctx, bring->places[i].name);
 
-		if (dev == NULL || !is_memory(dev)) {
+		if (bring->places[i].finding != FOUND_MISSING && (dev == NULL || !is_memory(dev))) {
 			return false;
 		}
 	}
@@ -354,6 +362,12 @@ static void look_at_next(struct bring *bring)
 
 	if (bring->next == bring->nr_places) {
 		decide(bring);
+		return;
+	}
+	if (strcmp(place->name, XBDEV_MD_MISSING) == 0) {
+		place->finding = FOUND_MISSING;
+		bring->next++;
+		look_at_next(bring);
 		return;
 	}
 	dev = xbdev_device_find(bring->ctx, place->name);

@@ -250,6 +250,8 @@ static void set_up(struct xbdev_md_build *build)
 		xbdev__md_build_fail(build);
 		return;
 	}
+	xbdev__md_note_made(array);
+	xbdev__md_show(array);
 	xbdev__md_journal_sync_wholes(build, send_register);
 }
 

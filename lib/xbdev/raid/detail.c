@@ -10,6 +10,7 @@
 
 #include "lib/xbdev/core/context.h"
 #include "lib/xbdev/raid/behind.h"
+#include "lib/xbdev/raid/bitmap.h"
 #include "lib/xbdev/raid/sync.h"
 
 /* ---- a look ---- */
@@ -108,10 +109,7 @@ static void fill(const struct xbdev_md_array *array, struct xbdev_md_info *info)
 	info->chunk_bytes = (uint64_t)array->geo.chunk * XBDEV_MD_SECTOR;
 	info->array_sectors = array->geo.array_size;
 	info->member_sectors = array->geo.member_size;
-	info->policy = xbdev__md_super_has(&array->super, XBDEV_MD_F_PPL | XBDEV_MD_F_MULTIPLE_PPLS)
-			       ? XBDEV_MD_POLICY_PPL
-		       : array->has_journal ? XBDEV_MD_POLICY_JOURNAL
-					    : XBDEV_MD_POLICY_RESYNC;
+	info->policy = (enum xbdev_md_policy)array->made.policy;
 	info->state = array->is_broken   ? XBDEV_MD_ARRAY_BROKEN
 		      : array->is_active ? XBDEV_MD_ARRAY_ACTIVE
 					 : XBDEV_MD_ARRAY_CLEAN;
@@ -125,6 +123,7 @@ static void fill(const struct xbdev_md_array *array, struct xbdev_md_info *info)
 	info->utime_s = array->super.utime;
 	info->events = array->super.events;
 	info->consistency = array->has_journal ? "journal" : consistency_of(&array->super);
+	info->nr_stripes = array->nr_stripes;
 	info->write_behind = xbdev__md_behind_max(array);
 	info->nr_behind = array->behind.nr;
 	fill_sync(array, info);
@@ -189,22 +188,122 @@ struct xbdev_device *xbdev__md_array_that_has(const struct xbdev_device *base)
 	return NULL;
 }
 
-/* What never changes of the shape, left out where it is what an entry without it says. */
-static int add_shape(json_t *config, const struct xbdev_md_geometry *geo, size_t nr_members)
+static enum xbdev_md_policy policy_of(const struct xbdev_md_array *array)
 {
+	return xbdev__md_super_has(&array->super, XBDEV_MD_F_PPL | XBDEV_MD_F_MULTIPLE_PPLS)
+		       ? XBDEV_MD_POLICY_PPL
+	       : array->has_journal ? XBDEV_MD_POLICY_JOURNAL
+				    : XBDEV_MD_POLICY_RESYNC;
+}
+
+void xbdev__md_note_made(struct xbdev_md_array *array)
+{
+	array->made.policy = policy_of(array);
+	if (array->bitmap != NULL) {
+		array->made.bitmap_chunk_bytes = array->bitmap->header.chunksize;
+		array->made.write_behind = xbdev__md_behind_max(array);
+	}
+}
+
+void xbdev__md_show(struct xbdev_md_array *array)
+{
+	for (uint32_t i = 0; i < array->nr_members; i++) {
+		struct xbdev_md_member *member = array->members[i];
+		uint32_t shown;
+
+		if (member == NULL) {
+			continue;
+		}
+		shown = array->roles[member->role] == member ? member->role + 1 : 0;
+		if ((member->super.devflags & XBDEV_MD_DEV_WRITE_MOSTLY) != 0) {
+			shown |= XBDEV_MD_SHOWN_MOSTLY;
+		}
+		atomic_store(&member->shown, shown);
+	}
+}
+
+/* What an entry says of the members; NULL in `roles`: nobody has it. */
+struct listing {
+	const char *roles[XBDEV_MD_MAX_DISKS];
+	json_t *members, *mostly;
+	int rc;
+};
+
+static void list_member(
+	struct listing *listing, const char *name, const struct xbdev_md_member *member)
+{
+	listing->rc |= json_array_append_new(
+		listing->members, json_string(name != NULL ? name : XBDEV_MD_MISSING));
+	if (name != NULL && (atomic_load(&member->shown) & XBDEV_MD_SHOWN_MOSTLY) != 0) {
+		listing->rc |= json_array_append_new(listing->mostly, json_string(name));
+	}
+}
+
+/* Those with a role by that, then the others. They are asked for by the control reactor, through
+ * those that it has opened: the claims. */
+static void list_members(struct listing *listing, const struct xbdev_md_array *array)
+{
+	const struct xbdev_md_member *roles[XBDEV_MD_MAX_DISKS] = {NULL}, *member;
+	struct xbdev_device *base = NULL;
+
+	while ((base = xbdev_device_next(array->dev.ctx, base)) != NULL) {
+		member = xbdev__md_member_at(base, array);
+		if (member != NULL) {
+			uint32_t role = atomic_load(&member->shown) & ~XBDEV_MD_SHOWN_MOSTLY;
+
+			if (role != 0 && roles[role - 1] == NULL) {
+				roles[role - 1] = member;
+				listing->roles[role - 1] = base->name;
+			}
+		}
+	}
+	for (uint32_t role = 0; role < array->geo.raid_disks; role++) {
+		list_member(listing, listing->roles[role], roles[role]);
+	}
+	while ((base = xbdev_device_next(array->dev.ctx, base)) != NULL) {
+		bool has_role = false;
+
+		member = xbdev__md_member_at(base, array);
+		for (uint32_t role = 0; role < array->geo.raid_disks; role++) {
+			has_role |= roles[role] == member;
+		}
+		if (member != NULL && !has_role) {
+			list_member(listing, base->name, member);
+		}
+	}
+}
+
+static int add_number(json_t *config, const char *key, uint64_t value, uint64_t otherwise)
+{
+	return value == otherwise
+		       ? 0
+		       : json_object_set_new(config, key, json_integer((json_int_t)value));
+}
+
+/* What never changes, left out where it is what an entry without it says. */
+static int add_shape(json_t *config, const struct xbdev_md_array *array, size_t nr_members)
+{
+	static const char *const policies[] = {
+		[XBDEV_MD_POLICY_PPL] = "ppl", [XBDEV_MD_POLICY_JOURNAL] = "journal"};
+	const struct xbdev_md_geometry *geo = &array->geo;
+	uint32_t bitmap_chunk = array->made.bitmap_chunk_bytes;
 	char buf[32];
 	const char *layout = xbdev__md_layout_name(geo, buf);
-	int rc = 0;
+	int rc = add_number(config, "raid_disks", geo->raid_disks, nr_members);
 
-	if (geo->raid_disks != nr_members) {
-		rc |= json_object_set_new(config, "raid_disks", json_integer(geo->raid_disks));
-	}
-	if (geo->chunk != 0) {
-		rc |= json_object_set_new(config, "chunk_size",
-			json_integer((json_int_t)geo->chunk * XBDEV_MD_SECTOR));
-	}
+	rc |= add_number(config, "chunk_size", (uint64_t)geo->chunk * XBDEV_MD_SECTOR, 0);
 	if (layout != NULL && geo->layout != xbdev__md_layout_default(geo->level)) {
 		rc |= json_object_set_new(config, "layout", json_string(layout));
+	}
+	if (policies[array->made.policy] != NULL) {
+		rc |= json_object_set_new(
+			config, "consistency_policy", json_string(policies[array->made.policy]));
+	}
+	/* Linux makes smaller and larger ones, too, which an entry cannot ask for. */
+	if (bitmap_chunk >= XBDEV_MD_BITMAP_CHUNK_MIN &&
+		bitmap_chunk <= XBDEV_MD_BITMAP_CHUNK_MAX) {
+		rc |= add_number(config, "bitmap_chunk", bitmap_chunk, 0);
+		rc |= add_number(config, "write_behind", array->made.write_behind, 0);
 	}
 	return rc;
 }
@@ -212,41 +311,32 @@ static int add_shape(json_t *config, const struct xbdev_md_geometry *geo, size_t
 /* What is not on the members, where it is not the default. */
 static int add_rest(json_t *config, const struct xbdev_md_array *array)
 {
-	uint32_t priority = xbdev__md_keep_priority(array);
-	int rc = 0;
+	const char *group = xbdev__md_keep_group(array);
+	int rc = add_number(
+		config, "priority", xbdev__md_keep_priority(array), XBDEV_REBUILD_PRIORITY_DEFAULT);
 
-	if (*xbdev__md_keep_group(array) != '\0') {
-		rc |= json_object_set_new(
-			config, "spare_group", json_string(xbdev__md_keep_group(array)));
+	if (*group != '\0') {
+		rc |= json_object_set_new(config, "spare_group", json_string(group));
 	}
-	if (priority != XBDEV_REBUILD_PRIORITY_DEFAULT) {
-		rc |= json_object_set_new(config, "priority", json_integer(priority));
-	}
-	if (array->nr_stripes != 0) {
-		rc |= json_object_set_new(
-			config, "stripe_cache_size", json_integer(array->nr_stripes));
-	}
-	return rc;
+	return rc | add_number(config, "stripe_cache_size", array->nr_stripes, 0);
 }
 
-/* Its members are asked for by the control reactor, through those that it has opened: the claims.
- */
 json_t *xbdev__md_config(const struct xbdev_device *dev)
 {
 	const struct xbdev_md_array *array = xbdev__md_array_of(dev);
-	json_t *config = xbdev__config_common(dev), *members = json_array();
-	struct xbdev_device *base = NULL;
+	json_t *config = xbdev__config_common(dev);
+	struct listing listing = {.members = json_array(), .mostly = json_array()};
 	char level[24];
 	int rc = json_object_set_new(
 		config, "level", json_string(xbdev__md_level_name(array->geo.level, level)));
 
-	while ((base = xbdev_device_next(dev->ctx, base)) != NULL) {
-		if (base->claim != NULL && xbdev__md_is_member_desc(base->claim, array)) {
-			rc |= json_array_append_new(members, json_string(base->name));
-		}
+	list_members(&listing, array);
+	rc |= listing.rc | add_shape(config, array, json_array_size(listing.members));
+	rc |= json_object_set_new(config, "members", listing.members);
+	if (json_array_size(listing.mostly) != 0) {
+		rc |= json_object_set(config, "write_mostly", listing.mostly);
 	}
-	rc |= add_shape(config, &array->geo, json_array_size(members));
-	rc |= json_object_set_new(config, "members", members);
+	json_decref(listing.mostly);
 	rc |= add_rest(config, array);
 	if (rc != 0) {
 		json_decref(config);

@@ -64,7 +64,9 @@ static const struct xu_param raid_params[] = {
 		.help = "auto, linear, raid0, raid1, raid4, raid5, raid6 or raid10 (default auto: "
 			"what the members say)"},
 	{"members", XU_PARAM_JSON, offsetof(struct raid_opts, members), .is_required = true,
-		.help = "list of the names or UUIDs of its members and spares"},
+		.help = "list of the names or UUIDs of its members, by role, and spares; missing: "
+			"of "
+			"a member that there is not yet"},
 	{"raid_disks", XU_PARAM_U32, offsetof(struct raid_opts, raid_disks), .min = 1,
 		.max = XBDEV_MD_MAX_DISKS,
 		.help = "members when it is made: the first of the list, others are spares "
@@ -113,7 +115,7 @@ static const struct xu_param raid_params[] = {
 static int check_members(
 	const struct raid_opts *opts, char path[XU_PARAM_PATH_SIZE], struct xu_error *err)
 {
-	size_t nr = json_array_size(opts->members), i;
+	size_t nr = json_array_size(opts->members), nr_missing = 0, i;
 	uint32_t raid_disks = opts->raid_disks != 0 ? opts->raid_disks : (uint32_t)nr;
 	json_t *member;
 
@@ -128,6 +130,12 @@ static int check_members(
 			snprintf(path, XU_PARAM_PATH_SIZE, "members[%zu]", i);
 			return xu_error_set(err, -EINVAL,
 				"members[%zu]: the name or UUID of a device is needed here", i);
+		}
+		if (strcmp(json_string_value(member), XBDEV_MD_MISSING) == 0 &&
+			(i >= raid_disks || ++nr_missing == nr)) {
+			snprintf(path, XU_PARAM_PATH_SIZE, "members[%zu]", i);
+			return xu_error_set(err, -EINVAL,
+				"members[%zu]: a spare cannot be missing, nor can all members", i);
 		}
 	}
 	if (raid_disks < levels[opts->level].nr_members_min || raid_disks > XBDEV_MD_MAX_DISKS) {
@@ -373,17 +381,20 @@ bool xbdev__md_has_member(const struct xbdev_device *array, const struct xbdev_d
 	       xbdev__md_is_member_desc(base->claim, xbdev__md_array_of(array));
 }
 
-/* Commands of one list, the names of new members first. */
+struct step {
+	enum xbdev_md_command_kind kind;
+	char name[XBDEV_NAME_SIZE];
+	uint32_t priority;
+};
+
+/* Commands, one after the other: new members, old ones, then the rest. */
 struct change {
 	struct xbdev_ctx *ctx;
 	char name[XBDEV_NAME_SIZE];
-	uint32_t next, nr_added, nr;
-	bool has_rest; /* group and priority are to be set too */
-	char group[XBDEV_MD_GROUP_BYTES];
-	uint32_t priority;
+	uint32_t next, nr, size;
 	void (*done)(void *arg, const struct xu_error *err);
 	void *arg;
-	char (*names)[XBDEV_NAME_SIZE];
+	struct step steps[];
 };
 
 static void end_change(struct change *change, const struct xu_error *err)
@@ -391,7 +402,6 @@ static void end_change(struct change *change, const struct xu_error *err)
 	const struct xu_error fine = {0};
 
 	change->done(change->arg, err != NULL ? err : &fine);
-	free(change->names);
 	free(change);
 }
 
@@ -411,10 +421,11 @@ static void on_done(void *arg, const struct xu_error *err)
 static void do_next(struct change *change)
 {
 	struct xbdev_device *dev = xbdev_device_find(change->ctx, change->name);
+	const struct step *step = &change->steps[change->next];
 	struct xbdev_md_command command;
 	struct xu_error err = {0};
 
-	if (change->next == change->nr + (change->has_rest ? 2 : 0)) {
+	if (change->next == change->nr) {
 		end_change(change, NULL);
 		return;
 	}
@@ -423,57 +434,89 @@ static void do_next(struct change *change)
 		end_change(change, &err);
 		return;
 	}
-	if (change->next >= change->nr) {
-		command = (struct xbdev_md_command){
-			.kind = change->next == change->nr ? XBDEV_MD_COMMAND_SPARE_GROUP
-							   : XBDEV_MD_COMMAND_PRIORITY,
-			.device = change->group,
-			.priority = change->priority,
-		};
-	} else {
-		command = (struct xbdev_md_command){
-			.kind = change->next < change->nr_added ? XBDEV_MD_COMMAND_ADD
-								: XBDEV_MD_COMMAND_REMOVE,
-			.device = change->names[change->next],
-		};
-	}
+	command = (struct xbdev_md_command){
+		.kind = step->kind, .device = step->name, .priority = step->priority};
 	change->next++;
 	xbdev__md_manage(dev, &command, on_done, change);
 }
 
-static bool is_in_list(const json_t *members, const struct xbdev_device *base)
+static bool is_in_list(const json_t *list, const struct xbdev_device *base)
 {
-	json_t *member;
+	json_t *value;
 	size_t i;
 
-	json_array_foreach ((json_t *)members, i, member) {
-		if (xbdev_device_find(base->ctx, json_string_value(member)) == base) {
+	json_array_foreach ((json_t *)list, i, value) {
+		if (xbdev_device_find(base->ctx, json_string_value(value)) == base) {
 			return true;
 		}
 	}
 	return false;
 }
 
-static void add_name(struct change *change, const struct xbdev_device *base)
+static void add_step(struct change *change, enum xbdev_md_command_kind kind, const char *name)
 {
-	memcpy(change->names[change->nr++], base->name, sizeof(base->name));
+	if (change->nr < change->size) {
+		struct step *step = &change->steps[change->nr++];
+
+		step->kind = kind;
+		snprintf(step->name, sizeof(step->name), "%s", name);
+	}
 }
 
-/* `entry` NULL: the members alone. */
-static void set(struct xbdev_device *dev, const json_t *members, const json_t *entry,
+static void plan_members(struct change *change, const struct xbdev_device *dev, const json_t *list)
+{
+	struct xbdev_device *base;
+	json_t *member;
+	size_t i;
+
+	json_array_foreach ((json_t *)list, i, member) {
+		base = xbdev_device_find(dev->ctx, json_string_value(member));
+		if (base != NULL && !xbdev__md_has_member(dev, base)) {
+			add_step(change, XBDEV_MD_COMMAND_ADD, base->name);
+		}
+	}
+	base = NULL;
+	while ((base = xbdev_device_next(dev->ctx, base)) != NULL) {
+		if (xbdev__md_has_member(dev, base) && !is_in_list(list, base)) {
+			add_step(change, XBDEV_MD_COMMAND_REMOVE, base->name);
+		}
+	}
+}
+
+/* Of the members that it is to have. */
+static void plan_mostly(struct change *change, const struct xbdev_device *dev, const json_t *list,
+	const json_t *mostly)
+{
+	struct xbdev_device *base = NULL;
+
+	while ((base = xbdev_device_next(dev->ctx, base)) != NULL) {
+		const struct xbdev_md_member *member =
+			xbdev__md_member_at(base, xbdev__md_array_of(dev));
+		bool is_wanted = is_in_list(mostly, base);
+		bool is_mostly = member != NULL &&
+				 (atomic_load(&member->shown) & XBDEV_MD_SHOWN_MOSTLY) != 0;
+
+		if (is_in_list(list, base) && is_wanted != is_mostly) {
+			add_step(change,
+				is_wanted ? XBDEV_MD_COMMAND_MOSTLY : XBDEV_MD_COMMAND_NOT_MOSTLY,
+				base->name);
+		}
+	}
+}
+
+void xbdev__md_set_entry(struct xbdev_device *dev, const json_t *entry,
 	void (*done)(void *arg, const struct xu_error *err), void *arg)
 {
-	size_t size = json_array_size(members) + XBDEV_MD_MAX_DISKS_INFO, i;
-	struct change *change = calloc(1, sizeof(*change));
-	struct xbdev_device *base = NULL;
+	const struct xbdev_md_array *array = xbdev__md_array_of(dev);
+	const json_t *members = json_object_get(entry, "members");
+	const json_t *mostly = json_object_get(entry, "write_mostly");
+	const json_t *priority = json_object_get(entry, "priority");
+	const char *group = json_string_value(json_object_get(entry, "spare_group"));
+	size_t size = 2 * (json_array_size(members) + XBDEV_MD_MAX_DISKS_INFO) + 2;
+	struct change *change = calloc(1, sizeof(*change) + size * sizeof(change->steps[0]));
 	struct xu_error err = {0};
-	json_t *member;
 
-	if (change != NULL) {
-		change->names = calloc(size, sizeof(change->names[0]));
-	}
-	if (change == NULL || change->names == NULL) {
-		free(change);
+	if (change == NULL) {
 		xu_error_set_errno(&err, -ENOMEM, "changing array '%s'", dev->name);
 		done(arg, &err);
 		return;
@@ -482,40 +525,17 @@ static void set(struct xbdev_device *dev, const json_t *members, const json_t *e
 	memcpy(change->name, dev->name, sizeof(change->name));
 	change->done = done;
 	change->arg = arg;
-	if (entry != NULL && xbdev__md_array_of(dev)->level->has_redundancy) {
-		const char *group = json_string_value(json_object_get(entry, "spare_group"));
-		const json_t *priority = json_object_get(entry, "priority");
-
-		change->has_rest = true;
-		snprintf(change->group, sizeof(change->group), "%s", group != NULL ? group : "");
-		change->priority = json_is_integer(priority)
-					   ? (uint32_t)json_integer_value(priority)
-					   : XBDEV_REBUILD_PRIORITY_DEFAULT;
+	change->size = (uint32_t)size;
+	plan_members(change, dev, members);
+	if (mostly != NULL && array->geo.level == 1) {
+		plan_mostly(change, dev, members, mostly);
 	}
-	json_array_foreach ((json_t *)members, i, member) {
-		base = xbdev_device_find(dev->ctx, json_string_value(member));
-		if (base != NULL && !xbdev__md_has_member(dev, base)) {
-			add_name(change, base);
-		}
-	}
-	change->nr_added = change->nr;
-	base = NULL;
-	while ((base = xbdev_device_next(dev->ctx, base)) != NULL && change->nr < size) {
-		if (xbdev__md_has_member(dev, base) && !is_in_list(members, base)) {
-			add_name(change, base);
-		}
+	if (array->level->has_redundancy) {
+		add_step(change, XBDEV_MD_COMMAND_SPARE_GROUP, group != NULL ? group : "");
+		add_step(change, XBDEV_MD_COMMAND_PRIORITY, "");
+		change->steps[change->nr - 1].priority =
+			json_is_integer(priority) ? (uint32_t)json_integer_value(priority)
+						  : XBDEV_REBUILD_PRIORITY_DEFAULT;
 	}
 	do_next(change);
-}
-
-void xbdev__md_set_members(struct xbdev_device *dev, const json_t *members,
-	void (*done)(void *arg, const struct xu_error *err), void *arg)
-{
-	set(dev, members, NULL, done, arg);
-}
-
-void xbdev__md_set_entry(struct xbdev_device *dev, const json_t *entry,
-	void (*done)(void *arg, const struct xu_error *err), void *arg)
-{
-	set(dev, json_object_get(entry, "members"), entry, done, arg);
 }

@@ -15,15 +15,12 @@ void xbdev__md_bring_entry(struct xbdev_ctx *ctx, const json_t *entry,
 	enum xbdev_md_bring_mode mode, xbdev_md_brought_fn done, void *arg);
 
 /*
- * Makes the members of a running array those of the list (names or UUIDs): new ones become spares,
- * which are used at once when one is needed, others are taken out. The first that cannot be done is
- * the error, -EBUSY for a member that serves; a name of no device is left alone. `done` borrows the
- * error and runs once, later or at once.
+ * Makes a running array what the entry says. Devices of its members' list (names or UUIDs) that are
+ * new become spares, which are used at once when one is needed, others are taken out; a name of no
+ * device is left alone. Who is write-mostly changes where the entry says it; spare group and
+ * priority are the default where it does not. The first that cannot be done is the error, -EBUSY
+ * for a member that serves. `done` borrows the error and runs once, later or at once.
  */
-void xbdev__md_set_members(struct xbdev_device *dev, const json_t *members,
-	void (*done)(void *arg, const struct xu_error *err), void *arg);
-
-/* The same of an entry of a configuration: its members, its spare group and its priority. */
 void xbdev__md_set_entry(struct xbdev_device *dev, const json_t *entry,
 	void (*done)(void *arg, const struct xu_error *err), void *arg);
 

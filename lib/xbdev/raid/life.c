@@ -134,6 +134,14 @@ bool xbdev__md_is_member_desc(const struct xbdev_desc *desc, const struct xbdev_
 	       ((const struct xbdev_md_member *)desc->event_arg)->array == array;
 }
 
+const struct xbdev_md_member *xbdev__md_member_at(
+	const struct xbdev_device *base, const struct xbdev_md_array *array)
+{
+	return base->claim != NULL && xbdev__md_is_member_desc(base->claim, array)
+		       ? base->claim->event_arg
+		       : NULL;
+}
+
 int xbdev__md_member_open(struct xbdev_md_array *array, const char *name, bool is_writable,
 	struct xbdev_md_member **ret_member, struct xu_error *err)
 {

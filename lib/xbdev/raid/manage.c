@@ -17,6 +17,7 @@
 #include "lib/util/log.h"
 #include "lib/xbdev/core/context.h"
 #include "lib/xbdev/raid/array.h"
+#include "lib/xbdev/raid/behind.h"
 #include "lib/xbdev/raid/bitmap.h"
 #include "lib/xbdev/raid/raid.h"
 #include "lib/xbdev/raid/sync.h"
@@ -27,6 +28,7 @@ struct command {
 	char device[XBDEV_NAME_SIZE], new_device[XBDEV_NAME_SIZE];
 	struct xbdev_md_member *member; /* one that is to be added */
 	struct xbdev_desc *hold;        /* keeps the array meanwhile */
+	struct xbdev_md_hold no_behind; /* MOSTLY, NOT_MOSTLY */
 	struct xu_error err;
 	struct xr_msg msg;
 	struct xbdev_md_waiter waiter;
@@ -64,6 +66,7 @@ static void answer(struct command *command)
 	if (command->member != NULL && command->err.code != 0) {
 		xbdev__md_member_release(command->member);
 	}
+	xbdev__md_behind_unhold(&command->no_behind);
 	command->msg.fn = on_answer;
 	xr_msg_send(xbdev_ctx_control(command->array->dev.ctx), &command->msg);
 }
@@ -515,6 +518,56 @@ static void act_fail(struct command *command)
 	record(command);
 }
 
+static void on_mostly_recorded(struct xbdev_md_waiter *waiter, int status)
+{
+	struct command *command = xu_container_of(waiter, struct command, waiter);
+	const struct xbdev_md_member *member = need_member(command, command->device);
+
+	if (status != 0 || (member != NULL && member->state == XBDEV_MD_MEMBER_FAULTY)) {
+		xu_error_set_errno(&command->err, status != 0 ? status : -EIO,
+			"array '%s': writing the superblock of '%s'", command->array->dev.name,
+			command->device);
+	}
+	answer(command);
+}
+
+/* Nothing is behind, and nothing will be until the superblock says whom it may be. */
+static void on_none_behind(struct xbdev_md_hold *hold)
+{
+	struct command *command = xu_container_of(hold, struct command, no_behind);
+	struct xbdev_md_member *member = need_member(command, command->device);
+
+	if (member == NULL) {
+		answer(command);
+		return;
+	}
+	if (command->what.kind == XBDEV_MD_COMMAND_MOSTLY) {
+		member->super.devflags |= XBDEV_MD_DEV_WRITE_MOSTLY;
+	} else {
+		member->super.devflags &= (uint8_t)~XBDEV_MD_DEV_WRITE_MOSTLY;
+	}
+	command->waiter.seq = xbdev__md_meta_update(command->array);
+	command->waiter.fn = on_mostly_recorded;
+	xbdev__md_meta_wait(command->array, &command->waiter);
+}
+
+static void act_mostly(struct command *command)
+{
+	struct xbdev_md_member *member = need_member(command, command->device);
+	bool is_wanted = command->what.kind == XBDEV_MD_COMMAND_MOSTLY;
+
+	if (member != NULL && member->state == XBDEV_MD_MEMBER_FAULTY) {
+		xu_error_set(&command->err, -EBUSY, "array '%s': '%s' has failed",
+			command->array->dev.name, member->name);
+	}
+	if (command->err.code != 0 ||
+		is_wanted == ((member->super.devflags & XBDEV_MD_DEV_WRITE_MOSTLY) != 0)) {
+		answer(command);
+		return;
+	}
+	xbdev__md_behind_hold(command->array, &command->no_behind, on_none_behind);
+}
+
 static void act_scrub(struct command *command)
 {
 	bool is_check = command->what.kind == XBDEV_MD_COMMAND_CHECK;
@@ -598,6 +651,8 @@ static void (*const acts[])(struct command *command) = {
 	[XBDEV_MD_COMMAND_RETURN] = attach,
 	[XBDEV_MD_COMMAND_PRIORITY] = act_priority,
 	[XBDEV_MD_COMMAND_SPARE_GROUP] = act_nothing,
+	[XBDEV_MD_COMMAND_MOSTLY] = act_mostly,
+	[XBDEV_MD_COMMAND_NOT_MOSTLY] = act_mostly,
 	[XBDEV_MD_COMMAND_CHECK] = act_scrub,
 	[XBDEV_MD_COMMAND_REPAIR] = act_scrub,
 };
@@ -679,6 +734,14 @@ static int check_writable(
 		err, -EROFS, "array '%s' is read-only; make it writable first", dev->name);
 }
 
+static int check_name(
+	const struct xbdev_md_command *what, const struct xbdev_device *dev, struct xu_error *err)
+{
+	return what->device != NULL && *what->device != '\0'
+		       ? 0
+		       : xu_error_set(err, -EINVAL, "array '%s': name a device", dev->name);
+}
+
 static int check(
 	const struct xbdev_md_command *what, const struct xbdev_device *dev, struct xu_error *err)
 {
@@ -694,6 +757,13 @@ static int check(
 			dev->name);
 	}
 	switch (what->kind) {
+	case XBDEV_MD_COMMAND_MOSTLY:
+	case XBDEV_MD_COMMAND_NOT_MOSTLY:
+		if (xbdev__md_array_of(dev)->geo.level != 1) {
+			return xu_error_set(err, -EINVAL,
+				"array '%s': write-mostly members are raid1's", dev->name);
+		}
+		return check_name(what, dev, err);
 	case XBDEV_MD_COMMAND_REPLACE:
 		if (what->new_device == NULL || *what->new_device == '\0') {
 			return xu_error_set(err, -EINVAL,
@@ -705,9 +775,7 @@ static int check(
 	case XBDEV_MD_COMMAND_RETURN:
 	case XBDEV_MD_COMMAND_REMOVE:
 	case XBDEV_MD_COMMAND_FAIL:
-		return *device != '\0'
-			       ? 0
-			       : xu_error_set(err, -EINVAL, "array '%s': name a device", dev->name);
+		return check_name(what, dev, err);
 	case XBDEV_MD_COMMAND_PRIORITY:
 		return what->priority < XBDEV_REBUILD_PRIORITIES
 			       ? 0

@@ -398,6 +398,7 @@ static void begin(struct xbdev_md_array *array, bool is_flush_wanted)
 
 uint64_t xbdev__md_meta_update(struct xbdev_md_array *array)
 {
+	xbdev__md_show(array);
 	array->meta.wanted++;
 	begin(array, true);
 	return array->meta.wanted;

@@ -9,10 +9,12 @@
 #include "lib/xbdev/driver/driver.h"
 #include "lib/xbdev/raid/super.h"
 
-#define XBDEV_MD_LEVEL_ANY      INT32_MIN
-#define XBDEV_MD_LAYOUT_DEFAULT UINT32_MAX
-#define XBDEV_MD_MAX_BEHIND     16383u
-#define XBDEV_MD_MISSING        "missing" /* as a member's name at creation: none yet */
+#define XBDEV_MD_LEVEL_ANY        INT32_MIN
+#define XBDEV_MD_LAYOUT_DEFAULT   UINT32_MAX
+#define XBDEV_MD_MAX_BEHIND       16383u
+#define XBDEV_MD_BITMAP_CHUNK_MIN 4096u
+#define XBDEV_MD_BITMAP_CHUNK_MAX (1u << 30)
+#define XBDEV_MD_MISSING          "missing" /* as a member's name at creation: none yet */
 
 /* How an array survives that a write of it is interrupted. */
 enum xbdev_md_policy {
@@ -127,6 +129,7 @@ struct xbdev_md_info {
 	uint64_t sync_done, sync_total, sync_speed_kib; /* sectors */
 	uint64_t mismatch_sectors;
 	uint64_t speed_min_kib, speed_max_kib;
+	uint32_t nr_stripes; /* it may work on at a time; 0: the default */
 	uint32_t priority;
 	bool is_waiting; /* to rebuild: too many others do */
 	char spare_group[XBDEV_MD_GROUP_BYTES];
@@ -162,6 +165,8 @@ enum xbdev_md_command_kind {
 	XBDEV_MD_COMMAND_PRIORITY,    /* priority: of its rebuilds, see context.h */
 	XBDEV_MD_COMMAND_SPARE_GROUP, /* device: the name of a group of arrays; "": none */
 	XBDEV_MD_COMMAND_RETURN,      /* device: added if it had a role and failed or went */
+	XBDEV_MD_COMMAND_MOSTLY,      /* device, of a raid1: is read only when no other can be, */
+	XBDEV_MD_COMMAND_NOT_MOSTLY,  /* or as any other */
 };
 
 struct xbdev_md_command {

@@ -44,6 +44,7 @@ int xbdev__md_requests_init(struct xbdev_md_array *array)
 	xu_list_init(&array->windows);
 	xu_list_init(&array->overlapping);
 	xu_list_init(&array->behind.list);
+	xu_list_init(&array->behind.holds);
 	xu_list_init(&array->behind.readers);
 	xu_list_init(&array->behind.failed);
 	return xu_pool_init(&array->children, XBDEV_MD_NR_CHILDREN, sizeof(struct xbdev_md_child));

@@ -519,6 +519,126 @@ static void test_write_behind_of_what_is_made(void **state)
 		-EINVAL, "raid_devices[0].params.write_mostly");
 }
 
+/* Saves, and begins again with what was saved; then saving says the same. */
+static char *save_and_begin_again(void)
+{
+	char *first, *second;
+
+	must(xbdev_save_config(in_dir("s.json")));
+	first = read_whole(in_dir("s.json"));
+	must(xbdev_parse_config(in_dir("s.json")));
+	begin_again();
+	must(xbdev_parse_config(in_dir("s.json")));
+	must(xbdev_save_config(in_dir("s.json")));
+	second = read_whole(in_dir("s.json"));
+	assert_string_equal(first, second);
+	free(second);
+	return first;
+}
+
+static void wait_for_rest(const char *name)
+{
+	while (strcmp(detail_of(name).sync_action, "idle") != 0) {
+		usleep(1000);
+	}
+}
+
+static void test_saved_says_everything(void **state)
+{
+	const char *members[] = {"a", XBDEV_MD_MISSING, "b"}, *spares[] = {"c"}, *mostly[] = {"b"};
+	const char *four[] = {"d", "e", "f"};
+	const int priority = 6;
+	const xbdev_md_create_options_t mirror = {
+		.size = sizeof(mirror),
+		.level = XBDEV_MD_LEVEL_RAID1,
+		.base_bdevs = members,
+		.num_base_bdevs = 3,
+		.config = {.bitmap_chunk_kb = 64, .write_behind = 32},
+		.write_mostly = mostly,
+		.num_write_mostly = 1,
+		.spare_group = "shelf",
+		.priority = &priority,
+	};
+	const xbdev_md_create_options_t parity = {
+		.size = sizeof(parity),
+		.level = XBDEV_MD_LEVEL_RAID5,
+		.base_bdevs = four,
+		.num_base_bdevs = 3,
+		.config = {.consistency_policy = true, .stripe_cache_size = 100},
+	};
+	char *text;
+
+	parse(DOC(FOUR "," AIO("e") "," AIO("f"), ""));
+	must(xbdev_md_create_with("md0", &mirror));
+	must(xbdev_md_create_with("md1", &parity));
+	put("md0", 'e');
+	wait_for_rest("md0");
+	wait_for_rest("md1");
+	text = save_and_begin_again();
+	assert_non_null(strstr(text, "\"missing\""));
+	assert_non_null(strstr(text, "\"ppl\""));
+	assert_non_null(strstr(text, "\"stripe_cache_size\": 100"));
+	free(text);
+	assert_int_equal(get("md0"), 'e');
+	assert_true(detail_of("md0").degraded);
+	assert_string_equal(detail_of("md0").disks[1].role, "removed");
+	assert_string_equal(detail_of("md0").spare_group, "shelf");
+	assert_int_equal(detail_of("md0").priority, 6);
+	assert_int_equal(detail_of("md0").write_behind, 32);
+	assert_true(detail_of("md0").more[2].is_write_mostly);
+	/* On blank disks it makes the same again. */
+	must(xbdev_fini());
+	for (const char *name = "abcdef"; *name != '\0'; name++) {
+		unlink(in_dir((char[]){*name, '\0'}));
+	}
+	must(start(NULL));
+	must(xbdev_create_from_json(in_dir("s.json")));
+	assert_string_equal(detail_of("md0").disks[1].role, "removed");
+	assert_string_equal(detail_of("md0").consistency, "bitmap");
+	assert_int_equal(detail_of("md0").write_behind, 32);
+	assert_true(detail_of("md0").more[2].is_write_mostly);
+	assert_string_equal(detail_of("md1").consistency, "ppl");
+	must(xbdev_md_manage("md0", XBDEV_MD_ADD_SPARE, (void *)spares[0]));
+	wait_for_rest("md0");
+	assert_string_equal(detail_of("md0").disks[1].name, "c");
+}
+
+static void test_group_priority_and_write_mostly_change_while_it_runs(void **state)
+{
+	int fd;
+
+	parse(DOC(FOUR, RAID("raid1", "md0", "'a', 'b'", ", 'priority': 5")));
+	fd = xbdev_open("md0");
+	must(fd);
+	assert_int_equal(detail_of("md0").priority, 5);
+	parse(DOC(FOUR, RAID("raid1", "md0", "'a', 'b'",
+				", 'spare_group': 'shelf', 'write_mostly': ['b']")));
+	assert_string_equal(detail_of("md0").spare_group, "shelf");
+	assert_int_equal(detail_of("md0").priority, XBDEV_MD_PRIORITY_DEFAULT);
+	assert_true(detail_of("md0").more[1].is_write_mostly);
+	/* What was changed at run time stays where the words do. */
+	must(xbdev_md_manage("md0", XBDEV_MD_SET_SPARE_GROUP, "drawer"));
+	must(xbdev_md_manage("md0", XBDEV_MD_SET_WRITE_MOSTLY, "a"));
+	parse(DOC(FOUR, RAID("raid1", "md0", "'a', 'b'",
+				", 'spare_group': 'shelf', 'write_mostly': [], 'priority': 1")));
+	assert_string_equal(detail_of("md0").spare_group, "drawer");
+	assert_int_equal(detail_of("md0").priority, 1);
+	assert_true(detail_of("md0").more[0].is_write_mostly);
+	assert_false(detail_of("md0").more[1].is_write_mostly);
+	must(xbdev_close(fd));
+	free(save_and_begin_again());
+	assert_true(detail_of("md0").more[0].is_write_mostly);
+	assert_string_equal(detail_of("md0").spare_group, "drawer");
+	expect_error(xbdev_parse_config(document(DOC(FOUR,
+			     RAID("raid1", "md0", "'a', 'b', 'missing'", ", 'raid_disks': 2")))),
+		-EINVAL, "raid_devices[0].params.base_bdevs[2]: a spare cannot be missing");
+	expect_error(xbdev_parse_config(document(DOC(FOUR, RAID("raid1", "md0", "'missing'", "")))),
+		-EINVAL, "nor can all members");
+	expect_error(xbdev_parse_config(document(
+			     DOC(FOUR, RAID("raid1", "md0", "'a', 'b'", ", 'priority': 8")))),
+		-EINVAL, "raid_devices[0].params.priority");
+}
+
 static void test_members_in_memory_are_made_each_time(void **state)
 {
 	static const char text[] =
@@ -553,6 +673,8 @@ int main(void)
 		array_test(test_saved_says_what_is_there),
 		array_test(test_policy_of_what_is_made),
 		array_test(test_write_behind_of_what_is_made),
+		array_test(test_saved_says_everything),
+		array_test(test_group_priority_and_write_mostly_change_while_it_runs),
 		array_test(test_members_in_memory_are_made_each_time),
 	};
 

@@ -336,6 +336,51 @@ static void test_write_behind_is_what_detail_says(void **state)
 	}
 }
 
+/* Neither is on the members: they are said again, or kept by the library. */
+static void test_group_and_priority_are_said_at_the_beginning(void **state)
+{
+	int priority = 7;
+	xbdev_md_create_options_t options = {
+		.size = sizeof(options),
+		.level = XBDEV_MD_LEVEL_RAID1,
+		.base_bdevs = disks,
+		.num_base_bdevs = 2,
+		.config = {.assume_clean = true},
+		.spare_group = "shelf",
+		.priority = &priority,
+	};
+	xbdev_md_assemble_options_t again = {
+		.size = sizeof(again),
+		.level = XBDEV_MD_LEVEL_AUTO,
+		.base_bdevs = disks,
+		.num_base_bdevs = 2,
+		.spare_group = "drawer",
+	};
+
+	must(xbdev_md_create_with("md0", &options));
+	must(xbdev_md_stop("md0"));
+	must(xbdev_md_run("md0"));
+	assert_string_equal(detail_of("md0").spare_group, "shelf");
+	assert_int_equal(detail_of("md0").priority, 7);
+	must(xbdev_md_manage("md0", XBDEV_MD_SET_WRITE_MOSTLY, "d1"));
+	must(xbdev_md_stop("md0"));
+	must(xbdev_md_assemble_with("md0", &again));
+	assert_string_equal(detail_of("md0").spare_group, "drawer");
+	assert_int_equal(detail_of("md0").priority, XBDEV_MD_PRIORITY_DEFAULT);
+	assert_true(detail_of("md0").more[1].is_write_mostly);
+	must(xbdev_md_manage("md0", XBDEV_MD_CLEAR_WRITE_MOSTLY, "d1"));
+	assert_false(detail_of("md0").more[1].is_write_mostly);
+	assert_int_equal(xbdev_md_manage("md0", XBDEV_MD_SET_WRITE_MOSTLY, "d3"), -ENOENT);
+	must(xbdev_md_stop("md0"));
+	priority = 8;
+	again.priority = &priority;
+	assert_int_equal(xbdev_md_assemble_with("md0", &again), -EINVAL);
+	assert_int_equal(xbdev_md_create_with("md1", &options), -EINVAL);
+	for (int k = 0; k < 2; k++) {
+		must(xbdev_md_zero_superblock(disks[k]));
+	}
+}
+
 static void refuse(int code, const char *sentence, const char *name, int level, int nr_disks,
 	xbdev_md_config_t config)
 {
@@ -932,6 +977,7 @@ int main(void)
 		CASE(test_short_forms_make_the_same),
 		CASE(test_a_policy_is_what_detail_says),
 		CASE(test_write_behind_is_what_detail_says),
+		CASE(test_group_and_priority_are_said_at_the_beginning),
 		CASE(test_what_is_refused_leaves_the_members_alone),
 		CASE(test_an_array_may_be_made_with_everything_said),
 		CASE(test_a_bitmap_is_kept_for_who_asks),

@@ -53,6 +53,17 @@ static int try_create(struct world *w, const struct xbdev_md_create_opts *opts)
 	return w->err.code;
 }
 
+static int try_assemble(struct world *w)
+{
+	const struct xbdev_md_assemble_opts opts = {
+		.name = "md0", .level = 1, .members = names, .nr_members = 2};
+
+	w->is_done = false;
+	xbdev__md_assemble(w->h.ctx, &opts, on_made, w);
+	harness_wait(&w->h, w->is_done);
+	return w->err.code;
+}
+
 static void open_array(struct world *w)
 {
 	w->desc = harness_open(&w->h, "md0", true);
@@ -518,6 +529,83 @@ static void test_what_cannot_be_is_refused(void **state)
 	harness_stop(&w.h);
 }
 
+static bool says_mostly(struct world *w, uint32_t disk)
+{
+	return (array_of(w)->members[disk]->super.devflags & XBDEV_MD_DEV_WRITE_MOSTLY) != 0;
+}
+
+/* A command that is not done yet. */
+static void begin_command(struct world *w, enum xbdev_md_command_kind kind, const char *device)
+{
+	const struct xbdev_md_command what = {.kind = kind, .device = device};
+
+	w->is_done = false;
+	xbdev__md_manage(w->dev, &what, on_managed, w);
+	harness_poll_times(&w->h, 20);
+}
+
+static void test_a_member_is_as_any_other_when_it_has_all(void **state)
+{
+	static struct world w;
+
+	world_start(&w, MAX);
+	write_block(&w, 3, 1);
+	catch_up(&w);
+	hang(&w);
+	write_block(&w, 3, 2);
+	begin_command(&w, XBDEV_MD_COMMAND_NOT_MOSTLY, names[0]);
+	assert_false(w.is_done);
+	assert_true(says_mostly(&w, 0));
+	/* It lacks what was written, so it is not read; and nothing more is behind. */
+	expect(&w, 3, 2);
+	begin_write(&w, 1, 5, 7);
+	harness_poll_times(&w.h, 50);
+	assert_int_equal(w.ios[1].nr_done, 0);
+	clear(&w, 0);
+	end(&w, 1);
+	harness_wait(&w.h, w.is_done);
+	assert_int_equal(w.err.code, 0);
+	assert_false(says_mostly(&w, 0));
+	assert_true(holds(&w, 0, 3, 2) && holds(&w, 0, 5, 7));
+	/* And from here on writes wait for it. */
+	hang(&w);
+	begin_write(&w, 1, 6, 8);
+	harness_poll_times(&w.h, 50);
+	assert_int_equal(w.ios[1].nr_done, 0);
+	clear(&w, 0);
+	end(&w, 1);
+	/* The other one instead, also after a restart. */
+	manage(&w, XBDEV_MD_COMMAND_MOSTLY, names[1]);
+	manage(&w, XBDEV_MD_COMMAND_MOSTLY, names[1]);
+	close_array(&w);
+	harness_remove(&w.h, w.dev);
+	assert_int_equal(try_assemble(&w), 0);
+	open_array(&w);
+	assert_true(says_mostly(&w, 1));
+	assert_false(says_mostly(&w, 0));
+	expect(&w, 6, 8);
+	rule(&w, 1, XBDEV_ERROR_HANG, XBDEV_OP_WRITE, 0);
+	write_block(&w, 6, 9);
+	assert_int_equal(array_of(&w)->behind.nr, 1);
+	expect(&w, 6, 9);
+	clear(&w, 1);
+	catch_up(&w);
+	world_stop(&w);
+}
+
+static void test_write_mostly_is_of_mirrors_and_of_members(void **state)
+{
+	static struct world w;
+	const struct xbdev_md_command what = {.kind = XBDEV_MD_COMMAND_MOSTLY, .device = "nobody"};
+
+	world_start(&w, MAX);
+	w.is_done = false;
+	xbdev__md_manage(w.dev, &what, on_managed, &w);
+	harness_wait(&w.h, w.is_done);
+	assert_int_equal(w.err.code, -ENOENT);
+	world_stop(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -532,6 +620,8 @@ int main(void)
 		cmocka_unit_test(test_a_check_waits_for_what_is_behind),
 		cmocka_unit_test(test_an_array_stops_with_nothing_behind),
 		cmocka_unit_test(test_what_cannot_be_is_refused),
+		cmocka_unit_test(test_a_member_is_as_any_other_when_it_has_all),
+		cmocka_unit_test(test_write_mostly_is_of_mirrors_and_of_members),
 	};
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
