@@ -493,6 +493,32 @@ static const struct cli_command fail_command = {
 	.run = run_fail,
 };
 
+static const struct cli_option mostly_options[] = {
+	{"clear", 'c', .help = "it is read as any other again (mdadm's --readwrite)"},
+	{0},
+};
+
+static enum cli_exit run_mostly(struct cli *cli)
+{
+	bool is_clear = cli_option(cli, "clear") != NULL;
+	json_t *params = member_params(cli);
+
+	json_object_set_new(params, "write_mostly", json_boolean(!is_clear));
+	return cli_do(cli, "bdev_raid_set_member", params,
+		is_clear ? "%s of array %s is read as any other"
+			 : "%s of array %s is read only if no other can be",
+		cli_word(cli, 1), cli_word(cli, 0));
+}
+
+static const struct cli_command mostly_command = {
+	.name = "write-mostly",
+	.help = "Has a member of a raid1 be read only if no other can be, or as any other.",
+	.about = "With write-behind it may be behind with what is written.",
+	.args = member_args,
+	.options = mostly_options,
+	.run = run_mostly,
+};
+
 static const struct cli_arg replace_args[] = {
 	{"ARRAY", "name or UUID of the array", CLI_ARRAYS},
 	{"DEVICE", "the member that is to go", CLI_DEVICES},
@@ -714,8 +740,8 @@ static const struct cli_command speed_command = {
 static const struct cli_command *const members[] = {&create_command, &assemble_command,
 	&run_command, &stop_command, &cli_md_detail, &cli_md_examine, &cli_md_stat, &cli_md_monitor,
 	&add_command, &spare_command, &re_add_command, &remove_command, &fail_command,
-	&replace_command, &zero_command, &scrub_command, &readonly_command, &readwrite_command,
-	&speed_command, &group_command, NULL};
+	&replace_command, &mostly_command, &zero_command, &scrub_command, &readonly_command,
+	&readwrite_command, &speed_command, &group_command, NULL};
 
 const struct cli_command cli_md = {
 	.name = "md",

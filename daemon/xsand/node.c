@@ -373,6 +373,8 @@ static int make_server(struct node *node, struct xu_error *err)
 		xrpc_service_add(node->service, xbdev_mgmt_fault_methods, &node->mgmt) != 0 ||
 		xrpc_service_add(node->service, xbdev_mgmt_nvme_methods, &node->mgmt) != 0 ||
 		xrpc_service_add(node->service, xbdev_mgmt_raid_methods, &node->mgmt) != 0 ||
+		xrpc_service_add(node->service, xbdev_mgmt_raid_look_methods, &node->mgmt) != 0 ||
+		xrpc_service_add(node->service, xbdev_mgmt_raid_manage_methods, &node->mgmt) != 0 ||
 		xrpc_service_add(node->service, xbdev_mgmt_lvs_methods, &node->mgmt) != 0 ||
 		xrpc_service_add(node->service, xbdev_mgmt_lvol_methods, &node->mgmt) != 0 ||
 		xrpc_service_add(node->service, xbdev_mgmt_lvol_look_methods, &node->mgmt) != 0 ||

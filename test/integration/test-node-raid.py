@@ -113,6 +113,32 @@ class Raid(NodeTest):
         self.assertEqual(self.detail('md0')['spare_group'], '')
         self.assertEqual(self.detail('md1')['spare_group'], 'shelf')
 
+    def test_write_mostly_is_remembered(self):
+        self.start()
+        self.call('bdev_raid_create', {'name': 'md0', 'raid_level': 'raid1', 'base_bdevs': ['a', 'b', 'missing'],
+                                       'bitmap_chunk_kb': 64, 'write_behind': 8, 'write_mostly': ['b'],
+                                       'spare_group': 'shelf', 'priority': 7})
+        self.wait_idle()
+        self.call('bdev_raid_set_member', {'raid_bdev': 'md0', 'base_bdev': 'a', 'write_mostly': True})
+        self.call('bdev_raid_set_member', {'raid_bdev': 'md0', 'base_bdev': 'b', 'write_mostly': False})
+        before = self.call('save_config')
+        for _ in range(2):
+            self.assertEqual(self.members(), ['a', 'b', 'missing'])
+            self.assertEqual([d.get('is_write_mostly') for d in self.detail()['disks']], [True, False, None])
+            self.assertEqual(self.detail()['write_behind'], 8)
+            self.assertEqual(self.detail()['spare_group'], 'shelf')
+            self.assertEqual(self.detail()['priority'], 7)
+            self.restart()
+            self.assertEqual(self.problems(), [])
+            self.assertEqual(self.call('save_config'), before)
+        # The one that goes is not written of any more.
+        self.call('bdev_raid_add_base_bdev', {'raid_bdev': 'md0', 'base_bdev': 'c'})
+        self.wait_idle()
+        self.call('bdev_raid_remove_base_bdev', {'name': 'a'})
+        self.restart()
+        self.assertEqual(self.problems(), [])
+        self.assertEqual([d['name'] for d in self.detail()['disks']], [None, 'b', 'c'])
+
     def test_by_rpc(self):
         self.start()
         self.call('bdev_raid_create', {'name': 'md0', 'raid_level': 'raid5', 'strip_size_kb': 64,

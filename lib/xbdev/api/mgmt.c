@@ -230,6 +230,9 @@ static int make_service(struct xu_error *err)
 		xrpc_service_add(server.service, xbdev_mgmt_fault_methods, &server.mgmt) != 0 ||
 		xrpc_service_add(server.service, xbdev_mgmt_nvme_methods, &server.mgmt) != 0 ||
 		xrpc_service_add(server.service, xbdev_mgmt_raid_methods, &server.mgmt) != 0 ||
+		xrpc_service_add(server.service, xbdev_mgmt_raid_look_methods, &server.mgmt) != 0 ||
+		xrpc_service_add(server.service, xbdev_mgmt_raid_manage_methods, &server.mgmt) !=
+			0 ||
 		xrpc_service_add(server.service, xbdev_mgmt_lvs_methods, &server.mgmt) != 0 ||
 		xrpc_service_add(server.service, xbdev_mgmt_lvol_methods, &server.mgmt) != 0 ||
 		xrpc_service_add(server.service, xbdev_mgmt_lvol_look_methods, &server.mgmt) != 0 ||

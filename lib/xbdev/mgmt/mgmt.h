@@ -43,8 +43,10 @@ extern const struct xrpc_method xbdev_mgmt_methods[];
 extern const struct xrpc_method xbdev_mgmt_stats_methods[];
 extern const struct xrpc_method xbdev_mgmt_fault_methods[];
 extern const struct xrpc_method xbdev_mgmt_nvme_methods[];
-/* Arrays. They are made and changed at once, and the owner is told: see raid.c, raid_keep.c. */
+/* Arrays: made, looked at, changed; at once, and the owner is told: see raid_keep.c. */
 extern const struct xrpc_method xbdev_mgmt_raid_methods[];
+extern const struct xrpc_method xbdev_mgmt_raid_look_methods[];
+extern const struct xrpc_method xbdev_mgmt_raid_manage_methods[];
 /* Stores of logical volumes, and volumes; they are on their devices, so nobody is told. */
 extern const struct xrpc_method xbdev_mgmt_lvs_methods[];
 extern const struct xrpc_method xbdev_mgmt_lvol_methods[];

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Methods for RAID arrays: SPDK's names and parameters where SPDK has the method, bdev_raid_… of
- * ours beyond. They act on the arrays that run, at once, and wait for the answer of lib/xbdev/raid;
- * the array's superblocks remember what they do, and raid_keep.c has the configuration remember
- * which devices an array has.
+ * Methods that make, assemble and stop RAID arrays: SPDK's names and parameters where SPDK has the
+ * method, bdev_raid_… of ours beyond. They act at once and wait for the answer of lib/xbdev/raid;
+ * raid_keep.c then has the configuration remember the array.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -23,7 +21,7 @@
 
 /* ---- for all ---- */
 
-static struct xbdev_device *find_array(
+struct xbdev_device *xbdev__mgmt_raid_find(
 	struct xbdev_mgmt *mgmt, struct xrpc_request *req, const char *name)
 {
 	struct xbdev_device *dev = xbdev_device_find(mgmt->ctx, name);
@@ -36,58 +34,6 @@ static struct xbdev_device *find_array(
 		return NULL;
 	}
 	return dev;
-}
-
-/* One command, whose success changes which devices the array has, or does not. */
-struct managing {
-	struct xrpc_request *req;
-	struct xbdev_mgmt *mgmt;
-	char name[XBDEV_NAME_SIZE];
-	bool has_members;
-};
-
-/* err is NULL when it is done. */
-static void on_managed(void *arg, const struct xu_error *err)
-{
-	struct managing *managing = arg;
-	struct xbdev_device *array = xbdev_device_find(managing->mgmt->ctx, managing->name);
-
-	if (err != NULL && err->code != 0) {
-		xrpc_fail(managing->req, err, NULL);
-	} else if (managing->has_members && array != NULL && xbdev__md_is_array(array)) {
-		xbdev__mgmt_raid_keep(managing->mgmt, managing->req, array, false);
-	} else {
-		xrpc_true(managing->req);
-	}
-	free(managing);
-}
-
-/* Does one command and answers. Devices may be named by UUID. */
-static void manage(struct xrpc_request *req, struct xbdev_mgmt *mgmt, const char *name,
-	struct xbdev_md_command command)
-{
-	struct xbdev_device *array = find_array(mgmt, req, name), *dev;
-	struct managing *managing;
-
-	if (array == NULL) {
-		return;
-	}
-	managing = calloc(1, sizeof(*managing));
-	if (managing == NULL) {
-		xrpc_error(req, XRPC_INTERNAL_ERROR, "out of memory");
-		return;
-	}
-	managing->req = req;
-	managing->mgmt = mgmt;
-	memcpy(managing->name, array->name, sizeof(managing->name));
-	managing->has_members = command.kind == XBDEV_MD_COMMAND_ADD ||
-				command.kind == XBDEV_MD_COMMAND_REMOVE ||
-				command.kind == XBDEV_MD_COMMAND_REPLACE;
-	dev = command.device != NULL ? xbdev_device_find(mgmt->ctx, command.device) : NULL;
-	command.device = dev != NULL ? dev->name : command.device;
-	dev = command.new_device != NULL ? xbdev_device_find(mgmt->ctx, command.new_device) : NULL;
-	command.new_device = dev != NULL ? dev->name : command.new_device;
-	xbdev__md_manage(array, &command, on_managed, managing);
 }
 
 /* The names in a list; false: the request has been answered. */
@@ -198,6 +144,8 @@ struct create_opts {
 	uint32_t policy; /* index of policies */
 	uint32_t write_behind;
 	json_t *write_mostly;
+	const char *spare_group;
+	uint32_t priority;
 };
 
 static const char *const policies[] = {
@@ -207,7 +155,8 @@ static const char *const policies[] = {
 	[XBDEV_MD_POLICY_JOURNAL + 1] = NULL,
 };
 
-static const struct create_opts create_defaults = {.superblock = true};
+static const struct create_opts create_defaults = {
+	.superblock = true, .priority = XBDEV_REBUILD_PRIORITY_DEFAULT};
 
 static const struct xu_param create_params[] = {
 	{"name", XU_PARAM_STRING, offsetof(struct create_opts, name), .is_required = true,
@@ -256,6 +205,11 @@ static const struct xu_param create_params[] = {
 	{"write_mostly", XU_PARAM_JSON, offsetof(struct create_opts, write_mostly),
 		.help = "raid1: list of those of its devices that are read only when no other can "
 			"be (default: none)"},
+	{"spare_group", XU_PARAM_STRING, offsetof(struct create_opts, spare_group),
+		.help = "arrays of the same group share their spares (default: none)"},
+	{"priority", XU_PARAM_U32, offsetof(struct create_opts, priority),
+		.max = XBDEV_REBUILD_PRIORITIES - 1,
+		.help = "of its rebuilds where not all may run at a time, 0 to 7 (default 4)"},
 	{0},
 };
 
@@ -333,6 +287,8 @@ static void raid_create(struct xrpc_request *req, void *arg, const void *opts_pt
 		.bitmap_chunk_bytes = opts->bitmap_chunk_kb * 1024,
 		.policy = (enum xbdev_md_policy)opts->policy,
 		.write_behind = opts->write_behind,
+		.spare_group = opts->spare_group,
+		.priority = opts->priority + 1,
 	};
 	struct making *making;
 
@@ -355,7 +311,12 @@ struct assemble_opts {
 	bool run;
 	bool force;
 	bool read_only;
+	uint32_t stripe_cache_size;
+	const char *spare_group;
+	uint32_t priority;
 };
+
+static const struct assemble_opts assemble_defaults = {.priority = XBDEV_REBUILD_PRIORITY_DEFAULT};
 
 static const struct xu_param assemble_params[] = {
 	{"name", XU_PARAM_STRING, offsetof(struct assemble_opts, name), .is_required = true,
@@ -373,6 +334,15 @@ static const struct xu_param assemble_params[] = {
 			"written last may be lost (default false)"},
 	{"read_only", XU_PARAM_BOOL, offsetof(struct assemble_opts, read_only),
 		.help = "write nothing to the members (default false)"},
+	{"stripe_cache_size", XU_PARAM_U32, offsetof(struct assemble_opts, stripe_cache_size),
+		.max = 32768,
+		.help = "stripes of raid4, raid5, raid6 worked on at a time, 16 or more (default "
+			"0: 256)"},
+	{"spare_group", XU_PARAM_STRING, offsetof(struct assemble_opts, spare_group),
+		.help = "arrays of the same group share their spares (default: none)"},
+	{"priority", XU_PARAM_U32, offsetof(struct assemble_opts, priority),
+		.max = XBDEV_REBUILD_PRIORITIES - 1,
+		.help = "of its rebuilds where not all may run at a time, 0 to 7 (default 4)"},
 	{0},
 };
 
@@ -389,9 +359,18 @@ static void raid_assemble(struct xrpc_request *req, void *arg, const void *opts_
 		.run = opts->run,
 		.force = opts->force,
 		.read_only = opts->read_only,
+		.nr_stripes = opts->stripe_cache_size,
+		.spare_group = opts->spare_group,
+		.priority = opts->priority + 1,
 	};
 	struct making *making;
 
+	if (opts->stripe_cache_size != 0 && opts->stripe_cache_size < 16) {
+		xrpc_error(req, XRPC_INVALID_PARAMS,
+			"stripe_cache_size: %u is not accepted; it takes 16 to 32768",
+			opts->stripe_cache_size);
+		return;
+	}
 	if ((opts->raid_level != NULL && !read_level(req, opts->raid_level, &assemble.level)) ||
 		!read_names(req, "base_bdevs", opts->base_bdevs, names, &assemble.nr_members)) {
 		return;
@@ -414,12 +393,6 @@ static const struct xu_param name_params[] = {
 	{0},
 };
 
-static const struct xu_param base_name_params[] = {
-	{"name", XU_PARAM_STRING, offsetof(struct name_opts, name), .is_required = true,
-		.help = "name or UUID of the device"},
-	{0},
-};
-
 static void on_removed(void *arg)
 {
 	xrpc_true(arg);
@@ -429,7 +402,7 @@ static void raid_delete(struct xrpc_request *req, void *arg, const void *opts_pt
 {
 	const struct name_opts *opts = opts_ptr;
 	struct xbdev_mgmt *mgmt = arg;
-	struct xbdev_device *dev = find_array(mgmt, req, opts->name);
+	struct xbdev_device *dev = xbdev__mgmt_raid_find(mgmt, req, opts->name);
 
 	if (dev == NULL) {
 		return;
@@ -444,460 +417,12 @@ static void raid_delete(struct xrpc_request *req, void *arg, const void *opts_pt
 	}
 }
 
-/* ---- looking ---- */
-
-enum category { CATEGORY_ALL, CATEGORY_ONLINE, CATEGORY_CONFIGURING, CATEGORY_OFFLINE };
-
-static const char *const categories[] = {"all", "online", "configuring", "offline", NULL};
-
-struct get_opts {
-	uint32_t category;
-};
-
-static const struct xu_param get_params[] = {
-	{"category", XU_PARAM_ENUM, offsetof(struct get_opts, category), .choices = categories,
-		.help = "those to list: all, online, offline; none is ever configuring (default "
-			"all)"},
-	{0},
-};
-
-/* Looks at one array after the other. */
-struct listing {
-	struct xrpc_request *req;
-	struct xbdev_mgmt *mgmt;
-	uint32_t category;
-	json_t *list;
-	char name[XBDEV_NAME_SIZE]; /* of the one that is looked at */
-	json_t *names;              /* of those to look at */
-	size_t next;
-};
-
-static void list_next(struct listing *listing);
-
-static void on_listed(void *arg, const struct xbdev_md_info *info)
-{
-	struct listing *listing = arg;
-
-	if (info != NULL) {
-		bool is_online = info->state != XBDEV_MD_ARRAY_BROKEN;
-
-		if (listing->category == CATEGORY_ALL ||
-			(listing->category == CATEGORY_ONLINE && is_online) ||
-			(listing->category == CATEGORY_OFFLINE && !is_online)) {
-			json_array_append_new(
-				listing->list, xbdev__mgmt_raid_bdev(listing->name, info));
-		}
-	}
-	list_next(listing);
-}
-
-static void list_next(struct listing *listing)
-{
-	while (listing->next < json_array_size(listing->names)) {
-		const char *name =
-			json_string_value(json_array_get(listing->names, listing->next++));
-		struct xbdev_device *dev = xbdev_device_find(listing->mgmt->ctx, name);
-
-		if (dev != NULL && xbdev__md_is_array(dev)) {
-			memcpy(listing->name, dev->name, sizeof(listing->name));
-			xbdev__md_info_get(dev, on_listed, listing);
-			return;
-		}
-	}
-	xrpc_result(listing->req, listing->list);
-	json_decref(listing->names);
-	free(listing);
-}
-
-static void raid_get_bdevs(struct xrpc_request *req, void *arg, const void *opts_ptr)
-{
-	const struct get_opts *opts = opts_ptr;
-	struct listing *listing = calloc(1, sizeof(*listing));
-	struct xbdev_device *dev = NULL;
-
-	if (listing == NULL) {
-		xrpc_error(req, XRPC_INTERNAL_ERROR, "out of memory");
-		return;
-	}
-	listing->req = req;
-	listing->mgmt = arg;
-	listing->category = opts->category;
-	listing->list = json_array();
-	listing->names = json_array();
-	while ((dev = xbdev_device_next(listing->mgmt->ctx, dev)) != NULL) {
-		if (xbdev__md_is_array(dev)) {
-			json_array_append_new(listing->names, json_string(dev->name));
-		}
-	}
-	list_next(listing);
-}
-
-struct looking {
-	struct xrpc_request *req;
-	char name[XBDEV_NAME_SIZE];
-};
-
-static struct looking *looking_new(struct xrpc_request *req, const char *name)
-{
-	struct looking *looking = calloc(1, sizeof(*looking));
-
-	if (looking == NULL) {
-		xrpc_error(req, XRPC_INTERNAL_ERROR, "out of memory");
-		return NULL;
-	}
-	looking->req = req;
-	snprintf(looking->name, sizeof(looking->name), "%s", name);
-	return looking;
-}
-
-static void on_detail(void *arg, const struct xbdev_md_info *info)
-{
-	struct looking *looking = arg;
-
-	xrpc_result(
-		looking->req, info != NULL ? xbdev__mgmt_raid_detail(looking->name, info) : NULL);
-	free(looking);
-}
-
-static void raid_get_detail(struct xrpc_request *req, void *arg, const void *opts_ptr)
-{
-	const struct name_opts *opts = opts_ptr;
-	struct xbdev_device *dev = find_array(arg, req, opts->name);
-	struct looking *looking = dev != NULL ? looking_new(req, dev->name) : NULL;
-
-	if (looking != NULL) {
-		xbdev__md_info_get(dev, on_detail, looking);
-	}
-}
-
-static void on_examined(
-	void *arg, const struct xbdev_md_examined *examined, const struct xu_error *err)
-{
-	struct looking *looking = arg;
-
-	if (examined == NULL) {
-		xrpc_fail(looking->req, err, NULL);
-	} else {
-		xrpc_result(looking->req, xbdev__mgmt_raid_examined(looking->name, examined));
-	}
-	free(looking);
-}
-
-static void raid_examine(struct xrpc_request *req, void *arg, const void *opts_ptr)
-{
-	const struct name_opts *opts = opts_ptr;
-	struct xbdev_mgmt *mgmt = arg;
-	struct xbdev_device *dev = xbdev_mgmt_find(mgmt, req, opts->name);
-	struct looking *looking = dev != NULL ? looking_new(req, dev->name) : NULL;
-
-	if (looking != NULL) {
-		xbdev__md_examine(mgmt->ctx, looking->name, on_examined, looking);
-	}
-}
-
-static void raid_zero_superblock(struct xrpc_request *req, void *arg, const void *opts_ptr)
-{
-	const struct name_opts *opts = opts_ptr;
-	struct xbdev_mgmt *mgmt = arg;
-
-	xbdev__md_erase(mgmt->ctx, opts->name, xbdev_mgmt_answer, req);
-}
-
-/* ---- members ---- */
-
-struct member_opts {
-	const char *raid_bdev;
-	const char *base_bdev;
-	const char *new_bdev;
-};
-
-static const struct xu_param add_params[] = {
-	{"base_bdev", XU_PARAM_STRING, offsetof(struct member_opts, base_bdev), .is_required = true,
-		.help = "the device: blank, or an old member of the array"},
-	{"raid_bdev", XU_PARAM_STRING, offsetof(struct member_opts, raid_bdev), .is_required = true,
-		.help = "the array"},
-	{0},
-};
-
-static const struct xu_param fail_params[] = {
-	{"raid_bdev", XU_PARAM_STRING, offsetof(struct member_opts, raid_bdev), .is_required = true,
-		.help = "the array"},
-	{"base_bdev", XU_PARAM_STRING, offsetof(struct member_opts, base_bdev), .is_required = true,
-		.help = "the member"},
-	{0},
-};
-
-static const struct xu_param replace_params[] = {
-	{"raid_bdev", XU_PARAM_STRING, offsetof(struct member_opts, raid_bdev), .is_required = true,
-		.help = "the array"},
-	{"base_bdev", XU_PARAM_STRING, offsetof(struct member_opts, base_bdev), .is_required = true,
-		.help = "the member that is to go; it serves until the new one has its content"},
-	{"new_bdev", XU_PARAM_STRING, offsetof(struct member_opts, new_bdev), .is_required = true,
-		.help = "a spare of the array, or a device that may become one"},
-	{0},
-};
-
-static void raid_add(struct xrpc_request *req, void *arg, const void *opts_ptr)
-{
-	const struct member_opts *opts = opts_ptr;
-
-	manage(req, arg, opts->raid_bdev,
-		(struct xbdev_md_command){.kind = XBDEV_MD_COMMAND_ADD, .device = opts->base_bdev});
-}
-
-static void raid_fail(struct xrpc_request *req, void *arg, const void *opts_ptr)
-{
-	const struct member_opts *opts = opts_ptr;
-
-	manage(req, arg, opts->raid_bdev,
-		(struct xbdev_md_command){
-			.kind = XBDEV_MD_COMMAND_FAIL, .device = opts->base_bdev});
-}
-
-static void raid_replace(struct xrpc_request *req, void *arg, const void *opts_ptr)
-{
-	const struct member_opts *opts = opts_ptr;
-
-	manage(req, arg, opts->raid_bdev,
-		(struct xbdev_md_command){.kind = XBDEV_MD_COMMAND_REPLACE,
-			.device = opts->base_bdev,
-			.new_device = opts->new_bdev});
-}
-
-/* A member that serves is set faulty first; a spare need not be, and is refused by nobody. */
-struct removing {
-	struct xrpc_request *req;
-	struct xbdev_mgmt *mgmt;
-	char array[XBDEV_NAME_SIZE], member[XBDEV_NAME_SIZE];
-};
-
-static void on_failed(void *arg, const struct xu_error *err)
-{
-	struct removing *removing = arg;
-
-	if (err != NULL) {
-		xrpc_fail(removing->req, err, NULL);
-	} else {
-		manage(removing->req, removing->mgmt, removing->array,
-			(struct xbdev_md_command){
-				.kind = XBDEV_MD_COMMAND_REMOVE, .device = removing->member});
-	}
-	free(removing);
-}
-
-static void raid_remove(struct xrpc_request *req, void *arg, const void *opts_ptr)
-{
-	const struct name_opts *opts = opts_ptr;
-	struct xbdev_mgmt *mgmt = arg;
-	struct xbdev_device *dev = xbdev_mgmt_find(mgmt, req, opts->name), *array;
-	struct removing *removing;
-	struct xbdev_md_command command = {.kind = XBDEV_MD_COMMAND_FAIL};
-
-	if (dev == NULL) {
-		return;
-	}
-	array = xbdev__md_array_that_has(dev);
-	removing = array != NULL ? calloc(1, sizeof(*removing)) : NULL;
-	if (removing == NULL) {
-		xrpc_error(req, array == NULL ? -EINVAL : XRPC_INTERNAL_ERROR,
-			array == NULL ? "device '%s' is a member of no array"
-				      : "removing '%s': out of memory",
-			dev->name);
-		return;
-	}
-	removing->req = req;
-	removing->mgmt = mgmt;
-	memcpy(removing->array, array->name, sizeof(removing->array));
-	memcpy(removing->member, dev->name, sizeof(removing->member));
-	command.device = removing->member;
-	xbdev__md_manage(array, &command, on_failed, removing);
-}
-
-/* ---- the array as a whole ---- */
-
-struct check_opts {
-	const char *name;
-	bool repair;
-};
-
-static const struct xu_param check_params[] = {
-	{"name", XU_PARAM_STRING, offsetof(struct check_opts, name), .is_required = true,
-		.help = "name or UUID of the array"},
-	{"repair", XU_PARAM_BOOL, offsetof(struct check_opts, repair),
-		.help = "make what differs agree (default false: count it)"},
-	{0},
-};
-
-static void raid_check(struct xrpc_request *req, void *arg, const void *opts_ptr)
-{
-	const struct check_opts *opts = opts_ptr;
-
-	manage(req, arg, opts->name,
-		(struct xbdev_md_command){
-			.kind = opts->repair ? XBDEV_MD_COMMAND_REPAIR : XBDEV_MD_COMMAND_CHECK});
-}
-
-static const char *const accesses[] = {"unchanged", "read-only", "read-write", NULL};
-static const char *const rebuilds[] = {"unchanged", "stop", "start", NULL};
-
-struct set_opts {
-	const char *name;
-	uint32_t access;
-	uint32_t rebuild;
-	uint64_t speed_min, speed_max;
-	const char *spare_group;
-	uint32_t priority;
-};
-
-static const struct set_opts set_defaults = {
-	.speed_min = UINT64_MAX, .speed_max = UINT64_MAX, .priority = UINT32_MAX};
-
-static const struct xu_param set_params[] = {
-	{"name", XU_PARAM_STRING, offsetof(struct set_opts, name), .is_required = true,
-		.help = "name or UUID of the array"},
-	{"access", XU_PARAM_ENUM, offsetof(struct set_opts, access), .choices = accesses,
-		.help = "read-only or read-write (default unchanged)"},
-	{"rebuild", XU_PARAM_ENUM, offsetof(struct set_opts, rebuild), .choices = rebuilds,
-		.help = "stop or start resync and recovery (default unchanged)"},
-	{"speed_min", XU_PARAM_U64, offsetof(struct set_opts, speed_min), .max = 1ull << 40,
-		.help = "KiB/s of each member that they take at most while the array is used, 0: "
-			"what those who use it hardly notice, 1024 at least; goes with speed_max"},
-	{"speed_max", XU_PARAM_U64, offsetof(struct set_opts, speed_max), .max = 1ull << 40,
-		.help = "KiB/s while it is not used, 0: no limit; goes with speed_min"},
-	{"spare_group", XU_PARAM_STRING, offsetof(struct set_opts, spare_group),
-		.help = "arrays of the same group share their spares; none: of no group "
-			"(default unchanged)"},
-	{"priority", XU_PARAM_U32, offsetof(struct set_opts, priority),
-		.max = XBDEV_REBUILD_PRIORITIES - 1,
-		.help = "of its rebuilds where not all may run at a time, 0 to 7, the higher the "
-			"sooner (default unchanged)"},
-	{0},
-};
-
-/* The commands that are asked for, one after the other; the first that fails is the answer. */
-struct setting {
-	struct xrpc_request *req;
-	struct xbdev_mgmt *mgmt;
-	char name[XBDEV_NAME_SIZE];
-	struct xbdev_md_command commands[5];
-	uint32_t nr_commands, next;
-	bool is_kept; /* the configuration is to know of it */
-	char group[XBDEV_MD_GROUP_BYTES];
-};
-
-static void on_set(void *arg, const struct xu_error *err)
-{
-	struct setting *setting = arg;
-	struct xbdev_device *dev;
-
-	if (err != NULL) {
-		xrpc_fail(setting->req, err, NULL);
-		free(setting);
-		return;
-	}
-	if (setting->next == setting->nr_commands && !setting->is_kept) {
-		xrpc_true(setting->req);
-		free(setting);
-		return;
-	}
-	dev = find_array(setting->mgmt, setting->req, setting->name);
-	if (dev == NULL) {
-		free(setting);
-		return;
-	}
-	if (setting->next == setting->nr_commands) {
-		xbdev__mgmt_raid_keep(setting->mgmt, setting->req, dev, false);
-		free(setting);
-		return;
-	}
-	xbdev__md_manage(dev, &setting->commands[setting->next++], on_set, setting);
-}
-
-static void raid_set_options(struct xrpc_request *req, void *arg, const void *opts_ptr)
-{
-	const struct set_opts *opts = opts_ptr;
-	bool has_min = opts->speed_min != UINT64_MAX, has_max = opts->speed_max != UINT64_MAX;
-	struct setting *setting;
-
-	if (opts->spare_group != NULL && strlen(opts->spare_group) >= XBDEV_MD_GROUP_BYTES) {
-		xrpc_error(req, XRPC_INVALID_PARAMS, "spare_group: it has up to 31 bytes");
-		return;
-	}
-	if (has_min != has_max) {
-		xrpc_error(req, XRPC_INVALID_PARAMS, "speed_min and speed_max go together");
-		return;
-	}
-	setting = calloc(1, sizeof(*setting));
-	if (setting == NULL) {
-		xrpc_error(req, XRPC_INTERNAL_ERROR, "out of memory");
-		return;
-	}
-	setting->req = req;
-	setting->mgmt = arg;
-	snprintf(setting->name, sizeof(setting->name), "%s", opts->name);
-	if (opts->access != 0) {
-		setting->commands[setting->nr_commands++].kind =
-			opts->access == 1 ? XBDEV_MD_COMMAND_READ_ONLY
-					  : XBDEV_MD_COMMAND_READ_WRITE;
-	}
-	if (has_min) {
-		setting->commands[setting->nr_commands++] =
-			(struct xbdev_md_command){.kind = XBDEV_MD_COMMAND_SPEED,
-				.speed_min_kib = opts->speed_min,
-				.speed_max_kib = opts->speed_max};
-	}
-	if (opts->rebuild != 0) {
-		setting->commands[setting->nr_commands++].kind =
-			opts->rebuild == 1 ? XBDEV_MD_COMMAND_SYNC_STOP
-					   : XBDEV_MD_COMMAND_SYNC_START;
-	}
-	if (opts->spare_group != NULL) {
-		snprintf(setting->group, sizeof(setting->group), "%s", opts->spare_group);
-		setting->commands[setting->nr_commands++] = (struct xbdev_md_command){
-			.kind = XBDEV_MD_COMMAND_SPARE_GROUP, .device = setting->group};
-	}
-	if (opts->priority != UINT32_MAX) {
-		setting->commands[setting->nr_commands++] = (struct xbdev_md_command){
-			.kind = XBDEV_MD_COMMAND_PRIORITY, .priority = opts->priority};
-	}
-	setting->is_kept = opts->spare_group != NULL || opts->priority != UINT32_MAX;
-	if (setting->nr_commands == 0) {
-		xrpc_error(req, XRPC_INVALID_PARAMS,
-			"nothing is to be changed; name access, rebuild, the speeds, spare_group "
-			"or priority");
-		free(setting);
-		return;
-	}
-	on_set(setting, NULL);
-}
-
 const struct xrpc_method xbdev_mgmt_raid_methods[] = {
 	{"bdev_raid_create", "Makes an array on devices that belong to nobody.", create_params,
 		sizeof(struct create_opts), .defaults = &create_defaults, .fn = raid_create},
 	{"bdev_raid_assemble", "Starts an array from what its members say.", assemble_params,
-		sizeof(struct assemble_opts), .fn = raid_assemble},
+		sizeof(struct assemble_opts), .defaults = &assemble_defaults, .fn = raid_assemble},
 	{"bdev_raid_delete", "Stops an array; its members keep it.", name_params,
 		sizeof(struct name_opts), .fn = raid_delete},
-	{"bdev_raid_get_bdevs", "Lists arrays.", get_params, sizeof(struct get_opts),
-		.fn = raid_get_bdevs},
-	{"bdev_raid_get_detail", "Everything about one array.", name_params,
-		sizeof(struct name_opts), .fn = raid_get_detail},
-	{"bdev_raid_examine", "What the superblock of one device says.", base_name_params,
-		sizeof(struct name_opts), .fn = raid_examine},
-	{"bdev_raid_zero_superblock", "Erases the superblock of a device that is not in use.",
-		base_name_params, sizeof(struct name_opts), .fn = raid_zero_superblock},
-	{"bdev_raid_add_base_bdev", "Adds a spare, which is used at once if one is needed.",
-		add_params, sizeof(struct member_opts), .fn = raid_add},
-	{"bdev_raid_remove_base_bdev", "Takes a device out of the array that has it.",
-		base_name_params, sizeof(struct name_opts), .fn = raid_remove},
-	{"bdev_raid_fail", "Takes a member out of service.", fail_params,
-		sizeof(struct member_opts), .fn = raid_fail},
-	{"bdev_raid_replace", "Has a device take the place of a member.", replace_params,
-		sizeof(struct member_opts), .fn = raid_replace},
-	{"bdev_raid_check", "Begins to compare copies or parity.", check_params,
-		sizeof(struct check_opts), .fn = raid_check},
-	{"bdev_raid_set_options", "Access, rebuild, its speed and priority, spare group.",
-		set_params, sizeof(struct set_opts), .defaults = &set_defaults,
-		.fn = raid_set_options},
 	{0},
 };

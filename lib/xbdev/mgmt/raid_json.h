@@ -11,6 +11,10 @@
 struct xbdev_mgmt;
 struct xrpc_request;
 
+/* The array of a method; NULL: the request has been answered. */
+struct xbdev_device *xbdev__mgmt_raid_find(
+	struct xbdev_mgmt *mgmt, struct xrpc_request *req, const char *name);
+
 /* Has the owner of the configuration remember the array, which is new, or its members; then answers
  * with true, or says that it is not remembered. */
 void xbdev__mgmt_raid_keep(

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Arrays and whoever keeps the configuration: what the methods of raid.c have done at once is told
- * there as an entry of the driver "raid", or as another list of members, spare group and priority,
- * so that it is there again after a restart. Both find everything done already and are the same as
- * if they had come first.
+ * there as an entry of the driver "raid", or as another list of members and of those that are
+ * write-mostly, spare group and priority, so that it is there again after a restart. Both find
+ * everything done already and are the same as if they had come first.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -114,6 +114,9 @@ void xbdev__mgmt_raid_keep(
 		json_object_set(part, "raid_disks", json_object_get(entry, "raid_disks"));
 	}
 	/* Named always: what is left out would stay as it was remembered. */
+	if (strcmp(json_string_value(json_object_get(entry, "level")), "raid1") == 0) {
+		json_object_set_new(part, "write_mostly", json_array());
+	}
 	json_object_set_new(part, "spare_group", json_string(XBDEV_MD_NO_GROUP));
 	json_object_set_new(part, "priority", json_integer(XBDEV_REBUILD_PRIORITY_DEFAULT));
 	json_object_update_existing(part, entry);

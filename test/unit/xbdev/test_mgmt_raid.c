@@ -20,6 +20,8 @@ static void start(struct world *w)
 	w->mgmt.ctx = w->h.ctx;
 	assert_int_equal(xrpc_service_new(&w->service), 0);
 	assert_int_equal(xrpc_service_add(w->service, xbdev_mgmt_raid_methods, &w->mgmt), 0);
+	assert_int_equal(xrpc_service_add(w->service, xbdev_mgmt_raid_look_methods, &w->mgmt), 0);
+	assert_int_equal(xrpc_service_add(w->service, xbdev_mgmt_raid_manage_methods, &w->mgmt), 0);
 	for (int i = 0; i < 6; i++) {
 		harness_create(
 			&w->h, "malloc", "{'name':'d%d','size':8388608,'block_size':512}", i);
@@ -169,6 +171,17 @@ static void test_write_behind_is_made_and_told(void **state)
 	assert_int_equal(number_of(detail(&w), "writes_behind"), 0);
 	disk = json_array_get(json_object_get(detail(&w), "disks"), 1);
 	assert_true(json_object_get(disk, "is_write_mostly") == json_true());
+	result(&w, "bdev_raid_set_member",
+		"{'raid_bdev':'md0','base_bdev':'d1','write_mostly':false}");
+	disk = json_array_get(json_object_get(detail(&w), "disks"), 1);
+	assert_true(json_object_get(disk, "is_write_mostly") == json_false());
+	result(&w, "bdev_raid_set_member",
+		"{'raid_bdev':'md0','base_bdev':'d0','write_mostly':true}");
+	assert_true(json_is_true(json_object_get(
+		result(&w, "bdev_raid_examine", "{'name':'d0'}"), "is_write_mostly")));
+	assert_int_equal(error(&w, "bdev_raid_set_member",
+				 "{'raid_bdev':'md0','base_bdev':'d5','write_mostly':true}"),
+		-ENOENT);
 	stop(&w);
 }
 
