@@ -344,6 +344,9 @@ static void examined_logs(const json_t *super)
 		line(NARROW, "Internal Bitmap", "%d sectors from superblock",
 			(int)(json_integer_value(bitmap) / 512));
 	}
+	if (get_bool(super, "is_write_mostly")) {
+		line(NARROW, "Flags", "write-mostly");
+	}
 	time_line(NARROW, "Update Time", get_u64(super, "updated"));
 	/* mdadm counts entries: eight bytes each. */
 	if (json_object_get(super, "bad_block_log_offset") != NULL) {
@@ -378,9 +381,6 @@ static void show_examined(const json_t *super)
 	line(NARROW, "State", "%s", get_bool(super, "clean") ? "clean" : "active");
 	md_uuid_text(get_text(super, "device_uuid"), uuid);
 	line(NARROW, "Device UUID", "%s", uuid);
-	if (get_bool(super, "is_write_mostly")) {
-		line(NARROW, "Flags", "write-mostly");
-	}
 	examined_logs(super);
 	cli_print("%s", "");
 	if (layout[0] != '\0') {
@@ -397,14 +397,66 @@ static void show_examined(const json_t *super)
 	}
 }
 
+/* ---- examine --bitmap ---- */
+
+#define BITMAP_WIDTH 16
+
+static void chunk_text(uint64_t bytes, char *text, size_t size)
+{
+	bool is_large = bytes >= 1u << 20;
+
+	snprintf(text, size, "%" PRIu64 " %s", is_large ? bytes >> 20 : bytes >> 10,
+		is_large ? "MB" : "KB");
+}
+
+static void show_bitmap(const json_t *super)
+{
+	const json_t *bitmap = json_object_get(super, "bitmap");
+	uint64_t bits = get_u64(bitmap, "bits"), dirty = get_u64(bitmap, "dirty");
+	uint64_t behind = get_u64(bitmap, "write_behind"), size = get_u64(bitmap, "sync_size");
+	char text[64], uuid[MD_UUID_SIZE];
+
+	line(BITMAP_WIDTH, "Filename", "%s", get_text(super, "name"));
+	if (bitmap == NULL) {
+		line(BITMAP_WIDTH, "Magic", "none: there is no bitmap that can be read");
+		return;
+	}
+	line(BITMAP_WIDTH, "Magic", "6d746962");
+	line(BITMAP_WIDTH, "Version", "%" PRIu64, get_u64(bitmap, "version"));
+	md_uuid_text(get_text(bitmap, "uuid"), uuid);
+	line(BITMAP_WIDTH, "UUID", "%s", uuid);
+	line(BITMAP_WIDTH, "Events", "%" PRIu64, get_u64(bitmap, "events"));
+	line(BITMAP_WIDTH, "Events Cleared", "%" PRIu64, get_u64(bitmap, "events_cleared"));
+	line(BITMAP_WIDTH, "State", "%s", get_bool(bitmap, "out_of_date") ? "Out of date" : "OK");
+	chunk_text(get_u64(bitmap, "chunk_size"), text, sizeof(text));
+	line(BITMAP_WIDTH, "Chunksize", "%s", text);
+	line(BITMAP_WIDTH, "Daemon", "%" PRIu64 "s flush period", get_u64(bitmap, "flush_period"));
+	if (behind != 0) {
+		line(BITMAP_WIDTH, "Write Mode", "Allow write behind, max %" PRIu64, behind);
+	} else {
+		line(BITMAP_WIDTH, "Write Mode", "Normal");
+	}
+	human(size, text, sizeof(text));
+	line(BITMAP_WIDTH, "Sync Size", "%" PRIu64 " %s", size / KIB, text);
+	line(BITMAP_WIDTH, "Bitmap", "%" PRIu64 " bits (chunks), %" PRIu64 " dirty (%.1f%%)", bits,
+		dirty, bits != 0 ? 100.0 * (double)dirty / (double)bits : 0.0);
+}
+
+static const struct cli_option examine_options[] = {
+	{"bitmap", 'X', .help = "of the write-intent bitmap, as mdadm --examine-bitmap"},
+	{0},
+};
+
 static enum cli_exit run_examine(struct cli *cli)
 {
-	return show_all(cli, "bdev_raid_examine", show_examined);
+	return show_all(cli, "bdev_raid_examine",
+		cli_option(cli, "bitmap") != NULL ? show_bitmap : show_examined);
 }
 
 const struct cli_command cli_md_examine = {
 	.name = "examine",
 	.help = "Shows what the superblocks of devices say, as mdadm --examine does.",
 	.args = device_args,
+	.options = examine_options,
 	.run = run_examine,
 };

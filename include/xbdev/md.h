@@ -293,7 +293,18 @@ typedef struct {
 	char role[32];         /* mdadm's: "Active device 0", "spare" */
 	char array_state[385]; /* a letter per role: 'A' active, '.' missing, 'R' replacing */
 	char used_by[64];      /* who has the device now; "": nobody */
-	uint64_t reserved[16];
+	/* The write-intent bitmap, where there is one that can be read: chunk_size is not 0. */
+	struct {
+		uint32_t version; /* 4, or 3 */
+		uint32_t state;   /* 2: out of date */
+		uint64_t events, events_cleared;
+		uint64_t chunk_size;   /* bytes */
+		uint64_t sync_size;    /* that it covers, KiB */
+		uint64_t bits, dirty;  /* that there are; that are set */
+		uint32_t flush_period; /* seconds */
+		uint32_t write_behind; /* writes; 0: none */
+	} bitmap;
+	uint64_t reserved[8];
 } xbdev_md_info_t;
 
 /* Reads a device's superblock; the device may be in use, nothing is claimed or written. -ENOENT:

@@ -4,6 +4,7 @@
 word where mdadm can look at the same members."""
 
 import contextlib
+import itertools
 import json
 import re
 import shutil
@@ -229,6 +230,7 @@ def test_examine_is_mdadms():
         return
     arrays = ((['-l', 'raid5', '-c', '64', '-b', '512', 'a', 'b', 'c'], 'abc'),
               (['-l', 'raid1', 'a', 'missing'], 'a'),
+              (['-l', 'raid1', '-b', '64', '--write-behind', '32', '-W', 'b', 'a', 'b'], 'ab'),
               (['-l', 'raid10', '-p', 'far=2', '-c', '16', '-x', '1', 'a', 'b', 'c', 'd'], 'abcd'),
               (['-l', 'raid6', '-c', '128', 'a', 'b', 'c', 'd'], 'ad'),
               (['-l', 'raid0', '-c', '16', 'a', 'b'], 'ab'),
@@ -238,13 +240,33 @@ def test_examine_is_mdadms():
             n.ok('md', 'create', 'md0', *words)
             wait_idle(n)
             n.ok('md', 'stop', 'md0')
-            for member in members:
-                ours = n.ok('md', 'examine', member)
-                theirs = subprocess.run(['mdadm', '--examine', n.directory / member], check=True,
+            ways = ['--examine', '--examine-bitmap'] if '-b' in words else ['--examine']
+            for member, way in itertools.product(members, ways):
+                ours = n.ok('md', 'examine', *(['-X'] if 'bitmap' in way else []), member)
+                path = n.directory / member
+                if 'bitmap' in way:
+                    # It takes a file for a bitmap's file, and so gets one.
+                    path = n.directory / 'bitmap'
+                    path.write_bytes((n.directory / member).read_bytes()[8192:1 << 20])
+                theirs = subprocess.run(['mdadm', way, path], check=True,
                                         capture_output=True, text=True).stdout
                 ours_lines = [line.rstrip() for line in ours.splitlines()[1:]]
                 theirs_lines = [line.rstrip() for line in theirs.rstrip().splitlines()[1:]]
                 check_equal('\n'.join(ours_lines), '\n'.join(theirs_lines), f'{words} {member}')
+
+
+def test_write_mostly():
+    with node() as n:
+        n.ok('md', 'create', 'md0', '-l', 'raid1', '-b', '64', '--write-behind', '32', 'a', 'b')
+        check_equal(n.ok('md', 'write-mostly', 'md0', 'b').strip(),
+                    'b of array md0 is read only if no other can be', 'write-mostly')
+        check('active sync writemostly   b' in n.ok('md', 'detail', 'md0'), 'detail')
+        check('write-mostly' in n.ok('md', 'examine', 'b'), 'examine')
+        check('Allow write behind, max 32' in n.ok('md', 'examine', '-X', 'b'), 'examine -X')
+        check_equal(n.ok('md', 'write-mostly', '--clear', 'md0', 'b').strip(),
+                    'b of array md0 is read as any other', 'write-mostly --clear')
+        check('writemostly' not in n.ok('md', 'detail', 'md0'), 'detail after --clear')
+        refused(n, 'md', 'write-mostly', 'md0', 'c', err="has no member 'c'")
 
 
 if __name__ == '__main__':

@@ -265,6 +265,24 @@ static void fill_info(xbdev_md_info_t *info, const struct xbdev_md_examined *exa
 	fill_places(info, super);
 }
 
+static void fill_bitmap(xbdev_md_info_t *info, const struct xbdev_md_examined *examined)
+{
+	const struct xbdev_md_bitmap_header *header = &examined->bitmap;
+
+	if (examined->has_bitmap) {
+		info->bitmap.version = header->version;
+		info->bitmap.state = header->state;
+		info->bitmap.events = header->events;
+		info->bitmap.events_cleared = header->events_cleared;
+		info->bitmap.chunk_size = header->chunksize;
+		info->bitmap.sync_size = KIB(header->sync_size);
+		info->bitmap.bits = examined->nr_bits;
+		info->bitmap.dirty = examined->nr_dirty;
+		info->bitmap.flush_period = header->daemon_sleep_s;
+		info->bitmap.write_behind = header->write_behind;
+	}
+}
+
 struct examine_call {
 	struct api_call call;
 	const char *name;
@@ -278,6 +296,7 @@ static void on_examined(
 
 	if (examined != NULL) {
 		fill_info(examine->info, examined);
+		fill_bitmap(examine->info, examined);
 	} else {
 		examine->call.err = *err;
 	}

@@ -208,6 +208,23 @@ static json_t *view_json(const struct xbdev_md_super *super)
 		(super->devflags & XBDEV_MD_DEV_WRITE_MOSTLY) != 0);
 }
 
+/* Sizes are bytes, as elsewhere. */
+static json_t *bitmap_json(const struct xbdev_md_examined *examined)
+{
+	const struct xbdev_md_bitmap_header *header = &examined->bitmap;
+	char uuid[XU_UUID_TEXT_SIZE];
+
+	xu_uuid_format(&header->uuid, uuid);
+	return json_pack("{s:i, s:s, s:I, s:I, s:b, s:I, s:i, s:i, s:I, s:I, s:I}", "version",
+		(int)header->version, "uuid", uuid, "events", (json_int_t)header->events,
+		"events_cleared", (json_int_t)header->events_cleared, "out_of_date",
+		(header->state & XBDEV_MD_BITMAP_STALE) != 0, "chunk_size",
+		(json_int_t)header->chunksize, "flush_period", (int)header->daemon_sleep_s,
+		"write_behind", (int)header->write_behind, "sync_size",
+		(json_int_t)header->sync_size * XBDEV_MD_SECTOR, "bits",
+		(json_int_t)examined->nr_bits, "dirty", (json_int_t)examined->nr_dirty);
+}
+
 json_t *xbdev__mgmt_raid_examined(const char *name, const struct xbdev_md_examined *examined)
 {
 	const struct xbdev_md_super *super = &examined->super;
@@ -244,6 +261,9 @@ json_t *xbdev__mgmt_raid_examined(const char *name, const struct xbdev_md_examin
 	if (xbdev__md_super_has(super, XBDEV_MD_F_RECOVERY_OFFSET)) {
 		json_object_set_new(object, "recovery_offset",
 			json_integer((json_int_t)super->recovery_offset * XBDEV_MD_SECTOR));
+	}
+	if (examined->has_bitmap) {
+		json_object_set_new(object, "bitmap", bitmap_json(examined));
 	}
 	return object;
 }

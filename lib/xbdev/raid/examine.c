@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A look at one device's superblock, and its end. Both open the device, read the 4 KiB at sector 8
- * and close it; erasing claims it first, so nobody can begin to use it meanwhile, and writes zeroes
- * in between.
+ * and close it; looking reads the bitmap before that, where there is one; erasing claims the device
+ * first, so nobody can begin to use it meanwhile, and writes zeroes. A bitmap that is damaged, or
+ * cannot be read, is none: the superblock can be told of all the same.
  */
 #include "lib/xbdev/raid/examine.h"
 
@@ -14,6 +15,7 @@
 
 #include "lib/util/buf.h"
 #include "lib/util/error.h"
+#include "lib/xbdev/raid/bitmap.h"
 
 #define CHECKSUM_AT 216u
 
@@ -22,9 +24,10 @@ struct look {
 	struct xbdev_desc *desc;
 	struct xbdev_channel *ch;
 	char *buf;
+	size_t count; /* bytes of it */
 	struct xbdev_io io;
 	struct iovec iov;
-	bool is_erasing;
+	bool is_erasing, is_bitmap;
 	struct xu_error err;
 	struct xbdev_md_examined examined;
 	void (*looked)(
@@ -46,7 +49,7 @@ static void end(struct look *look)
 	} else {
 		look->looked(look->arg, look->err.code == 0 ? &look->examined : NULL, &look->err);
 	}
-	xu_buf_free(look->buf, XBDEV_MD_SUPER_BYTES);
+	xu_buf_free(look->buf, look->count);
 	free(look);
 }
 
@@ -57,11 +60,12 @@ static void fail_io(struct look *look, int status)
 	end(look);
 }
 
-static void submit(struct look *look, enum xbdev_op op, void (*cb)(struct xbdev_io *io, int status))
+static void submit(struct look *look, enum xbdev_op op, uint64_t sector,
+	void (*cb)(struct xbdev_io *io, int status))
 {
 	int rc;
 
-	look->iov = (struct iovec){look->buf, XBDEV_MD_SUPER_BYTES};
+	look->iov = (struct iovec){look->buf, look->count};
 	look->io = (struct xbdev_io){
 		.ch = look->ch,
 		.cb = cb,
@@ -69,11 +73,13 @@ static void submit(struct look *look, enum xbdev_op op, void (*cb)(struct xbdev_
 		.nr_iov = 1,
 		.op = (uint8_t)op,
 		.flags = op == XBDEV_OP_WRITE ? XBDEV_IO_FUA : 0,
-		.offset = XBDEV_MD_SUPER_OFFSET * XBDEV_MD_SECTOR,
-		.len = XBDEV_MD_SUPER_BYTES,
+		.offset = sector * XBDEV_MD_SECTOR,
+		.len = look->count,
 	};
 	rc = xbdev_io_submit(&look->io);
-	if (rc != 0) {
+	if (rc != 0 && look->is_bitmap) {
+		end(look);
+	} else if (rc != 0) {
 		fail_io(look, rc);
 	}
 }
@@ -87,6 +93,41 @@ static void on_erased(struct xbdev_io *io, int status)
 	} else {
 		end(look);
 	}
+}
+
+static void on_bitmap_read(struct xbdev_io *io, int status)
+{
+	struct look *look = xu_container_of(io, struct look, io);
+	struct xbdev_md_examined *examined = &look->examined;
+	const uint8_t *bits = (const uint8_t *)look->buf + XBDEV_MD_BITMAP_HEADER_BYTES;
+
+	if (status == 0 && xbdev__md_bitmap_parse(look->buf, &examined->bitmap, NULL) == 0) {
+		examined->nr_bits = xbdev__md_bitmap_nr_bits(&examined->bitmap);
+		examined->has_bitmap =
+			examined->nr_bits <= (look->count - XBDEV_MD_BITMAP_HEADER_BYTES) * 8;
+	}
+	for (uint64_t i = 0; i < examined->nr_bits && examined->has_bitmap; i++) {
+		examined->nr_dirty += bits[i / 8] >> (i % 8) & 1;
+	}
+	end(look);
+}
+
+/* False: there is none, or no memory for it. */
+static bool read_bitmap(struct look *look)
+{
+	const struct xbdev_md_super *super = &look->examined.super;
+	size_t count = xbdev__md_bitmap_bytes(super, look->examined.dev_sectors);
+	char *buf = count != 0 ? xu_buf_alloc(count) : NULL;
+
+	if (buf == NULL) {
+		return false;
+	}
+	xu_buf_free(look->buf, look->count);
+	look->buf = buf;
+	look->count = count;
+	look->is_bitmap = true;
+	submit(look, XBDEV_OP_READ, xbdev__md_super_place(super->bitmap_offset), on_bitmap_read);
+	return true;
 }
 
 static void on_read(struct xbdev_io *io, int status)
@@ -107,14 +148,16 @@ static void on_read(struct xbdev_io *io, int status)
 	} else if (look->is_erasing) {
 		look->err = (struct xu_error){0};
 		memset(look->buf, 0, XBDEV_MD_SUPER_BYTES);
-		submit(look, XBDEV_OP_WRITE, on_erased);
+		submit(look, XBDEV_OP_WRITE, XBDEV_MD_SUPER_OFFSET, on_erased);
 		return;
 	} else if (rc != 0) {
 		xu_error_prefix(&look->err, "'%s'", name);
 	}
 	memcpy(&checksum, look->buf + CHECKSUM_AT, sizeof(checksum));
 	look->examined.checksum = le32toh(checksum);
-	end(look);
+	if (look->err.code != 0 || !read_bitmap(look)) {
+		end(look);
+	}
 }
 
 static int open_device(struct look *look, const char *name)
@@ -144,14 +187,15 @@ static int open_device(struct look *look, const char *name)
 static void start(struct look *look, struct xbdev_ctx *ctx, const char *name)
 {
 	look->ctx = ctx;
-	look->buf = xu_buf_alloc(XBDEV_MD_SUPER_BYTES);
+	look->count = XBDEV_MD_SUPER_BYTES;
+	look->buf = xu_buf_alloc(look->count);
 	if (look->buf == NULL) {
 		xu_error_set_errno(&look->err, -ENOMEM, "looking at '%s'", name);
 		end(look);
 	} else if (open_device(look, name) != 0) {
 		end(look);
 	} else {
-		submit(look, XBDEV_OP_READ, on_read);
+		submit(look, XBDEV_OP_READ, XBDEV_MD_SUPER_OFFSET, on_read);
 	}
 }
 

@@ -326,6 +326,9 @@ static void test_write_behind_is_what_detail_says(void **state)
 		assert_true(detail.more[1].is_write_mostly && detail.more[2].is_write_mostly);
 		must(xbdev_md_examine("d2", &info));
 		assert_true(info.is_write_mostly);
+		assert_int_equal(info.bitmap.write_behind, 100);
+		assert_int_equal(info.bitmap.chunk_size, 65536);
+		assert_int_equal(info.bitmap.bits, (detail.size + 63) / 64);
 		must(xbdev_md_stop("md0"));
 		if (round == 0) {
 			must(xbdev_md_run("md0"));
