@@ -295,6 +295,38 @@ static void need_a_stale_one(struct run *run, struct found *found)
 	judge(run, seq, found);
 }
 
+/* Two that have been away since the same moment come back together, and one is more than what is
+ * needed: parity and data are of different age. */
+static void need_two_of_one_age(struct run *run, struct found *found)
+{
+	uint32_t away = 0, missing;
+	uint64_t seq;
+
+	use(run, 1 + model_below(run, MAX_OPS));
+	model_settle(run);
+	model_close_top(run);
+	sim_bdev_remove(run->sim, model_top(run)->dev);
+	away = 1u << one_of(run, 0);
+	away |= 1u << one_of(run, away);
+	assert_int_equal(assemble(run, away, false), 0);
+	model_open_top(run);
+	seq = run->seq;
+	use(run, model_below(run, MAX_OPS));
+	if (model_below(run, 3) == 0) {
+		model_settle(run);
+	}
+	power_fail(run);
+	missing = 1u << one_of(run, away);
+	/* Where nothing was written meanwhile they are not stale. */
+	if (assemble(run, missing, false) != 0) {
+		found->nr_refused++;
+		assert_int_equal(assemble(run, missing, true), 0);
+		found->nr_forced++;
+	}
+	model_open_top(run);
+	judge(run, seq, found);
+}
+
 static uint64_t from_environment(const char *name, uint64_t fallback)
 {
 	const char *text = getenv(name);
@@ -302,7 +334,8 @@ static uint64_t from_environment(const char *name, uint64_t fallback)
 	return text != NULL ? strtoull(text, NULL, 0) : fallback;
 }
 
-static void sweep(void (*live)(struct run *run, struct found *found), bool is_forced_always)
+static void sweep(
+	void (*live)(struct run *run, struct found *found), bool is_forced_always, int32_t level)
 {
 	uint64_t nr_rounds = from_environment("SIM_ROUNDS", getenv("XSAN_LONG") != NULL ? 200 : 12);
 	uint64_t first = from_environment("SIM_SEED", 1),
@@ -315,7 +348,8 @@ static void sweep(void (*live)(struct run *run, struct found *found), bool is_fo
 			       kinds[i].policy != XBDEV_MD_POLICY_RESYNC;
 
 		for (uint64_t seed = first; seed < first + nr_rounds; seed++) {
-			if (only != NEVER && only != i) {
+			if ((only != NEVER && only != i) ||
+				(level != 0 && kinds[i].level != level)) {
 				continue;
 			}
 			print_message("kind %zu, seed %llu\n", i, (unsigned long long)seed);
@@ -326,7 +360,7 @@ static void sweep(void (*live)(struct run *run, struct found *found), bool is_fo
 		print_message("level %d: %u refused, %u forced; %u sectors had to hold, %u not\n",
 			kinds[i].level, found.nr_refused, found.nr_forced, found.nr_clean,
 			found.nr_other);
-		if (only == NEVER && nr_rounds >= 12) {
+		if (only == NEVER && nr_rounds >= 12 && (level == 0 || kinds[i].level == level)) {
 			assert_true(found.nr_clean > 0);
 			assert_true(found.nr_forced > 0 ||
 				    (is_forced_always ? kinds[i].level == 1 : is_safe));
@@ -336,12 +370,17 @@ static void sweep(void (*live)(struct run *run, struct found *found), bool is_fo
 
 static void test_force_after_members_are_lost_amid_writes(void **state)
 {
-	sweep(lose_amid_writes, false);
+	sweep(lose_amid_writes, false, 0);
 }
 
 static void test_force_takes_a_stale_member_where_it_is_needed(void **state)
 {
-	sweep(need_a_stale_one, true);
+	sweep(need_a_stale_one, true, 0);
+}
+
+static void test_force_takes_two_stale_members_of_one_age(void **state)
+{
+	sweep(need_two_of_one_age, true, 6);
 }
 
 int main(void)
@@ -349,6 +388,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_force_after_members_are_lost_amid_writes),
 		cmocka_unit_test(test_force_takes_a_stale_member_where_it_is_needed),
+		cmocka_unit_test(test_force_takes_two_stale_members_of_one_age),
 	};
 
 	setvbuf(stdout, NULL, _IOLBF, 0);

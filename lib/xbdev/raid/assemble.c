@@ -229,6 +229,7 @@ static int judge_members(struct xbdev_md_build *build)
 	if (rc != 0) {
 		return rc;
 	}
+	build->is_mixed = selection.is_mixed;
 	set_common(build->array, super);
 	if (selection.is_clean) {
 		build->array->super.resync_offset = XBDEV_MD_CLEAN;

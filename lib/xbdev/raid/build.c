@@ -218,6 +218,12 @@ static void set_up(struct xbdev_md_build *build)
 	struct xbdev_md_array *array = build->array;
 	int rc;
 
+	if (build->is_mixed) {
+		/* Also after a log: it knows nothing of what a stale member missed. */
+		array->super.resync_offset = 0;
+		array->in_sync_below = 0;
+		array->is_parity_sure = false;
+	}
 	set_limits(array);
 	xbdev__md_heat_init(&array->heat, array->geo.array_size * XBDEV_MD_SECTOR);
 	rc = xbdev__md_requests_init(array);

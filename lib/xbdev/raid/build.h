@@ -47,6 +47,7 @@ struct xbdev_md_build {
 	/* assemble.c */
 	struct xu_uuid uuid;
 	bool run;
+	bool is_mixed; /* see select.h */
 	/* both */
 	char group[XBDEV_MD_GROUP_BYTES]; /* of spares */
 	bool force;

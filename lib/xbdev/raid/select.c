@@ -502,6 +502,28 @@ static bool force_newest(struct selecting *sel)
 	return has_one;
 }
 
+static bool has_recovering(const struct selecting *sel)
+{
+	for (uint32_t role = 0; role < XBDEV_MD_MAX_DISKS; role++) {
+		int32_t index = sel->result.members[role];
+
+		if (index != NOBODY && sel->candidates[index].verdict == XBDEV_MD_RECOVERING) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Is there more than what the level needs to have each block once? A member that is being recovered
+ * has some of it. */
+static bool has_more_than_enough(const struct selecting *sel)
+{
+	const struct xbdev_md_super *super = sel->candidates[sel->result.freshest].super;
+	uint32_t nr_spare = super->level == 6 ? 2 : 1, nr = super->raid_disks - nr_spare;
+
+	return (uint32_t)__builtin_popcount(roles_in_sync(sel)) > nr || has_recovering(sel);
+}
+
 static int force(struct selecting *sel)
 {
 	struct xbdev_md_super *truth = sel->candidates[sel->result.freshest].super;
@@ -526,6 +548,8 @@ static int force(struct selecting *sel)
 			c->super->resync_offset = 0;
 		}
 	}
+	sel->result.is_mixed = rc == 0 && truth->level >= 4 && truth->level <= 6 &&
+			       is_enough(sel) && has_more_than_enough(sel);
 	return rc;
 }
 
@@ -555,6 +579,27 @@ static const char *left_out(const struct selecting *sel, char *buf, size_t size)
 	return buf;
 }
 
+/*
+ * Is who has the role, as the newest table says, at hand as one who knows nothing of it? A spare
+ * that was being told of its place when power failed has what nobody reads. One event behind, at
+ * most, it cannot have been removed since, and its number given to another.
+ */
+static bool is_being_taken(const struct selecting *sel, uint32_t role)
+{
+	const struct xbdev_md_super *truth = sel->candidates[sel->result.freshest].super;
+
+	for (uint32_t i = 0; i < sel->count; i++) {
+		const struct xbdev_md_candidate *c = &sel->candidates[i];
+
+		if (c->verdict == XBDEV_MD_SPARE && c->super->dev_number < truth->max_dev &&
+			truth->dev_roles[c->super->dev_number] == role &&
+			c->super->events + 1 >= truth->events) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static void sum_up(struct selecting *sel)
 {
 	struct xbdev_md_selection *result = &sel->result;
@@ -566,7 +611,8 @@ static void sum_up(struct selecting *sel)
 	result->has_ppl = xbdev__md_super_has(truth, F_ANY_PPL);
 	result->is_complete = true;
 	for (uint32_t role = 0; role < truth->raid_disks; role++) {
-		if (result->members[role] == NOBODY && counts_as_active(truth, role)) {
+		if (result->members[role] == NOBODY && counts_as_active(truth, role) &&
+			!is_being_taken(sel, role)) {
 			result->is_complete = false;
 		}
 	}

@@ -39,6 +39,9 @@ struct xbdev_md_selection {
 	bool is_clean;       /* nothing to resync */
 	bool is_complete;    /* every role that the newest superblock counts as active is at hand */
 	bool has_ppl;
+	/* By force: members of different age, and more than the level needs. What is redundant may
+	 * say two things, so a resync is due, whatever the superblocks say. */
+	bool is_mixed;
 };
 
 struct xbdev_md_select_opts {

@@ -357,6 +357,38 @@ static void test_select_forces_the_newest_first(void **state)
 	assert_verdicts(&d, "oiiR");
 }
 
+/* The others say that it has a place, and it had not heard of it when power went: nothing is on it,
+ * and nobody else is missing. */
+static void test_select_counts_a_spare_that_was_taking_a_place_as_there(void **state)
+{
+	struct devices d;
+	struct xbdev_md_super *spare = &d.supers[4];
+
+	(void)state;
+	load(&d, "state-raid5-recovering");
+	assert_selected(&d, &plain, 0, "");
+	assert_verdicts(&d, "ioiiR");
+	spare->dev_roles[spare->dev_number] = XBDEV_MD_ROLE_SPARE;
+	spare->feature_map = 0;
+	assert_selected(&d, &plain, 0, "");
+	assert_verdicts(&d, "ioiis");
+	spare->events--;
+	assert_selected(&d, &plain, 0, "");
+	assert_verdicts(&d, "ioiis");
+	assert_true(d.result.is_complete);
+	/* An older one may have had its number before the one that is missing. */
+	spare->events--;
+	assert_selected(&d, &plain, -EAGAIN, "run it degraded");
+	/* And one of another number is somebody else. */
+	spare->events++;
+	spare->dev_number++;
+	assert_selected(&d, &plain, -EAGAIN, "run it degraded");
+	/* It does not make up for one that is not there at all. */
+	spare->dev_number--;
+	drop(&d, 0);
+	assert_selected(&d, &run, -ENODEV, "2 of the 4 members");
+}
+
 static void test_select_of_a_replacement(void **state)
 {
 	struct devices d;
@@ -787,6 +819,7 @@ int main(void)
 		cmocka_unit_test(test_select_of_dirty_and_degraded),
 		cmocka_unit_test(test_select_needs_run_for_what_was_there),
 		cmocka_unit_test(test_select_forces_the_newest_first),
+		cmocka_unit_test(test_select_counts_a_spare_that_was_taking_a_place_as_there),
 		cmocka_unit_test(test_select_of_a_replacement),
 		cmocka_unit_test(test_select_one_event_less),
 		cmocka_unit_test(test_select_of_a_spare_that_takes_a_place),
