@@ -198,6 +198,20 @@ static bool may_crash(struct run *run)
 	return true;
 }
 
+/* Then somebody may be missing who counts. One that was just taking a place, or getting its
+ * content, is there. */
+static bool has_empty_role(const struct array *array)
+{
+	const struct xbdev_md_array *md = model_md(array);
+
+	for (uint32_t role = 0; role < md->geo.raid_disks; role++) {
+		if (md->roles[role] == NULL) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static void crash(struct run *run)
 {
 	static char content[MAX_SECTORS * SECTOR];
@@ -212,7 +226,7 @@ static void crash(struct run *run)
 		return;
 	}
 	for (uint32_t i = 0; i < run->nr_arrays; i++) {
-		run->arrays[i].is_lacking = model_md(&run->arrays[i])->nr_degraded > 0;
+		run->arrays[i].is_lacking = has_empty_role(&run->arrays[i]);
 	}
 	run->is_dead = true;
 	if (is_power_failure) {
