@@ -3,7 +3,7 @@
 #
 # Shows that Linux takes our arrays for its own and we those that it has written to. Arrays of every
 # level are made by md-make (lib/xbdev/raid on files): whole, degraded, amid a recovery, a resync or a
-# replacement, and after a crash amid writes. Linux assembles them, goes on with the recovery where we
+# replacement, and after a crash amid writes, or amid writes and a recovery. Linux assembles them, goes on with the recovery where we
 # were, finds the content and no mismatch, and writes to them; the same members are assembled here again,
 # hold all of it and are made whole. Arrays that Linux made and left degraded, recovering or dirty are
 # continued by us, and Linux judges that.
@@ -41,6 +41,7 @@ linear - 0 2 plain
 5 parity-first 16 4 replacing
 5 left-asymmetric 64 4 dirty ppl
 5 left-symmetric 16 5 dirty-degraded ppl
+5 left-symmetric 64 4 dirty-recovering ppl
 6 left-symmetric 64 5 dirty journal
 6 left-symmetric 64 5 recovering
 6 ddf-N-restart 16 5 degraded
@@ -78,6 +79,7 @@ readonly LOGS="
 5 right-asymmetric 16 4 replacing ppl
 5 parity-last 4 3 dirty ppl
 5 parity-first 512 3 dirty-degraded ppl
+5 right-asymmetric 16 4 dirty-recovering ppl
 "
 
 # Every layout in every state.
@@ -242,7 +244,7 @@ prepare() {
 	case $state in
 	plain) unequal_kib=500 ;;
 	recovering) spares=$(wc -w <<<"$fails") ;;
-	replacing | half) spares=1 ;;
+	replacing | half | dirty-recovering) spares=1 ;;
 	esac
 	mkdir -p "$TEST_DIR/$name"
 	for ((i = 0; i < members + spares; i++)); do
@@ -284,6 +286,12 @@ prepare() {
 			OUT=$made
 		fi
 		;;
+	dirty-recovering)
+		# On both sides of where the recovery is. Beyond it the new member is named by no log.
+		ours "$name" "$whole fail 1 speed 2000 add $members until 300 pause" \
+			"crash 2 $C_FIRST $C_KIB"
+		FAILED=1 ACTION=recover
+		;;
 	degraded)
 		ours "$name" "$whole $(each fail "$fails") write 2 $D_FIRST $D_KIB stop"
 		FAILED=$fails CHECK=no
@@ -317,12 +325,22 @@ prepare() {
 	degraded | dirty-degraded) DEGRADED=$(wc -w <<<"$FAILED") ;;
 	resyncing) offset_of "$name" 0 resync ;;
 	recovering | replacing) offset_of "$name" "$members" recovery ;;
+	dirty-recovering) offset_of "$name" "$members" recovery ;;
 	half)
 		DEGRADED=1
 		offset_of "$name" "$members" recovery
 		;;
 	esac
+	case "$state $bitmap" in
+	"dirty-degraded ppl" | "dirty-recovering ppl") marked "$name" ;;
+	esac
 	examined "$name" "$level" "$members"
+}
+
+# marked NAME: a log of it has our mark in bytes that Linux reserves, and which it must not mind; a degraded
+# and dirty array that starts has been made whole by its logs.
+marked() {
+	grep -q -a XSANBSNT "$TEST_DIR/$1"/m*.img || test_fail "$1: no log has our mark"
 }
 
 # offset_of NAME IMAGE FIELD: FROM, of a superblock's resync_offset or recovery_offset, which must be amid
