@@ -11,6 +11,10 @@
  *     what was written last; what else there is reads without an error and twice the same;
  *   - the array takes writes, comes to rest, and a check of it finds nothing.
  *
+ * Power fails at random moments of many lives, and at every point of one short life of each kind of
+ * array: whenever a disk is given a write or a flush, has done it, or has said so. The short form
+ * takes some of these points, XSAN_LONG=1 all of them.
+ *
  * SIM_ROUNDS=n runs n seeds of each kind of array, SIM_SEED=n starts at that seed, SIM_KIND=n is
  * one kind alone.
  */
@@ -22,6 +26,9 @@
 #define NOBODY    UINT32_MAX
 #define DISK_ROOM (1216u << 10)
 #define LOG_ROOM  (1u << 20)
+/* One short life: as many operations at a time, and no more points than this. */
+#define MOMENT_OPS  8u
+#define MOMENTS_MAX 3000u
 
 static const struct kind kinds[] = {
 	{1, 0, 2, 0, false, NULL},
@@ -36,6 +43,12 @@ static const struct kind kinds[] = {
 	{5, 2, 4, 16384, false, NULL, XBDEV_MD_POLICY_PPL},
 	{6, 2, 5, 8192, false, NULL, XBDEV_MD_POLICY_JOURNAL},
 };
+
+/* Where in its life power fails: the moment when the disks have done so much. */
+static struct {
+	uint64_t at;  /* points of the disks' logs; NEVER: at random */
+	bool is_over; /* the array was at rest before */
+} moment = {.at = NEVER};
 
 struct found {
 	uint32_t nr_refused, nr_forced, nr_clean, nr_other;
@@ -136,6 +149,43 @@ static void use(struct run *run, uint64_t nr_ops)
 			assert_int_equal(sim_run_for(run->sim, model_below(run, 3000000)), 0);
 		}
 	}
+}
+
+static uint64_t points(const struct run *run)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < run->nr_disks; i++) {
+		sum += sim_disk_point(run->disks[i]);
+	}
+	return sum;
+}
+
+static bool is_moment(void *arg)
+{
+	struct run *run = arg;
+	const struct xbdev_md_array *md = model_md(model_top(run));
+
+	moment.is_over =
+		run->nr_inflight == 0 && !md->is_active && md->sync == NULL && !md->meta.is_writing;
+	return moment.is_over || points(run) >= moment.at;
+}
+
+/* The part of a life in which power fails. */
+static void use_until_it_ends(struct run *run, uint64_t nr_ops)
+{
+	uint64_t at = moment.at;
+
+	if (at == NEVER) {
+		use(run, nr_ops);
+		return;
+	}
+	moment.at += points(run);
+	for (uint32_t i = 0; i < MOMENT_OPS; i++) {
+		model_submit(run);
+	}
+	assert_int_equal(sim_run(run->sim, is_moment, run, 60 * XU_NS_PER_S), 0);
+	moment.at = at;
 }
 
 static void power_fail(struct run *run)
@@ -241,7 +291,7 @@ static void lose_amid_writes(struct run *run, struct found *found)
 	uint32_t missing = 0, nr = run->kind->level == 6 ? 2 : 1;
 	int rc;
 
-	use(run, 1 + model_below(run, MAX_OPS));
+	use_until_it_ends(run, 1 + model_below(run, MAX_OPS));
 	power_fail(run);
 	while (nr-- > 0) {
 		missing |= 1u << one_of(run, missing);
@@ -278,8 +328,8 @@ static void need_a_stale_one(struct run *run, struct found *found)
 		stale |= 1u << i;
 	}
 	seq = run->seq;
-	use(run, model_below(run, MAX_OPS));
-	if (model_below(run, 3) == 0) {
+	use_until_it_ends(run, model_below(run, MAX_OPS));
+	if (moment.at == NEVER && model_below(run, 3) == 0) {
 		model_settle(run);
 	}
 	power_fail(run);
@@ -311,8 +361,8 @@ static void need_two_of_one_age(struct run *run, struct found *found)
 	assert_int_equal(assemble(run, away, false), 0);
 	model_open_top(run);
 	seq = run->seq;
-	use(run, model_below(run, MAX_OPS));
-	if (model_below(run, 3) == 0) {
+	use_until_it_ends(run, model_below(run, MAX_OPS));
+	if (moment.at == NEVER && model_below(run, 3) == 0) {
 		model_settle(run);
 	}
 	power_fail(run);
@@ -368,6 +418,53 @@ static void sweep(
 	}
 }
 
+static void sweep_moments(void (*live)(struct run *run, struct found *found), int32_t level)
+{
+	uint64_t only = from_environment("SIM_KIND", NEVER), seed = from_environment("SIM_SEED", 1);
+	uint64_t step = getenv("XSAN_LONG") != NULL ? 1 : 5, nr_clean = 0;
+	static struct run run;
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		struct found found = {0};
+
+		if ((only != NEVER && only != i) || (level != 0 && kinds[i].level != level)) {
+			continue;
+		}
+		moment.is_over = false;
+		for (moment.at = i; !moment.is_over; moment.at += step) {
+			assert_true(moment.at < MOMENTS_MAX);
+			print_message("kind %zu, seed %llu, point %llu\n", i,
+				(unsigned long long)seed, (unsigned long long)moment.at);
+			start(&run, &kinds[i], seed);
+			live(&run, &found);
+			end(&run);
+		}
+		print_message("level %d: %llu points, %u refused, %u forced; %u sectors had to "
+			      "hold, %u not\n",
+			kinds[i].level, (unsigned long long)moment.at, found.nr_refused,
+			found.nr_forced, found.nr_clean, found.nr_other);
+		assert_true(moment.at > 3 * MOMENT_OPS);
+		nr_clean += found.nr_clean;
+	}
+	assert_true(nr_clean > 0);
+	moment.at = NEVER;
+}
+
+static void test_force_after_members_are_lost_at_any_moment(void **state)
+{
+	sweep_moments(lose_amid_writes, 0);
+}
+
+static void test_force_takes_a_stale_member_at_any_moment(void **state)
+{
+	sweep_moments(need_a_stale_one, 0);
+}
+
+static void test_force_takes_two_stale_members_at_any_moment(void **state)
+{
+	sweep_moments(need_two_of_one_age, 6);
+}
+
 static void test_force_after_members_are_lost_amid_writes(void **state)
 {
 	sweep(lose_amid_writes, false, 0);
@@ -389,6 +486,9 @@ int main(void)
 		cmocka_unit_test(test_force_after_members_are_lost_amid_writes),
 		cmocka_unit_test(test_force_takes_a_stale_member_where_it_is_needed),
 		cmocka_unit_test(test_force_takes_two_stale_members_of_one_age),
+		cmocka_unit_test(test_force_after_members_are_lost_at_any_moment),
+		cmocka_unit_test(test_force_takes_a_stale_member_at_any_moment),
+		cmocka_unit_test(test_force_takes_two_stale_members_at_any_moment),
 	};
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
