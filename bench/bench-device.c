@@ -5,7 +5,8 @@
  * nanoseconds per operation, latency percentiles. `--memcpy SIZE` measures the limit of a memory
  * device instead: plain copies of random blocks of a region into as many hot buffers as the depth.
  * `--rebuild` has a member of an array fail and prints what the others did until it was whole
- * again.
+ * again; `--rebuilding` measures I/O beside that, and `--frozen` on the same array while its
+ * rebuild stands still.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -39,6 +40,8 @@ struct bench {
 	bool is_over;
 	uint32_t nr_inflight;
 	uint64_t nr_done, nr_errors;
+	bool has_rebuild;
+	uint64_t nr_rebuilt; /* bytes of each member, while it was measured */
 };
 
 struct slot {
@@ -163,8 +166,38 @@ static void fill_device(struct bench *b, struct xbdev_device *dev)
 	xbdev_desc_close(b->desc);
 }
 
+/* A member with a name, behind a delay of so many microseconds unless that is 0. */
+static struct xbdev_device *make_member(
+	struct bench *b, const json_t *params, const char *name, json_int_t delay_us)
+{
+	json_t *member = json_deep_copy(params), *delay;
+	struct xbdev_device *dev;
+	char base[32];
+
+	snprintf(base, sizeof(base), "%s%s", delay_us != 0 ? "base-" : "", name);
+	json_object_set_new(member, "name", json_string(base));
+	if (strcmp(json_string_value(json_object_get(member, "driver")), "file") == 0) {
+		char path[4096];
+
+		snprintf(path, sizeof(path), "%s-%s",
+			json_string_value(json_object_get(member, "filename")), name);
+		json_object_set_new(member, "filename", json_string(path));
+	}
+	dev = make_device(b, member);
+	json_decref(member);
+	if (delay_us != 0) {
+		delay = json_pack("{s:s, s:s, s:s, s:I, s:I}", "driver", "delay", "name", name,
+			"base", base, "avg_read_latency_us", delay_us, "avg_write_latency_us",
+			delay_us);
+		dev = make_device(b, delay);
+		json_decref(delay);
+	}
+	return dev;
+}
+
 /* {"raid": LEVEL, "members": N, "missing": the first so many, "spares": N, "chunk": BYTES,
- * "policy": 1 with a log, "member": {a device without its name}} */
+ * "policy": 1 with a log, "delay": microseconds that a member takes longer, "member": {a device
+ * without its name; of a file the name's beginning}} */
 static struct xbdev_device *make_array(struct bench *b, json_t *params)
 {
 	const char *names[MAX_MEMBERS];
@@ -184,21 +217,17 @@ static struct xbdev_device *make_array(struct bench *b, json_t *params)
 	};
 
 	for (int64_t i = 0; i < opts.nr_members + opts.nr_spares && i < MAX_MEMBERS; i++) {
-		json_t *member = json_deep_copy(json_object_get(params, "member"));
-
 		snprintf(texts[i], sizeof(texts[i]), "m%d", (int)i);
 		names[i] = texts[i];
 		if (i < json_integer_value(json_object_get(params, "missing"))) {
 			names[i] = XBDEV_MD_MISSING;
-			json_decref(member);
 			continue;
 		}
-		json_object_set_new(member, "name", json_string(names[i]));
-		dev = make_device(b, member);
+		dev = make_member(b, json_object_get(params, "member"), names[i],
+			json_integer_value(json_object_get(params, "delay")));
 		if (i >= opts.nr_members) {
 			fill_device(b, dev);
 		}
-		json_decref(member);
 	}
 	dev = NULL;
 	opts.force = opts.nr_spares > 0;
@@ -264,17 +293,35 @@ static void on_stats(void *arg, const struct xbdev_stats *stats)
 	memcpy(arg, stats, sizeof(*stats));
 }
 
+/* How far the rebuild is, in bytes of each member; 0: none runs. */
+static uint64_t rebuilt_bytes(const struct bench *b)
+{
+	enum xbdev_md_sync_kind kind;
+	uint64_t done = 0, total, speed;
+
+	if (b->has_rebuild) {
+		const struct xbdev_md_array *array =
+			xu_container_of(b->desc->dev, struct xbdev_md_array, dev);
+
+		xbdev__md_sync_progress(array, &kind, &done, &total, &speed);
+	}
+	return done * XBDEV_MD_SECTOR;
+}
+
 static void report(const struct bench *b, const struct xbdev_stats *stats, double seconds,
 	double cpu, uint64_t done)
 {
 	const struct xu_hist *latency = &stats->ops[b->op].latency;
 
 	printf("{\"iops\": %.0f, \"gib_per_s\": %.2f, \"cpu_ns_per_io\": %.0f, "
-	       "\"cpu_percent\": %.1f, \"p50_us\": %.2f, \"p99_us\": %.2f, \"errors\": %llu}\n",
+	       "\"cpu_percent\": %.1f, \"p50_us\": %.2f, \"p99_us\": %.2f, \"p999_us\": %.2f, "
+	       "\"rebuilt_mib_per_s\": %.1f, \"errors\": %llu}\n",
 		(double)done / seconds, (double)done / seconds * b->block_bytes / (1u << 30),
 		cpu / (double)done, cpu / seconds / 1e7,
 		(double)xu_hist_percentile_ns(latency, 50) / 1e3,
-		(double)xu_hist_percentile_ns(latency, 99) / 1e3, (unsigned long long)b->nr_errors);
+		(double)xu_hist_percentile_ns(latency, 99) / 1e3,
+		(double)xu_hist_percentile_ns(latency, 99.9) / 1e3,
+		(double)b->nr_rebuilt / seconds / (1u << 20), (unsigned long long)b->nr_errors);
 }
 
 static void run(struct bench *b, double seconds)
@@ -305,6 +352,7 @@ static void run(struct bench *b, double seconds)
 	start_ns = xu_clock_now_ns(clock);
 	cpu = cpu_ns();
 	done = b->nr_done;
+	b->nr_rebuilt = rebuilt_bytes(b);
 	do {
 		for (uint32_t i = 0; i < 64; i++) {
 			xr_reactor_poll(b->reactor, 10 * XU_NS_PER_MS);
@@ -313,6 +361,7 @@ static void run(struct bench *b, double seconds)
 	} while (end_ns - start_ns < (uint64_t)(seconds * 1e9));
 	done = b->nr_done - done;
 	cpu = cpu_ns() - cpu;
+	b->nr_rebuilt = rebuilt_bytes(b) - b->nr_rebuilt;
 	b->is_over = true;
 	while (b->nr_inflight != 0) {
 		xr_reactor_poll(b->reactor, XU_NS_PER_MS);
@@ -344,15 +393,23 @@ static void on_managed(void *arg, const struct xu_error *err)
 	*(bool *)arg = true;
 }
 
-/* A member fails, and the spare begins to get what it had. */
-static void fail_member(struct bench *b)
+static void manage(struct bench *b, enum xbdev_md_command_kind kind, const char *device)
 {
-	const struct xbdev_md_command what = {.kind = XBDEV_MD_COMMAND_FAIL, .device = "m0"};
+	const struct xbdev_md_command what = {.kind = kind, .device = device};
 	bool is_done = false;
 
 	xbdev__md_manage(b->desc->dev, &what, on_managed, &is_done);
 	while (!is_done) {
 		xr_reactor_poll(b->reactor, XU_NS_PER_MS);
+	}
+}
+
+/* A member fails, and the spare begins to get what it had; is_frozen: and gets no further. */
+static void fail_member(struct bench *b, bool is_frozen)
+{
+	manage(b, XBDEV_MD_COMMAND_FAIL, "m0");
+	if (is_frozen) {
+		manage(b, XBDEV_MD_COMMAND_SYNC_STOP, NULL);
 	}
 	for (uint32_t i = 0; i < 16; i++) {
 		static struct xbdev_stats stats;
@@ -437,20 +494,22 @@ static const char usage[] =
 	"  --spin US         longest spin before sleeping, default 25\n"
 	"  --fill            write the whole device first\n"
 	"  --rebuild         no I/O: a member fails, until its spare has all\n"
-	"  --rebuilding      I/O beside that\n";
+	"  --rebuilding      I/O beside that\n"
+	"  --frozen          the same, but the rebuild stands still\n";
 
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {{"rw", 1, NULL, 'r'}, {"bs", 1, NULL, 'b'},
 		{"depth", 1, NULL, 'd'}, {"seconds", 1, NULL, 's'}, {"spin", 1, NULL, 'p'},
 		{"memcpy", 1, NULL, 'm'}, {"fill", 0, NULL, 'f'}, {"rebuild", 0, NULL, 'R'},
-		{"rebuilding", 0, NULL, 'B'}, {"help", 0, NULL, 'h'}, {0}};
+		{"rebuilding", 0, NULL, 'B'}, {"frozen", 0, NULL, 'F'}, {"help", 0, NULL, 'h'},
+		{0}};
 	struct bench b = {.block_bytes = 4096, .depth = 64, .op = XBDEV_OP_READ};
 	struct xbdev_ctx_opts opts = {.spin_max_ns = XR_SPIN_MAX_NS_DEFAULT};
 	uint64_t size, memcpy_bytes = 0;
 	struct xu_error err = {0};
 	double seconds = 3;
-	bool must_fill = false, has_rebuild = false, has_load = true;
+	bool must_fill = false, has_load = true, is_frozen = false;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
@@ -486,8 +545,10 @@ int main(int argc, char **argv)
 		case 'R':
 			has_load = false;
 			/* fall through */
+		case 'F':
 		case 'B':
-			has_rebuild = true;
+			is_frozen = c == 'F';
+			b.has_rebuild = true;
 			break;
 		case 'h':
 			fputs(usage, stdout);
@@ -514,8 +575,8 @@ int main(int argc, char **argv)
 	if (must_fill) {
 		fill(&b);
 	}
-	if (has_rebuild) {
-		fail_member(&b);
+	if (b.has_rebuild) {
+		fail_member(&b, is_frozen);
 	}
 	if (has_load) {
 		run(&b, seconds);

@@ -170,8 +170,8 @@ def parity_rows(bench):
 
 
 def raid(level, members, missing=0, spares=0, size='128MiB'):
-    return json.dumps({'raid': level, 'members': members, 'missing': missing, 'spares': spares, 'chunk': 65536,
-                       'member': {'driver': 'malloc', 'size': size}})
+    return json.dumps({'raid': level, 'members': members, 'missing': missing, 'spares': spares,
+                       'chunk': 0 if level == 1 else 65536, 'member': {'driver': 'malloc', 'size': size}})
 
 
 def raid_rows(bench):
@@ -194,18 +194,21 @@ def raid_rows(bench):
 
 
 def rebuild_rows(bench):
-    """What members do for a rebuild beside what one does by itself, and what others notice of a rebuild: the p99 of their
-    reads, which is to be no more than twice that without one."""
+    """What members do for a rebuild beside what one does by itself, and what others notice of a rebuild: their p99, which is
+    to be no more than twice that of the same array while its rebuild stands still; and what they notice of that."""
     array = raid(5, 5, spares=1, size='1GiB')
     bench.compare('raid5 4+1 rebuild, all that its members read and write',
                   lambda: bench.device('--fill', '--rebuild', array), 'malloc alone, 64 KiB, depth 16',
                   lambda: bench.device('--fill', '--bs', '64KiB', '--depth', '16', MEMORY), 0.8, by='gib_per_s')
-    for depth in ('1', '16'):
-        words = ('--fill', '--depth', depth)
-        for by in ('p99_us', 'iops'):
-            bench.compare(f'raid5 4+1, random 4 KiB read, depth {depth}, beside a rebuild, {by}',
-                          lambda words=words: bench.device(*words, '--rebuilding', array), 'without one',
-                          lambda words=words: bench.device(*words, array), 0, by=by)
+    for name, level, members in (('raid5 4+1', 5, 5), ('raid1', 1, 2), ('raid6 6+2', 6, 8)):
+        for depth, rw in (('1', 'read'), ('16', 'read'), ('1', 'write'), ('16', 'write')):
+            array = raid(level, members, spares=1, size='1GiB')
+            words = ('--fill', '--depth', depth, '--rw', rw)
+            for by in ('p99_us', 'iops'):
+                bench.compare(f'{name}, random 4 KiB {rw}, depth {depth}, beside a rebuild, {by}',
+                              lambda words=words, array=array: bench.device(*words, '--rebuilding', array),
+                              'while it stands still',
+                              lambda words=words, array=array: bench.device(*words, '--frozen', array), 0, by=by)
 
 
 def volume(thin=True, filled=True, chain=0, cluster=1 << 20, below='512MiB'):

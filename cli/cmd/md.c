@@ -684,9 +684,9 @@ static const struct cli_command group_command = {
 
 static const struct cli_arg speed_args[] = {
 	{"ARRAY", "name or UUID of the array", CLI_ARRAYS},
-	{"MIN", "KiB/s of each member while the array is used; 0: what its users hardly notice",
+	{"MIN", "KiB/s of each member at least, also where users of the array notice it; 0: 1024",
 		.is_optional = true},
-	{"MAX", "KiB/s while it is not used; 0: no limit", .is_optional = true},
+	{"MAX", "KiB/s at most; 0: no limit", .is_optional = true},
 	{0},
 };
 
@@ -699,10 +699,8 @@ static enum cli_exit show_speed(struct cli *cli)
 	if (rc == CLI_OK && cli->is_json) {
 		cli_print_json(sync);
 	} else if (rc == CLI_OK) {
-		cli_print(
-			"%" PRIu64
-			" KiB/s while the array is used (0: what its users hardly notice), %" PRIu64
-			" KiB/s while it is not (0: no limit)",
+		cli_print("%" PRIu64 " KiB/s at least, also where users of the array notice it (0: "
+				     "1024), %" PRIu64 " KiB/s at most (0: no limit)",
 			get_u64(sync, "speed_min"), get_u64(sync, "speed_max"));
 	}
 	json_decref(detail);

@@ -363,9 +363,10 @@ typedef struct xbdev_md_replace {
  * again then. This too is known until the array is stopped.
  */
 
-/* KiB/s of each member: what a resync takes at most while the array is used (`min`; 0, the default:
- * as much as leaves the p99 of those who use it below twice what it is without, but 1 MiB/s at
- * least), and while it is not (`max`; 0, the default: no limit). */
+/* KiB/s of each member: what a resync takes at least while the array is used, whatever that costs
+ * its users (`min`; 0, the default: 1024), and at most (`max`; 0, the default: no limit). Between
+ * them it takes as much as leaves the p99 of those who use the array below twice what it is while
+ * nothing is rebuilt. */
 typedef struct xbdev_md_sync_speed {
 	uint64_t min;
 	uint64_t max;

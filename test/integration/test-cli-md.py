@@ -169,8 +169,8 @@ def test_the_array():
         wait_idle(n)
         n.ok('md', 'speed', 'md0', '1000', '0')
         check_equal(n.ok('md', 'speed', 'md0').strip(),
-                    '1000 KiB/s while the array is used (0: what its users hardly notice), '
-                    '0 KiB/s while it is not (0: no limit)',
+                    '1000 KiB/s at least, also where users of the array notice it (0: 1024), '
+                    '0 KiB/s at most (0: no limit)',
                     'speed')
         check_equal(json.loads(n.ok('md', 'speed', 'md0', '--json'))['speed_min'], 1000, 'speed')
         refused(n, 'md', 'speed', 'md0', '1', code=h.USAGE, err='MIN and MAX go together')

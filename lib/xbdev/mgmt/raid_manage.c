@@ -266,10 +266,10 @@ static const struct xu_param set_params[] = {
 	{"rebuild", XU_PARAM_ENUM, offsetof(struct set_opts, rebuild), .choices = rebuilds,
 		.help = "stop or start resync and recovery (default unchanged)"},
 	{"speed_min", XU_PARAM_U64, offsetof(struct set_opts, speed_min), .max = 1ull << 40,
-		.help = "KiB/s of each member that they take at most while the array is used, 0: "
-			"what those who use it hardly notice, 1024 at least; goes with speed_max"},
+		.help = "KiB/s of each member that they take at least, also where those who use "
+			"the array notice it, 0: 1024; goes with speed_max"},
 	{"speed_max", XU_PARAM_U64, offsetof(struct set_opts, speed_max), .max = 1ull << 40,
-		.help = "KiB/s while it is not used, 0: no limit; goes with speed_min"},
+		.help = "KiB/s that they take at most, 0: no limit; goes with speed_min"},
 	{"spare_group", XU_PARAM_STRING, offsetof(struct set_opts, spare_group),
 		.help = "arrays of the same group share their spares; none: of no group "
 			"(default unchanged)"},

@@ -61,15 +61,15 @@ struct xbdev_md_req {
 	uint32_t nr_pending; /* what is under way, and 1 while it is being given out */
 	int32_t status;
 	bool is_write;
-	bool is_tracked;          /* in the array's list of writes */
-	bool is_counted;          /* in the bitmap */
-	bool is_in_submit;        /* the core's call has not returned yet */
-	bool is_lossy;            /* a member has not taken all of it */
-	bool is_timed, was_quiet; /* for the pulse: since when, and nothing was rebuilt then */
-	bool is_behind;           /* write-mostly members get it from a copy, */
-	uint32_t good_roles;      /* and these have it */
+	bool is_tracked;                /* in the array's list of writes */
+	bool is_counted;                /* in the bitmap */
+	bool is_in_submit;              /* the core's call has not returned yet */
+	bool is_lossy;                  /* a member has not taken all of it */
+	bool is_timed;                  /* for the pulse: since when, and its mark */
+	bool is_behind;                 /* write-mostly members get it from a copy, */
+	uint32_t good_roles;            /* and these have it */
 	struct xbdev_md_behind *behind; /* NULL: or they have got it */
-	uint64_t start_ns;
+	uint64_t start_ns, pulse_mark;
 	struct xbdev_md_waiter waiter; /* for metadata; its link is for every line it waits in */
 };
 

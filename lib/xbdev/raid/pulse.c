@@ -9,52 +9,71 @@
 #define MIN_SPEED_KIB   1024u /* as MD's: a rebuild always goes on */
 #define FIRST_SPEED_KIB (16u << 10)
 #define MAX_SPEED_KIB   (64u << 20)
-#define WINDOW_NS       (50 * XU_NS_PER_MS)
-#define MAX_WINDOW_NS   XU_NS_PER_S
-#define MIN_SAMPLES     200u  /* of a window, and of a rest */
-#define MAX_IDLE        8192u /* then half of each bucket is forgotten */
-#define REST_EVERY_NS   (5 * XU_NS_PER_S)
-#define FIRST_REST_NS   (250 * XU_NS_PER_MS) /* at most, when nothing is known */
-#define REST_NS         (50 * XU_NS_PER_MS)
-#define BURST_NS        XU_NS_PER_MS
-#define ASK_AGAIN_NS    XU_NS_PER_MS
+#define MAX_STEP_NS     (100 * XU_NS_PER_MS) /* between two steps, whatever the limits are */
+#define MAX_IDLE        8192u                /* then half of each bucket is forgotten */
+#define NR_IN_TAIL      10000u
+#define LIMIT           200u /* one slow request in so many */
+/* A window: long enough to tell one in 200, or so short that many slow ones end it. */
+#define MIN_WINDOW_NS (10 * XU_NS_PER_MS)
+#define MAX_WINDOW_NS XU_NS_PER_S
+#define MANY_SEEN     4000u
+#define MANY_SLOW     32u
+#define MAX_SAMPLE    16u
+/* Rests. */
+#define REST_EVERY_NS XU_NS_PER_S
+#define MIN_REST_NS   (20 * XU_NS_PER_MS)
+#define MAX_REST_NS   (50 * XU_NS_PER_MS)
+#define FIRST_REST_NS (250 * XU_NS_PER_MS) /* at most, when nothing is known */
+#define REST_SAMPLES  400u
+#define OLD_SAMPLES   1024u /* that count beside those of a rest */
 
 void xbdev__md_pulse_init(struct xbdev_md_pulse *pulse)
 {
 	memset(pulse, 0, sizeof(*pulse));
 	pulse->speed_kib = FIRST_SPEED_KIB;
-	pulse->is_resting = true;
+	pulse->sample = MAX_SAMPLE;
 }
 
 /* ---- the idle p99 ---- */
 
 static uint32_t bucket_of(uint64_t ns)
 {
-	uint32_t log = ns < 4 ? 2 : 63 - (uint32_t)__builtin_clzll(ns);
+	uint32_t log = ns < 8 ? 3 : 63 - (uint32_t)__builtin_clzll(ns);
+	uint32_t bucket = (log - 3) * 8 + (uint32_t)(ns >> (log - 3) & 7);
 
-	return log * 4 + (uint32_t)(ns >> (log - 2) & 3);
+	return bucket < XBDEV_MD_PULSE_BUCKETS ? bucket : XBDEV_MD_PULSE_BUCKETS - 1;
 }
 
 static uint64_t end_of(uint32_t bucket)
 {
-	return (uint64_t)(4 + bucket % 4 + 1) << (bucket / 4 - 2);
+	return (uint64_t)(8 + bucket % 8 + 1) << (bucket / 8);
 }
 
 static void forget_half(struct xbdev_md_pulse *pulse)
 {
+	uint64_t mean_ns = pulse->nr_idle == 0 ? 0 : pulse->idle_ns / pulse->nr_idle;
+
 	pulse->nr_idle = 0;
-	pulse->idle_ns /= 2;
 	for (uint32_t i = 0; i < XBDEV_MD_PULSE_BUCKETS; i++) {
 		pulse->buckets[i] /= 2;
 		pulse->nr_idle += pulse->buckets[i];
 	}
+	pulse->idle_ns = mean_ns * pulse->nr_idle;
+}
+
+static void forget_all(struct xbdev_md_pulse *pulse)
+{
+	memset(pulse->buckets, 0, sizeof(pulse->buckets));
+	pulse->nr_idle = 0;
+	pulse->idle_ns = 0;
+	pulse->bearable_ns = 0;
 }
 
 uint64_t xbdev__md_pulse_p99_ns(const struct xbdev_md_pulse *pulse)
 {
-	uint32_t above = 0;
+	uint64_t above = 0;
 
-	for (uint32_t i = XBDEV_MD_PULSE_BUCKETS; i-- > 8;) {
+	for (uint32_t i = XBDEV_MD_PULSE_BUCKETS; i-- > 0;) {
 		above += pulse->buckets[i];
 		if (above > 0 && above * 100 >= pulse->nr_idle) {
 			return end_of(i);
@@ -63,107 +82,188 @@ uint64_t xbdev__md_pulse_p99_ns(const struct xbdev_md_pulse *pulse)
 	return 0;
 }
 
-void xbdev__md_pulse_record(struct xbdev_md_pulse *pulse, uint64_t took_ns, bool was_quiet)
+/* What is bearable, and how many bear more than that when nothing is rebuilt. */
+static void measure(struct xbdev_md_pulse *pulse)
 {
-	if (pulse->is_resting && was_quiet) {
+	uint64_t above = 0;
+
+	pulse->bearable_ns = xbdev__md_pulse_p99_ns(pulse) * 3 / 2;
+	for (uint32_t i = bucket_of(pulse->bearable_ns) + 1; i < XBDEV_MD_PULSE_BUCKETS; i++) {
+		above += pulse->buckets[i];
+	}
+	pulse->nr_tail = pulse->nr_idle == 0 ? 0 : (uint32_t)(above * NR_IN_TAIL / pulse->nr_idle);
+}
+
+void xbdev__md_pulse_record(struct xbdev_md_pulse *pulse, uint64_t took_ns, uint64_t mark)
+{
+	bool has_met = mark != pulse->nr_begun;
+	/* One that the whole machine held up says little of all others. */
+	uint64_t most_ns = pulse->bearable_ns == 0 ? UINT64_MAX : 8 * pulse->bearable_ns;
+	uint64_t ns = took_ns < most_ns ? took_ns : most_ns;
+
+	pulse->nr_seen++;
+	pulse->seen_ns += ns;
+	if (has_met) {
+		pulse->nr_met++;
+		pulse->nr_slow += took_ns > pulse->bearable_ns && pulse->bearable_ns != 0;
+	} else if (!pulse->is_crowded || pulse->is_resting) {
 		pulse->buckets[bucket_of(took_ns)]++;
 		pulse->nr_fresh++;
-		pulse->idle_ns += took_ns;
+		pulse->idle_ns += ns;
 		if (++pulse->nr_idle >= MAX_IDLE) {
 			forget_half(pulse);
 		}
-	} else if (!pulse->is_resting) {
-		pulse->nr_beside++;
-		pulse->beside_ns += took_ns;
-		pulse->nr_slow += took_ns > pulse->bearable_ns;
 	}
 }
 
-/* ---- the speed ---- */
+/* ---- windows and rests ---- */
+
+static void begin_window(struct xbdev_md_pulse *pulse, uint64_t now_ns)
+{
+	uint64_t took_ns = now_ns - pulse->window_ns;
+
+	measure(pulse);
+	/* To time a request costs a tenth of what the fastest take: as many as a window wants. */
+	if (pulse->nr_seen * MIN_WINDOW_NS > 2 * MANY_SEEN * took_ns) {
+		pulse->sample = pulse->sample < MAX_SAMPLE ? pulse->sample * 2 : MAX_SAMPLE;
+	} else if (pulse->nr_seen * MIN_WINDOW_NS < MANY_SEEN / 2 * took_ns && pulse->sample > 1) {
+		pulse->sample /= 2;
+	}
+	pulse->is_crowded = pulse->nr_met > pulse->nr_seen / 2;
+	pulse->nr_seen = pulse->nr_met = pulse->nr_slow = 0;
+	pulse->seen_ns = pulse->granted = 0;
+	pulse->window_ns = now_ns;
+}
 
 static void rest(struct xbdev_md_pulse *pulse, uint64_t now_ns)
 {
 	pulse->is_resting = true;
 	pulse->rest_ns = now_ns;
 	pulse->nr_fresh = 0;
-	if (pulse->nr_idle > MAX_IDLE / 4) {
+	while (pulse->nr_idle > OLD_SAMPLES) {
 		forget_half(pulse);
 	}
-}
-
-static void begin_window(struct xbdev_md_pulse *pulse, uint64_t now_ns)
-{
-	pulse->nr_beside = pulse->nr_slow = 0;
-	pulse->beside_ns = 0;
-	pulse->window_ns = now_ns;
 }
 
 /* Enough has been seen of this load, or there is nothing to see. */
 static bool is_rested(const struct xbdev_md_pulse *pulse, uint64_t now_ns)
 {
-	uint64_t most_ns = pulse->nr_idle < MIN_SAMPLES ? FIRST_REST_NS : REST_NS;
+	uint64_t most_ns = pulse->nr_idle < REST_SAMPLES ? FIRST_REST_NS : MAX_REST_NS;
+	uint64_t rested_ns = now_ns - pulse->rest_ns;
 
-	return pulse->nr_fresh >= MIN_SAMPLES || now_ns - pulse->rest_ns >= most_ns;
+	return rested_ns >= most_ns ||
+	       (rested_ns >= MIN_REST_NS && pulse->nr_fresh >= REST_SAMPLES);
 }
 
-/* Do requests take half as long again as they do when nothing is rebuilt? */
-static bool is_heavy(const struct xbdev_md_pulse *pulse)
+static void rest_if_due(struct xbdev_md_pulse *pulse, uint64_t now_ns)
 {
-	return pulse->nr_idle > 0 && pulse->nr_beside > 0 &&
-	       pulse->beside_ns / pulse->nr_beside * 2 > pulse->idle_ns / pulse->nr_idle * 3;
+	if (pulse->is_resting && is_rested(pulse, now_ns)) {
+		pulse->is_resting = false;
+		begin_window(pulse, now_ns);
+	} else if (!pulse->is_resting && now_ns - pulse->rest_ns > REST_EVERY_NS) {
+		if (pulse->nr_fresh < REST_SAMPLES) {
+			rest(pulse, now_ns);
+		}
+		pulse->rest_ns = now_ns;
+		pulse->nr_fresh = 0;
+	}
+}
+
+/* ---- the speed ---- */
+
+/* What all requests of the window took, in eighths of what idle ones take. */
+static uint64_t weight(const struct xbdev_md_pulse *pulse)
+{
+	uint64_t idle_ns = pulse->nr_idle == 0 ? 0 : pulse->idle_ns / pulse->nr_idle;
+
+	return idle_ns == 0 || pulse->nr_seen == 0 ? 8
+						   : pulse->seen_ns / pulse->nr_seen * 8 / idle_ns;
+}
+
+/* Slow requests that would not have been without the rebuild. */
+static uint64_t nr_harmed(const struct xbdev_md_pulse *pulse)
+{
+	uint64_t anyway = (uint64_t)pulse->nr_met * pulse->nr_tail / NR_IN_TAIL;
+
+	return pulse->nr_slow > anyway ? pulse->nr_slow - anyway : 0;
+}
+
+/* The members do less than they may: nothing is learnt of a higher speed. */
+static bool is_held_back(const struct xbdev_md_pulse *pulse, uint64_t took_ns)
+{
+	return pulse->granted * XU_NS_PER_S / took_ns < pulse->speed_kib;
 }
 
 static void adapt(struct xbdev_md_pulse *pulse, uint64_t now_ns)
 {
 	uint64_t took_ns = now_ns - pulse->window_ns, speed = pulse->speed_kib;
+	uint64_t harm = nr_harmed(pulse) * LIMIT, seen = pulse->nr_seen;
 
-	if (took_ns < WINDOW_NS || (pulse->nr_beside < MIN_SAMPLES && took_ns < MAX_WINDOW_NS)) {
+	if (took_ns < MIN_WINDOW_NS ||
+		(seen < MANY_SEEN && pulse->nr_slow < MANY_SLOW && took_ns < MAX_WINDOW_NS)) {
 		return;
 	}
-	if (pulse->nr_slow * 200 > pulse->nr_beside || is_heavy(pulse)) {
-		speed /= 2;
-	} else if (pulse->nr_slow * 400 <= pulse->nr_beside) {
-		speed += speed / 4;
+	if (harm > seen) {
+		speed = harm > 4 * seen ? speed / 4 : speed * seen / harm;
+	} else if (weight(pulse) > 10) {
+		speed -= speed / 4;
+	} else if (weight(pulse) < 10 && !is_held_back(pulse, took_ns)) {
+		bool is_easy = harm * 4 <= seen && weight(pulse) < 9;
+
+		speed += is_easy ? speed : harm * 4 <= 3 * seen ? speed / 8 : 0;
 	}
 	speed = speed < MIN_SPEED_KIB ? MIN_SPEED_KIB : speed;
 	pulse->speed_kib = speed > MAX_SPEED_KIB ? MAX_SPEED_KIB : speed;
 	begin_window(pulse, now_ns);
 }
 
-/* How many sectors go through in so long. */
-static uint64_t in_time(const struct xbdev_md_pulse *pulse, uint64_t ns)
+/* From one step to the next. */
+static uint64_t step_ns(const struct xbdev_md_pulse *pulse, uint64_t sectors,
+	const struct xbdev_md_pulse_limits *limits)
 {
-	return pulse->speed_kib * 2 * (ns / 1000) / (XU_NS_PER_S / 1000);
+	uint64_t least = limits->min_kib != 0 ? limits->min_kib : MIN_SPEED_KIB;
+	uint64_t speed = pulse->is_resting || pulse->speed_kib < least ? least : pulse->speed_kib;
+	uint64_t ns;
+
+	if (limits->max_kib != 0 && speed > limits->max_kib) {
+		speed = limits->max_kib;
+	}
+	ns = sectors * XU_NS_PER_S / 2 / speed;
+	return ns < MAX_STEP_NS ? ns : MAX_STEP_NS;
 }
 
-uint64_t xbdev__md_pulse_ask(struct xbdev_md_pulse *pulse, uint64_t now_ns, uint64_t sectors)
+uint64_t xbdev__md_pulse_ask(struct xbdev_md_pulse *pulse, uint64_t now_ns, uint64_t sectors,
+	const struct xbdev_md_pulse_limits *limits)
 {
-	uint64_t most = in_time(pulse, BURST_NS);
+	uint64_t ns;
 
-	if (!pulse->is_resting && now_ns - pulse->rest_ns > REST_EVERY_NS) {
+	if (!pulse->is_used) {
+		pulse->is_used = true;
+		forget_all(pulse);
+		pulse->sample = 1;
 		rest(pulse, now_ns);
+		pulse->due_ns = now_ns;
 	}
-	if (pulse->is_resting) {
-		if (pulse->rest_ns == 0) {
-			rest(pulse, now_ns);
-		}
-		if (!is_rested(pulse, now_ns)) {
-			return ASK_AGAIN_NS;
-		}
-		pulse->is_resting = false;
-		pulse->bearable_ns = xbdev__md_pulse_p99_ns(pulse) * 3 / 2;
-		pulse->credit = 0;
-		pulse->credit_ns = now_ns;
-		begin_window(pulse, now_ns);
+	rest_if_due(pulse, now_ns);
+	if (!pulse->is_resting) {
+		adapt(pulse, now_ns);
 	}
-	adapt(pulse, now_ns);
-	pulse->credit += in_time(pulse, now_ns - pulse->credit_ns);
-	pulse->credit_ns = now_ns;
-	most = most > sectors ? most : sectors;
-	pulse->credit = pulse->credit < most ? pulse->credit : most;
-	if (pulse->credit >= sectors) {
-		pulse->credit -= sectors;
-		return 0;
+	/* The speed may have risen since. */
+	ns = step_ns(pulse, sectors, limits);
+	if (pulse->due_ns > now_ns + ns) {
+		pulse->due_ns = now_ns + ns;
 	}
-	return (sectors - pulse->credit) * XU_NS_PER_S / 2 / pulse->speed_kib + 1;
+	if (pulse->due_ns > now_ns) {
+		return pulse->due_ns - now_ns;
+	}
+	/* One that comes late makes up for it, but not for more than one step. */
+	pulse->due_ns = (now_ns - pulse->due_ns < ns ? pulse->due_ns : now_ns - ns) + ns;
+	pulse->granted += sectors;
+	return 0;
+}
+
+void xbdev__md_pulse_relax(struct xbdev_md_pulse *pulse)
+{
+	pulse->is_used = false;
+	pulse->sample = MAX_SAMPLE;
 }

@@ -3,11 +3,18 @@
  * Private to lib/xbdev/raid: how a rebuild makes room for those who use the array. All on the
  * owner.
  *
- * What requests take while nothing is rebuilt is kept in a histogram: the idle p99. While something
- * is, the requests are counted that take half as long again as that; twice would be the most that
- * is bearable. The rebuild's speed falls to a half when they are more than one in 200, or when all
- * together take half as long again as they did; it rises when they are fewer than half as many. Now
- * and then the rebuild rests for a moment, so that what idle means is of the present load.
+ * Requests are told apart: those that met a step of the rebuild, because one was under way while
+ * they were, and those that met none. What the latter take is kept in a histogram, the idle one,
+ * and half as long again as its p99 is bearable: twice would be the most. Of all requests the share
+ * is kept at one in 200 that met a step and took longer than that, and all together may take a
+ * quarter longer than idle ones. The rebuild's speed follows: it falls by as much as the share is
+ * too high, and rises while it is well below. So a step that many requests would notice is begun
+ * rarely, and one that nobody notices as often as the members can.
+ *
+ * Where most requests meet a step, those that do not are the short ones and no measure; then the
+ * rebuild rests now and then, and when it begins under a load that it does not know. A rest is a
+ * moment at the least speed. Of very many requests one in a few is looked at. Steps are begun one
+ * by one, as far from each other as the speed says, so that they do not add up.
  */
 #ifndef XBDEV_RAID_PULSE_H
 #define XBDEV_RAID_PULSE_H
@@ -16,37 +23,80 @@
 #include <stdint.h>
 
 #define XBDEV_MD_PULSE_BUCKETS 256u
+#define XBDEV_MD_PULSE_MET     UINT64_MAX
+
+/* What a step is paced by, in KiB/s of each member. */
+struct xbdev_md_pulse_limits {
+	uint64_t min_kib; /* 0: MD's, 1024 */
+	uint64_t max_kib; /* 0: none; goes before the other */
+};
 
 struct xbdev_md_pulse {
-	/* Idle: powers of two in quarters. */
+	/* Idle requests: powers of two in eighths. */
 	uint32_t buckets[XBDEV_MD_PULSE_BUCKETS];
 	uint32_t nr_idle;
-	uint64_t idle_ns;  /* all of them together */
-	uint64_t nr_fresh; /* idle ones since the rest began */
-	uint64_t bearable_ns;
-	/* Beside a rebuild, in this window. */
-	uint32_t nr_beside, nr_slow;
-	uint64_t beside_ns;
+	uint64_t idle_ns;     /* all of them together */
+	uint32_t nr_fresh;    /* since the last rest */
+	uint64_t bearable_ns; /* 0: not known */
+	uint32_t nr_tail;     /* of NR_IN_TAIL idle ones: those that take longer */
+	/* Steps. */
+	uint32_t nr_busy;
+	uint64_t nr_begun;
+	/* Requests that have ended in this window. */
+	uint32_t nr_seen, nr_met, nr_slow;
+	uint64_t seen_ns;   /* all together */
 	uint64_t window_ns; /* when it began */
+	uint64_t granted;   /* sectors */
+	bool is_crowded;    /* most of the last one's met a step */
+	uint32_t sample;    /* one request in so many is looked at, a power of two */
 	/* The rebuild's speed. */
 	uint64_t speed_kib;
-	uint64_t credit, credit_ns; /* sectors that it may take, and since when */
-	bool is_resting;            /* or nothing is rebuilt */
-	uint64_t rest_ns;           /* when the last rest began */
+	uint64_t due_ns;  /* when the next step may begin */
+	bool is_used;     /* there are requests beside the rebuild, */
+	bool is_resting;  /* and it rests, */
+	uint64_t rest_ns; /* since then, or the last rest was then */
 };
 
 void xbdev__md_pulse_init(struct xbdev_md_pulse *pulse);
 
-/* A request has taken so long; was_quiet: nothing was rebuilt when it came. */
-void xbdev__md_pulse_record(struct xbdev_md_pulse *pulse, uint64_t took_ns, bool was_quiet);
+/* A step begins, and ends. */
+static inline void xbdev__md_pulse_begin(struct xbdev_md_pulse *pulse)
+{
+	pulse->nr_begun++;
+	pulse->nr_busy++;
+}
 
-/* What a request may take at most beside a rebuild; 0: not known. */
+static inline void xbdev__md_pulse_end(struct xbdev_md_pulse *pulse)
+{
+	pulse->nr_busy--;
+}
+
+/* Is the request with this number one of those that are timed? */
+static inline bool xbdev__md_pulse_is_sample(const struct xbdev_md_pulse *pulse, uint64_t number)
+{
+	return (number & (pulse->sample - 1)) == 0;
+}
+
+/* A request comes: what is to be given back with it when it has ended. */
+static inline uint64_t xbdev__md_pulse_mark(const struct xbdev_md_pulse *pulse)
+{
+	return pulse->nr_busy > 0 ? XBDEV_MD_PULSE_MET : pulse->nr_begun;
+}
+
+/* A request has taken so long. */
+void xbdev__md_pulse_record(struct xbdev_md_pulse *pulse, uint64_t took_ns, uint64_t mark);
+
+/* The p99 of idle requests, or a little more; 0: not known. */
 uint64_t xbdev__md_pulse_p99_ns(const struct xbdev_md_pulse *pulse);
 
 /*
  * The array is in use and a rebuild wants to do `sectors` of each member: 0, it may; else in how
  * many nanoseconds to ask again.
  */
-uint64_t xbdev__md_pulse_ask(struct xbdev_md_pulse *pulse, uint64_t now_ns, uint64_t sectors);
+uint64_t xbdev__md_pulse_ask(struct xbdev_md_pulse *pulse, uint64_t now_ns, uint64_t sectors,
+	const struct xbdev_md_pulse_limits *limits);
+
+/* Nobody uses the array now. Whoever comes next may bring another load. */
+void xbdev__md_pulse_relax(struct xbdev_md_pulse *pulse);
 
 #endif

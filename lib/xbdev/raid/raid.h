@@ -173,8 +173,8 @@ struct xbdev_md_command {
 	enum xbdev_md_command_kind kind;
 	const char *device;
 	const char *new_device;
-	uint64_t speed_min_kib, speed_max_kib; /* KiB/s while the array is used, and while not; max
-						* 0: no limit */
+	uint64_t speed_min_kib, speed_max_kib; /* KiB/s at least, 0: 1024, and at most, 0: no
+						* limit */
 	uint32_t priority;
 	struct xu_uuid from; /* ADD: not null: the device may be a spare of this array still, which
 			      * has let it go */

@@ -225,15 +225,14 @@ static uint64_t fresh_ns(const struct xbdev_md_array *array)
 	return clock->now_ns(clock);
 }
 
-/* Beside a rebuild all are timed, else one in a few. */
 static void time_it(struct xbdev_md_req *req)
 {
 	struct xbdev_md_array *array = req->array;
 
 	req->is_timed = array->level->has_redundancy &&
-			(array->sync != NULL || array->nr_submitted % 16 == 0);
-	req->was_quiet = array->pulse.is_resting;
+			xbdev__md_pulse_is_sample(&array->pulse, array->nr_submitted);
 	if (req->is_timed) {
+		req->pulse_mark = xbdev__md_pulse_mark(&array->pulse);
 		req->start_ns = fresh_ns(array);
 	}
 }
@@ -245,7 +244,7 @@ static void end(struct xbdev_md_req *req)
 
 	if (req->is_timed) {
 		xbdev__md_pulse_record(
-			&array->pulse, fresh_ns(array) - req->start_ns, req->was_quiet);
+			&array->pulse, fresh_ns(array) - req->start_ns, req->pulse_mark);
 	}
 	array->nr_reqs--;
 	if (is_write) {

@@ -14,8 +14,8 @@
  *            ──▶ the slots end, progress is saved
  *
  * Speed: while nobody else uses the array it runs as fast as the members do, or up to
- * sync_speed_max; as soon as somebody does, it keeps to sync_speed_min, or where that is 0 to what
- * those who use it hardly notice (pulse.h).
+ * sync_speed_max; as soon as somebody does, it keeps to what those who use it hardly notice
+ * (pulse.h), but not below sync_speed_min.
  */
 #include "lib/xbdev/raid/sync.h"
 
@@ -185,7 +185,7 @@ static void conclude(struct xbdev_md_sync *sync)
 	}
 	xbdev__md_sync_forget_targets(sync);
 	xbdev__md_turn_end(array);
-	array->pulse.is_resting = true;
+	xbdev__md_pulse_relax(&array->pulse);
 	array->sync = NULL;
 	xbdev__md_meta_update(array);
 	if (is_due) {
@@ -316,6 +316,7 @@ void xbdev__md_slot_done(struct xbdev_md_slot *slot, int status, uint64_t mismat
 		return;
 	}
 	sync->nr_busy--;
+	xbdev__md_pulse_end(&sync->array->pulse);
 	sync->mismatch_sectors += mismatch_sectors;
 	if (status != 0) {
 		note_failure(slot, status);
@@ -345,6 +346,7 @@ static void start_slot(struct xbdev_md_slot *slot)
 	slot->is_busy = true;
 	slot->sector = xbdev__md_walk_take(sync, &slot->count);
 	sync->nr_busy++;
+	xbdev__md_pulse_begin(&array->pulse);
 	if (array->stripes == NULL) {
 		xbdev__md_mirror_sync(slot);
 		return;
@@ -378,27 +380,27 @@ static void note_speed(struct xbdev_md_sync *sync, uint64_t now_ns)
 static uint64_t wait_ns(struct xbdev_md_sync *sync)
 {
 	struct xbdev_md_array *array = sync->array;
-	uint64_t now_ns = xr_now_ns(array->reactor), limit_kib, allowed;
+	uint64_t now_ns = xr_now_ns(array->reactor), allowed;
 	bool is_used = array->nr_reqs > 0 || array->nr_submitted != sync->nr_submitted_seen;
 
 	note_speed(sync, now_ns);
-	limit_kib = is_used ? array->sync_speed_min : array->sync_speed_max;
-	if (is_used && limit_kib == 0) {
-		limit_kib = array->sync_speed_max;
-		allowed = xbdev__md_pulse_ask(&array->pulse, now_ns,
+	if (is_used) {
+		const struct xbdev_md_pulse_limits limits = {
+			.min_kib = array->sync_speed_min,
+			.max_kib = array->sync_speed_max,
+		};
+
+		return xbdev__md_pulse_ask(&array->pulse, now_ns,
 			xbdev__md_sync_step(
-				sync, sync->early_end != 0 ? sync->early_next : sync->next));
-		if (allowed > 0) {
-			return allowed;
-		}
-	} else if (!is_used) {
-		array->pulse.is_resting = false;
+				sync, sync->early_end != 0 ? sync->early_next : sync->next),
+			&limits);
 	}
-	if (limit_kib == 0) {
+	xbdev__md_pulse_relax(&array->pulse);
+	if (array->sync_speed_max == 0) {
 		return 0;
 	}
 	/* KiB/s over the pace, in sectors; at least one step. */
-	allowed = limit_kib * 2 * PACE_NS / XU_NS_PER_S;
+	allowed = array->sync_speed_max * 2 * PACE_NS / XU_NS_PER_S;
 	return sync->walked - sync->pace_walked > allowed ? PACE_NS / 4 : 0;
 }
 
