@@ -437,7 +437,7 @@ static void lvol_set_parent(struct xrpc_request *req, void *arg, const void *opt
 static void lvol_set_parent_bdev(struct xrpc_request *req, void *arg, const void *opts_ptr)
 {
 	const struct name_opts *opts = opts_ptr;
-	struct xbdev_lvol *volume = find_volume(arg, req, opts->name);
+	struct xbdev_lvol *volume = xbdev__mgmt_lvol_find(arg, req, opts->name);
 
 	if (volume != NULL) {
 		xbdev__lvol_set_parent_external(volume, opts->new_name, xbdev_mgmt_answer, req);
