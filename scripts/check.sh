@@ -34,11 +34,11 @@ if [ "${#stages[@]}" -eq 0 ]; then
 	[ "$long" -eq 1 ] && stages+=(soak)
 fi
 
-fuzz_seconds=10 soak_seconds=60 e2e_seconds=1200
+fuzz_seconds=10 soak_seconds=60 e2e_seconds=1200 patience=1
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
 if [ "$long" -eq 1 ]; then
-	fuzz_seconds=600 soak_seconds=1800 e2e_seconds=7200
+	fuzz_seconds=600 soak_seconds=1800 e2e_seconds=7200 patience=30
 	export SIM_ROUNDS=50 XSAN_LONG=1
 fi
 
@@ -167,7 +167,7 @@ stage_gcc() {
 		return
 	fi
 	result build-gcc pass
-	suite gcc "$top/build-gcc" --no-suite conformance
+	suite gcc "$top/build-gcc" --no-suite conformance --timeout-multiplier "$patience"
 }
 
 stage_asan() {
@@ -176,7 +176,7 @@ stage_asan() {
 		return
 	fi
 	result build-asan pass
-	suite asan "$top/build-asan" --no-suite conformance --timeout-multiplier 4
+	suite asan "$top/build-asan" --no-suite conformance --timeout-multiplier $((4 * patience))
 }
 
 stage_tsan() {
@@ -186,7 +186,7 @@ stage_tsan() {
 		return
 	fi
 	result build-tsan pass
-	suite tsan "$top/build-tsan" --suite threaded --timeout-multiplier 4
+	suite tsan "$top/build-tsan" --suite threaded --timeout-multiplier $((4 * patience))
 }
 
 # The wire, from an initiator of our own that can send any byte; against the sanitizer build.
