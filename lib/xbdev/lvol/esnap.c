@@ -11,8 +11,7 @@
  * A volume whose device is missing is no device and says why. It can be deleted, renamed, cloned
  * all the same, which takes metadata only.
  *
- * The size is what the device had when it was opened. What lies beyond reads as zeroes, and what a
- * larger device has there does not, until it is opened anew.
+ * The size is what the device had when it was opened; what lies beyond reads as zeroes.
  */
 #include "lib/xbdev/lvol/esnap.h"
 
@@ -296,23 +295,32 @@ static void take_away(struct xbdev_lvol_esnap *esnap)
 	}
 }
 
-static void go(struct xbdev_lvol_esnap *esnap, bool is_removed)
+static void go(struct xbdev_lvol_esnap *esnap, bool is_removed, const char *what)
 {
 	const char *name = esnap->hold->desc->dev->name;
 
 	if (!esnap->is_going) {
 		esnap->is_going = true;
-		xu_error_set(&esnap->why, -ENODEV,
-			"the device '%s' (%s) that it stands on has been removed", name, esnap->id);
+		xu_error_set(&esnap->why, -ENODEV, "the device '%s' (%s) that it stands on has %s",
+			name, esnap->id, what);
 	}
 	if (is_removed && !esnap->is_removed) {
 		esnap->is_removed = true;
 		xu_warn(xbdev_ctx_log(esnap->store->ctx),
-			"store %s: device %s has been removed, and the volumes on it go",
-			esnap->store->name, name);
+			"store %s: device %s has %s, and the volumes on it go", esnap->store->name,
+			name, what);
 		take_away(esnap);
 	}
 	settle(esnap);
+}
+
+/* One that becomes smaller is another device: the volumes on it go, and come back with that size.
+ * One that becomes larger has its size when it is opened anew. */
+static void check_size(struct xbdev_lvol_esnap *esnap)
+{
+	if (xbdev_device_size_bytes(esnap->hold->desc->dev) < esnap->size) {
+		go(esnap, true, "become smaller");
+	}
 }
 
 /* XBDEV_EVENT_END is for everything that there is: volumes go by themselves. */
@@ -321,15 +329,17 @@ static void on_hold_event(struct xbdev_desc *desc, enum xbdev_event event, void 
 	struct xbdev_lvol_stores *stores = arg;
 	struct xu_list *at, *node, *next;
 
-	if (event == XBDEV_EVENT_RESIZE) {
-		return;
-	}
 	xu_list_for_each (at, &stores->stores) {
 		xu_list_for_each_safe (node, next, &store_of_link(at)->esnaps) {
 			struct xbdev_lvol_esnap *esnap = esnap_of_link(node);
 
-			if (esnap->hold != NULL && esnap->hold->desc == desc) {
-				go(esnap, event == XBDEV_EVENT_REMOVE);
+			if (esnap->hold == NULL || esnap->hold->desc != desc) {
+				continue;
+			}
+			if (event == XBDEV_EVENT_RESIZE) {
+				check_size(esnap);
+			} else {
+				go(esnap, event == XBDEV_EVENT_REMOVE, "been removed");
 			}
 		}
 	}

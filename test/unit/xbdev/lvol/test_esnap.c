@@ -621,6 +621,34 @@ static void test_esnap_a_device_that_ends_amid_a_cluster(void **state)
 	forest_stop(&f);
 }
 
+static void test_esnap_the_device_becomes_smaller(void **state)
+{
+	struct xbdev_device *dev;
+	struct opener opener;
+	struct forest f;
+	struct thing *v;
+
+	(void)state;
+	forest_start(&f, 160, 13);
+	v = add_clone(&f, 0, "slow");
+	dev = xbdev_device_find(f.h.ctx, "image0");
+	begin_io(&f, &opener, XBDEV_OP_READ, 0);
+	xbdev_device_set_size(dev, (5 * C + 1024) / 512);
+	harness_wait(&f.h, opener.is_told && opener.hio.nr_done == 1);
+	assert_non_null(strstr(info_of(&f, "slow").reason, "become smaller"));
+	harness_put(&f.h, opener.ch);
+	xbdev_desc_close(opener.desc);
+	free(opener.buf);
+	harness_wait(&f.h, info_of(&f, "slow").reason == NULL);
+	memset(v->bytes + 5 * C + 1024, 0, 4 * C - 1024);
+	must_be(&f);
+	write_at(&f, v, 5 * C, 512);
+	check(&f);
+	xbdev_device_set_size(dev, 9 * C / 512); /* which is not seen before it is opened anew */
+	must_be(&f);
+	forest_stop(&f);
+}
+
 static void test_esnap_a_writer_is_waited_for(void **state)
 {
 	struct xbdev_desc *desc;
@@ -910,6 +938,7 @@ int main(void)
 		cmocka_unit_test(test_esnap_the_device_goes_under_io),
 		cmocka_unit_test(test_esnap_the_device_fails),
 		cmocka_unit_test(test_esnap_a_device_that_ends_amid_a_cluster),
+		cmocka_unit_test(test_esnap_the_device_becomes_smaller),
 		cmocka_unit_test(test_esnap_a_writer_is_waited_for),
 		cmocka_unit_test(test_esnap_without_the_device),
 		cmocka_unit_test(test_esnap_refusals),
