@@ -92,6 +92,8 @@ static void volume_destroy(struct xbdev_device *dev)
 	volume->is_registered = false;
 	volume->store->nr_registered--;
 	xbdev__lvol_esnap_unfollow(volume);
+	/* It may stand on something else, or on nothing, by now. */
+	xbdev__lvol_esnaps_serve(volume->store);
 	xbdev__lvol_store_settle(volume->store);
 }
 

@@ -131,6 +131,14 @@ static void return_image(struct forest *f, const char *volume)
 	harness_wait(&f->h, forest_volume(f, volume) != NULL);
 }
 
+/* There, and not just going. */
+static bool is_ready(struct forest *f, const char *name)
+{
+	const struct xbdev_lvol *volume = forest_volume(f, name);
+
+	return volume != NULL && atomic_load(&volume->dev.state) == XBDEV_DEVICE_READY;
+}
+
 /* Nobody holds it: it can be opened to be written. */
 static bool is_free(struct forest *f, const char *device)
 {
@@ -649,6 +657,31 @@ static void test_esnap_the_device_becomes_smaller(void **state)
 	forest_stop(&f);
 }
 
+/* Somebody has the volume open when its device goes, and it is put on another one meanwhile. */
+static void test_esnap_another_device_while_it_goes(void **state)
+{
+	struct opener opener;
+	struct forest f;
+
+	(void)state;
+	forest_start(&f, 160, 14);
+	add_clone(&f, 0, "slow");
+	begin_io(&f, &opener, XBDEV_OP_READ, 0);
+	harness_wait(&f.h, opener.hio.nr_done == 1);
+	assert_int_equal(xbdev_device_remove(xbdev_device_find(f.h.ctx, "image0"), NULL, NULL), 0);
+	harness_wait(&f.h, opener.is_told);
+	assert_int_equal(try_parent(&f, "slow", "image1"), 0);
+	harness_put(&f.h, opener.ch);
+	xbdev_desc_close(opener.desc);
+	free(opener.buf);
+	harness_wait(&f.h, info_of(&f, "slow").reason == NULL && is_ready(&f, "slow"));
+	harness_wait(&f.h, xbdev_device_find(f.h.ctx, "image0") == NULL);
+	memset(f.plan.things[0].bytes, 0, 9 * C);
+	memcpy(f.plan.things[0].bytes, f.images[1], forest_image_size(1));
+	must_be(&f);
+	forest_stop(&f);
+}
+
 static void test_esnap_a_writer_is_waited_for(void **state)
 {
 	struct xbdev_desc *desc;
@@ -889,7 +922,7 @@ static void test_esnap_goes_under_threads(void **state)
 	make_threaded_image(&f);
 	assert_int_equal(try_clone(&f, "image", "slow"), 0);
 	for (uint32_t round = 0; round < 40; round++) {
-		harness_wait(&f.h, forest_volume(&f, "slow") != NULL);
+		harness_wait(&f.h, is_ready(&f, "slow"));
 		for (uint32_t i = 0; i < SIDE; i++) {
 			begin_io(&f, &openers[i], i % 2 == 0 ? XBDEV_OP_READ : XBDEV_OP_WRITE,
 				(round * SIDE + i) % 32 * C / 2);
@@ -916,6 +949,9 @@ static void test_esnap_goes_under_threads(void **state)
 			free(openers[i].buf);
 		}
 		harness_wait(&f.h, xbdev_device_find(f.h.ctx, "image") == NULL);
+		if (info_of(&f, "slow").esnap == NULL) {
+			harness_wait(&f.h, is_ready(&f, "slow")); /* it needs the device no more */
+		}
 		make_threaded_image(&f);
 		if (info_of(&f, "slow").esnap == NULL) {
 			assert_int_equal(try_parent(&f, "slow", "image"), 0);
@@ -939,6 +975,7 @@ int main(void)
 		cmocka_unit_test(test_esnap_the_device_fails),
 		cmocka_unit_test(test_esnap_a_device_that_ends_amid_a_cluster),
 		cmocka_unit_test(test_esnap_the_device_becomes_smaller),
+		cmocka_unit_test(test_esnap_another_device_while_it_goes),
 		cmocka_unit_test(test_esnap_a_writer_is_waited_for),
 		cmocka_unit_test(test_esnap_without_the_device),
 		cmocka_unit_test(test_esnap_refusals),
