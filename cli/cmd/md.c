@@ -700,7 +700,7 @@ static enum cli_exit show_speed(struct cli *cli)
 		cli_print_json(sync);
 	} else if (rc == CLI_OK) {
 		cli_print("%" PRIu64 " KiB/s at least, also where users of the array notice it (0: "
-				     "1024), %" PRIu64 " KiB/s at most (0: no limit)",
+			  "1024), %" PRIu64 " KiB/s at most (0: no limit)",
 			get_u64(sync, "speed_min"), get_u64(sync, "speed_max"));
 	}
 	json_decref(detail);
