@@ -122,7 +122,8 @@ void xbdev__lvol_set_read_only(struct xbdev_lvol *volume, xbdev_lvol_done_fn don
 void xbdev__lvol_resize(
 	struct xbdev_lvol *volume, uint64_t size, xbdev_lvol_done_fn done, void *arg);
 
-/* All clusters become its own: it stands on nothing and is thick. Under I/O. */
+/* All clusters become its own: it stands on nothing and is thick. Under I/O, that of the volumes
+ * that stand on it too: a snapshot can be filled as any other. */
 void xbdev__lvol_inflate(struct xbdev_lvol *volume, xbdev_lvol_done_fn done, void *arg);
 /* The clusters that its parent itself has become its own; it stands on the parent's parent. */
 void xbdev__lvol_decouple(struct xbdev_lvol *volume, xbdev_lvol_done_fn done, void *arg);

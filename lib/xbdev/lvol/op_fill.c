@@ -8,11 +8,10 @@
  *      volume like a write that covers nothing of its clusters (change.c), so they are in order
  *      with its other I/O, and what is written meanwhile is not filled
  *   3. with the volume for itself: its root without the parent (inflate: thick)
+ *   4. each volume that stands on it, one after the other, is quiet for a moment: what it was
+ *      reading from below at 3 has been read then, and what was below may go
  * Power before 3 is on disk, an error, a lack of space, a cancel: it stands on what it did, with
  * more clusters of its own, and reads the same.
- *
- * Nobody may stand on the volume: an I/O of such a one could still be reading from what is below it
- * when that is no longer held.
  */
 #include <assert.h>
 #include <errno.h>
@@ -41,11 +40,64 @@ static void give_up(struct xbdev_lvol_op *op)
 	xbdev__lvol_op_end(op);
 }
 
+/* Whether a blob stands on the one that was filled, directly or not. */
+static bool stands_on(const struct xbdev_lvs_blob *blob, const struct xbdev_lvs_blob *below)
+{
+	while (blob != NULL && blob != below) {
+		blob = blob->parent;
+	}
+	return blob != NULL;
+}
+
+/* The next volume, by its root, that stands on the one that was filled; NULL: there is none. */
+static struct xbdev_lvol *next_above(struct xbdev_lvol_op *op)
+{
+	const struct xbdev_lvs *lvs = op->store->lvs;
+
+	for (uint32_t i = 0; i < lvs->nr_blobs; i++) {
+		const struct xbdev_lvs_blob *blob = lvs->blobs[i];
+
+		if (blob->root >= op->at && blob->volume != NULL && blob != op->volume->blob &&
+			stands_on(blob, op->volume->blob)) {
+			op->at = blob->root + 1;
+			return blob->volume;
+		}
+	}
+	return NULL;
+}
+
+static void on_wait(struct xr_msg *msg);
+
+static void on_above_quiet(struct xbdev_lvol_op *op, int status)
+{
+	(void)status;
+	xbdev__lvol_op_give(op, op->above);
+	op->msg.fn = on_wait;
+	xr_msg_defer(op->store->reactor, &op->msg);
+}
+
+/* What the volumes above were reading when the parent changed may be the old parent's, which stays
+ * until this operation ends: waits for each of them to be quiet for a moment. */
+static void on_wait(struct xr_msg *msg)
+{
+	struct xbdev_lvol_op *op = xu_container_of(msg, struct xbdev_lvol_op, msg);
+
+	op->above = next_above(op);
+	if (op->above == NULL) {
+		xbdev__lvol_op_end(op);
+	} else {
+		xbdev__lvol_op_take(op, op->above, on_above_quiet);
+	}
+}
+
 static void on_switched(struct xbdev_lvol_op *op, int status)
 {
 	(void)status;
 	xbdev__lvol_op_news(op, op->volume);
-	give_up(op);
+	op->volume->is_filling = false;
+	xbdev__lvol_op_give(op, op->volume);
+	op->at = 0;
+	on_wait(&op->msg);
 }
 
 static void stand_on_nothing(struct xbdev_lvs_blob *blob)
@@ -268,10 +320,6 @@ static void start(struct xbdev_lvol *volume, enum xbdev_lvol_fill kind, const ch
 		xu_error_set(&op->err, -EROFS, "volume '%s' may not be changed", shown->name);
 	} else if (xbdev__lvol_check_servable(volume, &op->err) != 0) {
 		/* that is it */
-	} else if (xbdev__lvol_nr_children(volume) > 0) {
-		xu_error_set(&op->err, -EBUSY,
-			"others stand on volume '%s'; it cannot be %s while they do", shown->name,
-			what);
 	} else if (kind == XBDEV_LVOL_FILL_PARENT && shown->parent == NULL &&
 		   shown->esnap[0] == '\0') {
 		xu_error_set(&op->err, -EINVAL, "volume '%s' stands on nothing", shown->name);

@@ -71,6 +71,7 @@ struct xbdev_lvol_op {
 	uint32_t nr_tries;
 	bool is_merged;                    /* a deleted snapshot's map is another's */
 	struct xbdev_lvol_filler *fillers; /* op_fill.c's; freed with the operation */
+	struct xbdev_lvol *above;          /* op_fill.c's: whose I/O is waited for */
 	uint32_t nr_busy;                  /* of them */
 	uint32_t at;                       /* cluster of the volume that comes next */
 	enum xbdev_lvol_fill fill;

@@ -662,9 +662,6 @@ static void step_fill(struct forest *f)
 		return;
 	}
 	volume = forest_volume(f, thing->name);
-	if (xbdev__lvol_nr_children(volume) > 0) {
-		return;
-	}
 	if (below(f, 3) == 0) {
 		xbdev__lvol_inflate(volume, forest_done, f);
 	} else if (volume->shown.parent != NULL || volume->shown.esnap[0] != '\0') {

@@ -496,12 +496,87 @@ static void test_decouple_under_io(void **state)
 		check(&f);
 		assert_ptr_equal(blob_of(&f, "v")->parent, blob_of(&f, "g"));
 		delete (&f, "p");
-		assert_int_equal(try_fill(&f, "g", xbdev__lvol_inflate), -EBUSY);
 		assert_int_equal(try_fill(&f, "v", xbdev__lvol_decouple), 0);
 		assert_null(blob_of(&f, "v")->parent);
 		check(&f);
 		forest_stop(&f);
 	}
+}
+
+/* A snapshot is filled while a volume on it is used, and what it stood on goes at once: what that
+ * volume was reading there must have been read by then. */
+static void test_a_snapshot_is_filled_below_a_volume_under_io(void **state)
+{
+	static const fill_fn fills[] = {xbdev__lvol_inflate, xbdev__lvol_decouple};
+	uint64_t seed = harness_seed(9);
+
+	(void)state;
+	for (uint32_t i = 0; i < 20; i++) {
+		struct forest f;
+		struct thing *v;
+		struct load *load;
+		uint32_t nr;
+
+		forest_start(&f, 700, seed + i);
+		v = make_chain(&f, 150);
+		nr = f.nr_done;
+		xbdev__lvol_clone(forest_volume(&f, "p"), "c", NULL, forest_done, &f);
+		assert_int_equal(forest_wait(&f, nr), 0);
+		forest_add(&f.plan, "c", forest_thing(&f.plan, "p")->bytes, v->size);
+		forest_soil(&f);
+		load = load_start(&f, "v");
+		load_more(&f, load, v->size, v->size);
+		nr = f.nr_done;
+		fills[i % 2](forest_volume(&f, "p"), forest_done, &f);
+		while (f.nr_done == nr) {
+			load_reap(load, v);
+			load_more(&f, load, v->size, v->size);
+			harness_poll(&f.h);
+		}
+		assert_int_equal(f.err.code, 0);
+		delete (&f, "g");
+		load_end(&f, load, v);
+		assert_int_equal(load->nr_refused, 0);
+		load_stop(&f, load);
+		assert_null(blob_of(&f, "p")->parent);
+		assert_ptr_equal(blob_of(&f, "v")->parent, blob_of(&f, "p"));
+		assert_ptr_equal(blob_of(&f, "c")->parent, blob_of(&f, "p"));
+		assert_int_equal(xbdev__lvs_blob_is_thin(blob_of(&f, "p")), i % 2 != 0);
+		check(&f);
+		forest_stop(&f);
+	}
+}
+
+static void on_quiet(struct xbdev_lvol_exclusive *exclusive)
+{
+	(void)exclusive;
+}
+
+/* While a volume above cannot be seen to be quiet, what it may be reading from stays. */
+static void test_a_snapshot_is_filled_when_those_above_have_been_quiet(void **state)
+{
+	struct xbdev_lvol_exclusive exclusive = {.fn = on_quiet};
+	struct xbdev_lvol *volume;
+	struct forest f;
+	uint32_t nr;
+
+	(void)state;
+	forest_start(&f, 700, harness_seed(10));
+	snapshot(&f, make_chain(&f, 150), "q");
+	volume = forest_volume(&f, "v"); /* which stands on q, and that on p */
+	xbdev__lvol_exclusive_take(volume, &exclusive);
+	nr = f.nr_done;
+	xbdev__lvol_inflate(forest_volume(&f, "p"), forest_done, &f);
+	harness_wait(&f.h, blob_of(&f, "p")->parent == NULL);
+	harness_poll_times(&f.h, 1000);
+	assert_int_equal(f.nr_done, nr);
+	xbdev__lvol_delete(forest_volume(&f, "g"), forest_done, &f);
+	assert_int_equal(forest_wait(&f, nr), -EBUSY);
+	xbdev__lvol_exclusive_give(volume, &exclusive);
+	assert_int_equal(forest_wait(&f, nr + 1), 0);
+	delete (&f, "g");
+	check(&f);
+	forest_stop(&f);
 }
 
 static void test_decouple_from_a_short_parent(void **state)
@@ -791,6 +866,8 @@ int main(void)
 		cmocka_unit_test(test_resize_under_io),
 		cmocka_unit_test(test_inflate_under_io),
 		cmocka_unit_test(test_decouple_under_io),
+		cmocka_unit_test(test_a_snapshot_is_filled_below_a_volume_under_io),
+		cmocka_unit_test(test_a_snapshot_is_filled_when_those_above_have_been_quiet),
 		cmocka_unit_test(test_decouple_from_a_short_parent),
 		cmocka_unit_test(test_filling_stops_when_it_is_asked_to),
 		cmocka_unit_test(test_inflate_without_space),
