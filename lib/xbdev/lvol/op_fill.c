@@ -298,6 +298,16 @@ static void fill_begin(struct xbdev_lvol_op *op)
 
 /* ---- control ---- */
 
+/* Those above may have stood on a device outside of the store by way of the one that was filled. */
+static void follow_all(struct xbdev_lvol_op *op)
+{
+	struct xbdev_lvol *volume = NULL;
+
+	while ((volume = xbdev__lvol_next(op->store, volume)) != NULL) {
+		xbdev__lvol_esnap_follow(volume);
+	}
+}
+
 static void start(struct xbdev_lvol *volume, enum xbdev_lvol_fill kind, const char *what,
 	xbdev_lvol_done_fn done, void *arg)
 {
@@ -328,6 +338,7 @@ static void start(struct xbdev_lvol *volume, enum xbdev_lvol_fill kind, const ch
 		xbdev__lvol_op_hold(op, shown->parent); /* it is to stay as it is */
 	}
 	op->can_be_cancelled = true;
+	op->finish = follow_all;
 	xbdev__lvol_op_start(op, fill_begin);
 }
 

@@ -682,6 +682,30 @@ static void test_esnap_another_device_while_it_goes(void **state)
 	forest_stop(&f);
 }
 
+/* A snapshot on a device is filled below a volume, which needs the device no more then. */
+static void test_esnap_a_snapshot_is_filled_below_a_volume(void **state)
+{
+	struct forest f;
+	struct thing *v;
+	uint32_t nr;
+
+	(void)state;
+	forest_start(&f, 160, 9);
+	v = add_clone(&f, 0, "v");
+	write_at(&f, v, C, 512);
+	snapshot(&f, v, "s");
+	write_at(&f, v, 2 * C, 512);
+	nr = f.nr_done;
+	xbdev__lvol_inflate(forest_volume(&f, "s"), forest_done, &f);
+	assert_int_equal(forest_wait(&f, nr), 0);
+	must_be(&f);
+	remove_image(&f, 0);
+	harness_poll_times(&f.h, 30);
+	assert_non_null(forest_volume(&f, "v"));
+	check(&f);
+	forest_stop(&f);
+}
+
 static void test_esnap_a_writer_is_waited_for(void **state)
 {
 	struct xbdev_desc *desc;
@@ -976,6 +1000,7 @@ int main(void)
 		cmocka_unit_test(test_esnap_a_device_that_ends_amid_a_cluster),
 		cmocka_unit_test(test_esnap_the_device_becomes_smaller),
 		cmocka_unit_test(test_esnap_another_device_while_it_goes),
+		cmocka_unit_test(test_esnap_a_snapshot_is_filled_below_a_volume),
 		cmocka_unit_test(test_esnap_a_writer_is_waited_for),
 		cmocka_unit_test(test_esnap_without_the_device),
 		cmocka_unit_test(test_esnap_refusals),
