@@ -242,7 +242,7 @@ uint64_t xbdev__md_pulse_ask(struct xbdev_md_pulse *pulse, uint64_t now_ns, uint
 		forget_all(pulse);
 		pulse->sample = 1;
 		rest(pulse, now_ns);
-		pulse->due_ns = now_ns;
+		pulse->due_ns = now_ns + step_ns(pulse, sectors, limits);
 	}
 	rest_if_due(pulse, now_ns);
 	if (!pulse->is_resting) {
