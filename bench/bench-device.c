@@ -426,7 +426,7 @@ static void run_rebuild(struct bench *b)
 		xu_container_of(b->desc->dev, struct xbdev_md_array, dev);
 	const struct xu_clock *clock = xu_clock_system();
 	uint64_t start_ns = xu_clock_now_ns(clock);
-	double seconds, cpu = cpu_ns(), bytes;
+	double seconds, cpu = cpu_ns(), bytes, all;
 
 	while (array->nr_degraded > 0) {
 		xr_reactor_poll(b->reactor, 10 * XU_NS_PER_MS);
@@ -434,11 +434,12 @@ static void run_rebuild(struct bench *b)
 	seconds = (double)(xu_clock_now_ns(clock) - start_ns) / 1e9;
 	cpu = cpu_ns() - cpu;
 	bytes = (double)array->geo.member_size * XBDEV_MD_SECTOR;
+	/* A mirror reads one copy and writes one, whatever it has besides. */
+	all = bytes * (array->stripes != NULL ? array->geo.raid_disks : 2);
 	printf("{\"gib_per_s\": %.2f, \"member_mib_per_s\": %.0f, \"iops\": %.0f, "
 	       "\"cpu_ns_per_io\": %.0f}\n",
-		bytes * array->geo.raid_disks / seconds / (1u << 30), bytes / seconds / (1u << 20),
-		bytes * array->geo.raid_disks / 65536 / seconds,
-		cpu / (bytes * array->geo.raid_disks / 65536));
+		all / seconds / (1u << 30), bytes / seconds / (1u << 20), all / 65536 / seconds,
+		cpu / (all / 65536));
 }
 
 /* The limit: copies and nothing else. */

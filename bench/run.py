@@ -196,10 +196,11 @@ def raid_rows(bench):
 def rebuild_rows(bench):
     """What members do for a rebuild beside what one does by itself, and what others notice of a rebuild: their p99, which is
     to be no more than twice that of the same array while its rebuild stands still; and what they notice of that."""
-    array = raid(5, 5, spares=1, size='1GiB')
-    bench.compare('raid5 4+1 rebuild, all that its members read and write',
-                  lambda: bench.device('--fill', '--rebuild', array), 'malloc alone, 64 KiB, depth 16',
-                  lambda: bench.device('--fill', '--bs', '64KiB', '--depth', '16', MEMORY), 0.8, by='gib_per_s')
+    for name, level, members in (('raid5 4+1', 5, 5), ('raid1', 1, 2), ('raid6 6+2', 6, 8), ('raid10 of 4', 10, 4)):
+        array = raid(level, members, spares=1, size='512MiB')
+        bench.compare(f'{name} rebuild, all that its members read and write',
+                      lambda array=array: bench.device('--fill', '--rebuild', array), 'malloc alone, 64 KiB, depth 16',
+                      lambda: bench.device('--fill', '--bs', '64KiB', '--depth', '16', MEMORY), 0.8, by='gib_per_s')
     for name, level, members in (('raid5 4+1', 5, 5), ('raid1', 1, 2), ('raid6 6+2', 6, 8)):
         for depth, rw in (('1', 'read'), ('16', 'read'), ('1', 'write'), ('16', 'write')):
             array = raid(level, members, spares=1, size='1GiB')
