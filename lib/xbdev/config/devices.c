@@ -2,7 +2,8 @@
 /*
  * Device entries: their canonical form, and devices made and changed by them. What a driver can
  * change on a running device is said here (the size, where the driver has resize(), the latencies
- * of a delay device, the members of an array); everything else needs the device to be made again.
+ * of a delay device; of an array its members, who of them is write-mostly, spare group and
+ * priority); everything else needs the device to be made again.
  */
 #include "lib/xbdev/config/devices.h"
 
