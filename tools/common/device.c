@@ -64,7 +64,11 @@ bool tool_config_load(const char *path)
 	bool is_made = false;
 
 	if (root == NULL) {
-		tool_say("%s:%d:%d: %s", path, error.line, error.column, error.text);
+		if (error.line < 0) {
+			tool_say("%s", error.text); /* it names the file */
+		} else {
+			tool_say("%s:%d:%d: %s", path, error.line, error.column, error.text);
+		}
 		return false;
 	}
 	if (json_is_array(list)) {
