@@ -281,6 +281,8 @@ prepare() {
 			# Linux takes a log for reason enough to start.
 			ACTION=any
 		else
+			# mdadm has a raid6 repaired that it was forced to start with one parity too few.
+			[ "$level" != 6 ] || ACTION=repair
 			made=$OUT HOW=force
 			ours "$name" "refuse cleanly all"
 			OUT=$made
