@@ -112,7 +112,8 @@ class Bench:
 
 
 def medians(runs):
-    keys = [key for key in ('iops', 'best', 'gib_per_s', 'cpu_ns_per_io', 'p99_us') if runs and key in runs[0]]
+    keys = [key for key in ('iops', 'best', 'gib_per_s', 'cpu_ns_per_io', 'p99_us', 'md_writes', 'md_bytes',
+                            'flushes') if runs and key in runs[0]]
     return {key: statistics.median(run[key] for run in runs) for key in keys}
 
 
@@ -123,6 +124,8 @@ def figures(one, by):
     if by == 'p99_us':
         return f'{one[by]:.2f} us | {one["cpu_ns_per_io"]:,.0f}'
     iops = f'{one["best"]:,.0f} ({one["iops"]:,.0f})' if by == 'best' else f'{one["iops"]:,.0f}'
+    if one.get('md_writes'):
+        iops += f'; for each {one["md_writes"]:.2f} metadata writes, {one["md_bytes"]:,.0f} B, {one["flushes"]:.2f} flushes'
     return f'{iops} | {one["cpu_ns_per_io"]:,.0f}'
 
 
@@ -240,6 +243,16 @@ def lvol_rows(bench):
                   lambda: bench.run('bench-lvol', 'load', '--count', '100'), 0)
 
 
+def first_write_rows(bench):
+    """What a new cluster costs on the device below besides the data, whose block is a page."""
+    for how, words in (('random over 64 GiB', ('--size', '64GiB')), ('sequential', ('--sequential',))):
+        for depth in ('1', '16', '64'):
+            load = ('--count', '4096', '--block', '4096', '--depth', depth)
+            bench.compare(f'volume, thin, first 4 KiB to clusters of 64 KiB, {how}, depth {depth}',
+                          lambda words=words, load=load: bench.run('bench-lvol', 'first-writes', *load, *words),
+                          'malloc alone', lambda words=words, load=load: bench.run('bench-lvol', 'bare', *load, *words), 0)
+
+
 def make_file(bench):
     os.makedirs(os.path.dirname(bench.args.file) or '.', exist_ok=True)
     if not os.path.exists(bench.args.file):
@@ -284,6 +297,7 @@ def main():
     raid_rows(bench)
     rebuild_rows(bench)
     lvol_rows(bench)
+    first_write_rows(bench)
     node_rows(bench, PREFIX, lambda: make_file(bench))
     if shutil.which('fio') is None:
         print('# fio is not installed: no file figures', file=sys.stderr)
