@@ -96,7 +96,7 @@ class Bench:
         is_met = (ratio >= share if share else ours[by] >= iops) if share or iops else None
         self.rows.append({'name': name, 'by': by, 'ours': ours, 'peer': peer_name, 'theirs': theirs, 'ratio': ratio,
                           'aim': aim, 'met': is_met, 'load': os.getloadavg()[0]})
-        print(f'# {name}: {ours[by]:,.0f}, {ours["cpu_ns_per_io"]:,.0f} ns of CPU', file=sys.stderr, flush=True)
+        print(f'# {name}: {ours[by]:,.0f}, {ours.get("cpu_ns_per_io", 0):,.0f} ns of CPU', file=sys.stderr, flush=True)
 
     def table(self):
         print('| what | IOPS | CPU ns/I/O | beside | IOPS | CPU ns/I/O | ratio | aim | met |')
@@ -112,13 +112,15 @@ class Bench:
 
 
 def medians(runs):
-    keys = [key for key in ('iops', 'best', 'gib_per_s', 'cpu_ns_per_io', 'p99_us', 'md_writes', 'md_bytes',
+    keys = [key for key in ('iops', 'best', 'gib_per_s', 'cpu_ns_per_io', 'p99_us', 'bytes_per_tib', 'md_writes', 'md_bytes',
                             'flushes') if runs and key in runs[0]]
     return {key: statistics.median(run[key] for run in runs) for key in keys}
 
 
 def figures(one, by):
-    """IOPS, with the whole run's behind the best, or GiB/s, and the CPU time."""
+    """IOPS, with the whole run's behind the best, or GiB/s, and the CPU time; or memory, which has none."""
+    if by == 'bytes_per_tib':
+        return f'{one[by]:,.0f} B per TiB | –'
     if by == 'gib_per_s':
         return f'{one[by]:.2f} GiB/s | {one["cpu_ns_per_io"]:,.0f}'
     if by == 'p99_us':
@@ -253,6 +255,22 @@ def first_write_rows(bench):
                           'malloc alone', lambda words=words, load=load: bench.run('bench-lvol', 'bare', *load, *words), 0)
 
 
+def volume_memory_rows(bench):
+    """What a loaded store takes for each TiB of volume, more than one without volumes."""
+    def memory(size, cluster, *what):
+        words = ('--size', f'{size}GiB', '--cluster', cluster)
+        none, some = (bench.run('bench-lvol-memory', *kind, *words)['bytes'] for kind in (('none',), what))
+        return {'bytes_per_tib': (some - none) * 1024 / size}
+
+    for size, cluster, count in ((1024, '4MiB', 1 << 18), (128, '64KiB', 1 << 24)):
+        where = (size, cluster)
+        for how, what in (('empty', ('thin',)), ('fully mapped', ('thick',)),
+                          ('fully mapped, with 10 snapshots', ('thick', '--snapshots', '10'))):
+            bench.compare(f'memory of a volume of {size} GiB, clusters of {cluster}, {how}',
+                          lambda where=where, what=what: memory(*where, *what), '4 bytes a cluster',
+                          lambda count=count: {'bytes_per_tib': 4 * count}, 0, by='bytes_per_tib')
+
+
 def make_file(bench):
     os.makedirs(os.path.dirname(bench.args.file) or '.', exist_ok=True)
     if not os.path.exists(bench.args.file):
@@ -298,6 +316,7 @@ def main():
     rebuild_rows(bench)
     lvol_rows(bench)
     first_write_rows(bench)
+    volume_memory_rows(bench)
     node_rows(bench, PREFIX, lambda: make_file(bench))
     if shutil.which('fio') is None:
         print('# fio is not installed: no file figures', file=sys.stderr)
