@@ -671,8 +671,8 @@ static void test_write_fails_and_leaves_a_torn_page(void **state)
 			lvol_disk_begin(t.disk);
 			assert_int_equal(lvol_session_commit(&t), 0);
 			states[1] = describe(t.w.store);
-			for (uint32_t i = 0; has_failed && i < 8 * t.disk->nr_log; i++) {
-				uint32_t k = i / 8;
+			for (uint32_t i = 0; has_failed && i < 6 * t.disk->nr_log; i++) {
+				uint32_t k = i / 6;
 				uint8_t *image = lvol_disk_crash(t.disk, k, &random);
 				char *text = after_crash(image, size, block_size, &random,
 					(const char *const *)states);
