@@ -39,6 +39,7 @@ static json_t *param_json(const struct xu_param *param)
 		[XU_PARAM_ENUM] = "string",
 		[XU_PARAM_UUID] = "uuid",
 		[XU_PARAM_JSON] = "any",
+		[XU_PARAM_OFF] = "any",
 	};
 
 	return json_pack("{s:s, s:s, s:b, s:s}", "name", param->name, "type", types[param->type],

@@ -76,6 +76,19 @@ static int parse_choice(
 	return reject(param, value, accepted, err);
 }
 
+/* What others have and we have not; they send it also when it is off. */
+static int parse_off(const struct xu_param *param, json_t *value, struct xu_error *err)
+{
+	char text[VALUE_TEXT_SIZE];
+
+	if (json_is_false(value) || (json_is_integer(value) && json_integer_value(value) == 0)) {
+		return 0;
+	}
+	value_text(value, text);
+	return xu_error_set(
+		err, -EINVAL, "%s: %s is not accepted; %s", param->name, text, param->help);
+}
+
 static int parse_value(const struct xu_param *param, json_t *value, void *ret, struct xu_error *err)
 {
 	uint64_t number;
@@ -115,6 +128,8 @@ static int parse_value(const struct xu_param *param, json_t *value, void *ret, s
 	case XU_PARAM_JSON:
 		*(json_t **)ret = value;
 		return 0;
+	case XU_PARAM_OFF:
+		return parse_off(param, value, err);
 	}
 	return -EINVAL;
 }

@@ -23,6 +23,7 @@ enum xu_param_type {
 	XU_PARAM_ENUM,   /* uint32_t: the index of the text in `choices` */
 	XU_PARAM_UUID,   /* struct xu_uuid */
 	XU_PARAM_JSON,   /* json_t *, borrowed: any value, for the caller to look into */
+	XU_PARAM_OFF,    /* nothing: only false and 0 are taken; `help` says why */
 };
 
 struct xu_param {

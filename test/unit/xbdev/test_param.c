@@ -34,6 +34,7 @@ static const struct xu_param params[] = {
 		.help = "one of three"},
 	{"uuid", XU_PARAM_UUID, offsetof(struct opts, uuid), .help = "identity"},
 	{"json", XU_PARAM_JSON, offsetof(struct opts, json), .help = "anything"},
+	{"off", XU_PARAM_OFF, .help = "only false is possible: there is none"},
 	{0},
 };
 
@@ -92,6 +93,22 @@ static void test_param_takes_every_type(void **state)
 	json_decref(object);
 }
 
+static void test_param_takes_what_is_off(void **state)
+{
+	static const char *const texts[] = {"{'off': false}", "{'off': 0}"};
+	char path[XU_PARAM_PATH_SIZE];
+	struct opts opts = {.text = "default"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		json_t *object = load(texts[i]);
+
+		assert_int_equal(xu_params_parse(params, &opts, object, path, NULL), 0);
+		assert_string_equal(opts.text, "default"); /* nothing is stored */
+		json_decref(object);
+	}
+}
+
 static void test_param_leaves_defaults_alone(void **state)
 {
 	char path[XU_PARAM_PATH_SIZE];
@@ -143,6 +160,12 @@ static void test_param_refuses_with_a_sentence(void **state)
 		params, "{'flag': 1}", "flag", "flag: 1 is not accepted; it takes true or false");
 	assert_refused(params, "{'flag': 'true'}", "flag",
 		"flag: \"true\" is not accepted; it takes true or false");
+	assert_refused(params, "{'off': true}", "off",
+		"off: true is not accepted; only false is possible: there is none");
+	assert_refused(params, "{'off': 8}", "off",
+		"off: 8 is not accepted; only false is possible: there is none");
+	assert_refused(params, "{'off': null}", "off",
+		"off: null is not accepted; only false is possible: there is none");
 	assert_refused(params, "{'small': 1}", "small",
 		"small: 1 is not accepted; it takes a whole number from 2 to 10");
 	assert_refused(params, "{'small': 11}", "small",
@@ -173,7 +196,7 @@ static void test_param_refuses_with_a_sentence(void **state)
 	assert_refused(params, "{'uuid': 'x'}", "uuid", uuid_message);
 	assert_refused(params, "{'any_small': 1, 'tiny': 5}", "tiny",
 		"'tiny' is not known here; accepted: text, flag, small, any_small, big, any_big, "
-		"size, any_size, choice, uuid, json");
+		"size, any_size, choice, uuid, json, off");
 }
 
 static void test_param_cuts_long_values_short(void **state)
@@ -304,6 +327,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_param_takes_every_type),
+		cmocka_unit_test(test_param_takes_what_is_off),
 		cmocka_unit_test(test_param_leaves_defaults_alone),
 		cmocka_unit_test(test_param_refuses_with_a_sentence),
 		cmocka_unit_test(test_param_cuts_long_values_short),
