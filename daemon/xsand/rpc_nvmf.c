@@ -80,8 +80,7 @@ struct subsystem_opts {
 	const char *model_number;
 	uint32_t max_namespaces;
 	bool allow_any_host;
-	bool ana_reporting;
-	json_t *unused;
+	uint32_t cntlid;
 };
 
 static const struct xu_param create_subsystem_params[] = {
@@ -96,12 +95,15 @@ static const struct xu_param create_subsystem_params[] = {
 		.max = XNVMF_NSID_MAX, .help = "the highest NSID (default and 0: 32)"},
 	{"allow_any_host", XU_PARAM_BOOL, offsetof(struct subsystem_opts, allow_any_host),
 		.help = "any host may connect (default false)"},
-	{"ana_reporting", XU_PARAM_BOOL, offsetof(struct subsystem_opts, ana_reporting),
-		.help = "only false is possible"},
-	{"min_cntlid", XU_PARAM_JSON, offsetof(struct subsystem_opts, unused),
-		.help = "accepted for SPDK's clients, without effect"},
-	{"max_cntlid", XU_PARAM_JSON, offsetof(struct subsystem_opts, unused),
-		.help = "accepted for SPDK's clients, without effect"},
+	{"ana_reporting", XU_PARAM_OFF,
+		.help = "only false is possible: a node has one path to its namespaces"},
+	{"min_cntlid", XU_PARAM_U32, offsetof(struct subsystem_opts, cntlid), .min = 1, .max = 1,
+		.help = "only 1, the lowest controller identifier, is possible"},
+	{"max_cntlid", XU_PARAM_U32, offsetof(struct subsystem_opts, cntlid), .min = 65519,
+		.max = 65519, .help = "only 65519, the highest controller identifier, is possible"},
+	{"passthrough", XU_PARAM_OFF, .help = "only false is possible: there is no passthrough"},
+	{"enable_nssr", XU_PARAM_OFF,
+		.help = "only false is possible: there is no reset of a subsystem"},
 	{0},
 };
 
@@ -136,16 +138,7 @@ static int edit_create_subsystem(struct rpc_edit *edit, json_t *model, struct xu
 	return rc;
 }
 
-static void create_subsystem(struct xrpc_request *req, void *arg, const void *opts_ptr)
-{
-	const struct subsystem_opts *opts = opts_ptr;
-
-	if (!rpc_refuse(req, opts->ana_reporting,
-		    "ana_reporting: only false is accepted; a node has one path to its "
-		    "namespaces")) {
-		rpc_edit_start(arg, req, opts, edit_create_subsystem);
-	}
-}
+EDIT_METHOD(create_subsystem)
 
 static const struct xu_param nqn_params[] = {PARAM_NQN, PARAM_TGT, {0}};
 
@@ -265,8 +258,10 @@ static const struct xu_param spdk_ns_params[] = {
 		.help = "identity, 16 hexadecimal digits (default: none)"},
 	{"read_only", XU_PARAM_BOOL, offsetof(struct spdk_ns, read_only),
 		.help = "refuse writes (default false)"},
-	{"no_auto_visible", XU_PARAM_JSON, offsetof(struct spdk_ns, unused),
-		.help = "accepted for SPDK's clients when false"},
+	{"no_auto_visible", XU_PARAM_OFF,
+		.help = "only false is possible: every host of the subsystem sees its namespaces"},
+	{"hide_metadata", XU_PARAM_OFF,
+		.help = "only false is possible: there is no metadata here"},
 	{"anagrpid", XU_PARAM_JSON, offsetof(struct spdk_ns, unused),
 		.help = "accepted for SPDK's clients, without effect"},
 	{0},
@@ -502,11 +497,37 @@ static json_t *listener_of(
 	return listener;
 }
 
+/* SPDK's clients ask for discovery to be answered; every listener of a subsystem does that. */
+static int check_discovery(const json_t *model, const struct nvmf_opts *opts, struct xu_error *err)
+{
+	char key[MODEL_KEY_SIZE];
+	json_t *listener = listener_of(opts, key, err), *subsystem;
+	const char *nqn;
+
+	if (listener == NULL) {
+		return err->code;
+	}
+	json_decref(listener);
+	json_object_foreach (model_subsystems(model), nqn, subsystem) {
+		if (json_object_get(json_object_get(subsystem, "listeners"), key) != NULL) {
+			return 0;
+		}
+	}
+	return xu_error_set(err, -EOPNOTSUPP,
+		"discovery has no listeners of its own; let a subsystem listen there, and the "
+		"listener will answer as a discovery controller too");
+}
+
 static int edit_add_listener(struct rpc_edit *edit, json_t *model, struct xu_error *err)
 {
-	json_t *listeners = find_part(edit, model, "listeners", err), *listener;
+	const struct nvmf_opts *opts = edit->opts;
+	json_t *listeners, *listener;
 	char key[MODEL_KEY_SIZE];
 
+	if (strcmp(opts->nqn, XNVMF_DISCOVERY_NQN) == 0) {
+		return check_discovery(model, opts, err);
+	}
+	listeners = find_part(edit, model, "listeners", err);
 	listener = listeners != NULL ? listener_of(edit->opts, key, err) : NULL;
 	if (listener == NULL) {
 		return err->code;

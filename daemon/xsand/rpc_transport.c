@@ -16,7 +16,6 @@ struct transport_opts {
 	uint32_t trtype;
 	const char *tgt_name;
 	struct config_transport transport;
-	bool dif_insert_or_strip;
 	json_t *unused;
 };
 
@@ -24,6 +23,13 @@ struct transport_opts {
 	{                                                                                          \
 		name, XU_PARAM_JSON, offsetof(struct transport_opts, unused),                      \
 			.help = "accepted for SPDK's clients, without effect"                      \
+	}
+
+/* SPDK's client sends some of them to TCP too. */
+#define UNUSED_ELSEWHERE(name)                                                                     \
+	{                                                                                          \
+		name, XU_PARAM_JSON, offsetof(struct transport_opts, unused),                      \
+			.help = "accepted for SPDK's clients; of other transports than TCP"        \
 	}
 
 static const struct xu_param transport_params[] = {
@@ -45,8 +51,10 @@ static const struct xu_param transport_params[] = {
 	{"max_io_size", XU_PARAM_SIZE, offsetof(struct transport_opts, transport.max_io_size),
 		.min = 8192, .max = 4u << 20,
 		.help = "largest transfer of one command, a power of two"},
-	{"dif_insert_or_strip", XU_PARAM_BOOL, offsetof(struct transport_opts, dif_insert_or_strip),
-		.help = "only false is possible"},
+	{"dif_insert_or_strip", XU_PARAM_OFF,
+		.help = "only false is possible: there is no protection information here"},
+	{"disable_command_passthru", XU_PARAM_JSON, offsetof(struct transport_opts, unused),
+		.help = "accepted for SPDK's clients; commands are never passed through"},
 	UNUSED("io_unit_size"),
 	UNUSED("max_aq_depth"),
 	UNUSED("num_shared_buffers"),
@@ -58,6 +66,15 @@ static const struct xu_param transport_params[] = {
 	UNUSED("control_msg_num"),
 	UNUSED("zcopy"),
 	UNUSED("ack_timeout"),
+	UNUSED("acceptor_poll_rate"),
+	UNUSED_ELSEWHERE("num_cqe"),
+	UNUSED_ELSEWHERE("max_srq_depth"),
+	UNUSED_ELSEWHERE("no_srq"),
+	UNUSED_ELSEWHERE("no_wr_batching"),
+	UNUSED_ELSEWHERE("data_wr_pool_size"),
+	UNUSED_ELSEWHERE("disable_mappable_bar0"),
+	UNUSED_ELSEWHERE("disable_adaptive_irq"),
+	UNUSED_ELSEWHERE("disable_shadow_doorbells"),
 	{0},
 };
 
@@ -142,13 +159,7 @@ static int edit_transport(struct rpc_edit *edit, json_t *model, struct xu_error 
 
 static void create_transport(struct xrpc_request *req, void *arg, const void *opts_ptr)
 {
-	const struct transport_opts *opts = opts_ptr;
-
-	if (!rpc_refuse(req, opts->dif_insert_or_strip,
-		    "dif_insert_or_strip: only false is accepted; there is no protection "
-		    "information here")) {
-		rpc_edit_start(arg, req, opts, edit_transport);
-	}
+	rpc_edit_start(arg, req, opts_ptr, edit_transport);
 }
 
 static void get_transports(struct xrpc_request *req, void *arg, const void *opts_ptr)

@@ -208,6 +208,84 @@ class Spdk(NodeTest):
         self.assertEqual(self.call('nvmf_get_subsystems'), shown)
         self.stop()
 
+    def test_options_that_spdks_client_always_sends_are_taken(self):
+        """Its switches come as false when they were not given. What is on and not here is refused."""
+        self.config['nvmf'] = {}
+        self.start()
+        mem = {'num_blocks': 32768, 'block_size': 512, 'md_interleave': False,
+               'dif_is_head_of_md': False}
+        null = {'name': 'n0', 'num_blocks': 204800, 'block_size': 512, 'dif_is_head_of_md': False}
+        file = {'name': 'f0', 'filename': str(self.dir / 'f0.img'), 'size': '1MiB',
+                'readonly': False, 'fallocate': False, 'nowait': False}
+        transport = {'trtype': 'tcp', 'c2h_success': True} | dict.fromkeys((
+            'no_srq', 'zcopy', 'dif_insert_or_strip', 'no_wr_batching', 'disable_mappable_bar0',
+            'disable_adaptive_irq', 'disable_shadow_doorbells', 'disable_command_passthru'), False)
+        subsystem = {'nqn': NQN, 'allow_any_host': True, 'ana_reporting': False,
+                     'passthrough': False, 'enable_nssr': False}
+        namespace = {'bdev_name': 'Malloc0', 'no_auto_visible': False, 'hide_metadata': False}
+        address = {'trtype': 'tcp', 'traddr': '127.0.0.1', 'trsvcid': str(self.port)}
+        listener = {'nqn': NQN, 'secure_channel': False, 'listen_address': address}
+        discovery = dict(listener, nqn='nqn.2014-08.org.nvmexpress.discovery')
+        controller = {'name': 'Nvme0', 'trtype': 'tcp', 'adrfam': 'ipv4', 'subnqn': NQN,
+                      'traddr': '127.0.0.1', 'trsvcid': str(self.port)} | dict.fromkeys((
+                          'prchk_reftag', 'prchk_guard', 'hdgst', 'ddgst',
+                          'allow_unrecognized_csi'), False) | {'multipath_opts': {}}
+        raid = {'name': 'r0', 'raid_level': 'raid1', 'base_bdevs': ['Malloc0', 'n0']}
+        for method, params, member, value in [
+                ('bdev_malloc_create', mem, 'md_size', 8),
+                ('bdev_malloc_create', mem, 'md_interleave', True),
+                ('bdev_malloc_create', mem, 'physical_block_size', 4096),
+                ('bdev_malloc_create', mem, 'numa_id', 1),
+                ('bdev_null_create', null, 'dif_type', 1),
+                ('bdev_aio_create', file, 'nowait', True),
+                ('bdev_get_iostat', {}, 'per_channel', True),
+                ('bdev_raid_create', raid, 'superblock', False),
+                ('bdev_raid_set_options', {}, 'process_window_size_kb', 1024),
+                ('nvmf_create_transport', transport, 'dif_insert_or_strip', True),
+                ('nvmf_create_subsystem', subsystem, 'min_cntlid', 100),
+                ('nvmf_create_subsystem', subsystem, 'passthrough', True),
+                ('bdev_nvme_attach_controller', controller, 'prchk_guard', True),
+                ('bdev_nvme_attach_controller', controller, 'multipath_opts',
+                 {'policy': 'active_active'})]:
+            with self.subTest(refused=(method, member, value)):
+                with self.assertRaisesRegex(RpcError, f': {member}: '):
+                    self.call(method, params | {member: value})
+        self.assertEqual(sorted(self.devices()), ['disk0', 'mem0'])
+        with self.assertRaisesRegex(RpcError, '^-2: there is no subsystem'):
+            self.call('nvmf_subsystem_add_listener', listener)
+        with self.assertRaisesRegex(RpcError, '^-95: discovery has no listeners of its own'):
+            self.call('nvmf_subsystem_add_listener', discovery)
+        for method, params, result in [
+                ('framework_wait_init', None, True),
+                ('bdev_malloc_create', mem | {'md_size': 0, 'numa_id': -1}, 'Malloc0'),
+                ('bdev_null_create', null, 'n0'),
+                ('bdev_aio_create', file, 'f0'),
+                ('nvmf_create_transport', transport, True),
+                ('nvmf_create_subsystem', subsystem, True),
+                ('nvmf_subsystem_add_ns', {'nqn': NQN, 'namespace': namespace}, 1),
+                ('nvmf_subsystem_add_listener', listener, True),
+                ('nvmf_subsystem_add_listener', discovery, True),
+                ('bdev_nvme_attach_controller', controller, ['Nvme0n1']),
+                ('bdev_nvme_detach_controller', {'name': 'Nvme0'}, True)]:
+            self.assertEqual(self.call(method, params), result, method)
+        for member in ('no_auto_visible', 'hide_metadata'):
+            with self.assertRaisesRegex(RpcError, f'namespace: {member}: true is not accepted'):
+                self.call('nvmf_subsystem_add_ns', {'nqn': NQN, 'namespace': namespace | {
+                    'bdev_name': 'n0', member: True}})
+        self.stop()
+
+    def test_statistics_of_named_devices(self):
+        self.start()
+        stats = self.call('bdev_get_iostat', {'names': ['mem0', 'disk0'], 'per_channel': False})
+        self.assertEqual([d['name'] for d in stats['bdevs']], ['mem0', 'disk0'])
+        for params, begin in [({'names': ['mem0', 'none']}, "-19: there is no device 'none'"),
+                              ({'names': ['mem0', 7]}, r'-32602: names\[1\]: '),
+                              ({'names': 'mem0'}, '-32602: names: '),
+                              ({'names': ['mem0'], 'name': 'mem0'}, '-32602: names: ')]:
+            with self.assertRaisesRegex(RpcError, '^' + begin):
+                self.call('bdev_get_iostat', params)
+        self.stop()
+
     def test_histogram_has_spdks_layout(self):
         self.start()
         host = Controller(('127.0.0.1', self.port), NQN).enable()

@@ -305,11 +305,26 @@ static void aio_rescan(struct xrpc_request *req, void *arg, const void *opts_ptr
 
 /* ---- SPDK's create methods ---- */
 
+#define ONLY_FALSE "only false is possible: "
+#define ONLY_0     "only 0 is possible: "
+
+/* What SPDK's clients say of metadata, which no device of ours has; some of it always. */
+#define PARAMS_METADATA                                                                            \
+	{"md_size", XU_PARAM_OFF, .help = ONLY_0 "there is no metadata here"},                     \
+		{"dif_type", XU_PARAM_OFF, .help = ONLY_0 "there is no metadata here"},            \
+		{"dif_is_head_of_md", XU_PARAM_OFF,                                                \
+			.help = ONLY_FALSE "there is no metadata here"},                           \
+	{                                                                                          \
+		"dif_pi_format", XU_PARAM_OFF, .help = ONLY_0 "there is no metadata here"          \
+	}
+
 struct blocks_opts {
 	const char *name;
 	uint64_t num_blocks;
 	uint32_t block_size;
+	uint32_t physical_block_size;
 	struct xu_uuid uuid;
+	json_t *numa_id;
 };
 
 static const struct xu_param malloc_params[] = {
@@ -321,6 +336,14 @@ static const struct xu_param malloc_params[] = {
 		.min = 512, .max = 4096, .help = "512 or 4096"},
 	{"uuid", XU_PARAM_UUID, offsetof(struct blocks_opts, uuid),
 		.help = "identity (default: a new one)"},
+	PARAMS_METADATA,
+	{"md_interleave", XU_PARAM_OFF, .help = ONLY_FALSE "there is no metadata here"},
+	{"physical_block_size", XU_PARAM_U32, offsetof(struct blocks_opts, physical_block_size),
+		.max = 4096, .help = "only block_size is possible (default 0: that)"},
+	{"optimal_io_boundary", XU_PARAM_OFF,
+		.help = ONLY_0 "I/O to memory is not split at boundaries"},
+	{"numa_id", XU_PARAM_JSON, offsetof(struct blocks_opts, numa_id),
+		.help = "only -1 is possible: memory is taken from any node"},
 	{0},
 };
 
@@ -333,6 +356,9 @@ static const struct xu_param null_params[] = {
 		.min = 512, .max = 4096, .help = "512 or 4096"},
 	{"uuid", XU_PARAM_UUID, offsetof(struct blocks_opts, uuid),
 		.help = "identity (default: a new one)"},
+	PARAMS_METADATA,
+	{"physical_block_size", XU_PARAM_U32, offsetof(struct blocks_opts, physical_block_size),
+		.max = 4096, .help = "only block_size is possible (default 0: that)"},
 	{0},
 };
 
@@ -349,10 +375,16 @@ static void set_uuid(json_t *entry, const struct xu_uuid *uuid)
 static void create_blocks(struct xrpc_request *req, struct xbdev_mgmt *mgmt, const char *driver,
 	const char *name, const struct blocks_opts *opts)
 {
-	json_t *entry =
-		json_pack("{s:s, s:s, s:I, s:I}", "driver", driver, "name", name, "num_blocks",
-			(json_int_t)opts->num_blocks, "block_size", (json_int_t)opts->block_size);
+	json_t *entry;
 
+	if (opts->physical_block_size != 0 && opts->physical_block_size != opts->block_size) {
+		xrpc_error(req, XRPC_INVALID_PARAMS,
+			"physical_block_size: %u is not accepted; only block_size is possible",
+			opts->physical_block_size);
+		return;
+	}
+	entry = json_pack("{s:s, s:s, s:I, s:I}", "driver", driver, "name", name, "num_blocks",
+		(json_int_t)opts->num_blocks, "block_size", (json_int_t)opts->block_size);
 	set_uuid(entry, &opts->uuid);
 	xbdev_mgmt_create(mgmt, req, entry, NULL);
 }
@@ -364,6 +396,11 @@ static void malloc_create(struct xrpc_request *req, void *arg, const void *opts_
 	char name[32];
 	uint32_t number = 0;
 
+	if (opts->numa_id != NULL && json_integer_value(opts->numa_id) != -1) {
+		xrpc_error(req, XRPC_INVALID_PARAMS,
+			"numa_id: only -1 is possible; memory is taken from any node");
+		return;
+	}
 	if (opts->name != NULL) {
 		create_blocks(req, mgmt, "malloc", opts->name, opts);
 		return;
@@ -402,6 +439,7 @@ static const struct xu_param aio_params[] = {
 		.help = "refuse writes (default false)"},
 	{"fallocate", XU_PARAM_BOOL, offsetof(struct aio_opts, fallocate),
 		.help = "accepted for SPDK's clients; unmap always punches holes where it can"},
+	{"nowait", XU_PARAM_OFF, .help = ONLY_FALSE "I/O is queued by io_uring"},
 	{"size", XU_PARAM_SIZE, offsetof(struct aio_opts, size), .max = 1ull << 62,
 		.help = "make the file if it is missing and grow it to this size"},
 	{"uuid", XU_PARAM_UUID, offsetof(struct aio_opts, uuid),

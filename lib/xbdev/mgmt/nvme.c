@@ -45,6 +45,46 @@ static struct xbdev_device *next_of(
 
 /* ---- attaching ---- */
 
+/* What SPDK's client says always, and a driver would not know. */
+static const struct {
+	const char *name, *why;
+} offs[] = {
+	{"prchk_reftag", "there is no protection information here"},
+	{"prchk_guard", "there is no protection information here"},
+	{"allow_unrecognized_csi", "there is no passthrough here"},
+	{"multipath_opts", "a device has one path"},
+};
+
+#define NR_OFFS (sizeof(offs) / sizeof(offs[0]))
+
+static bool is_off(const char *key)
+{
+	for (size_t i = 0; i < NR_OFFS; i++) {
+		if (strcmp(offs[i].name, key) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* False: one of them is on, and the request has been answered. */
+static bool check_offs(struct xrpc_request *req, json_t *params)
+{
+	for (size_t i = 0; i < NR_OFFS; i++) {
+		json_t *value = json_object_get(params, offs[i].name);
+
+		/* Groups of options come empty. */
+		if (value != NULL && !json_is_false(value) &&
+			!(json_is_object(value) && json_object_size(value) == 0)) {
+			xrpc_error(req, XRPC_INVALID_PARAMS,
+				"%s: only false, or an empty object, is possible: %s", offs[i].name,
+				offs[i].why);
+			return false;
+		}
+	}
+	return true;
+}
+
 /* SPDK's name of a member, and the driver's; NULL: it says nothing that a driver wants to know. */
 static const char *member_of(const char *key, bool is_local)
 {
@@ -54,7 +94,8 @@ static const char *member_of(const char *key, bool is_local)
 	if (is_local && strcmp(key, "traddr") == 0) {
 		return "pci_addr";
 	}
-	if (strcmp(key, "adrfam") == 0 || strcmp(key, "trtype") == 0 || strcmp(key, "name") == 0) {
+	if (strcmp(key, "adrfam") == 0 || strcmp(key, "trtype") == 0 || strcmp(key, "name") == 0 ||
+		is_off(key)) {
 		return NULL;
 	}
 	return key;
@@ -98,6 +139,9 @@ static void attach(struct xrpc_request *req, void *arg, const void *opts)
 	if (strcasecmp(trtype, "tcp") != 0 && strcasecmp(trtype, "pcie") != 0) {
 		xrpc_error(req, XRPC_INVALID_PARAMS,
 			"trtype: \"%.32s\" is not accepted; it takes \"TCP\" or \"PCIe\"", trtype);
+		return;
+	}
+	if (!check_offs(req, params)) {
 		return;
 	}
 	entry = entry_of(req, params, strcasecmp(trtype, "pcie") == 0);

@@ -223,7 +223,8 @@ static bool read_create(struct xrpc_request *req, const struct create_opts *opts
 
 	if (!opts->superblock) {
 		xrpc_error(req, -EOPNOTSUPP,
-			"superblock: arrays without superblocks are not made here; leave it out");
+			"superblock: false is not accepted, for arrays without superblocks are not "
+			"made here; leave it out, or say true (-s of SPDK's client)");
 		return false;
 	}
 	if (!read_level(req, opts->raid_level, &create->level) ||

@@ -277,6 +277,10 @@ static const struct xu_param set_params[] = {
 		.max = XBDEV_REBUILD_PRIORITIES - 1,
 		.help = "of its rebuilds where not all may run at a time, 0 to 7, the higher the "
 			"sooner (default unchanged)"},
+	{"process_window_size_kb", XU_PARAM_OFF,
+		.help = "only 0 is possible: SPDK's, of all arrays; windows are not set here"},
+	{"process_max_bandwidth_mb_sec", XU_PARAM_OFF,
+		.help = "only 0 is possible: SPDK's, of all arrays; speed_max is that of an array"},
 	{0},
 };
 

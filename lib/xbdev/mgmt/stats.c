@@ -131,31 +131,67 @@ static void walk_next(struct walk *walk)
 	walk_end(walk);
 }
 
-static void walk_start(
-	struct xbdev_mgmt *mgmt, struct xrpc_request *req, const char *name, bool reset, bool show)
+struct iostat_opts {
+	const char *name;
+	json_t *names;
+	uint32_t mode;
+};
+
+/* The names of the devices that are asked for, which are there; NULL: the request has been
+ * answered. */
+static json_t *choose(
+	struct xbdev_mgmt *mgmt, struct xrpc_request *req, const struct iostat_opts *opts)
+{
+	json_t *list = opts->names != NULL ? json_incref(opts->names) : json_array(), *value;
+	struct xbdev_device *dev = NULL;
+	size_t i;
+
+	if (opts->name != NULL && opts->names == NULL) {
+		json_array_append_new(list, json_string(opts->name));
+	}
+	while (opts->name == NULL && opts->names == NULL &&
+		(dev = xbdev_device_next(mgmt->ctx, dev)) != NULL) {
+		json_array_append_new(list, json_string(dev->name));
+	}
+	if (!json_is_array(list) || (opts->name != NULL && opts->names != NULL)) {
+		xrpc_error(req, XRPC_INVALID_PARAMS,
+			"names: a list of names of devices is needed here, and no 'name'");
+		json_decref(list);
+		return NULL;
+	}
+	json_array_foreach (list, i, value) {
+		if (!json_is_string(value)) {
+			xrpc_error(req, XRPC_INVALID_PARAMS,
+				"names[%zu]: the name or UUID of a device is needed here", i);
+		} else if (xbdev_mgmt_find(mgmt, req, json_string_value(value)) != NULL) {
+			continue;
+		}
+		json_decref(list);
+		return NULL;
+	}
+	return list;
+}
+
+static void walk_start(struct xbdev_mgmt *mgmt, struct xrpc_request *req,
+	const struct iostat_opts *opts, bool show)
 {
 	struct walk *walk;
-	struct xbdev_device *dev = NULL;
+	json_t *names = choose(mgmt, req, opts);
 
-	if (name != NULL && xbdev_mgmt_find(mgmt, req, name) == NULL) {
+	if (names == NULL) {
 		return;
 	}
 	walk = calloc(1, sizeof(*walk));
 	if (walk == NULL) {
+		json_decref(names);
 		xrpc_error(req, XRPC_INTERNAL_ERROR, "out of memory");
 		return;
 	}
 	walk->mgmt = mgmt;
 	walk->req = req;
-	walk->reset = reset;
-	walk->names = json_array();
+	walk->reset = opts->mode == 1;
+	walk->names = names;
 	walk->bdevs = show ? json_array() : NULL;
-	if (name != NULL) {
-		json_array_append_new(walk->names, json_string(name));
-	}
-	while (name == NULL && (dev = xbdev_device_next(mgmt->ctx, dev)) != NULL) {
-		json_array_append_new(walk->names, json_string(dev->name));
-	}
 	walk_next(walk);
 }
 
@@ -163,14 +199,13 @@ static void walk_start(
 
 static const char *const reset_modes[] = {"none", "all", NULL};
 
-struct iostat_opts {
-	const char *name;
-	uint32_t mode;
-};
-
 static const struct xu_param iostat_params[] = {
 	{"name", XU_PARAM_STRING, offsetof(struct iostat_opts, name),
 		.help = "name or UUID of one device (default: all)"},
+	{"names", XU_PARAM_JSON, offsetof(struct iostat_opts, names),
+		.help = "list of the names of several"},
+	{"per_channel", XU_PARAM_OFF,
+		.help = "only false is possible: the reactors' numbers are added up"},
 	{"reset_mode", XU_PARAM_ENUM, offsetof(struct iostat_opts, mode), .choices = reset_modes,
 		.help = "\"all\" sets the statistics to zero afterwards (default \"none\")"},
 	{0},
@@ -190,14 +225,14 @@ static void get_iostat(struct xrpc_request *req, void *arg, const void *opts_ptr
 {
 	const struct iostat_opts *opts = opts_ptr;
 
-	walk_start(arg, req, opts->name, opts->mode == 1, true);
+	walk_start(arg, req, opts, true);
 }
 
 static void reset_iostat(struct xrpc_request *req, void *arg, const void *opts_ptr)
 {
 	const struct iostat_opts *opts = opts_ptr;
 
-	walk_start(arg, req, opts->name, opts->mode == 1, false);
+	walk_start(arg, req, opts, false);
 }
 
 /* ---- histograms ---- */
