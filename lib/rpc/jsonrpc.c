@@ -136,13 +136,17 @@ static json_t *answer_object(json_t *id, const char *key, json_t *value)
 		key, value);
 }
 
+/* SPDK's client decodes each piece that it receives by itself, and loses one that ends within a
+ * character. */
+#define DUMP_FLAGS (JSON_COMPACT | JSON_ENSURE_ASCII)
+
 /* As json_dumps(), which forgets a key when it runs out of memory there: the room is made first. */
 static char *dump(const json_t *value)
 {
-	size_t size = json_dumpb(value, NULL, 0, JSON_COMPACT);
+	size_t size = json_dumpb(value, NULL, 0, DUMP_FLAGS);
 	char *text = size != 0 ? malloc(size + 1) : NULL;
 
-	if (text != NULL && json_dumpb(value, text, size, JSON_COMPACT) != size) {
+	if (text != NULL && json_dumpb(value, text, size, DUMP_FLAGS) != size) {
 		free(text);
 		return NULL;
 	}

@@ -29,6 +29,27 @@ class Framing(NodeTest):
         self.assertEqual(answers[0]['result']['version'][:5], 'XSAN ')
         self.assertEqual({d['name'] for d in answers[1]['result']}, {'disk0', 'mem0'})
 
+    def test_answers_are_ascii(self):
+        """SPDK's client decodes what it receives piece by piece, so no character may be split."""
+        self.start()
+        name = str(self.dir / ('ü€𝄞' * 20))
+        self.call('bdev_aio_create', {'name': 'f0', 'filename': name, 'size': '1MiB'})
+        client = self.client()
+        client.send(json.dumps(client.request('bdev_get_bdevs', {'name': 'f0'})))
+        data, answer = b'', None
+        while answer is None:
+            piece = client.socket.recv(65536)
+            self.assertTrue(piece, data)
+            data += piece
+            try:
+                answer = json.loads(data)
+            except ValueError:
+                pass  # there is more to come
+        self.assertTrue(data.isascii(), data)
+        file = answer['result'][0]['driver_specific']['file']
+        self.assertEqual(file['filename'], name)
+        self.stop()
+
     def test_batches_and_notifications(self):
         self.start()
         client = self.client()
