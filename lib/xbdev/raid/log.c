@@ -15,7 +15,8 @@
  *
  * A stripe is acknowledged before the flush: until that, what was written may be lost in parts, but
  * the unit is still there. A unit that could not be written fails the member that was to have it.
- * Where that leaves too few, the stripes fail unwritten.
+ * Where that leaves too few, the stripes fail unwritten; else they wait until the superblocks know,
+ * and are logged again: after a crash before that the member would be believed, without the unit.
  */
 #include "lib/xbdev/raid/log.h"
 
@@ -121,16 +122,38 @@ static void serve(struct xbdev_md_lane *lane, int status)
 	put(lane);
 }
 
+/* Not everybody who was to have the unit has it and still serves: its stripes, of which nothing has
+ * been written, are first in line again. */
+static void log_again(struct xbdev_md_lane *lane)
+{
+	xu_list_splice_tail(&lane->unit, &lane->waiting);
+	xu_list_splice_tail(&lane->waiting, &lane->unit);
+	lane->state = XBDEV_MD_LANE_IDLE;
+	start(lane);
+}
+
+static void end_logging(struct xbdev_md_lane *lane)
+{
+	if (--lane->nr_pending > 0) {
+		return;
+	}
+	if (lane->is_incomplete) {
+		log_again(lane);
+	} else {
+		serve(lane, lane->log->array->is_broken ? -EIO : 0);
+	}
+}
+
 static void on_logged(struct xbdev_md_child *child, int status)
 {
 	struct xbdev_md_lane *lane = child->arg;
+	struct xbdev_md_member *member = child->member;
 
 	if (status != 0) {
-		xbdev__md_member_fail(child->member, "does not take its log", status);
+		xbdev__md_member_fail(member, "does not take its log", status);
 	}
-	if (--lane->nr_pending == 0) {
-		serve(lane, lane->log->array->is_broken ? -EIO : 0);
-	}
+	lane->is_incomplete |= status != 0 || lane->log->array->roles[member->role] != member;
+	end_logging(lane);
 }
 
 static void write_unit(struct xbdev_md_lane *lane)
@@ -140,6 +163,7 @@ static void write_unit(struct xbdev_md_lane *lane)
 	uint32_t nr = lane->log->kind->seal(lane, members, sectors);
 
 	lane->state = XBDEV_MD_LANE_LOGGING;
+	lane->is_incomplete = false;
 	lane->nr_pending = nr + 1;
 	for (uint32_t i = 0; i < nr; i++) {
 		struct xbdev_md_child *child = &lane->copies[i];
@@ -156,9 +180,7 @@ static void write_unit(struct xbdev_md_lane *lane)
 		/* Not in the data: the sum is a sector of the device again. */
 		xbdev__md_child_send(child, members[i], sectors[i] - members[i]->super.data_offset);
 	}
-	if (--lane->nr_pending == 0) {
-		serve(lane, lane->log->array->is_broken ? -EIO : 0);
-	}
+	end_logging(lane);
 }
 
 static void on_recorded(struct xbdev_md_waiter *waiter, int status)

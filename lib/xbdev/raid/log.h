@@ -31,6 +31,7 @@ struct xbdev_md_lane {
 	struct xu_list unit;    /* the same: while their unit is being written */
 	struct xu_list flush_link;
 	uint32_t nr_pending; /* copies of the unit, then stripes, that have not ended */
+	bool is_incomplete;  /* somebody has not taken the unit, or is out since */
 	bool is_start_sent;
 	struct xr_msg start_msg;
 	bool is_recording; /* it waits for the metadata, */

@@ -3,11 +3,14 @@
  * Faults of members, one after the other: each I/O of a member fails once while an array is made,
  * written, read, degraded, recovered, replaced, stopped and assembled; what cannot be had is
  * reported, all else is hidden by redundancy and the content stays. Then what two faults leave:
- * blocks that are lost read as errors, exactly these, until they are written. And members that go
- * while an array cannot write.
+ * blocks that are lost read as errors, exactly these, until they are written. Members that refuse
+ * their part of an array's log. And members that go while an array cannot write.
  *
  * XSAN_LONG=1 makes every single I/O fail, else one in a few.
  */
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "lib/xbdev/driver/error.h"
 #include "lib/xbdev/raid/array.h"
 #include "lib/xbdev/raid/raid.h"
@@ -843,6 +846,101 @@ static void test_a_check_does_not_keep_a_spare_waiting(void **state)
 	}
 }
 
+/* ---- members that refuse their log ---- */
+
+/* What the disks hold of the first row of chunks. */
+static void read_row(const struct world *w, uint32_t nr_disks, char (*row)[8 * KIB])
+{
+	for (uint32_t i = 0; i < nr_disks; i++) {
+		char path[128];
+		int fd;
+
+		snprintf(path, sizeof(path), "%s/m%u", harness_dir(), i);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		assert_true(fd >= 0);
+		assert_int_equal(pread(fd, row[i], w->shape->chunk_bytes, (off_t)data_offset(w)),
+			w->shape->chunk_bytes);
+		close(fd);
+	}
+}
+
+static bool has_hung(const struct world *w, uint32_t disk)
+{
+	uint64_t counts[XBDEV_ERROR_NR_KINDS];
+
+	assert_int_equal(xbdev_error_counts(xbdev_device_find(w->h.ctx, names[disk]), counts), 0);
+	return counts[XBDEV_ERROR_HANG] > 0;
+}
+
+/* Who refuses a unit of the log is out, but as long as the others' superblocks do not say so it is
+ * believed after a crash: nothing that the unit was for is written before they do. A spare is there
+ * or not. */
+static void refuse_log(const struct shape *shape, bool has_spare)
+{
+	static struct world w;
+	static char before[NR_DISKS][8 * KIB], now[NR_DISKS][8 * KIB];
+	const struct xbdev_error_rule hang = {.kind = XBDEV_ERROR_HANG,
+		.ops_mask = 1u << XBDEV_OP_WRITE,
+		.offset = 4096,
+		.len = 4096};
+	struct xbdev_error_rule fail = {
+		.kind = XBDEV_ERROR_FAIL, .ops_mask = 1u << XBDEV_OP_WRITE, .offset = 8192};
+	uint32_t nr = shape->nr_members + has_spare, victim;
+	struct xbdev_md_row who;
+	struct harness_io hio;
+
+	world_start_cached(&w, shape);
+	assert_int_equal(create(&w, has_spare), 0);
+	settle(&w);
+	write_some(&w, 0, LEN, 70);
+	xbdev__md_row(&array_of(&w)->geo, 0, &who);
+	victim = shape->policy == XBDEV_MD_POLICY_PPL ? who.p : 0; /* of a journal: the first */
+	fail.len = data_offset(&w) - fail.offset;
+	inject(&w, victim, &fail);
+	for (uint32_t i = 0; i < nr; i++) {
+		if (i != victim) {
+			inject(&w, i, &hang);
+		}
+	}
+	read_row(&w, nr, before);
+	harness_fill(w.content + 512, 1024, 71);
+	harness_io_set(&hio, w.ch, XBDEV_OP_WRITE, 512, w.content + 512, 1024);
+	assert_int_equal(xbdev_io_submit(&hio.io), 0);
+	for (uint32_t i = 0; i < nr; i++) {
+		harness_wait(&w.h, i == victim || has_hung(&w, i));
+	}
+	assert_true(was_hit(&w, victim));
+	harness_poll_times(&w.h, 200);
+	read_row(&w, nr, now);
+	assert_memory_equal(now, before, sizeof(now));
+	assert_int_equal(hio.nr_done, 0);
+
+	for (uint32_t i = 0; i < nr; i++) {
+		clear(&w, i);
+	}
+	harness_wait(&w.h, hio.nr_done > 0);
+	assert_int_equal(hio.status, 0);
+	compare(&w);
+	settle(&w);
+	assert_int_equal(array_of(&w)->nr_degraded, has_spare ? 0 : 1);
+	compare(&w);
+	manage(&w, XBDEV_MD_COMMAND_CHECK, NULL, NULL);
+	settle(&w);
+	assert_int_equal(array_of(&w)->mismatch_sectors, 0);
+	stop(&w);
+	harness_stop(&w.h);
+}
+
+static void test_nothing_is_written_past_a_log_that_was_refused(void **state)
+{
+	for (uint32_t i = 0; i < ARRAY_SIZE(shapes); i++) {
+		if (shapes[i].policy != XBDEV_MD_POLICY_RESYNC) {
+			refuse_log(&shapes[i], false);
+			refuse_log(&shapes[i], true);
+		}
+	}
+}
+
 /* ---- members that go ---- */
 
 static void on_removed(void *arg)
@@ -943,6 +1041,7 @@ int main(void)
 		cmocka_unit_test(test_a_device_that_refuses_its_superblock_is_no_member),
 		cmocka_unit_test(test_a_member_keeps_its_number),
 		cmocka_unit_test(test_a_check_does_not_keep_a_spare_waiting),
+		cmocka_unit_test(test_nothing_is_written_past_a_log_that_was_refused),
 		cmocka_unit_test(test_a_read_only_array_loses_a_member),
 		cmocka_unit_test(test_a_member_goes_during_assembly),
 	};
