@@ -84,8 +84,15 @@ static int check_params(json_t *entry, char path[XU_PARAM_PATH_SIZE], struct xu_
 static int check_name(json_t *entry, char path[XU_PARAM_PATH_SIZE], struct xu_error *err)
 {
 	const char *name = json_string_value(json_object_get(entry, "name"));
+	struct xu_uuid uuid;
+	int rc = xbdev_section_check_name(name, false, err);
 
-	if (xbdev_section_check_name(name, false, err) == 0) {
+	/* Who asks for it in another spelling would mean another device. */
+	if (rc == 0 && xu_uuid_parse(name, &uuid) == 0) {
+		rc = xu_error_set(err, -EINVAL,
+			"'%s' is a UUID; give it as \"uuid\", and another word as the name", name);
+	}
+	if (rc == 0) {
 		return 0;
 	}
 	snprintf(path, XU_PARAM_PATH_SIZE, "name");

@@ -325,8 +325,7 @@ static void test_document_refuses_what_is_said_twice(void **state)
 			BASE("{'method': 'null', 'params': {'name': 'a', 'size': 4096, 'uuid': '" U1
 			     "'}}, {'method': 'null', 'params': {'name': '" U1 "', 'size': 4096}}"),
 			"x.json:1:164: base_devices[1].params.name: '" U1
-			"' is not accepted: base_devices[0] is called so already; it takes one of "
-			"its own"},
+			"' is a UUID; give it as 'uuid', and another word as the name"},
 		{-EBUSY, BASE(NULL_DEV("a") "," DELAY("d", "a") "," DELAY("e", "a")),
 			"x.json:1:187: base_devices[2].params.base: 'a' is not accepted: "
 			"base_devices[1] 'd' uses it already; it takes one that nothing else uses"},
