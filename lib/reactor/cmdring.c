@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/reactor/hint.h"
 #include "lib/reactor/reactor.h"
 #include "lib/reactor/uring.h"
 
@@ -28,6 +29,7 @@
 
 struct cmd_ring {
 	struct io_uring ring;
+	struct xr_hint hint;
 	struct xr_reactor *reactor;
 	struct xr_cmd *backlog_first, **backlog_end;
 	struct xr_op poll; /* on the main ring, while commands are in flight */
@@ -101,9 +103,7 @@ static bool cmd_ring_has_events(void *ring)
 {
 	struct cmd_ring *r = ring;
 
-	return io_uring_cq_ready(&r->ring) != 0 ||
-	       (__atomic_load_n(r->ring.sq.kflags, __ATOMIC_RELAXED) &
-		       (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN)) != 0;
+	return xr__hint_has_events(&r->hint, &r->ring);
 }
 
 /* Calls back what has completed, at most what was there at the start, so that callbacks which
@@ -146,9 +146,7 @@ static uint32_t cmd_ring_run(void *ring)
 {
 	struct cmd_ring *r = ring;
 
-	if (io_uring_cq_ready(&r->ring) == 0 && cmd_ring_has_events(r)) {
-		io_uring_get_events(&r->ring);
-	}
+	xr__hint_get_events(&r->hint, &r->ring);
 	return reap(r);
 }
 

@@ -69,6 +69,8 @@ struct xr_reactor {
 	uint32_t index;
 	int cpu;
 
+	bool stays_awake; /* this round does not sleep */
+
 	pid_t owner_tid; /* of the first thread that ran it; 0: none yet */
 
 	/* The thread, when there is one. */
@@ -84,8 +86,9 @@ struct xr_reactor {
 	_Atomic uint64_t woken_ns; /* when a sender last woke it */
 };
 
-static _Thread_local struct xr_reactor *current;
-static _Thread_local pid_t own_tid;
+/* They are few bytes, which a library that is loaded late finds too; and every I/O reads them. */
+static _Thread_local struct xr_reactor *current __attribute__((tls_model("initial-exec")));
+static _Thread_local pid_t own_tid __attribute__((tls_model("initial-exec")));
 
 /*
  * The time. The clock costs several times what the counter does, and a round reads it up to three
@@ -501,10 +504,13 @@ static bool spin(struct xr_reactor *r, uint64_t start_ns, uint64_t limit_ns, uin
 		end_ns = deadline_ns;
 	}
 	r->stats.nr_spins++;
-	while (!found && now_ns < end_ns) {
+	while (now_ns < end_ns) {
 		for (uint32_t i = 0; i < SPIN_BATCH && !found; i++) {
 			cpu_relax();
 			found = has_work(r);
+		}
+		if (found) {
+			break; /* the last reading will do: who has come waits for us now */
 		}
 		now_ns = read_clock(r);
 	}
@@ -577,7 +583,11 @@ static uint32_t wait_for_events(struct xr_reactor *r, uint64_t now_ns, uint64_t 
 		}
 		if (found) {
 			/* A message goes first; the rings are run at the end of its round. */
-			return has_messages(r) ? 0 : run_rings(r);
+			count = has_messages(r) ? 0 : run_rings(r);
+			if (count == 0 && !has_messages(r)) {
+				r->ended_ns = read_clock(r); /* it was nothing: time goes on */
+			}
+			return count;
 		}
 	}
 	count = sleep_until(r, deadline_ns);
@@ -603,7 +613,7 @@ static void check_owner(struct xr_reactor *r)
 /*
  * One round; sleeps at most until `timeout_ns` from now and only when nothing is left to do. With
  * `may_sleep_busy` a round that did something may sleep too (a thread of our own comes back by
- * itself; an application's wants to see what was done first).
+ * itself; an application's wants to see what was done first, unless it says what it waits for).
  */
 static uint32_t run_round(struct xr_reactor *r, uint64_t timeout_ns, bool may_sleep_busy)
 {
@@ -616,6 +626,7 @@ static uint32_t run_round(struct xr_reactor *r, uint64_t timeout_ns, bool may_sl
 	current = r;
 	r->now_ns = start_ns = r->ended_ns != 0 ? r->ended_ns : read_clock(r);
 	r->ended_ns = 0;
+	r->stays_awake = false;
 	count = run_inbox(r) + run_slots(r);
 	count += run_deferred(r);
 	/* Pollers last: what they say about sleeping must not be outdated by a timer. */
@@ -625,8 +636,8 @@ static uint32_t run_round(struct xr_reactor *r, uint64_t timeout_ns, bool may_sl
 	count += run_flushes(r);
 
 	if (timeout_ns != 0 && nr_busy_pollers == 0 && (count == 0 || may_sleep_busy) &&
-		!r->must_stop && r->deferred_first == NULL && r->flush_first == NULL &&
-		!has_messages(r)) {
+		!r->must_stop && !r->stays_awake && r->deferred_first == NULL &&
+		r->flush_first == NULL && !has_messages(r)) {
 		if (timeout_ns < UINT64_MAX - start_ns && start_ns + timeout_ns < deadline_ns) {
 			deadline_ns = start_ns + timeout_ns;
 		}
@@ -662,6 +673,17 @@ uint32_t xr_reactor_poll(struct xr_reactor *reactor, uint64_t timeout_ns)
 {
 	reactor->ended_ns = 0; /* the application had the thread in between */
 	return run_round(reactor, timeout_ns, false);
+}
+
+uint32_t xr_reactor_wait(struct xr_reactor *reactor, uint64_t timeout_ns)
+{
+	reactor->ended_ns = 0;
+	return run_round(reactor, timeout_ns, true);
+}
+
+void xr_reactor_stay_awake(struct xr_reactor *reactor)
+{
+	reactor->stays_awake = true;
 }
 
 /* ---- life ---- */

@@ -245,6 +245,14 @@ void xr_reactor_stop(struct xr_reactor *reactor);
  * of the same reactor. Both are asserted.
  */
 uint32_t xr_reactor_poll(struct xr_reactor *reactor, uint64_t timeout_ns);
+/*
+ * The same for a thread that waits for something of its own: a round that did other things sleeps
+ * too, in the system call that submits them, unless what is waited for has said
+ * xr_reactor_stay_awake() in it.
+ */
+uint32_t xr_reactor_wait(struct xr_reactor *reactor, uint64_t timeout_ns);
+/* From a callback of the reactor: the round that is under way does not sleep. */
+void xr_reactor_stay_awake(struct xr_reactor *reactor);
 
 /* The reactor that runs in this thread, NULL outside of one. Any thread. */
 struct xr_reactor *xr_reactor_current(void);

@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "lib/reactor/direct.h"
+#include "lib/reactor/hint.h"
 #include "lib/reactor/reactor.h"
 #include "lib/reactor/uring.h"
 #include "lib/util/error.h"
@@ -54,6 +55,7 @@ struct uring {
 	struct op_list cancelled; /* from the backlog: to be called back */
 	struct op_list to_cancel; /* the kernel's, when it takes more */
 	struct xr_direct direct;
+	struct xr_hint hint;
 	uint64_t wake_value;
 	int wake_fd;
 	struct __kernel_timespec alarm_ts;
@@ -281,18 +283,12 @@ static void arm_wake(struct uring *u)
 	}
 }
 
-static bool has_kernel_events(struct uring *u)
-{
-	return io_uring_cq_ready(&u->ring) != 0 ||
-	       (__atomic_load_n(u->ring.sq.kflags, __ATOMIC_RELAXED) &
-		       (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN)) != 0;
-}
-
 static bool uring_has_events(void *ring)
 {
 	struct uring *u = ring;
 
-	return u->cancelled.first != NULL || has_kernel_events(u) || xr__direct_look(&u->direct);
+	return u->cancelled.first != NULL || xr__hint_has_events(&u->hint, &u->ring) ||
+	       xr__direct_look(&u->direct);
 }
 
 /* The kernel tells how much it has sent when it cannot send the rest; the stream is broken then. */
@@ -473,8 +469,9 @@ static uint32_t uring_run(void *ring, uint64_t timeout_ns)
 	if (is_awake) {
 		if (io_uring_sq_ready(&u->ring) != 0) {
 			io_uring_submit_and_get_events(&u->ring);
-		} else if (has_kernel_events(u) && io_uring_cq_ready(&u->ring) == 0) {
-			io_uring_get_events(&u->ring);
+			xr__hint_note(&u->hint, &u->ring);
+		} else {
+			xr__hint_get_events(&u->hint, &u->ring);
 		}
 		return end_cancelled(u) + end_direct(u) + reap(u);
 	}

@@ -389,7 +389,7 @@ static void sleep_until(struct api_queue *queue, uint64_t deadline_ns)
 static void drive_until(struct api_queue *queue, uint64_t now_ns, uint64_t deadline_ns)
 {
 	if (announce_sleep(queue, API_DRIVES)) {
-		xr_reactor_poll(api_lib.shards[0].reactor, deadline_ns == UINT64_MAX ? XR_IDLE
+		xr_reactor_wait(api_lib.shards[0].reactor, deadline_ns == UINT64_MAX ? XR_IDLE
 							   : deadline_ns > now_ns
 								   ? deadline_ns - now_ns
 								   : 0);
@@ -442,15 +442,23 @@ static uint32_t nr_in_flight(const struct api_queue *queue)
 uint32_t api_queue_poll(
 	struct api_queue *queue, struct api_thread *thread, uint32_t max, uint64_t deadline_ns)
 {
+	bool may_wait = max != 0 && nr_in_flight(queue) != 0 && deadline_ns != 0 &&
+			api_now_ns() < deadline_ns;
 	uint32_t count;
 
-	if (thread->is_owner) {
+	/* Who may wait drives the reactor with that: what is submitted goes with the same system
+	 * call. But who finds something at once has driven nothing yet. */
+	if (thread->is_owner && !may_wait) {
 		xr_reactor_poll(api_lib.shards[0].reactor, 0);
 	}
 	count = reap(queue, thread, max);
-	while (count == 0 && max != 0 && nr_in_flight(queue) != 0 && api_now_ns() < deadline_ns) {
+	if (thread->is_owner && may_wait && count != 0) {
+		xr_reactor_poll(api_lib.shards[0].reactor, 0);
+	}
+	while (count == 0 && may_wait && nr_in_flight(queue) != 0) {
 		wait(queue, thread, deadline_ns);
 		count = reap(queue, thread, max);
+		may_wait = api_now_ns() < deadline_ns;
 	}
 	if (count == 0 && max != 0 &&
 		atomic_load_explicit(&queue->event_fd, memory_order_relaxed) >= 0 && !arm(queue)) {

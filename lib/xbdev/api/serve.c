@@ -76,11 +76,13 @@ static void on_nudge(struct xr_msg *msg)
 	atomic_exchange(&shard->is_nudging, false);
 }
 
-/* The client sleeps in the first reactor. One message is enough: when it is under way already, it
+/* The client waits in the first reactor. One message is enough: when it is under way already, it
  * has not been looked at, so the client will look at its rings after it. */
 static void nudge(struct api_shard *shard)
 {
-	if (shard != &api_lib.shards[0] && !atomic_exchange(&shard->is_nudging, true)) {
+	if (shard == &api_lib.shards[0]) {
+		xr_reactor_stay_awake(shard->reactor);
+	} else if (!atomic_exchange(&shard->is_nudging, true)) {
 		shard->nudge.fn = on_nudge;
 		xr_msg_send(api_lib.shards[0].reactor, &shard->nudge);
 	}

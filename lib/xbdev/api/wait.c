@@ -76,6 +76,9 @@ void api_event_init(struct api_event *event)
 
 void api_event_set(struct api_event *event)
 {
+	if (api_lib.is_embedded && xr_reactor_current() != NULL) {
+		xr_reactor_stay_awake(xr_reactor_current()); /* who drives it may be who waits */
+	}
 	/* Once it is set the waiter may leave and its stack be used anew; a wake-up of an address
 	 * where nobody waits does nothing. */
 	if (atomic_exchange_explicit(&event->state, EVENT_SET, memory_order_acq_rel) ==
@@ -126,7 +129,7 @@ void api_event_wait(struct api_event *event, struct api_thread *thread, uint32_t
 
 	if (thread->is_owner) {
 		while (!api_event_is_set(event)) {
-			xr_reactor_poll(api_lib.shards[0].reactor, XR_IDLE);
+			xr_reactor_wait(api_lib.shards[0].reactor, XR_IDLE);
 		}
 		return;
 	}

@@ -178,6 +178,36 @@ static void test_poll_waits_as_long_as_told(void **state)
 	xr_reactor_free(reactor);
 }
 
+static void on_awaited(struct xr_msg *msg)
+{
+	xr_reactor_stay_awake(xr_reactor_current());
+}
+
+/* Who waits sleeps in a round that does other things, and not in the one that has what it is for.
+ */
+static void test_wait_sleeps_until_told(void **state)
+{
+	struct xr_reactor *reactor = test_reactor();
+	struct note_msg other = {.msg.fn = on_note, .what = 'o'};
+	struct xr_msg awaited = {.fn = on_awaited};
+	uint64_t start_ns = test_now_ns();
+
+	ran[0] = '\0';
+	xr_msg_defer(reactor, &other.msg);
+	assert_int_equal(xr_reactor_wait(reactor, 20 * XU_NS_PER_MS), 1);
+	assert_in_range(test_now_ns() - start_ns, 19 * XU_NS_PER_MS, PATIENCE_NS);
+	assert_string_equal(ran, "o");
+
+	xr_msg_defer(reactor, &awaited);
+	assert_int_equal(xr_reactor_wait(reactor, XR_IDLE), 1);
+
+	/* That was for its own round. */
+	start_ns = test_now_ns();
+	assert_int_equal(xr_reactor_wait(reactor, 20 * XU_NS_PER_MS), 0);
+	assert_in_range(test_now_ns() - start_ns, 19 * XU_NS_PER_MS, PATIENCE_NS);
+	xr_reactor_free(reactor);
+}
+
 /* ---- timers ---- */
 
 struct clocked {
@@ -634,6 +664,7 @@ int main(void)
 		cmocka_unit_test(test_round_that_hands_something_over_does_not_sleep),
 		cmocka_unit_test(test_deferred_again_and_again_keeps_no_round),
 		cmocka_unit_test(test_poll_waits_as_long_as_told),
+		cmocka_unit_test(test_wait_sleeps_until_told),
 		cmocka_unit_test(test_poll_after_a_sleep_that_was_cut_short),
 		cmocka_unit_test(test_timer_never_early),
 		cmocka_unit_test(test_timer_of_no_time_keeps_no_round),

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -1269,6 +1270,26 @@ static void stop_loaders(struct loader *loaders)
 	}
 }
 
+static uint64_t cpu_us(void)
+{
+	struct rusage usage;
+
+	assert_int_equal(getrusage(RUSAGE_SELF, &usage), 0);
+	return (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 +
+	       (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+}
+
+/* Reactors that were busy rest when nothing is left to do. */
+static void check_rest(void)
+{
+	uint64_t start_us;
+
+	rest_us(5000);
+	start_us = cpu_us();
+	rest_us(50000);
+	assert_in_range(cpu_us() - start_us, 0, 20000);
+}
+
 /* The request to cancel, the timeout and the end of the I/O cross each other, on the thread's own
  * reactor and on another. */
 static void test_cancel_and_timeout_cross_the_end(void **state)
@@ -1288,6 +1309,7 @@ static void test_cancel_and_timeout_cross_the_end(void **state)
 			nr_late += loaders[i].nr_late;
 		}
 		assert_true(nr_done != 0 && nr_cancelled != 0 && nr_late != 0);
+		check_rest();
 		assert_int_equal(xbdev_fini(), 0);
 		free(loaders);
 	}
