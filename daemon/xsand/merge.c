@@ -180,38 +180,6 @@ static bool restore_device(struct merge *m, json_t *model, const char *name_or_u
 	return true;
 }
 
-static void drop_from(json_t *list, const json_t *name)
-{
-	for (size_t i = json_array_size(list); i-- > 0;) {
-		if (json_equal(json_array_get(list, i), name)) {
-			json_array_remove(list, i);
-		}
-	}
-}
-
-/* Takes a member out of an array's list, as long as others are left; it has as many members as
- * before, one of which is missing. */
-static bool drop_member(struct merge *m, json_t *entry, size_t nth)
-{
-	json_t *members = json_object_get(entry, "members");
-	json_int_t count = (json_int_t)json_array_size(members);
-	const char *name = xbdev_config_base_at(entry, nth);
-	json_t *gone = name != NULL ? json_string(name) : NULL;
-
-	if (xbdev_config_nr_bases(entry) < 2 || gone == NULL) {
-		json_decref(gone);
-		return false;
-	}
-	if (json_object_get(entry, "raid_disks") == NULL &&
-		json_object_set_new(entry, "raid_disks", json_integer(count)) != 0) {
-		m->is_out_of_memory = true;
-	}
-	drop_from(members, gone);
-	drop_from(json_object_get(entry, "write_mostly"), gone);
-	json_decref(gone);
-	return true;
-}
-
 /* What becomes of a device without one of its bases; true: something has changed. */
 static bool fit_base(struct merge *m, json_t *model, const char *name, json_t *entry, size_t nth)
 {
@@ -228,7 +196,8 @@ static bool fit_base(struct merge *m, json_t *model, const char *name, json_t *e
 		note(m, json_sprintf("devices %s: it goes on without its member %s, which is gone "
 				     "from the configuration file",
 				name, base));
-		return drop_member(m, entry, nth);
+		m->is_out_of_memory |= model_drop_member(entry, nth) != 0;
+		return true;
 	}
 	note(m, json_sprintf("devices %s: dropped, because its base %s is gone from "
 			     "the configuration file",

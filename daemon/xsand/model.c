@@ -412,6 +412,33 @@ int model_remove_device(json_t *model, const char *name_or_uuid)
 	return 0;
 }
 
+static void drop_from(json_t *list, const json_t *name)
+{
+	for (size_t i = json_array_size(list); i-- > 0;) {
+		if (json_equal(json_array_get(list, i), name)) {
+			json_array_remove(list, i);
+		}
+	}
+}
+
+int model_drop_member(json_t *entry, size_t nth)
+{
+	json_t *members = json_object_get(entry, "members");
+	json_int_t count = (json_int_t)json_array_size(members);
+	json_t *gone = json_string(xbdev_config_base_at(entry, nth));
+
+	if (gone == NULL ||
+		(json_object_get(entry, "raid_disks") == NULL &&
+			json_object_set_new(entry, "raid_disks", json_integer(count)) != 0)) {
+		json_decref(gone);
+		return -ENOMEM;
+	}
+	drop_from(members, gone);
+	drop_from(json_object_get(entry, "write_mostly"), gone);
+	json_decref(gone);
+	return 0;
+}
+
 int model_make_uuids(json_t *model, void (*random)(void *arg, char text[37]), void *arg)
 {
 	char text[XU_UUID_TEXT_SIZE];

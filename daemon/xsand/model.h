@@ -73,6 +73,10 @@ bool model_find_user(const json_t *model, const json_t *entry, char *text, size_
 /* Takes the device away, what stands on it, and the namespaces of all these. -ENOENT. */
 int model_remove_device(json_t *model, const char *name_or_uuid);
 
+/* Takes a base out of the lists of an array's entry, which has as many roles as before. It must
+ * have another. -ENOMEM. */
+int model_drop_member(json_t *entry, size_t nth);
+
 /* Gives each device that has none a UUID; `random` makes one. */
 int model_make_uuids(json_t *model, void (*random)(void *arg, char text[37]), void *arg);
 
