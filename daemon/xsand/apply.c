@@ -19,6 +19,7 @@
 #include "lib/xbdev/config/devices.h"
 #include "lib/xbdev/core/device.h"
 #include "lib/xbdev/lvol/stores.h"
+#include "lib/xbdev/raid/driver.h"
 
 struct apply {
 	struct node *node;
@@ -174,11 +175,39 @@ static void device_add(struct job *job)
 	xbdev_config_create(job->node->ctx, job->step.value, on_created, job);
 }
 
+/* The device that has been made and stands on this one; NULL: none does. Of an array's members the
+ * array knows best. */
+static const struct xbdev_device *find_above(struct node *node, const struct xbdev_device *dev)
+{
+	const json_t *below = json_object_get(model_devices(node->made), dev->name);
+	const char *name;
+	json_t *entry;
+
+	json_object_foreach (model_devices(node->made), name, entry) {
+		const struct xbdev_device *above = xbdev_device_find(node->ctx, name);
+
+		if (above != NULL && below != NULL && xbdev_config_stands_on(entry, below) &&
+			(!xbdev__md_is_array(above) || xbdev__md_has_member(above, dev))) {
+			return above;
+		}
+	}
+	return NULL;
+}
+
+/* A device is not taken from under one that was to let go of it, or to go itself, and has not. */
 static void device_remove(struct job *job)
 {
 	struct xbdev_device *dev = xbdev_device_find(job->node->ctx, job->step.key);
+	const struct xbdev_device *above = dev != NULL ? find_above(job->node, dev) : NULL;
+	struct xu_error err;
 
-	if (dev == NULL) { /* it could not be made, or has gone by itself */
+	if (above != NULL) {
+		xu_error_set(&err, -EBUSY,
+			"device '%s' still stands on it, so it stays; put it back into the "
+			"configuration file, or see what keeps the other",
+			above->name);
+		job_done(job, &err);
+	} else if (dev == NULL) { /* it could not be made, or has gone by itself */
 		job_done(job, NULL);
 	} else if (xbdev_device_remove(dev, on_job_done, job) != 0) {
 		job_fail(job, -EBUSY, "it is being removed already");
@@ -195,6 +224,64 @@ static void device_change(struct job *job)
 	}
 	xbdev_config_change(dev, job->step.value, on_job_result, job);
 }
+
+/* ---- members of arrays ---- */
+
+static void member_command(struct job *job, enum xbdev_md_command_kind kind,
+	void (*done)(void *arg, const struct xu_error *err))
+{
+	struct xbdev_device *dev = xbdev_device_find(job->node->ctx, job->step.nqn);
+	const struct xbdev_md_command command = {.kind = kind, .device = job->step.key};
+
+	if (dev == NULL) {
+		job_fail(job, -ENODEV, "the array is gone");
+		return;
+	}
+	xbdev__md_manage(dev, &command, done, job);
+}
+
+static void on_member_gone(void *arg, const struct xu_error *err)
+{
+	/* -ENOENT: it was no member, by a command or because it could not be made. */
+	job_done(arg, err != NULL && err->code == -ENOENT ? NULL : err);
+}
+
+static void on_member_failed(void *arg, const struct xu_error *err)
+{
+	if (err != NULL && err->code != 0) {
+		job_done(arg, err);
+	} else {
+		member_command(arg, XBDEV_MD_COMMAND_REMOVE, on_member_gone);
+	}
+}
+
+/* One that serves is given up only where the device itself is to be no more, and the array refuses
+ * that when nobody else has the data. */
+static void on_member_removed(void *arg, const struct xu_error *err)
+{
+	struct job *job = arg;
+
+	if (err != NULL && err->code == -EBUSY &&
+		model_find_device(job->node->wanted, job->step.key) == NULL) {
+		member_command(job, XBDEV_MD_COMMAND_FAIL, on_member_failed);
+	} else {
+		on_member_gone(job, err);
+	}
+}
+
+static void member_remove(struct job *job)
+{
+	member_command(job, XBDEV_MD_COMMAND_REMOVE, on_member_removed);
+}
+
+/* Of the array: made without the member. */
+static void gone_member(struct job *job)
+{
+	json_object_set_new(
+		model_devices(job->node->made), job->step.nqn, xbdev_config_copy(job->step.value));
+}
+
+/* ---- devices are made ---- */
 
 static void made_device(struct job *job)
 {
@@ -522,6 +609,7 @@ static const struct {
 	[STEP_LISTENER_REMOVE] = {listener_remove, gone_listener},
 	[STEP_NS_REMOVE] = {ns_remove, gone_ns},
 	[STEP_SUBSYSTEM_REMOVE] = {subsystem_remove, gone_subsystem},
+	[STEP_MEMBER_REMOVE] = {member_remove, gone_member},
 	[STEP_DEVICE_REMOVE] = {device_remove, gone_device},
 	[STEP_TRANSPORT] = {transport, made_transport},
 	[STEP_DEVICE_ADD] = {device_add, made_device},

@@ -1,7 +1,27 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Comparing two models. Each kind of step collects its own in a pass over both, and the passes run
- * in the order of the table at the end, which is the order of the steps.
+ * in the order of the table at the end, which is the order of the steps:
+ *
+ *	what uses devices goes: listeners, namespaces, subsystems
+ *	an array that stays lets go, one by one, of members that go or get another user
+ *	devices go, users before what they use
+ *	devices come, what is used before its users
+ *	devices change; an array gets new members, and loses those that nobody else wants
+ *	stores and volumes, then what uses devices comes
+ *
+ * What is removed may be in the way of what comes (it has its name, its UUID, its file), and what
+ * comes may be what a change is for, so removals are before additions and those before changes. An
+ * array is the one device that stays and stands on others than before. Were all of that one step,
+ * needs could go in a circle: a member that goes waits for the array, the array for the new member,
+ * and that for the file of the one that goes. So it is two: letting go needs nothing that is new,
+ * and getting needs no removal. Between the two the array has its old entry without those members,
+ * with as many roles as before, which is an entry that could have been written; whatever fails
+ * after that, it goes on with the members that it has.
+ *
+ * No device is removed from under one that stays. Where that one cannot be changed while the node
+ * runs, or would be left without any member, what it stands on stays too, until the restart. Where
+ * an array refuses to let go (nobody else has the data), apply.c does not remove the member.
  */
 #include "daemon/xsand/plan.h"
 
@@ -17,6 +37,8 @@ struct differ {
 	struct plan *plan;
 	struct xbdev_ctx *ctx;
 	const json_t *from, *to;
+	json_t *between; /* arrays that have let go of members: their entries then, by name */
+	json_t *held;    /* names of devices that do not go, nor come anew, before a restart */
 	int rc;
 };
 
@@ -36,6 +58,16 @@ static void add(struct differ *d, struct step step)
 		plan->size = size;
 	}
 	plan->steps[plan->nr_steps++] = step;
+}
+
+/* The plan has a reference from now on; NULL is no memory. */
+static json_t *own(struct differ *d, json_t *value)
+{
+	if (json_array_append_new(d->plan->own, value) != 0) {
+		d->rc = -ENOMEM;
+		return NULL;
+	}
+	return value;
 }
 
 static void add_restart(struct differ *d, json_t *text)
@@ -140,6 +172,140 @@ static void remove_subsystems(struct differ *d)
 	}
 }
 
+/* ---- what stays and stands on others than before ---- */
+
+/* Whether the device of `from` goes, to come again or not. */
+static bool is_going(const struct differ *d, const char *name)
+{
+	return json_object_get(model_devices(d->to), name) == NULL || is_remade(d, name);
+}
+
+static const char *name_of(const json_t *entry)
+{
+	return json_string_value(json_object_get(entry, "name"));
+}
+
+/* Whether a device that stays has to let go of one it stands on, before that goes or others take
+ * it. What nobody takes stays until the change. */
+static bool is_leaving(const struct differ *d, const json_t *base, const json_t *entry)
+{
+	const json_t *wanted, *other;
+
+	if (base == NULL) {
+		return false;
+	}
+	for (size_t nth = 0; nth < xbdev_config_nr_bases(entry); nth++) {
+		other = model_find_device(d->to, xbdev_config_base_at(entry, nth));
+		if (other != NULL && strcmp(name_of(other), name_of(base)) == 0) {
+			return false;
+		}
+	}
+	wanted = json_object_get(model_devices(d->to), name_of(base));
+	return is_going(d, name_of(base)) || model_find_above(d->to, wanted) != NULL;
+}
+
+static size_t nr_leaving(const struct differ *d, const json_t *old, const json_t *entry)
+{
+	size_t nr = 0;
+
+	for (size_t nth = 0; nth < xbdev_config_nr_bases(old); nth++) {
+		const json_t *base = model_find_device(d->from, xbdev_config_base_at(old, nth));
+
+		nr += is_leaving(d, base, entry);
+	}
+	return nr;
+}
+
+/* What of a device that stays cannot be changed while the node runs; NULL: all can. */
+static const char *fixed_of(
+	const struct differ *d, const char *name, const json_t *old, const json_t *entry)
+{
+	struct xbdev_device *dev = d->ctx != NULL ? xbdev_device_find(d->ctx, name) : NULL;
+	const char *fixed = xbdev_config_fixed(dev, old, entry);
+	size_t nr = fixed == NULL ? nr_leaving(d, old, entry) : 0;
+
+	return nr != 0 && nr == xbdev_config_nr_bases(old) ? "members" : fixed;
+}
+
+/* What is below a device that stays as it is, at any depth, and would go. */
+static void hold_below(struct differ *d, const json_t *old, size_t bound)
+{
+	for (size_t nth = 0; bound > 0 && nth < xbdev_config_nr_bases(old); nth++) {
+		const json_t *base = model_find_device(d->from, xbdev_config_base_at(old, nth));
+
+		if (base == NULL || !is_going(d, name_of(base))) {
+			continue;
+		}
+		if (json_object_set_new(d->held, name_of(base), json_true()) != 0) {
+			d->rc = -ENOMEM;
+		}
+		hold_below(d, base, bound - 1);
+	}
+}
+
+static bool is_held(const struct differ *d, const char *name)
+{
+	return json_object_get(d->held, name) != NULL;
+}
+
+/* The first that leaves of those the array stands on still; its place in *ret_nth. */
+static const json_t *next_leaving(
+	const struct differ *d, const json_t *now, const json_t *entry, size_t *ret_nth)
+{
+	for (size_t nth = 0; nth < xbdev_config_nr_bases(now); nth++) {
+		const json_t *base = model_find_device(d->from, xbdev_config_base_at(now, nth));
+
+		if (is_leaving(d, base, entry)) {
+			*ret_nth = nth;
+			return base;
+		}
+	}
+	return NULL;
+}
+
+static void remove_members_of(
+	struct differ *d, const char *name, const json_t *old, const json_t *entry)
+{
+	const json_t *now = old, *base;
+	size_t nth;
+
+	while (d->rc == 0 && (base = next_leaving(d, now, entry, &nth)) != NULL) {
+		json_t *next = own(d, xbdev_config_copy(now));
+
+		if (next == NULL || model_drop_member(next, nth) != 0 ||
+			json_object_set(d->between, name, next) != 0) {
+			d->rc = -ENOMEM;
+			return;
+		}
+		add(d, (struct step){.kind = STEP_MEMBER_REMOVE,
+			       .nqn = name,
+			       .key = name_of(base),
+			       .value = next});
+		now = next;
+	}
+}
+
+static void remove_members(struct differ *d)
+{
+	const char *name;
+	json_t *old;
+
+	json_object_foreach (model_devices(d->from), name, old) {
+		json_t *entry = json_object_get(model_devices(d->to), name);
+
+		if (is_going(d, name) || model_equal(old, entry)) {
+			continue;
+		}
+		if (fixed_of(d, name, old, entry) != NULL) {
+			hold_below(d, old, XBDEV_CONFIG_MAX_DEPTH);
+		} else {
+			remove_members_of(d, name, old, entry);
+		}
+	}
+}
+
+/* ---- devices that go ---- */
+
 /* How many devices a device stands on, one on the other. A device has one user, so all that is
  * below one is looked at once; a circle, which a checked model does not have, ends at the bound. */
 static size_t depth_below(const json_t *model, const json_t *entry, size_t bound)
@@ -180,9 +346,12 @@ static void remove_devices(struct differ *d)
 
 	for (size_t depth = max_depth(d->from) + 1; depth-- > 0;) {
 		json_object_foreach (model_devices(d->from), name, entry) {
-			if ((json_object_get(model_devices(d->to), name) == NULL ||
-				    is_remade(d, name)) &&
-				depth_of(d->from, entry) == depth) {
+			if (!is_going(d, name) || depth_of(d->from, entry) != depth) {
+				continue;
+			}
+			if (is_held(d, name)) {
+				add_restart(d, json_sprintf("device %s: removal", name));
+			} else {
 				add(d, (struct step){.kind = STEP_DEVICE_REMOVE, .key = name});
 			}
 		}
@@ -237,7 +406,7 @@ static void add_devices(struct differ *d)
 		json_object_foreach (model_devices(d->to), name, entry) {
 			if ((json_object_get(model_devices(d->from), name) == NULL ||
 				    is_remade(d, name)) &&
-				depth_of(d->to, entry) == depth) {
+				!is_held(d, name) && depth_of(d->to, entry) == depth) {
 				add(d, (struct step){.kind = STEP_DEVICE_ADD,
 					       .key = name,
 					       .value = entry});
@@ -249,19 +418,18 @@ static void add_devices(struct differ *d)
 static void change_devices(struct differ *d)
 {
 	const char *name, *fixed;
-	json_t *entry;
+	json_t *entry, *old, *between;
 
 	json_object_foreach (model_devices(d->to), name, entry) {
-		json_t *old = json_object_get(model_devices(d->from), name);
-		struct xbdev_device *dev = d->ctx != NULL ? xbdev_device_find(d->ctx, name) : NULL;
-
+		old = json_object_get(model_devices(d->from), name);
 		if (old == NULL || model_equal(old, entry) || is_remade(d, name)) {
 			continue;
 		}
-		fixed = xbdev_config_fixed(dev, old, entry);
+		fixed = fixed_of(d, name, old, entry);
+		between = json_object_get(d->between, name);
 		if (fixed != NULL) {
 			add_restart(d, json_sprintf("device %s: %s", name, fixed));
-		} else {
+		} else if (!model_equal(between, entry)) {
 			add(d, (struct step){
 				       .kind = STEP_DEVICE_CHANGE, .key = name, .value = entry});
 		}
@@ -435,27 +603,44 @@ static void add_listeners(struct differ *d)
 
 /* ---- all ---- */
 
-int plan_make(struct plan *plan, struct xbdev_ctx *ctx, const json_t *from, const json_t *to)
+static void run_passes(struct differ *d)
 {
 	static void (*const passes[])(struct differ * d) = {change_log, remove_listeners,
-		remove_namespaces, remove_subsystems, remove_devices, change_transport, add_devices,
-		change_devices, make_lvols, add_subsystems, add_hosts, allow_any_host, remove_hosts,
-		add_namespaces, add_listeners};
-	struct differ d = {.plan = plan, .ctx = ctx, .from = from, .to = to};
+		remove_namespaces, remove_subsystems, remove_members, remove_devices,
+		change_transport, add_devices, change_devices, make_lvols, add_subsystems,
+		add_hosts, allow_any_host, remove_hosts, add_namespaces, add_listeners};
 
-	*plan = (struct plan){.restart = json_array()};
-	if (plan->restart == NULL) {
-		return -ENOMEM;
+	for (size_t i = 0; i < sizeof(passes) / sizeof(passes[0]) && d->rc == 0; i++) {
+		passes[i](d);
 	}
-	for (size_t i = 0; i < sizeof(passes) / sizeof(passes[0]) && d.rc == 0; i++) {
-		passes[i](&d);
+}
+
+int plan_make(struct plan *plan, struct xbdev_ctx *ctx, const json_t *from, const json_t *to)
+{
+	struct differ d = {.plan = plan,
+		.ctx = ctx,
+		.to = to,
+		.between = json_object(),
+		.held = json_object()};
+
+	*plan = (struct plan){.restart = json_array(), .own = json_array()};
+	if (plan->restart == NULL || plan->own == NULL || d.between == NULL || d.held == NULL) {
+		d.rc = -ENOMEM;
+	} else {
+		d.from = own(&d, xbdev_config_copy(from));
 	}
+	if (d.rc == 0) {
+		run_passes(&d);
+	}
+	json_decref(d.between);
+	json_decref(d.held);
 	return d.rc;
 }
 
 void plan_fini(struct plan *plan)
 {
 	json_decref(plan->restart);
+	json_decref(plan->own);
 	free(plan->steps);
 	*plan = (struct plan){0};
 }
@@ -469,6 +654,7 @@ json_t *plan_describe(const struct step *step)
 		[STEP_LISTENER_REMOVE] = {"remove listener", "from"},
 		[STEP_NS_REMOVE] = {"remove namespace", "from"},
 		[STEP_SUBSYSTEM_REMOVE] = {"remove subsystem", NULL},
+		[STEP_MEMBER_REMOVE] = {"take member", "off"},
 		[STEP_DEVICE_REMOVE] = {"remove device", NULL},
 		[STEP_TRANSPORT] = {"set the options of the", NULL},
 		[STEP_DEVICE_ADD] = {"add device", NULL},

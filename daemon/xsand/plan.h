@@ -3,7 +3,7 @@
  * The steps that lead from one model to another, in an order in which each can be done: first what
  * goes (users before what they use), then what comes (what is used before its users), listeners
  * last, so a host that connects finds everything. What cannot be changed while the node runs is no
- * step; it is named in `restart`.
+ * step; it is named in `restart`. Why this order always exists is in plan.c.
  */
 #ifndef XSAND_PLAN_H
 #define XSAND_PLAN_H
@@ -18,6 +18,7 @@ enum step_kind {
 	STEP_LISTENER_REMOVE,
 	STEP_NS_REMOVE,
 	STEP_SUBSYSTEM_REMOVE,
+	STEP_MEMBER_REMOVE, /* of an array that stays */
 	STEP_DEVICE_REMOVE,
 	STEP_TRANSPORT,
 	STEP_DEVICE_ADD,
@@ -33,18 +34,21 @@ enum step_kind {
 	STEP_NR_KINDS
 };
 
-/* The texts and values are borrowed from the two models, which must stay as they are. */
+/* The texts and values are the plan's, or borrowed from the model it leads to, which must stay as
+ * it is. */
 struct step {
 	enum step_kind kind;
-	const char *nqn; /* of the subsystem; NULL: not in one */
+	const char *nqn; /* of the subsystem, or the array's name; NULL: not in one */
 	const char *key; /* the object's name in the model */
-	json_t *value;   /* what it is to be; NULL where something goes */
+	json_t *value;   /* what it is to be (of a member that goes, the array); NULL where
+			  * something goes */
 };
 
 struct plan {
 	struct step *steps;
 	size_t nr_steps, size;
 	json_t *restart; /* array of sentences */
+	json_t *own;     /* array of what the steps point into */
 };
 
 /* `ctx`, for what its devices can do, may be NULL. -ENOMEM. plan_fini() afterwards in any case. */

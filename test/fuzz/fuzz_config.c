@@ -3,8 +3,9 @@
  * Fuzzes the configuration of xsand: up to three documents with a zero byte between them. Each is
  * read and checked; an error must say where, an accepted one must be the same after it has been
  * written and read again. Two are a reload: the plan from one to the other is played on the model,
- * step by step, where each step must be possible and the last leads to what was asked for. Three
- * are merged.
+ * step by step, where each step must be possible, each change of devices leaves a model that could
+ * be a file, and the last leads to what was asked for; where a part takes a restart, that nothing
+ * is taken away from under what stays. Three are merged.
  */
 #include <errno.h>
 #include <jansson.h>
@@ -118,18 +119,38 @@ static void take_away(json_t *object, const char *key)
 	FUZZ_CHECK(json_object_del(object, key) == 0, "%s is not there", key);
 }
 
-static void play_device(json_t *model, const struct step *step)
+/* The array stands on one less, which is there still, and on another. */
+static void play_member(json_t *model, const struct step *step)
+{
+	json_t *array = json_object_get(model_devices(model), step->nqn);
+	json_t *member = json_object_get(model_devices(model), step->key);
+
+	FUZZ_CHECK(array != NULL && member != NULL, "%s, %s", step->nqn, step->key);
+	FUZZ_CHECK(xbdev_config_stands_on(array, member) &&
+			   !xbdev_config_stands_on(step->value, member) &&
+			   xbdev_config_nr_bases(step->value) == xbdev_config_nr_bases(array) - 1 &&
+			   xbdev_config_nr_bases(step->value) != 0,
+		"%s without %s", step->nqn, step->key);
+	json_object_set_new(model_devices(model), step->nqn, json_deep_copy(step->value));
+}
+
+/* What takes a restart may be in the way of what comes. */
+static void play_device(json_t *model, const struct step *step, bool is_whole)
 {
 	json_t *devices = model_devices(model);
 	size_t nr_bases = step->value != NULL ? xbdev_config_nr_bases(step->value) : 0;
+	struct xu_error err = {0};
 
 	switch (step->kind) {
+	case STEP_MEMBER_REMOVE:
+		play_member(model, step);
+		break;
 	case STEP_DEVICE_REMOVE:
 		check_unused(model, step->key);
 		take_away(devices, step->key);
 		break;
 	case STEP_DEVICE_ADD:
-		for (size_t nth = 0; nth < nr_bases; nth++) {
+		for (size_t nth = 0; is_whole && nth < nr_bases; nth++) {
 			const char *base = xbdev_config_base_at(step->value, nth);
 			json_t *entry = model_find_device(model, base);
 
@@ -146,6 +167,20 @@ static void play_device(json_t *model, const struct step *step)
 		set_new(devices, step->key, step->value);
 		break;
 	}
+	FUZZ_CHECK(!is_whole || model_check(model, &err) == 0, "%s", err.text);
+}
+
+/* Stores and volumes stay on their devices; `lvols` has those that are known. */
+static void play_lvol(const json_t *model, json_t *lvols, const struct step *step)
+{
+	bool is_store = step->kind == STEP_STORE_MAKE;
+	json_t *list = json_object_get(lvols, is_store ? "lvol_stores" : "lvol_volumes");
+	const char *base = json_string_value(json_object_get(step->value, "base_bdev"));
+
+	FUZZ_CHECK(
+		!is_store || model_find_device(model, base) != NULL || model_is_volume_name(base),
+		"store %s comes before what it is on", step->key);
+	json_object_set_new(list, step->key, json_deep_copy(step->value));
 }
 
 static void play_subsystem(json_t *model, const struct step *step)
@@ -164,7 +199,7 @@ static void play_subsystem(json_t *model, const struct step *step)
 	}
 }
 
-static void play(json_t *model, const struct step *step)
+static void play(json_t *model, json_t *lvols, const struct step *step, bool is_whole)
 {
 	const char *device;
 
@@ -186,10 +221,15 @@ static void play(json_t *model, const struct step *step)
 	case STEP_SUBSYSTEM_ADD:
 		play_subsystem(model, step);
 		break;
+	case STEP_MEMBER_REMOVE:
 	case STEP_DEVICE_REMOVE:
 	case STEP_DEVICE_ADD:
 	case STEP_DEVICE_CHANGE:
-		play_device(model, step);
+		play_device(model, step, is_whole);
+		break;
+	case STEP_STORE_MAKE:
+	case STEP_VOLUME_MAKE:
+		play_lvol(model, lvols, step);
 		break;
 	case STEP_TRANSPORT:
 		FUZZ_CHECK(json_object_size(model_subsystems(model)) == 0,
@@ -219,34 +259,68 @@ static void play(json_t *model, const struct step *step)
 	}
 }
 
+static const char *const lvol_lists[] = {"lvol_stores", "lvol_volumes"};
+
+/* A copy without stores and volumes, which are put into *ret_lvols. */
+static json_t *split(const json_t *whole, json_t **ret_lvols)
+{
+	json_t *model = json_deep_copy(whole);
+
+	*ret_lvols = json_object();
+	for (size_t i = 0; i < 2; i++) {
+		json_object_set(*ret_lvols, lvol_lists[i], json_object_get(model, lvol_lists[i]));
+		json_object_set_new(model, lvol_lists[i], json_object());
+	}
+	return model;
+}
+
+/* The model is what was asked for, and so are all stores and volumes that were. */
+static void check_end(const json_t *model, const json_t *lvols, const json_t *to)
+{
+	json_t *wanted_lvols, *wanted = split(to, &wanted_lvols), *entry;
+	const char *name;
+
+	if (!model_equal(model, wanted)) {
+		char *got = json_dumps(model, JSON_COMPACT),
+		     *want = json_dumps(wanted, JSON_COMPACT);
+
+		FUZZ_CHECK(false, "the plan leads to\n%s\nnot to\n%s", got, want);
+	}
+	for (size_t i = 0; i < 2; i++) {
+		json_object_foreach (json_object_get(wanted_lvols, lvol_lists[i]), name, entry) {
+			FUZZ_CHECK(model_equal(json_object_get(
+						       json_object_get(lvols, lvol_lists[i]), name),
+					   entry),
+				"%s has not been made", name);
+		}
+	}
+	json_decref(wanted);
+	json_decref(wanted_lvols);
+}
+
 static void check_plan(const json_t *from, const json_t *to)
 {
-	json_t *model = json_deep_copy(from), *text;
+	json_t *lvols, *model = split(from, &lvols), *text;
 	struct plan plan;
+	bool is_whole;
 
 	FUZZ_CHECK(plan_make(&plan, NULL, from, to) == 0, "no plan");
+	is_whole = json_array_size(plan.restart) == 0;
 	for (size_t i = 0; i < plan.nr_steps; i++) {
 		text = plan_describe(&plan.steps[i]);
 		FUZZ_CHECK(json_is_string(text), "step %zu has no description", i);
 		fuzz_say("step: %s\n", json_string_value(text));
 		json_decref(text);
-		/* What needs a restart may be in the way of other steps: only a whole plan is
-		 * played.
-		 */
-		if (json_array_size(plan.restart) == 0) {
-			play(model, &plan.steps[i]);
-		}
+		play(model, lvols, &plan.steps[i], is_whole);
 	}
-	if (json_array_size(plan.restart) == 0 && !model_equal(model, to)) {
-		char *got = json_dumps(model, JSON_COMPACT), *want = json_dumps(to, JSON_COMPACT);
-
-		FUZZ_CHECK(false, "the plan leads to\n%s\nnot to\n%s", got, want);
+	if (is_whole) {
+		check_end(model, lvols, to);
 	}
-	FUZZ_CHECK(!model_equal(from, to) ||
-			   (plan.nr_steps == 0 && json_array_size(plan.restart) == 0),
+	FUZZ_CHECK(!model_equal(from, to) || (plan.nr_steps == 0 && is_whole),
 		"there are steps from a model to itself");
 	plan_fini(&plan);
 	json_decref(model);
+	json_decref(lvols);
 }
 
 /* ---- a merge ---- */

@@ -20,6 +20,7 @@ static void check(const struct plan_case *table, size_t count)
 		size_t n = 0;
 
 		assert_int_equal(plan_make(&plan, NULL, from, to), 0);
+		json_decref(from); /* what is made changes while a plan is carried out */
 		for (; n < ARRAY_SIZE(c->steps) && c->steps[n] != NULL; n++) {
 			json_t *text;
 
@@ -35,7 +36,6 @@ static void check(const struct plan_case *table, size_t count)
 		}
 		assert_int_equal(json_array_size(plan.restart), n);
 		plan_fini(&plan);
-		json_decref(from);
 		json_decref(to);
 	}
 }
@@ -87,6 +87,78 @@ static void test_plan_makes_anew_what_stands_on_another_device(void **state)
 				"remove device m", "add device n", "add device e", "add device f",
 				"add namespace 1 to " NQN},
 			{0}},
+	};
+
+	check(table, ARRAY_SIZE(table));
+}
+
+#define ABC           N("a") "," N("b") "," N("c")
+#define R(name, list) R2(name, list, "")
+#define R2(name, list, more)                                                                       \
+	"{'driver': 'raid', 'name': '" name "', 'level': 'raid1', 'members': [" list "]" more "}"
+#define USED_MEMBERS DEV(ABC "," R("o", "'a', 'b', 'c'"))
+
+static void test_plan_takes_members_off_before_they_go(void **state)
+{
+	static const struct plan_case table[] = {
+		/* The array has three roles then, or as many as the file says. */
+		{"{" USED_MEMBERS "}", "{" DEV(N("a") "," N("b") "," R("o", "'a', 'b'")) "}",
+			{"take member c off o", "remove device c", "change device o"}, {0}},
+		{"{" DEV(ABC "," R2("o", "'a', 'b', 'c'", ", 'raid_disks': 2")) "}",
+			"{" DEV(N("a") "," N("b") "," R2("o", "'a', 'b'", ", 'raid_disks': 2")) "}",
+			{"take member c off o", "remove device c"}, {0}},
+		/* What stands below goes too; one that stays waits for the change. */
+		{"{" DEV(ABC "," E("e", "c") "," R("o", "'a', 'b', 'e'")) "}",
+			"{" DEV(N("a") "," N("b") "," R("o", "'a'")) "}",
+			{"take member e off o", "remove device e", "remove device c",
+				"change device o"},
+			{0}},
+		/* Another device has taken its place, maybe with its file or UUID. */
+		{"{" DEV(N("a") "," NU("b") "," R("o", "'b', 'a'")) "}",
+			"{" DEV(N("a") "," NU("d") "," R("o", "'a', 'd'")) "}",
+			{"take member b off o", "remove device b", "add device d",
+				"change device o"},
+			{0}},
+		/* By the same UUID it is another: all is made anew. */
+		{"{" DEV(N("a") "," NU("b") "," R("o", "'a', '" UUID "'")) "}",
+			"{" DEV(N("a") "," NU("d") "," R("o", "'a', '" UUID "'")) "}",
+			{"remove device o", "remove device b", "add device d", "add device o"},
+			{0}},
+		/* It stays, and others take it: a filter, another array, each other. */
+		{"{" USED_MEMBERS "}", "{" DEV(ABC "," E("e", "c") "," R("o", "'a', 'b'")) "}",
+			{"take member c off o", "add device e", "change device o"}, {0}},
+		{"{" DEV(R("o", "'a', 'b'") "," R("p", "'c', 'd'") "," ABC "," N("d")) "}",
+			"{" DEV(R("o", "'a', 'd'") "," R("p", "'c', 'b'") "," ABC "," N("d")) "}",
+			{"take member b off o", "take member d off p", "change device o",
+				"change device p"},
+			{0}},
+		{"{" DEV(ABC "," R2("o", "'a', 'b', 'c'", ", 'write_mostly': ['b', 'c']")) "}",
+			"{" DEV(R2("o", "'a'", ", 'raid_disks': 3, 'write_mostly': []") "," N(
+				"a")) "}",
+			{"take member b off o", "take member c off o", "remove device b",
+				"remove device c"},
+			{0}},
+	};
+
+	check(table, ARRAY_SIZE(table));
+}
+
+static void test_plan_leaves_what_waits_for_a_restart_its_bases(void **state)
+{
+	static const struct plan_case table[] = {
+		{"{" DEV(N("n") "," E("e", "n") "," E("f", "e")) "}",
+			"{" DEV(N("m") "," E("f", "m")) "}", {"add device m"},
+			{"device e: removal", "device n: removal", "device f: base"}},
+		/* It would lose all its members. */
+		{"{" DEV(N("a") "," N("b") "," R("o", "'a', 'b'")) "}",
+			"{" DEV(N("c") "," R("o", "'c'")) "}", {"add device c"},
+			{"device a: removal", "device b: removal", "device o: members"}},
+		/* What lies below and can change does. */
+		{"{" DEV(E("e", "o") "," N("a") "," N("b") "," R("o", "'a', 'b'")) "}",
+			"{" DEV(N("n") "," E("e", "n") "," N("a") "," R("o", "'a'")) "}",
+			{"take member b off o", "remove device b", "add device n",
+				"change device o"},
+			{"device e: base"}},
 	};
 
 	check(table, ARRAY_SIZE(table));
@@ -243,6 +315,8 @@ int main(void)
 		cmocka_unit_test(test_plan_makes_stores_and_volumes_behind_devices),
 		cmocka_unit_test(test_plan_builds_from_nothing_and_takes_all_away),
 		cmocka_unit_test(test_plan_makes_anew_what_stands_on_another_device),
+		cmocka_unit_test(test_plan_takes_members_off_before_they_go),
+		cmocka_unit_test(test_plan_leaves_what_waits_for_a_restart_its_bases),
 		cmocka_unit_test(test_plan_changes_what_differs_only),
 		cmocka_unit_test(test_plan_names_what_takes_a_restart),
 		cmocka_unit_test(test_model_remove_device_takes_its_users_along),
