@@ -114,12 +114,15 @@ static bool is_remade(const struct differ *d, const char *name_or_uuid)
 	return is_remade_below(d, name_or_uuid, XBDEV_CONFIG_MAX_DEPTH + 1);
 }
 
-/* The same of a namespace, which goes and comes with its device; NULL is none. */
+/* The same of a namespace, which goes and comes with its device; NULL is none. A name that was a
+ * device's may have become a volume's, or the other way round. */
 static bool is_on_remade(const struct differ *d, const json_t *value)
 {
 	const char *device = json_string_value(json_object_get(value, "device"));
 
-	return device != NULL && is_remade(d, device);
+	return device != NULL &&
+	       (is_remade(d, device) || (model_find_device(d->from, device) == NULL) !=
+						(model_find_device(d->to, device) == NULL));
 }
 
 /* Steps for what is in `part` of subsystems on both sides and gone, or not the same, in `to`. */

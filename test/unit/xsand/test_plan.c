@@ -87,6 +87,17 @@ static void test_plan_makes_anew_what_stands_on_another_device(void **state)
 				"remove device m", "add device n", "add device e", "add device f",
 				"add namespace 1 to " NQN},
 			{0}},
+		/* A name that was a device's is a volume's now, and the other way round. */
+		{"{" DEV(N("s/v")) ", " SUB(", 'namespaces': [" NS("1", "s/v") "]") "}",
+			"{" SUB(", 'namespaces': [" NS("1", "s/v") "]") "}",
+			{"remove namespace 1 from " NQN, "remove device s/v",
+				"add namespace 1 to " NQN},
+			{0}},
+		{"{" SUB(", 'namespaces': [" NS("1", "s/v") "]") "}",
+			"{" DEV(N("s/v")) ", " SUB(", 'namespaces': [" NS("1", "s/v") "]") "}",
+			{"remove namespace 1 from " NQN, "add device s/v",
+				"add namespace 1 to " NQN},
+			{0}},
 	};
 
 	check(table, ARRAY_SIZE(table));
