@@ -388,6 +388,24 @@ static int make_target_model(struct change *change)
 	return 0;
 }
 
+/* A device that was to go and could not, and that the file has again, is still the one it was,
+ * unless another has got its identity. */
+static int keep_identities(struct change *change)
+{
+	const char *name, *uuid;
+	json_t *entry, *older;
+
+	json_object_foreach (model_devices(change->to), name, entry) {
+		older = json_object_get(model_devices(change->node->made), name);
+		uuid = json_string_value(json_object_get(older, "uuid"));
+		if (uuid != NULL && model_find_device(change->to, uuid) == NULL &&
+			xbdev_config_keep(entry, older) != 0) {
+			return out_of_memory(change);
+		}
+	}
+	return 0;
+}
+
 static int prepare_reload(struct change *change)
 {
 	struct node *node = change->node;
@@ -399,6 +417,9 @@ static int prepare_reload(struct change *change)
 		return out_of_memory(change);
 	}
 	rc = make_target_model(change);
+	if (rc == 0) {
+		rc = keep_identities(change);
+	}
 	if (rc != 0) {
 		return rc;
 	}

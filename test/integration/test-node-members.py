@@ -125,6 +125,19 @@ class Members(NodeTest):
             self.assertEqual(self.serving(), ['b'])
             self.check_data()
             self.assertEqual([p.split(': ')[0] for p in self.problems()], steps)
+        # It is put back, and goes when another has the data.
+        self.add_file('b')
+        array['members'] = ['a', 'b']
+        self.reload(['change device md0'])
+        self.assertEqual(self.problems(), [])
+        self.call('bdev_raid_remove_base_bdev', {'name': 'a'})
+        self.call('bdev_raid_add_base_bdev', {'raid_bdev': 'md0', 'base_bdev': 'a'})
+        self.wait_idle()
+        self.drop('b')
+        array['members'] = ['a']
+        self.reload([*steps, 'change device md0'])
+        self.assertEqual(self.serving(), ['a'])
+        self.check_data()
 
     def test_of_a_level_without_redundancy_none_goes(self):
         array = self.add_array('raid0', ['a', 'b'], chunk_size='64KiB')
