@@ -48,6 +48,8 @@ struct job {
  * is under way; so the node that starts after it tries for a while. */
 #define RETRY_NS    (100 * XU_NS_PER_MS)
 #define MAX_RETRIES 50u
+/* How often is looked whether an array has given a device back. */
+#define RELEASE_NS (5 * XU_NS_PER_MS)
 
 static void apply_run(struct apply *apply);
 
@@ -240,10 +242,40 @@ static void member_command(struct job *job, enum xbdev_md_command_kind kind,
 	xbdev__md_manage(dev, &command, done, job);
 }
 
+static void wait_released(struct job *job);
+
+static void on_release_check(struct xr_timer *timer)
+{
+	wait_released(xu_container_of(timer, struct job, retry_timer));
+}
+
+/* It is out when the array says so, and free when its I/O has ended: only then it can go, or be
+ * another's. */
+static void wait_released(struct job *job)
+{
+	const struct xbdev_device *array = xbdev_device_find(job->node->ctx, job->step.nqn);
+	const struct xbdev_device *member = xbdev_device_find(job->node->ctx, job->step.key);
+
+	if (array == NULL) {
+		job_fail(job, -ENODEV, "the array is gone");
+		return;
+	}
+	if (member == NULL || !xbdev__md_is_array(array) || !xbdev__md_has_member(array, member)) {
+		job_done(job, NULL);
+		return;
+	}
+	job->retry_timer.fn = on_release_check;
+	xr_timer_start(xbdev_ctx_control(job->node->ctx), &job->retry_timer, RELEASE_NS);
+}
+
 static void on_member_gone(void *arg, const struct xu_error *err)
 {
 	/* -ENOENT: it was no member, by a command or because it could not be made. */
-	job_done(arg, err != NULL && err->code == -ENOENT ? NULL : err);
+	if (err != NULL && err->code != 0 && err->code != -ENOENT) {
+		job_done(arg, err);
+	} else {
+		wait_released(arg);
+	}
 }
 
 static void on_member_failed(void *arg, const struct xu_error *err)

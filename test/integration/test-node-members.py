@@ -173,6 +173,25 @@ class Members(NodeTest):
         self.assertEqual(self.serving(), ['a', 'x'])
         self.check_data()
 
+    def test_a_member_goes_amid_its_recovery(self):
+        array = self.add_array('raid1', ['a', 'b'])
+        self.drop('c', 'd')
+        self.subsystem()['namespaces'] = [{'nsid': 1, 'device': 'md0'}]
+        self.start()
+        self.wait_idle()
+        self.write_data()
+        old = 'b'
+        for new in 'cbcbcb':
+            self.drop(old)
+            self.add_file(new)
+            array['members'] = ['a', new]
+            self.reload([f'take member {old} off md0', f'remove device {old}', f'add device {new}',
+                         'change device md0'])
+            old = new
+        self.wait_idle()
+        self.assertEqual(self.serving(), ['a', 'b'])
+        self.check_data()
+
     def test_arrays_exchange_their_spares(self):
         one = self.add_array('raid1', ['a', 'b'], 'md0', raid_disks=1)
         two = self.add_array('raid1', ['c', 'd'], 'md1', raid_disks=1)
