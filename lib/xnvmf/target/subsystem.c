@@ -3,7 +3,6 @@
  * Subsystems and who may use them. Removal ends every controller, takes the namespaces and
  * listeners away, and frees the subsystem when the last of them is gone.
  */
-#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,35 +13,6 @@
 #define DEFAULT_NAMESPACES 32u
 
 /* ---- names ---- */
-
-/* "nqn.yyyy-mm.reverse.domain:anything", or the UUID form (Base 4.5). */
-static int check_nqn(const char *nqn, struct xu_error *err)
-{
-	static const char form[] = "nqn.dddd-dd.";
-	size_t len = strnlen(nqn, XNVMF_NQN_MAX + 1);
-
-	if (len > XNVMF_NQN_MAX) {
-		return xu_error_set(err, -EINVAL, "NQN '%.40s…' is longer than %u characters", nqn,
-			XNVMF_NQN_MAX);
-	}
-	for (size_t i = 0; i < sizeof(form) - 1; i++) {
-		bool fits = form[i] == 'd' ? isdigit((unsigned char)nqn[i]) : nqn[i] == form[i];
-
-		if (!fits) {
-			return xu_error_set(err, -EINVAL,
-				"'%s' is not an NQN; the form is nqn.2026-11.com.example:name",
-				nqn);
-		}
-	}
-	for (size_t i = 0; i < len; i++) {
-		if (nqn[i] <= ' ' || nqn[i] > '~') {
-			return xu_error_set(err, -EINVAL,
-				"NQN '%s': character %zu is a space or not printable ASCII", nqn,
-				i + 1);
-		}
-	}
-	return 0;
-}
 
 static int check_text(const char *what, const char *text, size_t max, struct xu_error *err)
 {
@@ -138,7 +108,7 @@ int xnvmf_subsystem_add(struct xnvmf_target *target, const struct xnvmf_subsyste
 {
 	struct xnvmf_subsystem_opts full = *opts;
 	struct xnvmf_subsystem *subsystem;
-	int rc = check_nqn(opts->nqn, err);
+	int rc = xnvmf_nqn_check(opts->nqn, err);
 
 	if (rc == 0 && opts->serial_number != NULL) {
 		rc = check_text("serial number", opts->serial_number, 20, err);
@@ -311,7 +281,7 @@ int xnvmf_subsystem_add_host(
 	struct xnvmf_host *host;
 	struct xu_list *node;
 	uint32_t count = 0;
-	int rc = check_nqn(host_nqn, err);
+	int rc = xnvmf_nqn_check(host_nqn, err);
 
 	if (rc != 0) {
 		return rc;

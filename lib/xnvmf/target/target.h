@@ -16,13 +16,13 @@
 #include <stdint.h>
 
 #include "lib/util/uuid.h"
+#include "lib/xnvmf/wire/nqn.h"
 
 struct xbdev_ctx;
 struct xnvmf_subsystem;
 struct xnvmf_target;
 struct xu_error;
 
-#define XNVMF_NQN_MAX       223u /* characters */
 #define XNVMF_NSID_MAX      1024u
 #define XNVMF_DISCOVERY_NQN "nqn.2014-08.org.nvmexpress.discovery"
 

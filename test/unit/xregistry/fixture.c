@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "test/unit/xregistry/fixture.h"
+
+char fixture_path[64];
+static char dir[64];
+
+struct xreg_spec fixture_spec(void)
+{
+	static const struct xreg_pair metadata[] = {
+		{"hw_type", "nvme-ssd"}, {"location", "rack-1-slot-3"}};
+	static const char *const tags[] = {"fast", "lab"};
+
+	return (struct xreg_spec){.node_id = "node-1",
+		.nqn = "nqn.2026-11.io.xsan:one",
+		.address = "192.0.2.7",
+		.interface = "eth0",
+		.device_path = "/dev/sdb",
+		.port = 4420,
+		.security = XREG_SECURITY_TLS,
+		.capacity_bytes = 1073741824000,
+		.block_size = 4096,
+		.namespace_id = 1,
+		.is_read_only = true,
+		.max_iops = 500000,
+		.max_bandwidth_mbps = 6000,
+		.avg_latency_us = 50,
+		.queue_depth = 128,
+		.max_connections = 32,
+		.has_auto_discovery = true,
+		.discovery_interval_s = 30,
+		.weight = 2.5,
+		.ttl_s = 90,
+		.metadata = metadata,
+		.nr_metadata = 2,
+		.tags = tags,
+		.nr_tags = 2};
+}
+
+json_t *fixture_body(void)
+{
+	json_t *body = json_pack("{s:s, s:{s:s, s:s, s:s, s:i, s:I, s:s}, s:{s:i, s:i, s:i},"
+				 " s:{s:s, s:s, s:s}}",
+		"node_id", "xdevice-node-001", "target_info", "nqn",
+		"nqn.2024-01.com.xdevice:nvme:001", "transport", "tcp", "address", "192.168.1.100",
+		"port", 4420, "namespace_capacity", (json_int_t)1073741824000, "security_type",
+		"none", "performance_caps", "max_iops", 500000, "max_bandwidth_mbps", 6000,
+		"avg_latency_us", 50, "metadata", "location", "rack-1-slot-3", "hw_type",
+		"nvme-ssd", "firmware_version", "1.2.3");
+
+	assert_non_null(body);
+	return body;
+}
+
+int fixture_setup(void **state)
+{
+	snprintf(dir, sizeof(dir), "xregistry-test-XXXXXX");
+	assert_non_null(mkdtemp(dir));
+	snprintf(fixture_path, sizeof(fixture_path), "%.32s/targets.db", dir);
+	return 0;
+}
+
+int fixture_teardown(void **state)
+{
+	static const char *const ends[] = {"", "-wal", "-shm", "-journal"};
+	char path[96];
+
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		snprintf(path, sizeof(path), "%s%s", fixture_path, ends[i]);
+		unlink(path);
+	}
+	return rmdir(dir);
+}
+
+struct xreg_store *fixture_open(const struct xreg_store_opts *more)
+{
+	struct xreg_store_opts opts = more != NULL ? *more : (struct xreg_store_opts){0};
+	struct xreg_store *store = NULL;
+	struct xu_error err = {0};
+
+	opts.backend = opts.backend != NULL ? opts.backend : &xreg_sqlite;
+	opts.where = opts.where != NULL ? opts.where : fixture_path;
+	if (xreg_store_open(&opts, &store, &err) != 0) {
+		fail_msg("%s", err.text);
+	}
+	return store;
+}
+
+const char *fixture_register(struct xreg_store *store, const char *node, unsigned number)
+{
+	static _Thread_local char id[XREG_ID_SIZE];
+	struct xreg_spec spec = fixture_spec();
+	struct xreg_change change = {.op = XREG_REGISTER,
+		.spec = &spec,
+		.status = {.state = XREG_AVAILABLE, .reason = ""}};
+	char nqn[64];
+
+	snprintf(nqn, sizeof(nqn), "nqn.2026-11.io.xsan:%06u", number);
+	spec.nqn = nqn;
+	spec.node_id = node;
+	if (xreg_store_change(store, &change) != 0) {
+		fail_msg("%s", change.err.text);
+	}
+	snprintf(id, sizeof(id), "%s", change.result->origin.id);
+	xreg_target_unref(change.result);
+	return id;
+}
