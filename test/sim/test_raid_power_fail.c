@@ -847,6 +847,10 @@ static const struct kind kinds[] = {
 	{"raid10 far, hot, failures", 10, 0x201, 3, 1, 16384, 1 << 20, true, {0}, .has_hot = true},
 	{"raid5, PPL, hot, failures", 5, 2, 4, 1, 8192, 1 << 20, true, {0}, XBDEV_MD_POLICY_PPL,
 		.has_hot = true},
+	{"raid5, PPL, failures, replaced", 5, 2, 4, 1, 4096, 256 << 10, true, {0},
+		XBDEV_MD_POLICY_PPL, .has_replace = true},
+	{"raid5, PPL, losses, replaced", 5, 2, 4, 1, 4096, 256 << 10, false, {0},
+		XBDEV_MD_POLICY_PPL, true, .has_replace = true},
 };
 
 static uint64_t from_environment(const char *name, uint64_t fallback)
@@ -905,6 +909,10 @@ static void test_raid_power_fail_keeps_what_was_repaired(void **state)
 		uint64_t seed;
 	} found[] = {
 		{42, 1222}, /* a parity member broke when it was to take its log */
+		/* Rows without a log, their parity's member being out: one member had the new
+		 * data, and who was to replace it the old. */
+		{43, 25},
+		{44, 153}, /* a member with its log was lost, and who was to replace it had none */
 	};
 	static struct run run;
 

@@ -207,6 +207,47 @@ static bool has_ppl(const struct xbdev_md_array *array)
 	return xbdev__md_super_has(&array->super, XBDEV_MD_F_PPL | XBDEV_MD_F_MULTIPLE_PPLS);
 }
 
+static bool has_bad_blocks(const struct xbdev_md_array *array)
+{
+	for (uint32_t i = 0; i < array->geo.raid_disks; i++) {
+		if (array->roles[i] != NULL && array->roles[i]->bad != NULL &&
+			array->roles[i]->bad->count > 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* May a write that was cut short be on a member, and not on who is to replace it? A resync copies
+ * that, and so does the replay of a log; but a PPL is on the parity's member, and knows nothing of
+ * rows whose parity was not written. What was read from the member would be another thing once the
+ * other one has its place. */
+static bool may_differ(
+	const struct xbdev_md_build *build, const struct xbdev_md_member *replacement)
+{
+	const struct xbdev_md_array *array = build->array;
+
+	/* One event behind, it may have an offset that was taken back. */
+	if (build->force || replacement->super.events != array->super.events) {
+		return true;
+	}
+	return has_ppl(array) && replacement->super.resync_offset != XBDEV_MD_CLEAN &&
+	       (array->nr_degraded > 0 || has_bad_blocks(array));
+}
+
+static void doubt_replacements(const struct xbdev_md_build *build)
+{
+	struct xbdev_md_array *array = build->array;
+
+	for (uint32_t i = 0; i < array->geo.raid_disks; i++) {
+		struct xbdev_md_member *replacement = array->replacements[i];
+
+		if (replacement != NULL && may_differ(build, replacement)) {
+			xbdev__md_member_start_over(replacement);
+		}
+	}
+}
+
 static void send_register(struct xbdev_md_build *build)
 {
 	build->msg.fn = on_register;
@@ -224,6 +265,7 @@ static void set_up(struct xbdev_md_build *build)
 		array->in_sync_below = 0;
 		array->is_parity_sure = false;
 	}
+	doubt_replacements(build);
 	set_limits(array);
 	xbdev__md_heat_init(&array->heat, array->geo.array_size * XBDEV_MD_SECTOR);
 	rc = xbdev__md_requests_init(array);

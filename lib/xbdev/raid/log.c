@@ -144,6 +144,13 @@ static void end_logging(struct xbdev_md_lane *lane)
 	}
 }
 
+static bool serves(const struct xbdev_md_member *member)
+{
+	const struct xbdev_md_array *array = member->array;
+
+	return array->roles[member->role] == member || array->replacements[member->role] == member;
+}
+
 static void on_logged(struct xbdev_md_child *child, int status)
 {
 	struct xbdev_md_lane *lane = child->arg;
@@ -152,7 +159,7 @@ static void on_logged(struct xbdev_md_child *child, int status)
 	if (status != 0) {
 		xbdev__md_member_fail(member, "does not take its log", status);
 	}
-	lane->is_incomplete |= status != 0 || lane->log->array->roles[member->role] != member;
+	lane->is_incomplete |= status != 0 || !serves(member);
 	end_logging(lane);
 }
 

@@ -52,6 +52,7 @@ void xbdev__md_member_start_over(struct xbdev_md_member *member)
 	member->state = XBDEV_MD_MEMBER_RECOVERING;
 	member->recovery_offset = member->recovery_saved = 0;
 	member->early = (struct xbdev_md_regions){0};
+	member->is_log_ready = false; /* it may hold what was logged for another role */
 }
 
 void xbdev__md_member_clear_bad(struct xbdev_md_member *member, const struct xbdev_io *io)

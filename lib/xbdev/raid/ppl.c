@@ -2,10 +2,10 @@
 /*
  * The partial parity log while an array runs (docs/raid.md, "PPL"): the log's kind for raid5.
  *
- * A lane is a parity member; its units follow each other in that member's area, back at the start
- * when the rest is too small. An entry of a unit says, of some rows of sectors of a stripe, which
- * data columns are written (neighbours only: MD's entry is one range of the array) and the XOR of
- * those that are not.
+ * A lane is a parity member; its units follow each other in that member's area, and in that of who
+ * is to replace it, back at the start when the rest is too small. An entry of a unit says, of some
+ * rows of sectors of a stripe, which data columns are written (neighbours only: MD's entry is one
+ * range of the array) and the XOR of those that are not.
  *
  * A column whose member is missing is not named though it is written: its new content then is in
  * the XOR of the others, so the replay completes its write, and nothing is lost with it. Where that
@@ -127,9 +127,12 @@ static struct xbdev_md_lane *lane_of(struct xbdev_md_stripe *stripe)
 /* Without the member there is no parity to be wrong. */
 static bool is_ready(const struct xbdev_md_lane *lane)
 {
-	const struct xbdev_md_member *member = lane->log->array->roles[lane->index];
+	const struct xbdev_md_array *array = lane->log->array;
+	const struct xbdev_md_member *member = array->roles[lane->index];
+	const struct xbdev_md_member *twin = array->replacements[lane->index];
 
-	return !xbdev__md_member_is_writable(member) || member->is_log_ready;
+	return (!xbdev__md_member_is_writable(member) || member->is_log_ready) &&
+	       (!xbdev__md_member_is_writable(twin) || twin->is_log_ready);
 }
 
 /* ---- a unit ---- */
@@ -246,28 +249,41 @@ static bool add(struct xbdev_md_lane *lane, struct xbdev_md_stripe *stripe)
 	return true;
 }
 
+/* Where the member's next unit goes, as a sector of the device. */
+static uint64_t take_place(const struct xbdev_md_lane *lane, struct xbdev_md_member *member)
+{
+	uint64_t offset;
+
+	if (member->log_offset + lane->used > lane->log->area_bytes) {
+		member->log_offset = 0;
+	}
+	offset = member->log_offset;
+	member->log_offset += lane->used;
+	return xbdev__md_super_place(member->super.ppl_offset) + offset / XBDEV_MD_SECTOR;
+}
+
+/* Who is to replace the member has it too: power may fail and take the member away, or come back
+ * when the other one has its place. */
 static uint32_t seal(struct xbdev_md_lane *lane,
 	struct xbdev_md_member *ret_members[XBDEV_MD_LOG_COPIES],
 	uint64_t ret_sectors[XBDEV_MD_LOG_COPIES])
 {
 	struct xbdev_md_array *array = lane->log->array;
-	struct xbdev_md_member *member = array->roles[lane->index];
+	struct xbdev_md_member *both[] = {
+		array->roles[lane->index], array->replacements[lane->index]};
 	struct xbdev_md_ppl_header *header = lane->header;
+	uint32_t nr = 0;
 
-	if (!xbdev__md_member_is_writable(member)) {
-		return 0;
-	}
-	if (member->log_offset + lane->used > lane->log->area_bytes) {
-		member->log_offset = 0;
-	}
 	header->signature = xbdev__md_ppl_signature(&array->super.set_uuid);
 	header->generation = ++lane->seq;
 	xbdev__md_ppl_format(header, lane->buf);
-	ret_members[0] = member;
-	ret_sectors[0] = xbdev__md_super_place(member->super.ppl_offset) +
-			 member->log_offset / XBDEV_MD_SECTOR;
-	member->log_offset += lane->used;
-	return 1;
+	for (uint32_t i = 0; i < 2; i++) {
+		if (xbdev__md_member_is_writable(both[i])) {
+			ret_members[nr] = both[i];
+			ret_sectors[nr++] = take_place(lane, both[i]);
+		}
+	}
+	return nr;
 }
 
 /* ---- the area ---- */

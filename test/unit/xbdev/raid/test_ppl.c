@@ -395,9 +395,9 @@ static void test_ppl_an_array_begins_with_a_member_that_is_recovered(void **stat
 	harness_stop(&w.h);
 }
 
-/* What the newest header on a member says of the write: its rows, and the XOR of what is not named,
- * put together here from what the array held. */
-static void expect_entry(uint32_t member, uint64_t data_sector, uint32_t pp_size,
+/* What the newest header on a device says of a write whose parity `role` has: its rows, and the XOR
+ * of what is not named, put together here from what the array held. */
+static void expect_entry_at(uint32_t member, uint32_t role, uint64_t data_sector, uint32_t pp_size,
 	uint32_t data_size, const char *partial)
 {
 	static uint8_t area[PPL_BYTES];
@@ -416,11 +416,17 @@ static void expect_entry(uint32_t member, uint64_t data_sector, uint32_t pp_size
 	assert_int_equal(header.entries[0].data_sector, data_sector);
 	assert_int_equal(header.entries[0].pp_size, pp_size);
 	assert_int_equal(header.entries[0].data_size, data_size);
-	assert_int_equal(header.entries[0].parity_disk, member);
+	assert_int_equal(header.entries[0].parity_disk, role);
 	assert_int_equal(header.entries[0].checksum, xbdev__md_ppl_checksum(area + at, pp_size));
 	if (pp_size > 0) {
 		assert_memory_equal(area + at, partial, pp_size);
 	}
+}
+
+static void expect_entry(uint32_t member, uint64_t data_sector, uint32_t pp_size,
+	uint32_t data_size, const char *partial)
+{
+	expect_entry_at(member, member, data_sector, pp_size, data_size, partial);
 }
 
 static void write_at(struct world *w, char *content, uint64_t offset, uint64_t len, uint64_t seed)
@@ -599,6 +605,67 @@ static void test_ppl_who_replaces_a_member_gets_what_was_being_written(void **st
 	replay_with_replacement(true);
 }
 
+/* The member may be lost together with the power, and then the other one has its place. */
+static void test_ppl_who_replaces_a_member_has_its_log(void **state)
+{
+	static char content[OURS_STRIPE], partial[4096];
+	const struct xbdev_md_command slow = {
+		.kind = XBDEV_MD_COMMAND_SPEED, .speed_max_kib = 1024, .speed_min_kib = 1024};
+	const struct xbdev_md_command replace = {
+		.kind = XBDEV_MD_COMMAND_REPLACE, .device = "m3", .new_device = "m4"};
+	struct world w;
+
+	make_ours(&w, true);
+	make_file(&w, NR_OURS);
+	write_at(&w, content, 0, OURS_STRIPE, 6);
+	manage(&w, &slow);
+	manage(&w, &replace);
+	assert_non_null(array_of(&w)->replacements[3]);
+	write_at(&w, content, 8192, 4096, 7);
+	assert_non_null(array_of(&w)->replacements[3]);
+	xor_of(partial, content + CHUNK + 8192, content + 2 * CHUNK + 8192, 4096);
+	expect_entry_at(3, 3, 16, 4096, 4096, partial);
+	expect_entry_at(NR_OURS, 3, 16, 4096, 4096, partial);
+	stop(&w);
+	harness_stop(&w.h);
+}
+
+/* m4 stands in for member 1 and logs for it, is a spare again, and then takes the place of member
+ * 3, which has logged less: what it finds in its log is not newer than what it is given now. */
+static void test_ppl_a_log_of_another_role_is_forgotten(void **state)
+{
+	static char content[3 * OURS_STRIPE], partial[4096];
+	const struct xbdev_md_command add = {.kind = XBDEV_MD_COMMAND_ADD, .device = "m4"};
+	const struct xbdev_md_command remove = {.kind = XBDEV_MD_COMMAND_REMOVE, .device = "m1"};
+	const struct xbdev_md_command back = {.kind = XBDEV_MD_COMMAND_ADD, .device = "m1"};
+	const struct xbdev_md_command fail = {.kind = XBDEV_MD_COMMAND_FAIL, .device = "m3"};
+	struct world w;
+
+	make_ours(&w, true);
+	make_file(&w, NR_OURS);
+	write_at(&w, content, 0, sizeof(content), 6);
+	harness_run_on(&w.h, 0, fail_role, &w);
+	manage(&w, &add);
+	harness_wait(&w.h, array_of(&w)->nr_degraded == 0 && array_of(&w)->sync == NULL);
+	for (uint32_t i = 0; i < 20; i++) {
+		write_at(&w, content, 2 * OURS_STRIPE, 4096, 7 + i);
+	}
+	manage(&w, &remove);
+	manage(&w, &back);
+	harness_wait(&w.h,
+		strcmp(array_of(&w)->roles[1]->name, "m1") == 0 && array_of(&w)->sync == NULL);
+	manage(&w, &fail);
+	harness_wait(&w.h, array_of(&w)->roles[3] != NULL && array_of(&w)->nr_degraded == 0 &&
+				   array_of(&w)->sync == NULL);
+	assert_string_equal(array_of(&w)->roles[3]->name, "m4");
+	write_at(&w, content, 8192, 4096, 30);
+	xor_of(partial, content + CHUNK + 8192, content + 2 * CHUNK + 8192, 4096);
+	expect_entry_at(NR_OURS, 3, 16, 4096, 4096, partial);
+	check_parity(&w);
+	stop(&w);
+	harness_stop(&w.h);
+}
+
 /* A recovery has been at row 0, but no superblock says so when the power fails amid a write there:
  * it comes again, and has only the parity to go by. */
 static void test_ppl_a_recovery_that_a_crash_forgets_is_not_counted_on(void **state)
@@ -707,6 +774,8 @@ int main(void)
 		cmocka_unit_test(test_ppl_an_entry_says_what_is_not_written),
 		cmocka_unit_test(test_ppl_what_a_missing_member_would_hold_is_logged),
 		cmocka_unit_test(test_ppl_who_replaces_a_member_gets_what_was_being_written),
+		cmocka_unit_test(test_ppl_who_replaces_a_member_has_its_log),
+		cmocka_unit_test(test_ppl_a_log_of_another_role_is_forgotten),
 		cmocka_unit_test(test_ppl_a_recovery_that_a_crash_forgets_is_not_counted_on),
 		cmocka_unit_test(test_ppl_units_go_round),
 		cmocka_unit_test(test_ppl_is_for_raid5_without_a_bitmap),
