@@ -851,6 +851,8 @@ static const struct kind kinds[] = {
 		XBDEV_MD_POLICY_PPL, .has_replace = true},
 	{"raid5, PPL, losses, replaced", 5, 2, 4, 1, 4096, 256 << 10, false, {0},
 		XBDEV_MD_POLICY_PPL, true, .has_replace = true},
+	{"raid4, journal, failures, replaced", 4, 0, 4, 1, 4096, 256 << 10, true, {0},
+		XBDEV_MD_POLICY_JOURNAL, .has_replace = true},
 };
 
 static uint64_t from_environment(const char *name, uint64_t fallback)
@@ -913,6 +915,7 @@ static void test_raid_power_fail_keeps_what_was_repaired(void **state)
 		 * data, and who was to replace it the old. */
 		{43, 25},
 		{44, 153}, /* a member with its log was lost, and who was to replace it had none */
+		{45, 165}, /* half of the superblocks said that a member had been replaced */
 	};
 	static struct run run;
 

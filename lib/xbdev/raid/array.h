@@ -132,7 +132,8 @@ struct xbdev_md_member {
 	bool is_by_bitmap;        /* recovering: it lacks only what the bitmap marks */
 	uint32_t role;            /* unless spare */
 	uint64_t recovery_offset; /* member sectors that are good; XBDEV_MD_NEVER: all */
-	uint64_t recovery_saved;  /* those that are durable: what the superblock says, */
+	uint64_t recovery_saved;  /* those that are durable: what the superblock says (NEVER: that
+				   * it has all), */
 	uint64_t recovery_known, next_known; /* said when the last round ended, and what this one
 					      * says: a crash finds no less */
 	struct xbdev_md_regions

@@ -65,8 +65,11 @@ static void fill_features(const struct xbdev_md_member *member, struct xbdev_md_
 	super->feature_map = member->array->super.feature_map & common;
 	super->recovery_offset = 0;
 	if (member->state == XBDEV_MD_MEMBER_RECOVERING) {
-		super->feature_map |= XBDEV_MD_F_RECOVERY_OFFSET;
-		super->recovery_offset = member->recovery_saved;
+		/* Without it, it has everything and is about to take over. */
+		if (member->recovery_saved != XBDEV_MD_NEVER) {
+			super->feature_map |= XBDEV_MD_F_RECOVERY_OFFSET;
+			super->recovery_offset = member->recovery_saved;
+		}
 		if (member->is_replacement) {
 			super->feature_map |= XBDEV_MD_F_REPLACEMENT;
 		}

@@ -70,14 +70,14 @@ static void note_saved(struct xbdev_md_sync *sync)
 	}
 }
 
-static void conclude(struct xbdev_md_sync *sync);
+static void conclude_when_known(struct xbdev_md_sync *sync);
 
 static void on_saved(struct xbdev_md_sync *sync)
 {
 	note_saved(sync);
 	sync->is_saving = false;
 	if (sync->is_ending) {
-		conclude(sync);
+		conclude_when_known(sync);
 	} else {
 		xbdev__md_meta_update(sync->array);
 	}
@@ -193,6 +193,39 @@ static void conclude(struct xbdev_md_sync *sync)
 	}
 	xu_buf_free(sync->memory, sync->memory_bytes);
 	free(sync);
+}
+
+static void on_known(struct xbdev_md_waiter *waiter, int status)
+{
+	struct xbdev_md_sync *sync = xu_container_of(waiter, struct xbdev_md_sync, waiter);
+
+	sync->has_failed |= status != 0;
+	conclude(sync);
+}
+
+/* Who takes over must have everything by its own word first: power may fail when some superblocks
+ * say that the other one is out and its own does not say that it is complete, and then there is
+ * nobody for the role. */
+static void conclude_when_known(struct xbdev_md_sync *sync)
+{
+	const struct xbdev_md_array *array = sync->array;
+	bool is_replacing = false;
+
+	for (uint32_t i = 0; i < array->geo.raid_disks && is_whole(sync); i++) {
+		struct xbdev_md_member *member = array->replacements[i];
+
+		if (member != NULL && xbdev__md_sync_is_target(sync, member)) {
+			member->recovery_saved = XBDEV_MD_NEVER;
+			is_replacing = true;
+		}
+	}
+	if (!is_replacing) {
+		conclude(sync);
+		return;
+	}
+	sync->waiter.seq = xbdev__md_meta_update(sync->array);
+	sync->waiter.fn = on_known;
+	xbdev__md_meta_wait(sync->array, &sync->waiter);
 }
 
 static void end(struct xbdev_md_sync *sync)

@@ -74,6 +74,7 @@ struct xbdev_md_sync {
 	bool is_saving, is_ending;
 	uint32_t nr_flushes;
 	uint64_t saving, last_saved, saved_ns;
+	struct xbdev_md_waiter waiter; /* at the end: until the disks say that all is there */
 	/* Pace. */
 	struct xr_timer timer;
 	uint64_t walked; /* sectors that slots were given */
