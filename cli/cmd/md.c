@@ -369,9 +369,19 @@ static enum cli_exit get_member(struct cli *cli, json_t **ret_disk)
 	return rc;
 }
 
+static const struct cli_option add_options[] = {
+	{"write-mostly", 'W', .help = "of a raid1: it is read only if no other can be"},
+	{0},
+};
+
 static enum cli_exit run_add(struct cli *cli)
 {
-	return cli_do(cli, "bdev_raid_add_base_bdev", member_params(cli), "%s is added to array %s",
+	json_t *params = member_params(cli);
+
+	if (cli_option(cli, "write-mostly") != NULL) {
+		json_object_set_new(params, "write_mostly", json_true());
+	}
+	return cli_do(cli, "bdev_raid_add_base_bdev", params, "%s is added to array %s",
 		cli_word(cli, 1), cli_word(cli, 0));
 }
 
@@ -381,6 +391,7 @@ static const struct cli_command add_command = {
 	.about = "One that was a member before and has a bitmap to go by gets only what has "
 		 "changed.",
 	.args = member_args,
+	.options = add_options,
 	.run = run_add,
 };
 

@@ -335,6 +335,7 @@ int xbdev_md_zero_superblock(const char *bdev_name);
 #define XBDEV_MD_SET_WRITE_MOSTLY                                                                  \
 	16 /* const char *: a disk of a raid1 is read only when no other can be, see above; */
 #define XBDEV_MD_CLEAR_WRITE_MOSTLY 17 /* or as any other, when it has all that was behind */
+#define XBDEV_MD_ADD_WRITE_MOSTLY   18 /* const char *: ADD_DISK to a raid1, write-mostly at once */
 
 #define XBDEV_MD_PRIORITY_MIN     0
 #define XBDEV_MD_PRIORITY_DEFAULT 4

@@ -267,6 +267,8 @@ def test_write_mostly():
                     'b of array md0 is read as any other', 'write-mostly --clear')
         check('writemostly' not in n.ok('md', 'detail', 'md0'), 'detail after --clear')
         refused(n, 'md', 'write-mostly', 'md0', 'c', err="has no member 'c'")
+        n.ok('md', 'add', '--write-mostly', 'md0', 'c')
+        check('write-mostly' in n.ok('md', 'examine', 'c'), 'add --write-mostly')
 
 
 if __name__ == '__main__':

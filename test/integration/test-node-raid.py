@@ -132,12 +132,13 @@ class Raid(NodeTest):
             self.assertEqual(self.problems(), [])
             self.assertEqual(self.call('save_config'), before)
         # The one that goes is not written of any more.
-        self.call('bdev_raid_add_base_bdev', {'raid_bdev': 'md0', 'base_bdev': 'c'})
+        self.call('bdev_raid_add_base_bdev', {'raid_bdev': 'md0', 'base_bdev': 'c', 'write_mostly': True})
         self.wait_idle()
         self.call('bdev_raid_remove_base_bdev', {'name': 'a'})
         self.restart()
         self.assertEqual(self.problems(), [])
         self.assertEqual([d['name'] for d in self.detail()['disks']], [None, 'b', 'c'])
+        self.assertEqual([d.get('is_write_mostly') for d in self.detail()['disks']], [None, False, True])
 
     def test_by_rpc(self):
         self.start()

@@ -714,7 +714,7 @@ struct manage_call {
 };
 
 /* What a command of the document is to the engine, and what its argument is. */
-enum arg_kind { ARG_NONE, ARG_DEVICE, ARG_REPLACE, ARG_SPEED, ARG_GROUP, ARG_PRIORITY };
+enum arg_kind { ARG_NONE, ARG_DEVICE, ARG_MOSTLY, ARG_REPLACE, ARG_SPEED, ARG_GROUP, ARG_PRIORITY };
 
 static const struct {
 	enum xbdev_md_command_kind kind;
@@ -737,6 +737,7 @@ static const struct {
 	[XBDEV_MD_SET_PRIORITY] = {XBDEV_MD_COMMAND_PRIORITY, ARG_PRIORITY},
 	[XBDEV_MD_SET_WRITE_MOSTLY] = {XBDEV_MD_COMMAND_MOSTLY, ARG_DEVICE},
 	[XBDEV_MD_CLEAR_WRITE_MOSTLY] = {XBDEV_MD_COMMAND_NOT_MOSTLY, ARG_DEVICE},
+	[XBDEV_MD_ADD_WRITE_MOSTLY] = {XBDEV_MD_COMMAND_ADD, ARG_MOSTLY},
 };
 
 #define NR_COMMANDS ((int)(sizeof(commands) / sizeof(commands[0])))
@@ -827,6 +828,9 @@ int xbdev_md_manage(const char *md_name, int cmd, void *arg)
 	}
 	manage.command.kind = commands[cmd].kind;
 	switch (commands[cmd].arg) {
+	case ARG_MOSTLY:
+		manage.command.is_mostly = true;
+		/* fall through */
 	case ARG_DEVICE:
 		manage.command.device = arg;
 		break;

@@ -87,6 +87,7 @@ struct member_opts {
 	const char *raid_bdev;
 	const char *base_bdev;
 	const char *new_bdev;
+	bool write_mostly;
 };
 
 static const struct xu_param add_params[] = {
@@ -94,6 +95,9 @@ static const struct xu_param add_params[] = {
 		.help = "the device: blank, or an old member of the array"},
 	{"raid_bdev", XU_PARAM_STRING, offsetof(struct member_opts, raid_bdev), .is_required = true,
 		.help = "the array"},
+	{"write_mostly", XU_PARAM_BOOL, offsetof(struct member_opts, write_mostly),
+		.help = "of a raid1: it is read only when no other can be, and may be behind with "
+			"what is written (default false)"},
 	{0},
 };
 
@@ -120,7 +124,9 @@ static void raid_add(struct xrpc_request *req, void *arg, const void *opts_ptr)
 	const struct member_opts *opts = opts_ptr;
 
 	manage(req, arg, opts->raid_bdev,
-		(struct xbdev_md_command){.kind = XBDEV_MD_COMMAND_ADD, .device = opts->base_bdev});
+		(struct xbdev_md_command){.kind = XBDEV_MD_COMMAND_ADD,
+			.device = opts->base_bdev,
+			.is_mostly = opts->write_mostly});
 }
 
 static void raid_fail(struct xrpc_request *req, void *arg, const void *opts_ptr)

@@ -260,7 +260,7 @@ static int fill_super(struct command *command)
 	member->super.data_size = member->dev_sectors - data_offset;
 	member->super.device_uuid =
 		was_member ? own : xu_uuid_random(xr_reactor_random(array->reactor));
-	member->super.devflags = 0;
+	member->super.devflags = command->what.is_mostly ? XBDEV_MD_DEV_WRITE_MOSTLY : 0;
 	member->super.cnt_corrected_read = 0;
 	member->state = XBDEV_MD_MEMBER_SPARE;
 	if (member->super.bblog_offset != 0) {
@@ -309,6 +309,9 @@ static bool take_back(struct command *command)
 			return false;
 		}
 		member->bad->shift = member->super.bblog_shift;
+	}
+	if (command->what.is_mostly) {
+		member->super.devflags |= XBDEV_MD_DEV_WRITE_MOSTLY;
 	}
 	member->slot = slot;
 	array->members[slot] = member;
@@ -756,13 +759,15 @@ static int check(
 			"reading only; stop it and assemble it for writing",
 			dev->name);
 	}
+	if ((what->kind == XBDEV_MD_COMMAND_MOSTLY || what->kind == XBDEV_MD_COMMAND_NOT_MOSTLY ||
+		    what->is_mostly) &&
+		xbdev__md_array_of(dev)->geo.level != 1) {
+		return xu_error_set(
+			err, -EINVAL, "array '%s': write-mostly members are raid1's", dev->name);
+	}
 	switch (what->kind) {
 	case XBDEV_MD_COMMAND_MOSTLY:
 	case XBDEV_MD_COMMAND_NOT_MOSTLY:
-		if (xbdev__md_array_of(dev)->geo.level != 1) {
-			return xu_error_set(err, -EINVAL,
-				"array '%s': write-mostly members are raid1's", dev->name);
-		}
 		return check_name(what, dev, err);
 	case XBDEV_MD_COMMAND_REPLACE:
 		if (what->new_device == NULL || *what->new_device == '\0') {

@@ -176,6 +176,7 @@ struct xbdev_md_command {
 	uint64_t speed_min_kib, speed_max_kib; /* KiB/s at least, 0: 1024, and at most, 0: no
 						* limit */
 	uint32_t priority;
+	bool is_mostly;      /* ADD, to a raid1: it is write-mostly from the beginning */
 	struct xu_uuid from; /* ADD: not null: the device may be a spare of this array still, which
 			      * has let it go */
 };

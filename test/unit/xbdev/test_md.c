@@ -374,6 +374,9 @@ static void test_group_and_priority_are_said_at_the_beginning(void **state)
 	must(xbdev_md_manage("md0", XBDEV_MD_CLEAR_WRITE_MOSTLY, "d1"));
 	assert_false(detail_of("md0").more[1].is_write_mostly);
 	assert_int_equal(xbdev_md_manage("md0", XBDEV_MD_SET_WRITE_MOSTLY, "d3"), -ENOENT);
+	must(xbdev_md_manage("md0", XBDEV_MD_ADD_WRITE_MOSTLY, "d2"));
+	assert_true(detail_of("md0").more[2].is_write_mostly);
+	must(xbdev_md_manage("md0", XBDEV_MD_REMOVE_SPARE, "d2"));
 	must(xbdev_md_stop("md0"));
 	priority = 8;
 	again.priority = &priority;

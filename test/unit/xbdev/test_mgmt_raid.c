@@ -234,6 +234,7 @@ static void test_array_is_made_looked_at_and_assembled_again(void **state)
 
 static void test_members_are_failed_replaced_and_removed(void **state)
 {
+	const json_t *disks;
 	struct world w;
 
 	start(&w);
@@ -249,7 +250,11 @@ static void test_members_are_failed_replaced_and_removed(void **state)
 	wait_for_rest(&w);
 	assert_string_equal(
 		text_of(json_array_get(json_object_get(detail(&w), "disks"), 0), "name"), "d3");
-	result(&w, "bdev_raid_add_base_bdev", "{'raid_bdev':'md0','base_bdev':'d4'}");
+	result(&w, "bdev_raid_add_base_bdev",
+		"{'raid_bdev':'md0','base_bdev':'d4','write_mostly':true}");
+	disks = json_object_get(detail(&w), "disks");
+	assert_true(json_is_true(json_object_get(
+		json_array_get(disks, json_array_size(disks) - 1), "is_write_mostly")));
 	assert_int_equal(error(&w, "bdev_raid_replace",
 				 "{'raid_bdev':'md0','base_bdev':'d3','new_bdev':'d2'}"),
 		-EBUSY); /* that one serves in another place */

@@ -53,15 +53,20 @@ static int try_create(struct world *w, const struct xbdev_md_create_opts *opts)
 	return w->err.code;
 }
 
-static int try_assemble(struct world *w)
+static int try_assemble_of(struct world *w, const char *const *members)
 {
 	const struct xbdev_md_assemble_opts opts = {
-		.name = "md0", .level = 1, .members = names, .nr_members = 2};
+		.name = "md0", .level = 1, .members = members, .nr_members = 2};
 
 	w->is_done = false;
 	xbdev__md_assemble(w->h.ctx, &opts, on_made, w);
 	harness_wait(&w->h, w->is_done);
 	return w->err.code;
+}
+
+static int try_assemble(struct world *w)
+{
+	return try_assemble_of(w, names);
 }
 
 static void open_array(struct world *w)
@@ -593,6 +598,75 @@ static void test_a_member_is_as_any_other_when_it_has_all(void **state)
 	world_stop(&w);
 }
 
+static int add_mostly(struct world *w, const char *device)
+{
+	const struct xbdev_md_command what = {
+		.kind = XBDEV_MD_COMMAND_ADD, .device = device, .is_mostly = true};
+
+	w->is_done = false;
+	xbdev__md_manage(w->dev, &what, on_managed, w);
+	harness_wait(&w->h, w->is_done);
+	return w->err.code;
+}
+
+/* It takes the place of one that has failed: from the first write on it may be behind; and one that
+ * comes back to where a bitmap knows what it has missed. */
+static void test_a_device_is_added_as_write_mostly(void **state)
+{
+	static struct world w;
+
+	world_start(&w, MAX);
+	manage(&w, XBDEV_MD_COMMAND_FAIL, names[0]);
+	manage(&w, XBDEV_MD_COMMAND_REMOVE, names[0]);
+	write_block(&w, 3, 1);
+	assert_int_equal(add_mostly(&w, names[2]), 0);
+	harness_wait(&w.h, array_of(&w)->nr_degraded == 0 && array_of(&w)->sync == NULL);
+	assert_string_equal(array_of(&w)->roles[0]->name, names[2]);
+	rule(&w, 2, XBDEV_ERROR_HANG, XBDEV_OP_WRITE, 0);
+	write_block(&w, 4, 2);
+	assert_int_equal(array_of(&w)->behind.nr, 1);
+	expect(&w, 3, 1);
+	expect(&w, 4, 2);
+	clear(&w, 2);
+	catch_up(&w);
+	close_array(&w);
+	harness_remove(&w.h, w.dev);
+	assert_int_equal(try_assemble_of(&w, names + 1), 0);
+	open_array(&w);
+	assert_true((array_of(&w)->roles[0]->super.devflags & XBDEV_MD_DEV_WRITE_MOSTLY) != 0);
+	assert_false((array_of(&w)->roles[1]->super.devflags & XBDEV_MD_DEV_WRITE_MOSTLY) != 0);
+
+	manage(&w, XBDEV_MD_COMMAND_FAIL, names[1]);
+	manage(&w, XBDEV_MD_COMMAND_REMOVE, names[1]);
+	write_block(&w, 5, 3);
+	assert_int_equal(add_mostly(&w, names[1]), 0);
+	assert_true(array_of(&w)->roles[1]->is_by_bitmap || array_of(&w)->nr_degraded == 0);
+	assert_true((array_of(&w)->roles[1]->super.devflags & XBDEV_MD_DEV_WRITE_MOSTLY) != 0);
+	harness_wait(&w.h, array_of(&w)->nr_degraded == 0 && array_of(&w)->sync == NULL);
+	expect(&w, 5, 3);
+	world_stop(&w);
+}
+
+static void test_a_device_of_a_raid5_is_not_added_as_write_mostly(void **state)
+{
+	const struct xbdev_md_create_opts opts = {
+		.name = "md0",
+		.level = 5,
+		.layout = XBDEV_MD_LAYOUT_DEFAULT,
+		.members = names,
+		.nr_members = 2,
+		.assume_clean = true,
+	};
+	static struct world w;
+
+	disks(&w);
+	assert_int_equal(try_create(&w, &opts), 0);
+	open_array(&w);
+	assert_int_equal(add_mostly(&w, names[2]), -EINVAL);
+	assert_non_null(strstr(w.err.text, "raid1"));
+	world_stop(&w);
+}
+
 static void test_write_mostly_is_of_mirrors_and_of_members(void **state)
 {
 	static struct world w;
@@ -621,6 +695,8 @@ int main(void)
 		cmocka_unit_test(test_an_array_stops_with_nothing_behind),
 		cmocka_unit_test(test_what_cannot_be_is_refused),
 		cmocka_unit_test(test_a_member_is_as_any_other_when_it_has_all),
+		cmocka_unit_test(test_a_device_is_added_as_write_mostly),
+		cmocka_unit_test(test_a_device_of_a_raid5_is_not_added_as_write_mostly),
 		cmocka_unit_test(test_write_mostly_is_of_mirrors_and_of_members),
 	};
 
