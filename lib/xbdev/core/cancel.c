@@ -5,6 +5,8 @@
  * comes exactly once in any case and tells what became of it, so nobody's buffer is let go too
  * soon.
  *
+ * An I/O that was passed on to the device below is that one's: `ch` says so.
+ *
  * An I/O that runs on the device's owner is reached by a message inside itself. The I/O may end and
  * come home while that message is under way; it is given back when both are there.
  */
@@ -64,10 +66,10 @@ static void on_owner(struct xr_msg *msg)
 	struct xbdev_io *io = xu_container_of(msg, struct xbdev_io, cancel_msg);
 
 	if (io->is_at_owner) {
-		cancel_at(io->ch->twin, io);
+		cancel_at(io->origin == XBDEV__FROM_PASSER ? io->ch : io->home->twin, io);
 	}
 	msg->fn = on_back;
-	xr_msg_send(io->ch->reactor, msg);
+	xr_msg_send(io->home->reactor, msg);
 }
 
 void xbdev_io_cancel(struct xbdev_io *io)
@@ -77,6 +79,6 @@ void xbdev_io_cancel(struct xbdev_io *io)
 	} else if (!io->is_cancel_sent) {
 		io->is_cancel_sent = true;
 		io->cancel_msg.fn = on_owner;
-		xr_msg_send(io->ch->dev->owner, &io->cancel_msg);
+		xr_msg_send(io->home->dev->owner, &io->cancel_msg);
 	}
 }

@@ -10,6 +10,7 @@ enum xbdev__origin {
 	XBDEV__FROM_CALLER,    /* counted, then to its callback */
 	XBDEV__FROM_RELAY,     /* a child: straight to its callback, not counted */
 	XBDEV__FROM_FORWARDER, /* at the owner: goes home by message */
+	XBDEV__FROM_PASSER,    /* counted below, then as it would end above */
 };
 
 /* Gives an I/O a place in the channel's queue and hands it to the driver, through a relay where the

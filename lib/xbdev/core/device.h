@@ -68,6 +68,8 @@ struct xbdev_device_ops {
 	void (*channel_close)(struct xbdev_channel *ch);
 	/* Starts the I/O; it ends by xbdev_io_complete() or xbdev_io_complete_later(). */
 	void (*submit)(struct xbdev_channel *ch, struct xbdev_io *io);
+	/* An I/O that submit() passed on (xbdev_io_pass()) has come back and ends after this. */
+	void (*passed)(struct xbdev_channel *ch);
 	/* The device is going: ends now what the driver itself holds back, by
 	 * xbdev_io_complete_later(). */
 	void (*channel_abort)(struct xbdev_channel *ch);

@@ -8,6 +8,8 @@
  *
  * Checks, depth and statistics are the channel's, on its own reactor. The twin counts only what
  * happens there (bounces, splits), which is added to the channel's when it closes.
+ *
+ * While an I/O is away, `ch` of it is the owner's, who may pass it on: home is `home`.
  */
 #include <errno.h>
 
@@ -39,7 +41,7 @@ static void send_home(struct xbdev_io *io, int status)
 	io->status = status;
 	io->is_at_owner = false;
 	io->msg.fn = on_return;
-	xr_msg_send(io->ch->reactor, &io->msg);
+	xr_msg_send(io->home->reactor, &io->msg);
 }
 
 /* ---- at the owner ---- */
@@ -70,7 +72,7 @@ static void on_twin_open(struct xr_msg *msg)
 static void on_arrive(struct xr_msg *msg)
 {
 	struct xbdev_io *io = xu_container_of(msg, struct xbdev_io, msg);
-	struct xbdev_channel *home = io->ch, *twin = home->twin;
+	struct xbdev_channel *home = io->home, *twin = home->twin;
 
 	io->origin = XBDEV__FROM_FORWARDER;
 	io->is_at_owner = true;
@@ -87,7 +89,7 @@ static void on_arrive(struct xr_msg *msg)
 
 void xbdev__forward_complete(struct xbdev_io *io, int status)
 {
-	struct xbdev_channel *twin = io->ch->twin;
+	struct xbdev_channel *twin = io->home->twin;
 
 	twin->nr_inflight--;
 	if (twin->waiting_first != NULL) {
@@ -100,6 +102,7 @@ void xbdev__forward_complete(struct xbdev_io *io, int status)
 
 void xbdev__forward_submit(struct xbdev_channel *ch, struct xbdev_io *io)
 {
+	io->home = ch;
 	io->is_away = true;
 	io->is_at_owner = false;
 	io->is_cancel_sent = false;

@@ -4,6 +4,9 @@
  * byte takes, so it is short: an I/O that the driver can take as it is costs a few comparisons, two
  * readings of the cycle counter and one entry in a histogram. What the driver cannot take (too
  * large, an unaligned buffer, an operation it does not have) goes to relay.c.
+ *
+ * A driver that only moves an I/O to another place of another device passes it on: the same
+ * structure is then in flight on both channels, counts on both, and ends on the lower one first.
  */
 #include <assert.h>
 #include <errno.h>
@@ -53,7 +56,8 @@ static bool has_op(const struct xbdev_device *dev, uint8_t op)
 	return (dev->ops_mask & (1u << op)) != 0;
 }
 
-static int check(const struct xbdev_channel *ch, const struct xbdev_io *io)
+static inline __attribute__((always_inline)) int check(
+	const struct xbdev_channel *ch, const struct xbdev_io *io)
 {
 	const struct xbdev_device *dev = ch->dev;
 	uint64_t size = xbdev_device_size_bytes(dev);
@@ -90,7 +94,8 @@ static bool is_aligned(const struct xbdev_channel *ch, const struct xbdev_io *io
 }
 
 /* True when the driver cannot take the I/O as it is. */
-static bool needs_relay(const struct xbdev_channel *ch, const struct xbdev_io *io)
+static inline __attribute__((always_inline)) bool needs_relay(
+	const struct xbdev_channel *ch, const struct xbdev_io *io)
 {
 	const struct xbdev_device *dev = ch->dev;
 	const struct xbdev_limits *limits = &dev->limits;
@@ -189,13 +194,14 @@ void xbdev__io_start_waiting(struct xbdev_channel *ch)
 	}
 }
 
-void xbdev__io_finish(struct xbdev_channel *ch, struct xbdev_io *io, int status, uint64_t now_ticks)
+/* It leaves the channel, after so many ticks; the status that it has now. */
+static inline int leave(
+	struct xbdev_channel *ch, const struct xbdev_io *io, int status, uint64_t ticks)
 {
 	struct xbdev_op_stats *stats = &ch->stats->ops[io->op];
 
 	ch->nr_inflight--;
-	io->ticks = now_ticks - io->ticks;
-	xu_hist_record(&stats->latency, xu_ticks_to_ns(io->ticks));
+	xu_hist_record(&stats->latency, xu_ticks_to_ns(ticks));
 	if (ch->is_removed) {
 		status = -ENODEV;
 	}
@@ -207,8 +213,67 @@ void xbdev__io_finish(struct xbdev_channel *ch, struct xbdev_io *io, int status,
 	if (ch->waiting_first != NULL) {
 		xbdev__io_start_waiting(ch);
 	}
+	return status;
+}
+
+void xbdev__io_finish(struct xbdev_channel *ch, struct xbdev_io *io, int status, uint64_t now_ticks)
+{
+	io->ticks = now_ticks - io->ticks;
+	status = leave(ch, io, status, io->ticks);
 	io->cb(io, status);
 }
+
+/* ---- on another device ---- */
+
+bool xbdev_io_pass(
+	struct xbdev_channel *ch, struct xbdev_io *io, struct xbdev_channel *below, uint64_t offset)
+{
+	uint64_t was = io->offset;
+
+	if (io->origin == XBDEV__FROM_RELAY || io->origin == XBDEV__FROM_PASSER ||
+		below->is_forwarding || below->waiting_first != NULL ||
+		below->nr_inflight >= below->depth || needs_relay(below, io)) {
+		return false;
+	}
+	io->offset = offset;
+	if (check(below, io) != 0) {
+		io->offset = was;
+		return false;
+	}
+	io->shift = offset - was;
+	io->below_ticks = io->ticks;
+	if (io->origin == XBDEV__FROM_FORWARDER) {
+		io->below_ticks =
+			xu_ticks(); /* its own are its channel's at home, the way included */
+	} else {
+		io->home = ch;
+	}
+	io->origin = XBDEV__FROM_PASSER;
+	io->ch = below;
+	xbdev__io_count_inflight(below);
+	below->submit(below, io);
+	return true;
+}
+
+/* The device below has ended it. */
+static void come_back(struct xbdev_io *io, int status, uint64_t now_ticks)
+{
+	struct xbdev_channel *ch = io->is_away ? io->home->twin : io->home;
+
+	status = leave(io->ch, io, status, now_ticks - io->below_ticks);
+	io->ch = io->home;
+	io->offset -= io->shift;
+	ch->dev->ops->passed(ch);
+	if (io->is_away) {
+		io->origin = XBDEV__FROM_FORWARDER;
+		xbdev__forward_complete(io, status);
+	} else {
+		io->origin = XBDEV__FROM_CALLER;
+		xbdev__io_finish(ch, io, status, now_ticks);
+	}
+}
+
+/* ---- the end ---- */
 
 void xbdev_io_complete(struct xbdev_io *io, int status)
 {
@@ -222,6 +287,9 @@ void xbdev_io_complete(struct xbdev_io *io, int status)
 	case XBDEV__FROM_FORWARDER:
 		xbdev__forward_complete(io, status);
 		break;
+	case XBDEV__FROM_PASSER:
+		come_back(io, status, xu_ticks());
+		break;
 	}
 }
 
@@ -234,6 +302,8 @@ void xbdev_io_complete_list(struct xbdev_io *io)
 
 		if (io->origin == XBDEV__FROM_CALLER) {
 			xbdev__io_finish(io->ch, io, io->status, now_ticks);
+		} else if (io->origin == XBDEV__FROM_PASSER) {
+			come_back(io, io->status, now_ticks);
 		} else {
 			xbdev_io_complete(io, io->status);
 		}
@@ -257,7 +327,7 @@ void xbdev_io_complete_later(struct xbdev_io *io, int status)
 	struct xbdev_channel *ch = io->ch;
 
 	if (io->origin == XBDEV__FROM_FORWARDER) {
-		ch = ch->twin;
+		ch = io->home->twin;
 	}
 	io->status = status;
 	io->next_io = NULL;

@@ -27,7 +27,7 @@ struct xbdev_relay;
 #define XBDEV_IO_DRIVER_BYTES 128u
 
 struct xbdev_io {
-	/* Set by the caller. */
+	/* Set by the caller. While it is passed on, `ch` and `offset` are those below. */
 	struct xbdev_channel *ch;
 	void (*cb)(struct xbdev_io *io, int status);
 	void *cb_arg;
@@ -52,6 +52,10 @@ struct xbdev_io {
 	bool is_at_owner;    /* the owner's: a forwarded I/O has arrived and not left */
 	bool is_cancel_sent; /* cancel_msg is under way to the owner or back */
 	bool has_come_home;  /* and waits for cancel_msg */
+	struct xbdev_channel
+		*home;        /* forwarded or passed on: the channel that it was submitted on */
+	uint64_t shift;       /* passed on: what its offset has grown by */
+	uint64_t below_ticks; /* passed on: when the device below got it */
 
 	_Alignas(16) char driver[XBDEV_IO_DRIVER_BYTES];
 };
@@ -78,6 +82,17 @@ int xbdev_io_submit(struct xbdev_io *io);
  * again.
  */
 void xbdev_io_cancel(struct xbdev_io *io);
+
+/*
+ * For drivers, within submit(): gives the I/O itself, with its data at another offset, to the
+ * device below instead of a child of its own. It counts there as any other, ends for its caller
+ * with what it ends with there, and is the driver's no more: nothing of the driver's part is left,
+ * and all that it hears is ops->passed(). False: it has to be a child, as it has been passed on
+ * once already, is a piece of another I/O, would have to wait or to be cut there, or may not be
+ * done there.
+ */
+bool xbdev_io_pass(struct xbdev_channel *ch, struct xbdev_io *io, struct xbdev_channel *below,
+	uint64_t offset);
 
 /* For drivers: ends an I/O that submit() was given, from an event (not within submit()). */
 void xbdev_io_complete(struct xbdev_io *io, int status);

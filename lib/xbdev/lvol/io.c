@@ -2,6 +2,7 @@
 /*
  * What a volume does with an I/O.
  *
+ *   READ, WRITE within one cluster that lies below: the I/O itself goes on to the device below
  *   READ    each run of clusters that lie one behind the other below is one child; what no volume
  *           of the chain has is zeroes, without I/O
  *   WRITE, WRITE_ZEROES, DISCARD
@@ -105,9 +106,11 @@ uint32_t xbdev__lvol_below_end(const struct xbdev_lvs_blob *blob)
 
 int xbdev__lvol_io_init(struct xbdev_lvol_store *store)
 {
+	uint32_t size = store->lvs->super.cluster_size;
 	int rc;
 
 	xu_list_init(&store->starved);
+	store->cluster_shift = (size & (size - 1)) == 0 ? (uint32_t)__builtin_ctz(size) : 0;
 	xbdev__lvol_space_init(store);
 	rc = xu_pool_init(
 		&store->children, XBDEV_LVOL_NR_CHILDREN, sizeof(struct xbdev_lvol_child));
@@ -452,10 +455,53 @@ void xbdev__lvol_admit(struct xbdev_lvol_req *req)
 	go_on(req);
 }
 
+/* The cluster below that has all of a READ or WRITE; 0: it is not as easy as that. */
+static uint32_t only_cluster(struct xbdev_lvol *volume, const struct xbdev_io *io)
+{
+	const struct xbdev_lvs_blob *blob = volume->blob, *esnap;
+	uint32_t shift = volume->store->cluster_shift, cluster;
+	uint64_t index = io->offset >> shift;
+
+	if (shift == 0 || io->op > XBDEV_OP_WRITE || (io->offset + io->len - 1) >> shift != index ||
+		index >= blob->map.nr_clusters || !xu_list_is_empty(&volume->exclusives) ||
+		(io->op == XBDEV_OP_WRITE && !xu_list_is_empty(&volume->changes))) {
+		return 0;
+	}
+	cluster = xbdev__lvs_map_get(&blob->map, (uint32_t)index);
+	if (cluster == 0 && io->op == XBDEV_OP_READ && blob->parent != NULL) {
+		cluster = xbdev__lvol_place_below(volume, (uint32_t)index, &esnap);
+	}
+	return cluster;
+}
+
+/* Hands the I/O on as it is; it is in flight here too, which is counted. */
+static bool pass(struct xbdev_channel *ch, struct xbdev_io *io)
+{
+	struct xbdev_lvol *volume = xbdev__lvol_of(ch->dev);
+	const struct xbdev_lvol_store *store = volume->store;
+	uint32_t cluster = only_cluster(volume, io);
+	uint64_t within = io->offset & ((1ull << store->cluster_shift) - 1);
+
+	if (cluster == 0 || !xbdev_io_pass(ch, io, store->ch,
+				    ((uint64_t)cluster << store->cluster_shift) + within)) {
+		return false;
+	}
+	volume->nr_reqs++;
+	return true;
+}
+
+void xbdev__lvol_passed(struct xbdev_channel *ch)
+{
+	xbdev__lvol_uncount(xbdev__lvol_of(ch->dev));
+}
+
 void xbdev__lvol_submit(struct xbdev_channel *ch, struct xbdev_io *io)
 {
 	struct xbdev_lvol_req *req = xbdev__lvol_req_of(io);
 
+	if (pass(ch, io)) {
+		return;
+	}
 	*req = (struct xbdev_lvol_req){
 		.volume = xbdev__lvol_of(ch->dev), .nr_pending = 1, .is_in_submit = true};
 	xu_list_init(&req->link);

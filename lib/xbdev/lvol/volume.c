@@ -136,6 +136,7 @@ static json_t *volume_info(const struct xbdev_device *dev)
 
 static const struct xbdev_device_ops volume_ops = {
 	.submit = xbdev__lvol_submit,
+	.passed = xbdev__lvol_passed,
 	.channel_abort = xbdev__lvol_space_abort,
 	.cancel = xbdev__lvol_space_cancel,
 	.destroy = volume_destroy,

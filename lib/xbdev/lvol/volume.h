@@ -105,6 +105,7 @@ struct xbdev_lvol_store {
 	struct xbdev_ctx *ctx;
 	struct xr_reactor *reactor;
 	struct xbdev_channel *ch; /* of the device below */
+	uint32_t cluster_shift;   /* 0: the size of a cluster is no power of two */
 	struct xu_pool children, changes;
 	struct xu_list starved; /* struct xbdev_lvol_req.link */
 	struct {
@@ -286,6 +287,8 @@ void xbdev__lvol_io_fini(struct xbdev_lvol_store *store);
 /* What the device can do, from the one below. */
 void xbdev__lvol_io_setup(struct xbdev_lvol *volume, const struct xbdev_device *below);
 void xbdev__lvol_submit(struct xbdev_channel *ch, struct xbdev_io *io);
+/* One that was passed on to the device below has come back. */
+void xbdev__lvol_passed(struct xbdev_channel *ch);
 
 /* Gives what is left of the request to the device below, as the map and its change say. */
 void xbdev__lvol_run(struct xbdev_lvol_req *req);
