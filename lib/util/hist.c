@@ -11,6 +11,11 @@
 void xu_hist_reset(struct xu_hist *hist)
 {
 	memset(hist, 0, sizeof(*hist));
+	xu_hist_init(hist);
+}
+
+void xu_hist_init(struct xu_hist *hist)
+{
 	hist->min_ns = UINT64_MAX;
 }
 

@@ -23,6 +23,8 @@ struct xu_hist {
 };
 
 void xu_hist_reset(struct xu_hist *hist);
+/* The same for memory that is zeroed: nothing else of it is touched. */
+void xu_hist_init(struct xu_hist *hist);
 /* Adds `from`, which may be live in another thread, to `into`. */
 void xu_hist_merge(struct xu_hist *into, const struct xu_hist *from);
 

@@ -36,7 +36,7 @@ int xbdev__channel_new(struct xbdev_device *dev, struct xr_reactor *reactor, boo
 	if (ch->stats == NULL || xbdev__relays_init(ch) != 0) {
 		goto fail;
 	}
-	xbdev__stats_reset(ch->stats);
+	xbdev__stats_init(ch->stats);
 	if (dev->ops->channel_bytes != 0) {
 		ch->driver = calloc(1, dev->ops->channel_bytes);
 		if (ch->driver == NULL) {

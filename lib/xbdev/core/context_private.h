@@ -5,6 +5,8 @@
 
 #include "lib/xbdev/core/context.h"
 
+#define XBDEV__NR_NAMES 4096u
+
 struct xbdev_ctx {
 	const struct xr_platform *platform;
 	struct xu_logger *log;
@@ -12,6 +14,7 @@ struct xbdev_ctx {
 	struct xr_reactor *reactors[XBDEV_MAX_REACTORS];
 	int32_t numa_nodes[XBDEV_MAX_REACTORS]; /* of the CPUs they are pinned to; -1 */
 	struct xu_list devices;                 /* in order of creation; the control reactor's */
+	struct xbdev_device *by_name[XBDEV__NR_NAMES], *by_uuid[XBDEV__NR_NAMES]; /* names.c's */
 	uint32_t next_owner;
 	struct xu_list listeners; /* of the graph */
 	struct xu_list parts;

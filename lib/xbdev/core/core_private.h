@@ -59,7 +59,14 @@ void xbdev__channel_forward_closed(struct xbdev_channel *ch);
 /* device.c: lets the control reactor see whether a device that is going can go now. Any thread. */
 void xbdev__device_check(struct xbdev_device *dev);
 
-/* stats.c */
+/* names.c: once in the graph a device is found by its name and its UUID. */
+void xbdev__name_add(struct xbdev_device *dev);
+void xbdev__name_del(struct xbdev_device *dev);
+void xbdev__uuid_add(struct xbdev_device *dev);
+void xbdev__uuid_del(struct xbdev_device *dev);
+
+/* stats.c; _init() is for zeroed memory. */
+void xbdev__stats_init(struct xbdev_stats *stats);
 void xbdev__stats_merge(struct xbdev_stats *into, const struct xbdev_stats *from);
 void xbdev__stats_reset(struct xbdev_stats *stats);
 

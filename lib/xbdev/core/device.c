@@ -111,7 +111,7 @@ int xbdev_device_register(struct xbdev_ctx *ctx, struct xbdev_device *dev, struc
 	for (uint32_t i = 0; i < ctx->nr_reactors; i++) {
 		xu_list_init(&dev->channels[i]);
 	}
-	xbdev__stats_reset(dev->stats_home);
+	xbdev__stats_init(dev->stats_home);
 	dev->stats_home->since_ns = xu_clock_now_ns(ctx->platform->clock);
 	if (xu_uuid_is_null(&dev->uuid)) {
 		dev->uuid = xu_uuid_random(xr_reactor_random(xbdev_ctx_control(ctx)));
@@ -123,6 +123,8 @@ int xbdev_device_register(struct xbdev_ctx *ctx, struct xbdev_device *dev, struc
 	atomic_store(&dev->state, XBDEV_DEVICE_READY);
 	xu_list_init(&dev->descs);
 	xu_list_add_tail(&ctx->devices, &dev->link);
+	xbdev__name_add(dev);
+	xbdev__uuid_add(dev);
 	xu_info(ctx->log, "device %s: %s, %llu blocks of %u bytes", dev->name, dev->product,
 		(unsigned long long)atomic_load(&dev->nr_blocks), dev->limits.block_size);
 	xbdev__graph_event(ctx, XBDEV_GRAPH_ADDED, dev);
@@ -134,27 +136,6 @@ struct xbdev_device *xbdev_device_next(struct xbdev_ctx *ctx, struct xbdev_devic
 	struct xu_list *next = dev == NULL ? ctx->devices.next : dev->link.next;
 
 	return next == &ctx->devices ? NULL : xu_list_entry(next, struct xbdev_device, link);
-}
-
-struct xbdev_device *xbdev_device_find(struct xbdev_ctx *ctx, const char *name_or_uuid)
-{
-	struct xbdev_device *dev = NULL;
-	struct xu_uuid uuid;
-
-	while ((dev = xbdev_device_next(ctx, dev)) != NULL) {
-		if (strcmp(dev->name, name_or_uuid) == 0) {
-			return dev;
-		}
-	}
-	if (xu_uuid_parse(name_or_uuid, &uuid) != 0) {
-		return NULL;
-	}
-	while ((dev = xbdev_device_next(ctx, dev)) != NULL) {
-		if (xu_uuid_is_equal(&dev->uuid, &uuid)) {
-			return dev;
-		}
-	}
-	return NULL;
 }
 
 /* ---- events ---- */
@@ -268,6 +249,8 @@ void xbdev_device_retired(struct xbdev_device *dev)
 	void *arg = dev->removed_arg;
 
 	xu_list_del(&dev->link);
+	xbdev__name_del(dev);
+	xbdev__uuid_del(dev);
 	xu_info(ctx->log, "device %s: removed", dev->name);
 	xbdev__graph_event(ctx, XBDEV_GRAPH_REMOVED, dev);
 	free(dev->channels);
@@ -381,7 +364,9 @@ int xbdev_device_rename(struct xbdev_device *dev, const char *name, struct xu_er
 	}
 	xbdev__graph_event(dev->ctx, XBDEV_GRAPH_REMOVED, dev);
 	xu_info(dev->ctx->log, "device %s: called %s now", dev->name, name);
+	xbdev__name_del(dev);
 	snprintf(dev->name, sizeof(dev->name), "%s", name);
+	xbdev__name_add(dev);
 	xbdev__graph_event(dev->ctx, XBDEV_GRAPH_ADDED, dev);
 	return 0;
 }

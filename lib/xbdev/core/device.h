@@ -119,6 +119,7 @@ struct xbdev_device {
 	struct xr_reactor *owner;
 	_Atomic int state; /* enum xbdev_device_state */
 	struct xu_list link;
+	struct xbdev_device *next_of_name, *next_of_uuid; /* in the context's tables */
 	struct xu_list descs;
 	uint32_t nr_writers;      /* of them */
 	struct xbdev_desc *claim; /* NULL: free */

@@ -699,6 +699,48 @@ static void test_context_hop_visits_every_reactor_and_comes_home(void **state)
 	}
 }
 
+/* Found by name and by UUID among many, whatever came, went or was renamed meanwhile; of several
+ * with one UUID the oldest is. */
+static void test_device_is_found_among_many(void **state)
+{
+	enum { NR = 600 };
+	static const char uuid[] = "01234567-89ab-4cde-8f01-23456789abcd";
+	static struct xbdev_device *devs[NR];
+	char name[64], text[XU_UUID_TEXT_SIZE];
+	struct xu_error err;
+	struct harness h;
+
+	(void)state;
+	harness_start(&h, 1, 1);
+	for (uint32_t i = 0; i < NR; i++) {
+		devs[i] = i % 200 != 7 ? harness_create(&h, "null", "{'name':'n%u','size':4096}", i)
+				       : harness_create(&h, "null",
+						 "{'name':'n%u','size':4096,'uuid':'%s'}", i, uuid);
+	}
+	assert_ptr_equal(xbdev_device_find(h.ctx, uuid), devs[7]);
+	harness_remove(&h, devs[7]);
+	assert_ptr_equal(xbdev_device_find(h.ctx, uuid), devs[207]);
+	assert_ptr_equal(
+		xbdev_device_find(h.ctx, "01234567-89AB-4CDE-8F01-23456789ABCD"), devs[207]);
+	devs[7] = harness_create(&h, "null", "{'name':'n7','size':4096,'uuid':'%s'}", uuid);
+	assert_ptr_equal(xbdev_device_find(h.ctx, uuid), devs[207]);
+	for (uint32_t i = 0; i < NR; i += 3) {
+		snprintf(name, sizeof(name), "renamed-%u", i);
+		assert_int_equal(xbdev_device_rename(devs[i], name, &err), 0);
+		assert_int_equal(xbdev_device_rename(devs[i + 1], name, &err), -EEXIST);
+	}
+	for (uint32_t i = 0; i < NR; i++) {
+		snprintf(name, sizeof(name), "n%u", i);
+		assert_ptr_equal(xbdev_device_find(h.ctx, name), i % 3 != 0 ? devs[i] : NULL);
+		snprintf(name, sizeof(name), "renamed-%u", i);
+		assert_ptr_equal(xbdev_device_find(h.ctx, name), i % 3 == 0 ? devs[i] : NULL);
+		xu_uuid_format(&devs[i]->uuid, text);
+		assert_ptr_equal(
+			xbdev_device_find(h.ctx, text), i % 200 != 7 ? devs[i] : devs[207]);
+	}
+	harness_stop(&h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -723,6 +765,7 @@ int main(void)
 		cmocka_unit_test(test_context_takes_a_bounded_number_of_reactors),
 		cmocka_unit_test(test_context_is_not_freed_with_devices_in_it),
 		cmocka_unit_test(test_context_hop_visits_every_reactor_and_comes_home),
+		cmocka_unit_test(test_device_is_found_among_many),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
