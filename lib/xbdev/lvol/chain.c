@@ -436,18 +436,23 @@ static void add_run(struct pairs *p, uint32_t first, uint32_t count, bool may_jo
 static void build_table(struct builder *b, const struct xbdev_lvs_map *map)
 {
 	struct pairs p = {.b = b, .is_table = true, .nr_clusters = map->nr_clusters};
-	uint32_t nr_slots = xbdev__lvs_slots_of(map->nr_clusters);
+	uint32_t nr_slots = xbdev__lvs_slots_of(map->nr_clusters), slot = 0;
 
 	want_room(b, XBDEV_LVS_TABLE_BYTES);
 	begin_pairs(&p);
-	for (uint32_t slot = 0; slot < nr_slots; slot++) {
-		const struct xbdev_lvs_leaf *leaf = map->leaves[slot];
+	while (slot < nr_slots) {
+		uint32_t next = xbdev__lvs_map_next_slot(map, slot);
+		const struct xbdev_lvs_leaf *leaf;
 
-		bool is_there = leaf != NULL && leaf->page != 0;
-
-		/* One without a page was made for clusters that did not come. */
-		assert(is_there || leaf == NULL || leaf->nr_allocated == 0);
-		add_run(&p, is_there ? leaf->page : 0, 1, !is_there);
+		next = next < nr_slots ? next : nr_slots;
+		add_run(&p, 0, next - slot, true);
+		slot = next;
+		if (slot < nr_slots) {
+			leaf = map->leaves[slot++];
+			/* One without a page was made for clusters that did not come. */
+			assert(leaf->page != 0 || leaf->nr_allocated == 0);
+			add_run(&p, leaf->page, 1, leaf->page == 0);
+		}
 	}
 	put_pair(&p);
 }
@@ -469,7 +474,8 @@ static void build_rle(struct builder *b, const struct xbdev_lvs_map *map)
 	put_pair(&p);
 }
 
-static uint32_t build(const struct xbdev_lvs_blob *blob, const uint32_t *pages, void *bytes)
+static uint32_t build(
+	const struct xbdev_lvs_blob *blob, const uint32_t *pages, void *bytes, uint32_t *ret_room)
 {
 	struct builder b = {.bytes = bytes, .pages = pages, .id = blob->id};
 	uint64_t invalid = blob->invalid_flags & ~(XBDEV_LVS_F_INTERNAL | XBDEV_LVS_F_TABLE);
@@ -485,17 +491,24 @@ static uint32_t build(const struct xbdev_lvs_blob *blob, const uint32_t *pages, 
 	} else {
 		build_rle(&b, &blob->map);
 	}
+	*ret_room = XBDEV_LVS_DESC_BYTES - b.at;
 	xbdev__lvs_page_end(current(&b), XBDEV_LVS_NO_PAGE);
 	return b.nr_pages;
 }
 
-uint32_t xbdev__lvs_chain_count(const struct xbdev_lvs_blob *blob)
+uint32_t xbdev__lvs_chain_count(const struct xbdev_lvs_blob *blob, uint32_t *ret_nr_more)
 {
-	return build(blob, NULL, NULL);
+	uint32_t room, nr_pages = build(blob, NULL, NULL, &room);
+
+	/* One leaf cuts a run of absent ones in two at most: two pairs more. */
+	*ret_nr_more = room / (2 * XBDEV_LVS_PAIR_BYTES);
+	return nr_pages;
 }
 
 void xbdev__lvs_chain_format(
 	const struct xbdev_lvs_blob *blob, const uint32_t *pages, void *ret_bytes)
 {
-	build(blob, pages, ret_bytes);
+	uint32_t room;
+
+	build(blob, pages, ret_bytes, &room);
 }

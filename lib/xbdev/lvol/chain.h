@@ -37,8 +37,9 @@ int xbdev__lvs_leaf_parse(struct xbdev_lvs_blob *blob, struct xbdev_lvs_leaf *le
 int xbdev__lvs_chain_finish(struct xbdev_lvs_blob *blob, const struct xbdev_lvs_chain *chain,
 	bool *ret_is_cut, struct xu_error *err);
 
-/* How many pages the chain takes as the blob is now, the root among them. */
-uint32_t xbdev__lvs_chain_count(const struct xbdev_lvs_blob *blob);
+/* How many pages the chain takes as the blob is now, the root among them; and how many more leaves
+ * may get a page without its taking one more, where the blob has a table. */
+uint32_t xbdev__lvs_chain_count(const struct xbdev_lvs_blob *blob, uint32_t *ret_nr_more);
 /* Writes them, xbdev__lvs_chain_count() pages of 4096 bytes; `pages` are the numbers of those
  * behind the root. Leaves that are named must have a page. */
 void xbdev__lvs_chain_format(

@@ -56,6 +56,9 @@ static struct xbdev_lvol_esnap *find(const struct xbdev_lvol_store *store, const
 /* What the chain of a volume ends on outside; "": it does not. */
 static const char *id_of(const struct xbdev_lvol *volume)
 {
+	if (volume->store->nr_external == 0) {
+		return "";
+	}
 	while (volume->shown.parent != NULL) {
 		volume = volume->shown.parent;
 	}
@@ -288,7 +291,7 @@ static void take_away(struct xbdev_lvol_esnap *esnap)
 
 	while ((volume = xbdev__lvol_next(esnap->store, volume)) != NULL) {
 		if (volume->is_registered && volume->esnap == esnap) {
-			volume->is_waiting = true;
+			xbdev__lvol_set_waiting(volume, true);
 			/* -EBUSY: it is going already. */
 			xbdev_device_remove(&volume->dev, NULL, NULL);
 		}
@@ -353,12 +356,12 @@ void xbdev__lvol_esnaps_serve(struct xbdev_lvol_store *store)
 	struct xu_error err;
 
 	while (store->is_serving && !store->is_detaching && !store->is_ending &&
-		(volume = xbdev__lvol_next(store, volume)) != NULL) {
+		store->nr_waiting > 0 && (volume = xbdev__lvol_next(store, volume)) != NULL) {
 		if (!volume->is_waiting || volume->op != NULL || volume->is_registered ||
 			xbdev__lvol_esnap_missing(volume) != NULL) {
 			continue;
 		}
-		volume->is_waiting = false;
+		xbdev__lvol_set_waiting(volume, false);
 		if (xbdev__lvol_register(volume, &err) != 0) {
 			xu_warn(xbdev_ctx_log(store->ctx), "store %s: volume %s is not served: %s",
 				store->name, volume->shown.name, err.text);
@@ -502,7 +505,8 @@ static void list_named(struct xbdev_lvol_store *store)
 {
 	struct xbdev_lvol *volume = NULL;
 
-	while (!store->is_detaching && (volume = xbdev__lvol_next(store, volume)) != NULL) {
+	while (!store->is_detaching && store->nr_external > 0 &&
+		(volume = xbdev__lvol_next(store, volume)) != NULL) {
 		if (volume->shown.esnap[0] != '\0' && find(store, volume->shown.esnap) == NULL) {
 			/* NULL: it is asked for again with the next device. */
 			(void)esnap_new(store, volume->shown.esnap);

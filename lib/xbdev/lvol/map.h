@@ -2,8 +2,9 @@
 /*
  * Private to lib/xbdev/lvol: which cluster of the store each cluster of a volume is. Leaves of 512
  * entries, one for each extent page, under one array of pointers; leaves with nothing in them do
- * not exist. A TiB of thin volume costs 4 KiB with clusters of 4 MiB, and 1 MiB once all of it is
- * allocated.
+ * not exist, and a bit for each slot says so, so that whoever looks at all leaves passes over what
+ * is not there. A TiB of thin volume costs 4 KiB with clusters of 4 MiB, and 1 MiB once all of it
+ * is allocated.
  */
 #ifndef XBDEV_LVOL_MAP_H
 #define XBDEV_LVOL_MAP_H
@@ -31,6 +32,7 @@ struct xbdev_lvs_map {
 	uint32_t nr_slots;     /* of the array; nr_clusters may be fewer while the volume grows */
 	uint64_t nr_allocated; /* in all leaves */
 	struct xbdev_lvs_leaf **leaves;
+	uint64_t *present; /* a bit for each slot that has a leaf; behind the leaves */
 };
 
 static inline uint32_t xbdev__lvs_slots_of(uint32_t nr_clusters)
@@ -50,6 +52,20 @@ static inline uint32_t xbdev__lvs_slot_count(uint32_t nr_clusters, uint32_t slot
 							     : XBDEV_LVS_LEAF_CLUSTERS;
 }
 
+/* The first slot at or behind `slot` that has a leaf; nr_slots: there is none. */
+static inline uint32_t xbdev__lvs_map_next_slot(const struct xbdev_lvs_map *map, uint32_t slot)
+{
+	while (slot < map->nr_slots) {
+		uint64_t left = map->present[slot / 64] >> (slot % 64);
+
+		if (left != 0) {
+			return slot + (uint32_t)__builtin_ctzll(left);
+		}
+		slot = (slot / 64 + 1) * 64;
+	}
+	return map->nr_slots;
+}
+
 /* The cluster of the store; 0: not allocated. `index` is below nr_clusters. */
 static inline uint32_t xbdev__lvs_map_get(const struct xbdev_lvs_map *map, uint32_t index)
 {
@@ -67,6 +83,8 @@ struct xbdev_lvs_leaf *xbdev__lvs_map_leaf(struct xbdev_lvs_map *map, uint32_t s
 uint32_t xbdev__lvs_map_set(struct xbdev_lvs_map *map, uint32_t index, uint32_t cluster);
 /* Forgets a leaf; it must not be in a list. */
 void xbdev__lvs_map_drop(struct xbdev_lvs_map *map, uint32_t slot);
+/* Gives a leaf, which is there, to another map, which has a place for it and none there. */
+void xbdev__lvs_map_move(struct xbdev_lvs_map *to, struct xbdev_lvs_map *from, uint32_t slot);
 /* The first allocated cluster at or behind index; nr_clusters: there is none. */
 uint32_t xbdev__lvs_map_next(const struct xbdev_lvs_map *map, uint32_t index);
 void xbdev__lvs_map_fini(struct xbdev_lvs_map *map);

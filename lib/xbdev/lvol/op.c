@@ -201,6 +201,7 @@ static void let_go(struct xbdev_lvol_op *op)
 	}
 	if (op->gone != NULL) {
 		xbdev__lvol_show(op->gone, &(struct xbdev_lvol_shown){0});
+		xbdev__lvol_set_waiting(op->gone, false);
 		xu_list_del(&op->gone->link);
 		xbdev__lvol_free(op->gone);
 	}

@@ -35,8 +35,11 @@ static void register_again(struct xbdev_lvol_op *op)
 	if (op->is_merged && volume != NULL) {
 		/* What it had is the other's in memory, and the disk has the one or the other:
 		 * until the next load it is as if it were gone. */
-		volume->shown.is_hidden = volume->shown.is_locked = true;
-		volume->shown.is_servable = false;
+		struct xbdev_lvol_shown shown = volume->shown;
+
+		shown.is_hidden = shown.is_locked = true;
+		shown.is_servable = false;
+		xbdev__lvol_show(volume, &shown);
 	} else if (op->gone == NULL) {
 		xbdev__lvol_op_register(op, volume);
 	}
@@ -144,15 +147,6 @@ static int prepare(struct xbdev_lvol_op *op)
 	return 0;
 }
 
-static void move_leaf(
-	struct xbdev_lvs_blob *child, struct xbdev_lvs_blob *snapshot, struct xbdev_lvs_leaf *leaf)
-{
-	child->map.leaves[leaf->slot] = leaf;
-	child->map.nr_allocated += leaf->nr_allocated;
-	snapshot->map.leaves[leaf->slot] = NULL;
-	snapshot->map.nr_allocated -= leaf->nr_allocated;
-}
-
 static int merge_leaf(struct xbdev_lvol_op *op, const struct xbdev_lvs_leaf *from)
 {
 	struct xbdev_lvs_blob *snapshot = op->volume->blob, *child = op->other->blob;
@@ -191,7 +185,7 @@ static int merge(struct xbdev_lvol_op *op)
 			continue;
 		}
 		if (can_move(child, snapshot, slot) && slot < child->map.nr_slots) {
-			move_leaf(child, snapshot, from);
+			xbdev__lvs_map_move(&child->map, &snapshot->map, slot);
 		} else if (lacks_any(child, from)) {
 			rc = merge_leaf(op, from);
 		}
@@ -413,7 +407,7 @@ bool xbdev__lvol_reap(struct xbdev_lvol_store *store, xbdev_lvol_done_fn done, v
 	struct xbdev_lvol *volume = NULL;
 	struct xbdev_lvol_op *op;
 
-	if (store->is_detaching || store->is_read_only) {
+	if (store->is_detaching || store->is_read_only || store->nr_hidden == 0) {
 		return false;
 	}
 	while ((volume = xbdev__lvol_next(store, volume)) != NULL) {

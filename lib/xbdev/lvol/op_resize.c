@@ -286,12 +286,8 @@ static void cut(struct xbdev_lvol_op *op)
 	uint32_t kept = xbdev__lvs_slots_of(op->nr_clusters);
 
 	for (uint32_t slot = kept; slot < map->nr_slots; slot++) {
-		struct xbdev_lvs_leaf *gone = map->leaves[slot];
-
-		if (gone != NULL) {
-			map->nr_allocated -= gone->nr_allocated;
-			op->old_map.leaves[slot] = gone;
-			map->leaves[slot] = NULL;
+		if (map->leaves[slot] != NULL) {
+			xbdev__lvs_map_move(&op->old_map, map, slot);
 		}
 	}
 	if (leaf != NULL) {

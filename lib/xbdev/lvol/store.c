@@ -222,13 +222,25 @@ bool xbdev__lvs_blob_is_volume(const struct xbdev_lvs_blob *blob)
 	return blob != blob->store->super_blob && blob->in_flight != XBDEV_LVS_REMOVE;
 }
 
+static uint32_t hash_of(const char *name)
+{
+	uint32_t hash = 2166136261u; /* FNV-1a */
+
+	while (*name != '\0') {
+		hash = (hash ^ (uint8_t)*name++) * 16777619u;
+	}
+	return hash;
+}
+
 struct xbdev_lvs_blob *xbdev__lvs_blob_by_name(const struct xbdev_lvs *store, const char *name)
 {
+	uint32_t hash = hash_of(name);
+
 	for (uint32_t i = 0; i < store->nr_blobs; i++) {
 		struct xbdev_lvs_blob *blob = store->blobs[i];
 
-		if (xbdev__lvs_blob_is_volume(blob) && !blob->is_name_taken &&
-			strcmp(blob->name, name) == 0) {
+		if (blob->name_hash == hash && strcmp(blob->name, name) == 0 &&
+			xbdev__lvs_blob_is_volume(blob) && !blob->is_name_taken) {
 			return blob;
 		}
 	}
@@ -240,6 +252,7 @@ void xbdev__lvs_blob_fail(struct xbdev_lvs_blob *blob, const struct xu_error *wh
 	if (blob->reason != NULL) {
 		return;
 	}
+	blob->store->has_failed = true;
 	blob->reason = malloc(sizeof(*blob->reason));
 	if (blob->reason == NULL) {
 		/* It must not seem usable: nothing of it can be reached then. */
@@ -410,6 +423,7 @@ static int derive_name(struct xbdev_lvs_blob *blob, struct xu_error *err)
 	}
 	memcpy(blob->name, xbdev__lvs_xattr_value(xattr), len);
 	blob->name[len] = '\0';
+	blob->name_hash = hash_of(blob->name);
 	return 0;
 }
 

@@ -99,6 +99,7 @@ struct xbdev_lvs_blob {
 
 	/* From these, by xbdev__lvs_blob_derive(). */
 	char name[XBDEV_LVS_NAME_BYTES];
+	uint32_t name_hash;
 	struct xu_uuid uuid;                 /* null: it has none */
 	uint64_t parent_id;                  /* 0: none */
 	uint64_t taking_of;                  /* SNAPTMP; 0: none */
@@ -122,6 +123,7 @@ struct xbdev_lvs_blob {
 	/* write.c's. */
 	struct {
 		bool is_dirty;         /* the chain is to be written */
+		uint32_t nr_more;      /* leaves that may get a page until it is counted again */
 		bool is_root_first;    /* before extent pages that exist: the volume shrinks */
 		bool is_doomed;        /* the root is to be erased */
 		struct xu_list link;   /* in the store's list of blobs to be written */
@@ -155,6 +157,7 @@ struct xbdev_lvs {
 	struct xbdev_lvs_blob **blobs; /* by root; those that cannot be used too */
 	uint32_t nr_blobs, room_blobs;
 	struct xbdev_lvs_blob *super_blob;
+	bool has_failed; /* there has been one that cannot be used */
 
 	/* What the disk lists may be incomplete: nothing may be allocated or written; code 0: it is
 	 * not so. */

@@ -49,7 +49,7 @@ void xbdev__lvol_free(struct xbdev_lvol *volume)
 /* Whether everything of the store that the volume's content consists of is at hand. */
 static bool is_servable(const struct xbdev_lvs_blob *blob)
 {
-	for (; blob != NULL; blob = blob->parent) {
+	for (; blob != NULL && blob->store->has_failed; blob = blob->parent) {
 		if (blob->reason != NULL) {
 			return false;
 		}
@@ -153,7 +153,7 @@ int xbdev__lvol_register(struct xbdev_lvol *volume, struct xu_error *err)
 	if (!shown->is_servable || shown->is_hidden || volume->is_registered) {
 		return 0;
 	}
-	volume->is_waiting = xbdev__lvol_esnap_missing(volume) != NULL;
+	xbdev__lvol_set_waiting(volume, xbdev__lvol_esnap_missing(volume) != NULL);
 	if (volume->is_waiting) {
 		return 0;
 	}
@@ -185,12 +185,28 @@ void xbdev__lvol_free_all(struct xbdev_lvol_store *store)
 	}
 }
 
+/* What is shown of it counts, or counts no more. */
+static void count_shown(
+	struct xbdev_lvol_store *store, const struct xbdev_lvol_shown *shown, int by)
+{
+	store->nr_hidden += (uint32_t)(shown->is_hidden ? by : 0);
+	store->nr_external += (uint32_t)(shown->esnap[0] != '\0' ? by : 0);
+}
+
+void xbdev__lvol_set_waiting(struct xbdev_lvol *volume, bool is_waiting)
+{
+	volume->store->nr_waiting += (uint32_t)(is_waiting - volume->is_waiting);
+	volume->is_waiting = is_waiting;
+}
+
 void xbdev__lvol_show(struct xbdev_lvol *volume, const struct xbdev_lvol_shown *shown)
 {
 	if (volume->shown.parent != NULL) {
 		volume->shown.parent->nr_children--;
 	}
+	count_shown(volume->store, &volume->shown, -1);
 	volume->shown = *shown;
+	count_shown(volume->store, shown, 1);
 	if (shown->parent != NULL) {
 		shown->parent->nr_children++;
 	}

@@ -126,6 +126,9 @@ struct xbdev_lvol_store {
 	struct xu_list volumes; /* struct xbdev_lvol.link: all, those that are no devices too */
 	struct xu_list ops;     /* struct xbdev_lvol_op.link: what is being done */
 	uint32_t nr_registered; /* of the volumes */
+	uint32_t nr_hidden;     /* those that are, by what is shown of them */
+	uint32_t nr_external;   /* those that stand on something outside themselves */
+	uint32_t nr_waiting;    /* those that wait for it */
 	bool is_read_only;      /* nothing is to be written */
 	bool is_serving;        /* its volumes have been registered */
 	bool is_detaching;
@@ -245,6 +248,8 @@ static inline void xbdev__lvol_count(struct xbdev_lvol *volume)
 int xbdev__lvol_register(struct xbdev_lvol *volume, struct xu_error *err);
 /* The copy is this from now on; before the store is handed over the owner does it. */
 void xbdev__lvol_show(struct xbdev_lvol *volume, const struct xbdev_lvol_shown *shown);
+/* It is to be a device when what it stands on is there, or is not. */
+void xbdev__lvol_set_waiting(struct xbdev_lvol *volume, bool is_waiting);
 /* Whether all that its content consists of is at hand; an error: why it is not. */
 int xbdev__lvol_check_servable(const struct xbdev_lvol *volume, struct xu_error *err);
 /* Volumes and snapshots directly on it. */

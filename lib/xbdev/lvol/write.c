@@ -116,11 +116,13 @@ static int reserve_chain(struct xbdev_lvs_blob *blob, uint32_t nr_pages)
 int xbdev__lvs_blob_touch(struct xbdev_lvs_blob *blob, struct xu_error *err)
 {
 	int rc = check_writable(blob, err);
+	uint32_t nr_more;
 
 	if (rc != 0) {
 		return rc;
 	}
-	rc = reserve_chain(blob, xbdev__lvs_chain_count(blob) - 1);
+	blob->write.nr_more = 0;
+	rc = reserve_chain(blob, xbdev__lvs_chain_count(blob, &nr_more) - 1);
 	if (rc == -ENOSPC) {
 		return xbdev__lvs_no_pages(blob->store, err);
 	}
@@ -128,8 +130,26 @@ int xbdev__lvs_blob_touch(struct xbdev_lvs_blob *blob, struct xu_error *err)
 		return xu_error_set_errno(err, rc, "changing volume '%s'", blob->name);
 	}
 	blob->write.is_dirty = true;
+	blob->write.nr_more = nr_more;
 	mark(blob);
 	return 0;
+}
+
+/* A leaf has got a page. The chain is counted, slot by slot, only when it may take one more page: a
+ * volume of many leaves is not looked at as a whole for each of them. */
+static int touch_table(struct xbdev_lvs_blob *blob, struct xu_error *err)
+{
+	int rc;
+
+	if (!blob->write.is_dirty || blob->write.nr_more == 0) {
+		return xbdev__lvs_blob_touch(blob, err);
+	}
+	rc = check_writable(blob, err);
+	if (rc == 0) {
+		blob->write.nr_more--;
+		mark(blob);
+	}
+	return rc;
 }
 
 int xbdev__lvs_leaf_touch(struct xbdev_lvs_blob *blob, uint32_t slot, struct xu_error *err)
@@ -147,7 +167,7 @@ int xbdev__lvs_leaf_touch(struct xbdev_lvs_blob *blob, uint32_t slot, struct xu_
 			return xbdev__lvs_no_pages(blob->store, err);
 		}
 		leaf->page = page;
-		rc = xbdev__lvs_blob_touch(blob, err);
+		rc = touch_table(blob, err);
 		if (rc != 0) {
 			leaf->page = 0;
 			xbdev__lvs_bits_clear(&blob->store->pages, page);
@@ -184,17 +204,21 @@ bool xbdev__lvs_blob_is_marked(const struct xbdev_lvs_blob *blob)
 
 void xbdev__lvs_blob_unmark(struct xbdev_lvs_blob *blob)
 {
-	reserve_chain(blob, 0);
-	for (uint32_t slot = 0; slot < blob->map.nr_slots; slot++) {
-		struct xbdev_lvs_leaf *leaf = blob->map.leaves[slot];
+	const struct xbdev_lvs_map *map = &blob->map;
 
-		if (leaf != NULL && leaf->page != 0) {
+	reserve_chain(blob, 0);
+	for (uint32_t slot = xbdev__lvs_map_next_slot(map, 0); slot < map->nr_slots;
+		slot = xbdev__lvs_map_next_slot(map, slot + 1)) {
+		struct xbdev_lvs_leaf *leaf = map->leaves[slot];
+
+		if (leaf->page != 0) {
 			xbdev__lvs_bits_clear(&blob->store->pages, leaf->page);
 			leaf->page = 0;
 			xu_list_del(&leaf->dirty);
 		}
 	}
 	blob->write.is_dirty = false;
+	blob->write.nr_more = 0;
 	xu_list_del(&blob->write.link);
 }
 
@@ -387,7 +411,8 @@ static int grow(struct xbdev_lvs_write *write, uint32_t nr_pages)
 /* The chain, or zeroes in place of the root; 1: it is in the batch, 0: it does not fit any more. */
 static int build_root(struct xbdev_lvs_write *write, struct xbdev_lvs_blob *blob)
 {
-	uint32_t count = blob->write.is_doomed ? 1 : xbdev__lvs_chain_count(blob);
+	uint32_t nr_more,
+		count = blob->write.is_doomed ? 1 : xbdev__lvs_chain_count(blob, &nr_more);
 	struct xbdev_lvs_numbers swap;
 	struct xbdev_lvs_slot *slot;
 	struct xbdev_lvs_wpage *wpage;
@@ -418,6 +443,7 @@ static int build_root(struct xbdev_lvs_write *write, struct xbdev_lvs_blob *blob
 	blob->write.next_chain = swap;
 	blob->write.next_chain.count = 0;
 	blob->write.is_dirty = false;
+	blob->write.nr_more = 0;
 	return 1;
 }
 
@@ -468,11 +494,14 @@ static int erase_later(struct xbdev_lvs_write *write, struct xbdev_lvs_numbers *
 
 static void erase_all(struct xbdev_lvs_write *write, struct xbdev_lvs_blob *blob)
 {
-	erase_later(write, &blob->write.next_chain);
-	for (uint32_t slot = 0; slot < blob->map.nr_slots; slot++) {
-		struct xbdev_lvs_leaf *leaf = blob->map.leaves[slot];
+	const struct xbdev_lvs_map *map = &blob->map;
 
-		if (leaf != NULL && leaf->page != 0) {
+	erase_later(write, &blob->write.next_chain);
+	for (uint32_t slot = xbdev__lvs_map_next_slot(map, 0); slot < map->nr_slots;
+		slot = xbdev__lvs_map_next_slot(map, slot + 1)) {
+		struct xbdev_lvs_leaf *leaf = map->leaves[slot];
+
+		if (leaf->page != 0) {
 			(void)xbdev__lvs_numbers_add(&write->erase, leaf->page);
 			leaf->page = 0;
 			xu_list_del(&leaf->dirty);

@@ -245,7 +245,7 @@ static struct xbdev_lvs_blob *load_and_remake(struct disk *d, uint32_t root)
 	struct xbdev_lvs_chain chain = {0};
 	struct xu_error err = {0};
 	uint8_t bytes[8 * PAGE], again[8 * PAGE];
-	uint32_t next = root;
+	uint32_t next = root, nr_more;
 	bool is_cut;
 
 	assert_non_null(blob);
@@ -276,7 +276,7 @@ static struct xbdev_lvs_blob *load_and_remake(struct disk *d, uint32_t root)
 	}
 	assert_int_equal(xbdev__lvs_chain_finish(blob, &chain, &is_cut, &err), 0);
 	assert_false(is_cut);
-	assert_int_equal(xbdev__lvs_chain_count(blob), chain.nr_pages);
+	assert_int_equal(xbdev__lvs_chain_count(blob, &nr_more), chain.nr_pages);
 	xbdev__lvs_chain_format(blob, blob->chain.items, again);
 	for (uint32_t i = 0; i < chain.nr_pages; i++) {
 		/* Bit 1 of the flags is not reliable in what SPDK writes. */
@@ -481,6 +481,86 @@ static void test_page_copy_comes_back(void **state)
 	close_disk(&d);
 }
 
+/* Leaves get pages at random places; the chain takes one more page only when it was said to. */
+static void test_chain_tells_for_how_many_leaves_it_suffices(void **state)
+{
+	enum { NR_SLOTS = 3000 };
+	const struct xbdev_lvs_super super = {.cluster_size = 64u << 10,
+		.io_unit_size = 512,
+		.md_len = 8192,
+		.nr_clusters = 4096,
+		.nr_md_clusters = 600};
+	struct xbdev_lvs *store = xbdev__lvs_new(&super);
+	struct xbdev_lvs_blob *blob = xbdev__lvs_blob_new(store, 0);
+	uint32_t nr_left = NR_SLOTS, nr_counted = 0, nr_pages = 1, nr_more;
+	struct xu_random random;
+
+	(void)state;
+	xu_random_seed(&random, harness_seed(1));
+	assert_int_equal(xbdev__lvs_blob_set_name(blob, "v"), 0);
+	blob->map.nr_clusters = NR_SLOTS * XBDEV_LVS_LEAF_CLUSTERS;
+	assert_int_equal(xbdev__lvs_map_reserve(&blob->map, blob->map.nr_clusters), 0);
+	while (nr_left > 0) {
+		uint32_t count = xbdev__lvs_chain_count(blob, &nr_more);
+
+		assert_in_range(count, nr_pages, nr_pages + 1);
+		nr_pages = count;
+		nr_counted++;
+		for (uint32_t i = 0; i < nr_more + 1 && nr_left > 0; i++, nr_left--) {
+			uint32_t slot, ignored;
+
+			if (i == nr_more) {
+				assert_in_range(
+					xbdev__lvs_chain_count(blob, &ignored), nr_pages, nr_pages);
+			}
+			do {
+				slot = (uint32_t)xu_random_below(&random, NR_SLOTS);
+			} while (blob->map.leaves[slot] != NULL);
+			assert_non_null(xbdev__lvs_map_leaf(&blob->map, slot));
+			blob->map.leaves[slot]->page = 1000 + slot;
+		}
+	}
+	assert_in_range(nr_pages, 6, 8);
+	assert_in_range(nr_counted, 6, 200);
+	xbdev__lvs_free(store);
+}
+
+static void test_map_passes_over_what_is_not_there(void **state)
+{
+	static const uint32_t slots[] = {0, 1, 63, 64, 127, 128, 1000, 4095};
+	struct xbdev_lvs_map map = {0}, other = {0};
+	uint32_t at = 0;
+
+	(void)state;
+	assert_int_equal(xbdev__lvs_map_next_slot(&map, 0), 0);
+	assert_int_equal(xbdev__lvs_map_reserve(&map, 130 * XBDEV_LVS_LEAF_CLUSTERS), 0);
+	assert_int_equal(xbdev__lvs_map_next_slot(&map, 0), 130);
+	for (uint32_t i = 0; i < ARRAY_SIZE(slots); i++) {
+		/* Those that are there stay when it grows. */
+		assert_int_equal(
+			xbdev__lvs_map_reserve(&map, (slots[i] + 1) * XBDEV_LVS_LEAF_CLUSTERS), 0);
+		assert_non_null(xbdev__lvs_map_leaf(&map, slots[i]));
+	}
+	map.nr_clusters = 4096 * XBDEV_LVS_LEAF_CLUSTERS;
+	xbdev__lvs_map_set(&map, 1000 * XBDEV_LVS_LEAF_CLUSTERS + 7, 5);
+	assert_int_equal(xbdev__lvs_map_next(&map, 0), 1000 * XBDEV_LVS_LEAF_CLUSTERS + 7);
+	for (uint32_t i = 0; i < ARRAY_SIZE(slots); i++) {
+		assert_int_equal(xbdev__lvs_map_next_slot(&map, at), slots[i]);
+		at = slots[i] + 1;
+	}
+	assert_int_equal(xbdev__lvs_map_next_slot(&map, at), 4096);
+	assert_int_equal(xbdev__lvs_map_reserve(&other, map.nr_clusters), 0);
+	xbdev__lvs_map_move(&other, &map, 1000);
+	assert_int_equal(map.nr_allocated, 0);
+	assert_int_equal(other.nr_allocated, 1);
+	assert_int_equal(xbdev__lvs_map_next_slot(&map, 129), 4095);
+	assert_int_equal(xbdev__lvs_map_next_slot(&other, 0), 1000);
+	xbdev__lvs_map_drop(&map, 4095);
+	assert_int_equal(xbdev__lvs_map_next_slot(&map, 129), 4096);
+	xbdev__lvs_map_fini(&map);
+	xbdev__lvs_map_fini(&other);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -495,6 +575,8 @@ int main(void)
 		cmocka_unit_test(test_chain_refuses_what_leads_astray),
 		cmocka_unit_test(test_chain_cuts_what_a_resize_left),
 		cmocka_unit_test(test_page_copy_comes_back),
+		cmocka_unit_test(test_chain_tells_for_how_many_leaves_it_suffices),
+		cmocka_unit_test(test_map_passes_over_what_is_not_there),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -241,13 +241,10 @@ static int op_grow(struct lvol_session *t)
 /* The clone takes over what the snapshot has and it has not. */
 static void merge(struct lvol_session *t, struct xbdev_lvs_blob *clone, struct xbdev_lvs_blob *snap)
 {
-	struct xbdev_lvs_leaf *from = snap->map.leaves[0], *to = clone->map.leaves[0];
+	struct xbdev_lvs_leaf *to = clone->map.leaves[0];
 
 	if (to == NULL) {
-		clone->map.leaves[0] = from;
-		clone->map.nr_allocated += from->nr_allocated;
-		snap->map.leaves[0] = NULL;
-		snap->map.nr_allocated -= from->nr_allocated;
+		xbdev__lvs_map_move(&clone->map, &snap->map, 0);
 		return;
 	}
 	for (uint32_t i = 0; i < clone->map.nr_clusters; i++) {
