@@ -272,6 +272,11 @@ static void on_base_event(struct xbdev_desc *desc, enum xbdev_event event, void 
 	} /* else it is seen to when it has been attached */
 }
 
+bool xbdev__lvol_is_base(const struct xbdev_device *dev)
+{
+	return dev->claim != NULL && dev->claim->event_cb == on_base_event;
+}
+
 /* On the control reactor: it ends before the owner has heard of it. */
 static void fail_early(struct xbdev_lvol_store *store)
 {

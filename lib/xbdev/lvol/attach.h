@@ -27,4 +27,7 @@ void xbdev__lvol_attach(struct xbdev_ctx *ctx, const char *device, bool is_read_
 void xbdev__lvol_detach(struct xbdev_lvol_store *store,
 	void (*done)(void *arg, const struct xu_error *err), void *arg);
 
+/* Whether the device has the claim of a store on it. */
+bool xbdev__lvol_is_base(const struct xbdev_device *dev);
+
 #endif

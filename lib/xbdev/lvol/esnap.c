@@ -21,6 +21,7 @@
 
 #include "lib/util/clock.h"
 #include "lib/util/log.h"
+#include "lib/xbdev/lvol/attach.h"
 #include "lib/xbdev/lvol/stores_private.h"
 
 /* How often a device is asked for again that somebody has open for writing: nothing tells of the
@@ -292,6 +293,7 @@ static void take_away(struct xbdev_lvol_esnap *esnap)
 	while ((volume = xbdev__lvol_next(esnap->store, volume)) != NULL) {
 		if (volume->is_registered && volume->esnap == esnap) {
 			xbdev__lvol_set_waiting(volume, true);
+			volume->may_have_store = xbdev__lvol_is_base(&volume->dev);
 			/* -EBUSY: it is going already. */
 			xbdev_device_remove(&volume->dev, NULL, NULL);
 		}

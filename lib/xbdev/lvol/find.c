@@ -7,7 +7,10 @@
  *                                          volumes of the new store are looked at in their turn
  *
  * Not looked at: devices that have been claimed, remote ones unless somebody asks, volumes that are
- * made later (they are blank, or copies of what is attached). A look has the device open for
+ * made later (they are blank, or copies of what is attached), and those that somebody may have
+ * written to meanwhile. A volume that its store had when it was attached, but that could be no
+ * device before what it stands on outside of it appeared, is looked at then. So is one that went
+ * with a store on it, and comes back. A look has the device open for
  * reading only, so it keeps nobody from it; one that goes meanwhile ends its look. A store that
  * cannot be attached is kept with the reason until its device goes.
  *
@@ -38,6 +41,7 @@ struct look {
 	struct xbdev_lvol_stores *stores;
 	char device[XBDEV_NAME_SIZE];
 	bool is_begun, is_attaching, is_asked;
+	bool is_late;        /* at a volume whose store has been attached before */
 	uint64_t since_ns;   /* when it began, or has been waiting to */
 	struct look *parent; /* on whose store the device is a volume */
 	uint32_t nr_pending; /* itself and the looks at its volumes */
@@ -127,8 +131,8 @@ static uint64_t patience_ns(const struct look *look)
 
 static bool is_awaited(const struct wait *wait, const struct look *look)
 {
-	if (*wait->device != '\0' && strcmp(wait->device, look->device) != 0) {
-		return false;
+	if (*wait->device != '\0' && strcmp(wait->device, look->device) != 0 && !look->is_late) {
+		return false; /* a late one is there because of the device, perhaps */
 	}
 	if (!look->is_begun && look->stores->nr_holds > 0) {
 		return false;
@@ -310,6 +314,16 @@ static void end_with(struct look *look, int code, const char *text)
 	end(look);
 }
 
+/* Those that wait for what they stand on outside are looked at when it is there. */
+static void mark_waiting(struct xbdev_lvol_store *store)
+{
+	struct xbdev_lvol *volume = NULL;
+
+	while ((volume = xbdev__lvol_next(store, volume)) != NULL) {
+		volume->may_have_store = volume->is_waiting;
+	}
+}
+
 static void on_attached(void *arg, struct xbdev_lvol_store *store, const struct xu_error *err)
 {
 	struct look *look = arg;
@@ -320,6 +334,7 @@ static void on_attached(void *arg, struct xbdev_lvol_store *store, const struct 
 		refuse(look, err);
 	} else {
 		xbdev__lvol_forget_refused(look->stores->ctx, look->device);
+		mark_waiting(store);
 		xu_info(xbdev_ctx_log(look->stores->ctx), "store %s: attached, on %s", store->name,
 			look->device);
 	}
@@ -540,13 +555,25 @@ static struct look *attaching(
 	return NULL;
 }
 
+/* Whether a volume is looked at: within the look that attaches its store, or later, once, when it
+ * could not be a device then. */
+static bool is_candidate(struct xbdev_lvol *volume, const struct look *parent)
+{
+	const struct xbdev_device *below = xbdev__lvol_esnap_device(volume);
+	bool may_have_store = volume->may_have_store;
+
+	volume->may_have_store = false;
+	return (parent != NULL || may_have_store) && !volume->dev.is_read_only &&
+	       (below == NULL || !below->is_remote);
+}
+
 static void on_added(struct xbdev_lvol_stores *stores, const struct xbdev_device *dev)
 {
 	bool is_volume = strcmp(dev->driver, "lvol") == 0;
 	struct look *parent = is_volume ? attaching(stores, xbdev__lvol_of(dev)) : NULL;
 	struct look *look;
 
-	if (dev->is_remote || (is_volume && (parent == NULL || dev->is_read_only))) {
+	if (dev->is_remote || (is_volume && !is_candidate(xbdev__lvol_of(dev), parent))) {
 		return;
 	}
 	look = look_new(stores, dev->name);
@@ -554,6 +581,7 @@ static void on_added(struct xbdev_lvol_stores *stores, const struct xbdev_device
 		return; /* it can be asked for */
 	}
 	look->parent = parent;
+	look->is_late = is_volume && parent == NULL;
 	if (parent != NULL) {
 		parent->nr_pending++;
 	}

@@ -192,6 +192,7 @@ struct xbdev_lvol {
 	struct xbdev_lvol_esnap *esnap; /* that it is a user of, as a device */
 	bool is_waiting;                /* it is to be a device when what it stands on is there */
 	bool is_registered;             /* it is a device, or is just going */
+	bool may_have_store;            /* nobody else can have written to it: it is looked at */
 
 	/* The owner's. */
 	struct xbdev_lvs_map places; /* where clusters of those below lie: places.c */

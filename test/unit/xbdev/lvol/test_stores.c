@@ -449,6 +449,69 @@ static void test_everything_goes_and_stores_are_clean(void **state)
 	free(content);
 }
 
+static void make_image(struct test *t)
+{
+	harness_create(&t->h, "file",
+		"{'name':'image','filename':'%s/image','size':%llu,"
+		"'uuid':'6f1c9a52-60f1-4c8e-8a6d-0d1f9b1f7a01'}",
+		harness_dir(), (unsigned long long)(24 * MIB));
+	wait_examined(t, "image");
+}
+
+/* Every volume and store on it goes with it. */
+static void remove_image(struct test *t)
+{
+	assert_int_equal(xbdev_device_remove(xbdev_device_find(t->h.ctx, "image"), NULL, NULL), 0);
+	harness_wait(&t->h, xbdev_device_find(t->h.ctx, "image") == NULL);
+	assert_null(xbdev_device_find(t->h.ctx, "outer/clone"));
+}
+
+/* A store on a clone of a device that comes late is found then, and again when the device has been
+ * away; not once the clone was free for others to write. */
+static void test_a_store_on_a_late_clone_is_found(void **state)
+{
+	struct test t;
+	uint32_t nr;
+
+	(void)state;
+	start(&t);
+	harness_create(&t.h, "file", "{'name':'disk','filename':'%s/late','size':%llu}",
+		harness_dir(), (unsigned long long)(64 * MIB));
+	wait_examined(&t, NULL);
+	make_image(&t);
+	assert_int_equal(create(&t, "disk", "outer", 1 << 20), 0);
+	nr = t.nr_done;
+	xbdev__lvol_clone_external(
+		xbdev__lvol_store_find(t.h.ctx, "outer"), "image", "clone", NULL, on_done, &t);
+	assert_int_equal(result(&t, nr), 0);
+	assert_int_equal(create(&t, "outer/clone", "inner", 1 << 20), 0);
+	assert_int_equal(create_volume(&t, "inner", "vol", 2 * MIB, false), 0);
+	end_all(&t);
+
+	start(&t);
+	harness_create(&t.h, "file", "{'name':'disk','filename':'%s/late'}", harness_dir());
+	wait_examined(&t, NULL);
+	assert_non_null(xbdev__lvol_store_find(t.h.ctx, "outer"));
+	assert_null(xbdev_device_find(t.h.ctx, "outer/clone"));
+	for (uint32_t i = 0; i < 2; i++) {
+		make_image(&t);
+		assert_non_null(xbdev_device_find(t.h.ctx, "outer/clone"));
+		assert_non_null(xbdev_device_find(t.h.ctx, "inner/vol"));
+		remove_image(&t);
+		harness_wait(&t.h, xbdev__lvol_store_find(t.h.ctx, "inner") == NULL);
+	}
+	make_image(&t);
+	assert_int_equal(detach(&t, "inner"), 0);
+	remove_image(&t);
+	make_image(&t);
+	assert_non_null(xbdev_device_find(t.h.ctx, "outer/clone"));
+	wait_examined(&t, NULL);
+	assert_null(xbdev__lvol_store_find(t.h.ctx, "inner"));
+	assert_int_equal(examine(&t, "outer/clone"), 0);
+	assert_non_null(xbdev_device_find(t.h.ctx, "inner/vol"));
+	end_all(&t);
+}
+
 /* ---- growing ---- */
 
 static void test_a_store_grows_with_its_device(void **state)
@@ -616,6 +679,7 @@ int main(void)
 		cmocka_unit_test(test_what_a_device_holds_is_named),
 		cmocka_unit_test(test_a_device_may_go_while_it_is_looked_at),
 		cmocka_unit_test(test_everything_goes_and_stores_are_clean),
+		cmocka_unit_test(test_a_store_on_a_late_clone_is_found),
 		cmocka_unit_test(test_a_store_grows_with_its_device),
 		cmocka_unit_test(test_power_fails_amid_creation),
 		cmocka_unit_test(test_power_fails_amid_renaming),
