@@ -285,12 +285,13 @@ static bool reads_as(struct forest *f, const struct thing *thing, char why[200])
 	} else if (thing->size > 0) {
 		assert_int_equal(
 			forest_io(f, thing->name, XBDEV_OP_READ, 0, bytes, thing->size), 0);
-		for (uint64_t i = 0; is_so && i < thing->size; i++) {
+		is_so = memcmp(bytes, thing->bytes, thing->size) == 0;
+		for (uint64_t i = 0; !is_so && i < thing->size; i++) {
 			if (bytes[i] != thing->bytes[i]) {
 				snprintf(why, 200, "'%s' is wrong at %llu: %02x, not %02x",
 					thing->name, (unsigned long long)i, bytes[i],
 					thing->bytes[i]);
-				is_so = false;
+				break;
 			}
 		}
 	}
