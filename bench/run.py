@@ -271,6 +271,14 @@ def volume_memory_rows(bench):
                           lambda count=count: {'bytes_per_tib': 4 * count}, 0, by='bytes_per_tib')
 
 
+def registry_rows(bench):
+    """The registry's store: durable registrations by many clients, and reads."""
+    bench.compare('registry, targets registered by 64 clients', lambda: bench.run('bench-registry', 'register'),
+                  'a fixed aim', None, 0, iops=5e3)
+    bench.compare('registry, targets read by 2 clients', lambda: bench.run('bench-registry', '--clients', '2', 'get'),
+                  'nothing', None, 0)
+
+
 def make_file(bench):
     os.makedirs(os.path.dirname(bench.args.file) or '.', exist_ok=True)
     if not os.path.exists(bench.args.file):
@@ -317,6 +325,7 @@ def main():
     lvol_rows(bench)
     first_write_rows(bench)
     volume_memory_rows(bench)
+    registry_rows(bench)
     node_rows(bench, PREFIX, lambda: make_file(bench))
     if shutil.which('fio') is None:
         print('# fio is not installed: no file figures', file=sys.stderr)

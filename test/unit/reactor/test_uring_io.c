@@ -7,6 +7,8 @@
 #include <linux/falloc.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 
 #define BLOCK 4096u
@@ -446,6 +448,40 @@ static void test_file_transfers_beside_others_go_at_once(void **state)
 	xr_reactor_free(reactor);
 }
 
+/* The kernel makes completions of twenty things in one call (Linux 6.13) and says nothing of the
+ * others: who only looks in and never sleeps gets them all the same. */
+static void test_io_many_that_end_at_once_for_who_never_sleeps(void **state)
+{
+	enum { NR = 100 };
+	struct test_op ops[NR] = {0};
+	struct xr_reactor *reactor = test_reactor();
+	const uint64_t one = 1;
+	uint64_t end_ns;
+	uint32_t nr_done = 0;
+	int fds[NR];
+
+	for (int i = 0; i < NR; i++) {
+		fds[i] = eventfd(0, EFD_CLOEXEC);
+		assert_true(fds[i] >= 0);
+		ops[i].op.poll_events = POLLIN;
+		test_submit(reactor, &ops[i], XR_OP_POLL, fds[i]);
+	}
+	xr_reactor_poll(reactor, 0);
+	for (int i = 0; i < NR; i++) {
+		assert_int_equal(write(fds[i], &one, sizeof(one)), sizeof(one));
+	}
+	end_ns = test_now_ns() + 2 * XU_NS_PER_S;
+	while (nr_done < NR && test_now_ns() < end_ns) {
+		nr_done += xr_reactor_poll(reactor, 0);
+	}
+	assert_int_equal(nr_done, NR);
+	for (int i = 0; i < NR; i++) {
+		assert_int_equal(ops[i].result, POLLIN);
+		close(fds[i]);
+	}
+	xr_reactor_free(reactor);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -462,6 +498,7 @@ int main(void)
 		cmocka_unit_test(test_cancel_before_the_ring_has_run),
 		cmocka_unit_test(test_cancel_from_a_callback),
 		cmocka_unit_test(test_file_transfers_beside_others_go_at_once),
+		cmocka_unit_test(test_io_many_that_end_at_once_for_who_never_sleeps),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
