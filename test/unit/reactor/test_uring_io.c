@@ -447,8 +447,8 @@ static void test_file_transfers_beside_others_go_at_once(void **state)
 	xr_reactor_free(reactor);
 }
 
-/* The kernel makes completions of some twenty things in one call (Linux 6.13): who only looks in and
- * never sleeps gets the others too. */
+/* The kernel makes completions of some twenty things in one call (Linux 6.13): who only looks in
+ * and never sleeps gets the others too. */
 static void test_io_many_that_end_at_once_for_who_never_sleeps(void **state)
 {
 	enum { NR = 100 };
