@@ -87,6 +87,35 @@ struct xr_reactor *xbdev_ctx_next_owner(struct xbdev_ctx *ctx, int32_t numa_node
 	return ctx->reactors[ctx->next_owner++ % ctx->nr_reactors];
 }
 
+static int take_memory(struct xbdev_ctx *ctx, struct xbdev_device *dev)
+{
+	dev->channels = calloc(ctx->nr_reactors, sizeof(*dev->channels));
+	dev->stats_home = calloc(1, sizeof(*dev->stats_home));
+	if (dev->channels == NULL || dev->stats_home == NULL) {
+		xbdev_device_unprepare(dev);
+		return -ENOMEM;
+	}
+	xbdev__stats_init(dev->stats_home);
+	return 0;
+}
+
+int xbdev_device_prepare(struct xbdev_ctx *ctx, struct xbdev_device *dev)
+{
+	int rc = take_memory(ctx, dev);
+
+	dev->is_prepared = rc == 0;
+	return rc;
+}
+
+void xbdev_device_unprepare(struct xbdev_device *dev)
+{
+	free(dev->channels);
+	free(dev->stats_home);
+	dev->channels = NULL;
+	dev->stats_home = NULL;
+	dev->is_prepared = false;
+}
+
 int xbdev_device_register(struct xbdev_ctx *ctx, struct xbdev_device *dev, struct xu_error *err)
 {
 	int rc = xbdev_device_check_name(dev->name, err);
@@ -101,17 +130,15 @@ int xbdev_device_register(struct xbdev_ctx *ctx, struct xbdev_device *dev, struc
 		return xu_error_set(err, -EEXIST,
 			"there is a device named '%s' already; choose another name", dev->name);
 	}
-	dev->channels = calloc(ctx->nr_reactors, sizeof(*dev->channels));
-	dev->stats_home = calloc(1, sizeof(*dev->stats_home));
-	if (dev->channels == NULL || dev->stats_home == NULL) {
-		free(dev->channels);
-		free(dev->stats_home);
+	if (!dev->is_prepared && take_memory(ctx, dev) != 0) {
 		return xu_error_set_errno(err, -ENOMEM, "registering device '%s'", dev->name);
+	}
+	if (dev->stats_home->since_ns != 0) { /* of its life before this one */
+		xbdev__stats_reset(dev->stats_home);
 	}
 	for (uint32_t i = 0; i < ctx->nr_reactors; i++) {
 		xu_list_init(&dev->channels[i]);
 	}
-	xbdev__stats_init(dev->stats_home);
 	dev->stats_home->since_ns = xu_clock_now_ns(ctx->platform->clock);
 	if (xu_uuid_is_null(&dev->uuid)) {
 		dev->uuid = xu_uuid_random(xr_reactor_random(xbdev_ctx_control(ctx)));
@@ -253,8 +280,9 @@ void xbdev_device_retired(struct xbdev_device *dev)
 	xbdev__uuid_del(dev);
 	xu_info(ctx->log, "device %s: removed", dev->name);
 	xbdev__graph_event(ctx, XBDEV_GRAPH_REMOVED, dev);
-	free(dev->channels);
-	free(dev->stats_home);
+	if (!dev->is_prepared) {
+		xbdev_device_unprepare(dev);
+	}
 	dev->ops->destroy(dev);
 	if (cb != NULL) {
 		cb(arg);

@@ -135,6 +135,7 @@ struct xbdev_device {
 	void (*removed_cb)(void *arg);
 	void *removed_arg;
 	struct xbdev_stats *stats_home; /* what has been brought home from the channels */
+	bool is_prepared;               /* by xbdev_device_prepare() */
 };
 
 /* ---- for drivers ---- */
@@ -144,6 +145,14 @@ struct xbdev_device {
  * ops->destroy. -EEXIST when the name is taken, -EINVAL for a bad name or bad limits.
  */
 int xbdev_device_register(struct xbdev_ctx *ctx, struct xbdev_device *dev, struct xu_error *err);
+
+/*
+ * Before that, on any thread: takes the memory that registering needs, which then cannot fail for
+ * want of it. It stays with the device when that has been removed, for the next time, until
+ * _unprepare(). -ENOMEM. For drivers whose devices come and go while what they are stays.
+ */
+int xbdev_device_prepare(struct xbdev_ctx *ctx, struct xbdev_device *dev);
+void xbdev_device_unprepare(struct xbdev_device *dev);
 
 /* Whether a device may be called so: 1 to 255 printable characters. -EINVAL. Any thread. */
 int xbdev_device_check_name(const char *name, struct xu_error *err);

@@ -383,8 +383,8 @@ static void on_opened(struct xr_msg *msg)
 	stores->nr_opening--;
 	if (!esnap->is_ready) {
 		esnap->has_failed = esnap->is_going = true;
-		xu_error_set_errno(&esnap->why, -ENODEV, "using the device '%s' that it stands on",
-			esnap->hold->desc->dev->name);
+		xu_error_set_errno(&esnap->why, esnap->status,
+			"using the device '%s' that it stands on", esnap->hold->desc->dev->name);
 	}
 	if (!store->is_serving && store->nr_opening == 0) {
 		xbdev__lvol_store_serve(store);
@@ -400,7 +400,8 @@ static void on_open(struct xr_msg *msg)
 	struct xbdev_lvol_esnap *esnap = xu_container_of(msg, struct xbdev_lvol_esnap, msg);
 	struct xbdev_lvol_store *store = esnap->store;
 
-	if (xbdev_channel_get(esnap->hold->desc, store->reactor, &esnap->ch) == 0) {
+	esnap->status = xbdev_channel_get(esnap->hold->desc, store->reactor, &esnap->ch);
+	if (esnap->status == 0) {
 		xu_list_add_tail(&store->here, &esnap->here);
 		store->epoch++;
 	} else {

@@ -44,6 +44,7 @@ struct xbdev_lvol_esnap {
 	/* The owner's. */
 	struct xu_list here;      /* in store->here, while there is a channel */
 	struct xbdev_channel *ch; /* NULL: it could not be opened */
+	int status;               /* and why not */
 	uint64_t size;            /* bytes; set before the owner hears of it */
 };
 

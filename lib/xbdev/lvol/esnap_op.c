@@ -198,7 +198,7 @@ bool xbdev__lvol_esnap_source(
 int xbdev__lvol_esnap_set(
 	struct xbdev_lvol_op *op, struct xbdev_lvs_blob *blob, const struct xbdev_lvol_esnap *esnap)
 {
-	int rc = esnap->ch != NULL ? xbdev__lvs_blob_touch(blob, &op->err) : -ENODEV;
+	int rc = esnap->ch != NULL ? xbdev__lvs_blob_touch(blob, &op->err) : esnap->status;
 
 	if (rc == 0) {
 		rc = xbdev__lvs_xattr_set(blob, true, XBDEV_LVS_A_ESNAP,

@@ -25,6 +25,11 @@ struct xbdev_lvol *xbdev__lvol_new(struct xbdev_lvol_store *store, struct xbdev_
 {
 	struct xbdev_lvol *volume = calloc(1, sizeof(*volume));
 
+	/* When it is on disk it is to become a device, whatever memory there is then. */
+	if (volume != NULL && xbdev_device_prepare(store->ctx, &volume->dev) != 0) {
+		free(volume);
+		volume = NULL;
+	}
 	if (volume != NULL) {
 		volume->store = store;
 		volume->blob = blob;
@@ -42,6 +47,7 @@ void xbdev__lvol_free(struct xbdev_lvol *volume)
 {
 	if (volume != NULL) {
 		xbdev__lvs_map_fini(&volume->places);
+		xbdev_device_unprepare(&volume->dev);
 		free(volume);
 	}
 }
@@ -158,7 +164,10 @@ int xbdev__lvol_register(struct xbdev_lvol *volume, struct xu_error *err)
 		return 0;
 	}
 	snprintf(name, sizeof(name), "%s/%s", store->name, shown->name);
-	memset(&volume->dev, 0, sizeof(volume->dev)); /* it may have been one before */
+	/* It may have been one before. */
+	volume->dev = (struct xbdev_device){.channels = volume->dev.channels,
+		.stats_home = volume->dev.stats_home,
+		.is_prepared = true};
 	xbdev__set_name(&volume->dev, name);
 	volume->dev.driver = "lvol";
 	volume->dev.product = "logical volume";

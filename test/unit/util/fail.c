@@ -9,6 +9,7 @@
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *memory, size_t size);
 void *__real_aligned_alloc(size_t align, size_t size);
 char *__real_strdup(const char *text);
 void *__real_mmap(void *addr, size_t size, int prot, int flags, int fd, off_t offset);
@@ -18,6 +19,7 @@ int __real_madvise(void *addr, size_t size, int advice);
 
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *memory, size_t size);
 void *__wrap_aligned_alloc(size_t align, size_t size);
 char *__wrap_strdup(const char *text);
 void *__wrap_mmap(void *addr, size_t size, int prot, int flags, int fd, off_t offset);
@@ -75,6 +77,11 @@ void *__wrap_malloc(size_t size)
 void *__wrap_calloc(size_t count, size_t size)
 {
 	return must_fail() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *memory, size_t size)
+{
+	return must_fail() ? NULL : __real_realloc(memory, size);
 }
 
 void *__wrap_aligned_alloc(size_t align, size_t size)
