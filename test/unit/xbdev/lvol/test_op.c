@@ -4,7 +4,7 @@
  * that fails at any moment of each leaves the volumes as before or as after it, also when it fails
  * again while that is recovered; a write below that fails once is tried again, a disk that fails
  * for good gives a clean error and loses nothing. The long form (XSAN_LONG) has a million
- * operations on one store, which takes a core a quarter of an hour or more.
+ * operations on one store; all of it takes a core some ten minutes.
  */
 #include "test/unit/xbdev/lvol/forest.h"
 
