@@ -330,7 +330,7 @@ static void run(struct bench *b, double seconds)
 	char *memory = xu_buf_alloc((size_t)b->depth * b->block_bytes);
 	const struct xu_clock *clock = xu_clock_system();
 	static struct xbdev_stats stats;
-	uint64_t start_ns, end_ns, done;
+	uint64_t start_ns, end_ns, done, rebuilt;
 	double cpu;
 
 	if (slots == NULL || memory == NULL) {
@@ -361,7 +361,8 @@ static void run(struct bench *b, double seconds)
 	} while (end_ns - start_ns < (uint64_t)(seconds * 1e9));
 	done = b->nr_done - done;
 	cpu = cpu_ns() - cpu;
-	b->nr_rebuilt = rebuilt_bytes(b) - b->nr_rebuilt;
+	rebuilt = rebuilt_bytes(b);
+	b->nr_rebuilt = rebuilt > b->nr_rebuilt ? rebuilt - b->nr_rebuilt : 0; /* it stood still */
 	b->is_over = true;
 	while (b->nr_inflight != 0) {
 		xr_reactor_poll(b->reactor, XU_NS_PER_MS);
