@@ -444,7 +444,9 @@ void xreg_store_submit(struct xreg_store *store, struct xreg_change *change)
 	change->revision = 0;
 	change->next = NULL;
 	pthread_mutex_lock(&store->queue_mutex);
-	while (store->nr_waiting >= NR_WAITING_MAX) {
+	/* The writer itself, which makes room, never waits for it. */
+	while (store->nr_waiting >= NR_WAITING_MAX &&
+		!pthread_equal(pthread_self(), store->writer)) {
 		pthread_cond_wait(&store->has_room, &store->queue_mutex);
 	}
 	*store->end = change;

@@ -110,7 +110,7 @@ struct xreg_change {
 	struct xreg_change *next; /* the store's */
 };
 
-/* Any thread; blocks only while very many changes wait. */
+/* Any thread; blocks only while very many changes wait, and never in `done`. */
 void xreg_store_submit(struct xreg_store *store, struct xreg_change *change);
 /* Submits and waits. Returns change->rc. */
 int xreg_store_change(struct xreg_store *store, struct xreg_change *change);
