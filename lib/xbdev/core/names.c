@@ -6,17 +6,14 @@
  */
 #include <string.h>
 
+#include "lib/util/hash.h"
 #include "lib/xbdev/core/context_private.h"
 #include "lib/xbdev/core/core_private.h"
 
 static uint32_t hash(const void *bytes, size_t len)
 {
-	const uint8_t *at = bytes;
-	uint32_t sum = 2166136261u; /* FNV-1a */
+	uint32_t sum = xu_hash32(bytes, len);
 
-	while (len-- > 0) {
-		sum = (sum ^ *at++) * 16777619u;
-	}
 	return (sum ^ sum >> 16) % XBDEV__NR_NAMES;
 }
 

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "lib/util/buf.h"
+#include "lib/util/hash.h"
 
 #define NAME_VALUE 64u /* bytes of a name that SPDK gives a volume */
 
@@ -222,19 +223,9 @@ bool xbdev__lvs_blob_is_volume(const struct xbdev_lvs_blob *blob)
 	return blob != blob->store->super_blob && blob->in_flight != XBDEV_LVS_REMOVE;
 }
 
-static uint32_t hash_of(const char *name)
-{
-	uint32_t hash = 2166136261u; /* FNV-1a */
-
-	while (*name != '\0') {
-		hash = (hash ^ (uint8_t)*name++) * 16777619u;
-	}
-	return hash;
-}
-
 struct xbdev_lvs_blob *xbdev__lvs_blob_by_name(const struct xbdev_lvs *store, const char *name)
 {
-	uint32_t hash = hash_of(name);
+	uint32_t hash = xu_hash32(name, strlen(name));
 
 	for (uint32_t i = 0; i < store->nr_blobs; i++) {
 		struct xbdev_lvs_blob *blob = store->blobs[i];
@@ -423,7 +414,7 @@ static int derive_name(struct xbdev_lvs_blob *blob, struct xu_error *err)
 	}
 	memcpy(blob->name, xbdev__lvs_xattr_value(xattr), len);
 	blob->name[len] = '\0';
-	blob->name_hash = hash_of(blob->name);
+	blob->name_hash = xu_hash32(blob->name, strlen(blob->name));
 	return 0;
 }
 
