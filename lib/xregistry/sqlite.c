@@ -344,42 +344,44 @@ static int run(struct sqlite_backend *b, int which, struct xu_error *err)
 	return rc;
 }
 
-/* Binds a record as text; NULL stays NULL. */
-static int bind_record(struct sqlite_backend *b, sqlite3_stmt *statement, int index,
-	const struct xreg_target *target, struct xu_error *err)
+/* Borrows the text until the statement has run; NULL stays NULL. */
+static int bind_text(struct sqlite_backend *b, sqlite3_stmt *statement, int index, const char *text,
+	struct xu_error *err)
+{
+	return explain(b, sqlite3_bind_text(statement, index, text, -1, SQLITE_STATIC),
+		"writing a record", err);
+}
+
+/* A record as text, NULL of none; to be freed. */
+static int encode(const struct xreg_target *target, char **ret_text, struct xu_error *err)
 {
 	json_t *object;
-	char *text;
 
+	*ret_text = NULL;
 	if (target == NULL) {
 		return 0;
 	}
 	object = xreg_target_to_json(target);
-	text = object != NULL ? json_dumps(object, JSON_COMPACT) : NULL;
+	*ret_text = object != NULL ? json_dumps(object, JSON_COMPACT) : NULL;
 	json_decref(object);
-	if (text == NULL) {
-		return xu_error_set_errno(err, -ENOMEM, "writing a record");
-	}
-	return explain(
-		b, sqlite3_bind_text(statement, index, text, -1, free), "writing a record", err);
+	return *ret_text != NULL ? 0 : xu_error_set_errno(err, -ENOMEM, "writing a record");
 }
 
-static int write_target(
-	struct sqlite_backend *b, const struct xreg_event *event, struct xu_error *err)
+static int write_target(struct sqlite_backend *b, const struct xreg_event *event, const char *after,
+	struct xu_error *err)
 {
-	const struct xreg_target *target = event->after != NULL ? event->after : event->before;
-	int which = event->after != NULL ? PUT_TARGET : DROP_TARGET, rc = 0;
-	sqlite3_stmt *statement = b->statements[which];
+	const struct xreg_target *target = after != NULL ? event->after : event->before;
+	int which = after != NULL ? PUT_TARGET : DROP_TARGET;
+	int rc = bind_text(b, b->statements[which], 1, target->origin.id, err);
 
-	sqlite3_bind_text(statement, 1, target->origin.id, -1, SQLITE_STATIC);
-	if (which == PUT_TARGET) {
-		rc = bind_record(b, statement, 2, target, err);
+	if (rc == 0 && after != NULL) {
+		rc = bind_text(b, b->statements[which], 2, after, err);
 	}
 	return rc == 0 ? run(b, which, err) : rc;
 }
 
-static int write_event(
-	struct sqlite_backend *b, const struct xreg_event *event, struct xu_error *err)
+static int write_event(struct sqlite_backend *b, const struct xreg_event *event, const char *before,
+	const char *after, struct xu_error *err)
 {
 	sqlite3_stmt *statement = b->statements[ADD_EVENT];
 	int rc;
@@ -387,11 +389,32 @@ static int write_event(
 	sqlite3_bind_int64(statement, 1, (sqlite3_int64)event->revision);
 	sqlite3_bind_int64(statement, 2, (sqlite3_int64)event->at_ms);
 	sqlite3_bind_int(statement, 3, (int)event->kind);
-	rc = bind_record(b, statement, 4, event->before, err);
+	rc = bind_text(b, statement, 4, before, err);
 	if (rc == 0) {
-		rc = bind_record(b, statement, 5, event->after, err);
+		rc = bind_text(b, statement, 5, after, err);
 	}
 	return rc == 0 ? run(b, ADD_EVENT, err) : rc;
+}
+
+/* The target as it is now and what has happened to it. */
+static int write_change(
+	struct sqlite_backend *b, const struct xreg_event *event, struct xu_error *err)
+{
+	char *before = NULL, *after = NULL;
+	int rc = encode(event->before, &before, err);
+
+	if (rc == 0) {
+		rc = encode(event->after, &after, err);
+	}
+	if (rc == 0) {
+		rc = write_target(b, event, after, err);
+	}
+	if (rc == 0) {
+		rc = write_event(b, event, before, after, err);
+	}
+	free(before);
+	free(after);
+	return rc;
 }
 
 static int write_number(struct sqlite_backend *b, int which, uint64_t number, struct xu_error *err)
@@ -411,10 +434,7 @@ static int sqlite_commit(void *backend, const struct xreg_event *events, uint32_
 		return rc;
 	}
 	for (uint32_t i = 0; rc == 0 && i < nr_events; i++) {
-		rc = write_target(b, &events[i], err);
-		if (rc == 0) {
-			rc = write_event(b, &events[i], err);
-		}
+		rc = write_change(b, &events[i], err);
 	}
 	if (rc == 0 && last > nr_kept) {
 		rc = write_number(b, FORGET_EVENTS, last - nr_kept, err);

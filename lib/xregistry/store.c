@@ -196,7 +196,7 @@ static int draft(struct xreg_store *store, struct xreg_change *change, enum xreg
 	}
 	store->draft->revision++;
 	store->batch[store->nr_batch++] = (struct xreg_event){.revision = store->draft->revision,
-		.at_ms = store->now_ms(store->now_arg),
+		.at_ms = after != NULL ? after->origin.updated_ms : store->now_ms(store->now_arg),
 		.kind = kind,
 		.before = before != NULL ? xreg_target_ref(before) : NULL,
 		.after = after};
@@ -244,15 +244,10 @@ static int refuse_place(struct xreg_change *change, const struct xreg_target *ot
 /* The target that a place belongs to in the draft; NULL: nobody's. */
 static const struct xreg_target *at_place(struct xreg_store *store, const struct xreg_spec *spec)
 {
-	struct xreg_target *probe = xreg_target_new(
-		&(struct xreg_origin){.id = ""}, &(struct xreg_status){.reason = ""}, spec);
-	const struct xreg_target *found = NULL;
+	char place[XREG_PLACE_SIZE];
 
-	if (probe != NULL) {
-		found = xreg_view_first(store->draft, XREG_BY_PLACE, probe->place);
-		xreg_target_unref(probe);
-	}
-	return found;
+	xreg_spec_place(spec, place);
+	return xreg_view_first(store->draft, XREG_BY_PLACE, place);
 }
 
 static int do_register(struct xreg_store *store, struct xreg_change *change)

@@ -11,11 +11,9 @@
 
 #include "lib/xregistry/target.h"
 
-#define PLACE_SIZE 512u
-
 static const char *const state_names[] = {
 	"unknown", "available", "busy", "maintenance", "failed", "offline", "degraded"};
-static const char *const transport_names[] = {"tcp", "rdma", "fc"};
+const char *const xreg_transport_names[] = {"tcp", "rdma", "fc", NULL};
 static const char *const source_names[] = {
 	"registered", "static", "mdns", "multicast", "dhcp", "dim", "pulled"};
 
@@ -24,11 +22,6 @@ static const char *const source_names[] = {
 const char *xreg_state_name(uint32_t state)
 {
 	return NAME_OF(state_names, state);
-}
-
-const char *xreg_transport_name(uint32_t transport)
-{
-	return NAME_OF(transport_names, transport);
 }
 
 const char *xreg_source_name(uint32_t source)
@@ -118,15 +111,20 @@ static void pack(struct packer *p, struct xreg_target *target, const struct xreg
 	}
 }
 
+void xreg_spec_place(const struct xreg_spec *spec, char place[XREG_PLACE_SIZE])
+{
+	snprintf(place, XREG_PLACE_SIZE, "%s %s %s %u", spec->nqn,
+		xreg_transport_names[spec->transport], spec->address, spec->port);
+}
+
 struct xreg_target *xreg_target_new(const struct xreg_origin *origin,
 	const struct xreg_status *status, const struct xreg_spec *spec)
 {
 	struct xreg_target counted, *target;
 	struct packer p = {0};
-	char place[PLACE_SIZE];
+	char place[XREG_PLACE_SIZE];
 
-	snprintf(place, sizeof(place), "%s %s %s %u", spec->nqn,
-		xreg_transport_name(spec->transport), spec->address, spec->port);
+	xreg_spec_place(spec, place);
 	pack(&p, &counted, origin, status, spec, place);
 	target = malloc(sizeof(*target) + p.len);
 	if (target == NULL) {

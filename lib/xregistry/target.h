@@ -20,6 +20,7 @@ struct xu_error;
 #define XREG_ID_SIZE      64u  /* "tgt-" and a UUID, with room; with its NUL */
 #define XREG_NAME_MAX     63u  /* bytes of a node, a tag, a key of the metadata */
 #define XREG_TEXT_MAX     255u /* bytes of other texts */
+#define XREG_PLACE_SIZE   512u /* of an NQN and an address, with its NUL */
 #define XREG_METADATA_MAX 64u
 #define XREG_TAGS_MAX     32u
 #define XREG_LOCATION     "location" /* the key of the metadata that is indexed */
@@ -104,6 +105,9 @@ struct xreg_target {
 	const char *location; /* from the metadata; "" when it says nothing */
 };
 
+/* Writes the text that is the target's `place`. */
+void xreg_spec_place(const struct xreg_spec *spec, char place[XREG_PLACE_SIZE]);
+
 /* Makes a record with one reference; copies all texts. NULL: no memory. */
 struct xreg_target *xreg_target_new(const struct xreg_origin *origin,
 	const struct xreg_status *status, const struct xreg_spec *spec);
@@ -113,7 +117,8 @@ void xreg_target_unref(const struct xreg_target *target); /* NULL is fine */
 /* "available" and so on, NULL beyond the last. "active" is read as "available". */
 const char *xreg_state_name(uint32_t state);
 int xreg_state_parse(const char *name, uint32_t *ret_state); /* -EINVAL */
-const char *xreg_transport_name(uint32_t transport);
+/* "tcp" and so on, in the order of enum xreg_transport; NULL at the end. */
+extern const char *const xreg_transport_names[];
 const char *xreg_source_name(uint32_t source);
 
 /* ---- JSON ---- */

@@ -6,7 +6,6 @@
  */
 #include <ctype.h>
 #include <errno.h>
-#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,14 +45,13 @@ static const struct xu_param section_params[] = {
 	{0},
 };
 
-static const char *const transports[] = {"tcp", "rdma", "fc", NULL};
 static const char *const securities[] = {"none", "tls", "ipsec", NULL};
 
 static const struct xu_param info_params[] = {
 	{"nqn", XU_PARAM_STRING, offsetof(struct xreg_spec, nqn), .is_required = true,
 		.help = "NVMe qualified name of the subsystem"},
-	{"transport", XU_PARAM_ENUM, offsetof(struct xreg_spec, transport), .choices = transports,
-		.help = "tcp, rdma or fc (default tcp)"},
+	{"transport", XU_PARAM_ENUM, offsetof(struct xreg_spec, transport),
+		.choices = xreg_transport_names, .help = "tcp, rdma or fc (default tcp)"},
 	{"address", XU_PARAM_STRING, offsetof(struct xreg_spec, address), .is_required = true,
 		.help = "numeric address that hosts connect to"},
 	{"port", XU_PARAM_U32, offsetof(struct xreg_spec, port), .max = 65535,
@@ -405,7 +403,7 @@ static json_t *info_to_json(const struct xreg_spec *spec, int *failed)
 	json_t *info = json_object();
 
 	put_text(info, "nqn", spec->nqn, failed);
-	put_text(info, "transport", transports[spec->transport], failed);
+	put_text(info, "transport", xreg_transport_names[spec->transport], failed);
 	put_text(info, "address", spec->address, failed);
 	put_number(info, "port", spec->port, failed);
 	put_text(info, "interface", spec->interface, failed);

@@ -65,8 +65,9 @@ static void test_sqlite_gives_back_what_was_there(void **state)
 	assert_true(json_equal(one, other));
 	json_decref(one);
 	json_decref(other);
-	assert_ptr_equal(xreg_view_first(view, XREG_BY_TAG, "lab"),
-		xreg_view_first(view, XREG_BY_TAG, "lab"));
+	target = xreg_view_first(view, XREG_BY_TAG, "lab");
+	assert_non_null(target);
+	assert_ptr_equal(xreg_view_get(view, target->origin.id), target);
 	assert_non_null(xreg_view_first(view, XREG_BY_NODE, "n1"));
 	xreg_view_unref(view);
 	xreg_target_unref(kept);

@@ -375,8 +375,7 @@ struct crowd {
 	_Atomic uint64_t *nr_looks;
 };
 
-/* Registers a pair of one place each and takes them away again: a view has both of a node or none,
- * if they come in one batch; so only what one change does is looked at. */
+/* Registers targets of a node of its own and takes every other one away again. */
 static void *write_much(void *arg)
 {
 	struct crowd *crowd = arg;
