@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "lib/xregistry/live.h"
 #include "lib/xregistry/target.h"
 
 static const char *const state_names[] = {
@@ -132,6 +133,11 @@ struct xreg_target *xreg_target_new(const struct xreg_origin *origin,
 	}
 	p = (struct packer){.at = (char *)(target + 1)};
 	pack(&p, target, origin, status, spec, place);
+	target->origin.live = origin->live != NULL ? xreg_live_ref(origin->live) : xreg_live_new();
+	if (target->origin.live == NULL) {
+		free(target);
+		return NULL;
+	}
 	atomic_init(&target->nr_refs, 1);
 	return target;
 }
@@ -149,6 +155,7 @@ void xreg_target_unref(const struct xreg_target *target)
 	struct xreg_target *own = (struct xreg_target *)(uintptr_t)target;
 
 	if (own != NULL && atomic_fetch_sub_explicit(&own->nr_refs, 1, memory_order_acq_rel) == 1) {
+		xreg_live_unref(own->origin.live);
 		free(own);
 	}
 }

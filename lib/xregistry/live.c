@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The state behind live.h: a counted block with a mutex. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "lib/xregistry/live.h"
+#include "lib/xregistry/target.h"
+
+struct xreg_live {
+	_Atomic uint32_t nr_refs;
+	pthread_mutex_t mutex;
+	struct xreg_live_state state;
+};
+
+struct xreg_live *xreg_live_new(void)
+{
+	struct xreg_live *live = calloc(1, sizeof(*live));
+
+	if (live != NULL) {
+		atomic_init(&live->nr_refs, 1);
+		pthread_mutex_init(&live->mutex, NULL);
+	}
+	return live;
+}
+
+struct xreg_live *xreg_live_ref(struct xreg_live *live)
+{
+	atomic_fetch_add_explicit(&live->nr_refs, 1, memory_order_relaxed);
+	return live;
+}
+
+void xreg_live_unref(struct xreg_live *live)
+{
+	if (live != NULL &&
+		atomic_fetch_sub_explicit(&live->nr_refs, 1, memory_order_acq_rel) == 1) {
+		pthread_mutex_destroy(&live->mutex);
+		free(live);
+	}
+}
+
+void xreg_live_get(const struct xreg_target *target, struct xreg_live_state *ret_state)
+{
+	struct xreg_live *live = target->origin.live;
+
+	pthread_mutex_lock(&live->mutex);
+	*ret_state = live->state;
+	pthread_mutex_unlock(&live->mutex);
+}
+
+struct report {
+	const struct xreg_metrics *metrics;
+	uint64_t now_ms;
+};
+
+static void take_report(struct xreg_live_state *state, void *arg)
+{
+	const struct report *report = arg;
+
+	state->has_metrics = true;
+	state->metrics = *report->metrics;
+	state->reported_ms = report->now_ms;
+	state->last_seen_ms = report->now_ms;
+}
+
+void xreg_live_report(
+	const struct xreg_target *target, const struct xreg_metrics *metrics, uint64_t now_ms)
+{
+	xreg_live_change(target, take_report, &(struct report){metrics, now_ms});
+}
+
+void xreg_live_change(const struct xreg_target *target,
+	void (*fn)(struct xreg_live_state *state, void *arg), void *arg)
+{
+	struct xreg_live *live = target->origin.live;
+
+	pthread_mutex_lock(&live->mutex);
+	fn(&live->state, arg);
+	pthread_mutex_unlock(&live->mutex);
+}
+
+const char *xreg_failure_name(enum xreg_failure_type type)
+{
+	static const char *const names[XREG_NR_FAILURES] = {
+		[XREG_FAILURE_NETWORK_TIMEOUT] = "network_timeout",
+		[XREG_FAILURE_HIGH_LATENCY] = "high_latency",
+		[XREG_FAILURE_HIGH_ERROR_RATE] = "high_error_rate",
+		[XREG_FAILURE_RESOURCE_EXHAUSTION] = "resource_exhaustion",
+		[XREG_FAILURE_AUTHENTICATION] = "authentication",
+		[XREG_FAILURE_PROTOCOL_ERROR] = "protocol_error",
+		[XREG_FAILURE_HARDWARE_ERROR] = "hardware_error",
+		[XREG_FAILURE_UNKNOWN] = "unknown",
+	};
+
+	return names[type];
+}
+
+const char *xreg_severity_name(enum xreg_severity severity)
+{
+	static const char *const names[] = {"low", "medium", "high", "critical"};
+
+	return names[severity];
+}
