@@ -45,6 +45,8 @@ struct xreg_probe {
 	enum xreg_probe_level reached;
 	bool is_good;        /* it came as far as it was to */
 	uint32_t latency_us; /* of the whole probe */
+	uint32_t
+		keep_alive_us; /* round trip of a Keep Alive, when it came to that; 0: it did not */
 	char problem[XREG_DESCRIPTION_SIZE];
 };
 
@@ -77,6 +79,13 @@ struct xreg_failure {
 	char description[XREG_DESCRIPTION_SIZE];
 };
 
+/* How hosts had better use a target that is slow or full; 0: as they like. */
+struct xreg_advice {
+	uint32_t queue_depth;
+	uint32_t max_io_bytes;
+	uint64_t since_ms; /* Unix time of its last change; 0: there is none */
+};
+
 /* All of it. What belongs to whom: `metrics`, `reported_ms` and `has_metrics` to who reports, the
  * rest to the monitor. */
 struct xreg_live_state {
@@ -86,10 +95,13 @@ struct xreg_live_state {
 	struct xreg_probe probe;
 	uint64_t last_seen_ms; /* a report or a good probe; 0: neither */
 	struct xreg_failure failures[XREG_NR_FAILURES];
+	struct xreg_advice advice;
 	uint32_t nr_good, nr_bad; /* checks in a row */
 	uint32_t nr_flaps;        /* changes between good and bad of late */
 	uint64_t held_down_until_ms;
-	uint32_t nr_checks, nr_failed_checks; /* ever: what reliability is made of */
+	uint32_t nr_recovery_attempts;        /* since it has failed */
+	uint64_t recovery_at_ms;              /* of the next attempt; 0: none is planned */
+	uint32_t nr_checks, nr_failed_checks; /* of late: what reliability is made of */
 };
 
 /* With one reference. NULL: no memory. */
