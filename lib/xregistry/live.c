@@ -1,17 +1,48 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The state behind live.h: a counted block with a mutex. */
+/* The state behind live.h: a counted block with a mutex. Most targets never fail, so what is kept
+ * of a type of failure has memory only from the first one on. */
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/xregistry/live.h"
 #include "lib/xregistry/target.h"
 
+#define HEAD_BYTES offsetof(struct xreg_live_state, failures)
+
 struct xreg_live {
 	_Atomic uint32_t nr_refs;
 	pthread_mutex_t mutex;
-	struct xreg_live_state state;
+	struct xreg_failure *failures[XREG_NR_FAILURES]; /* NULL: never seen */
+	char head[HEAD_BYTES];                           /* the state before its failures */
 };
+
+static void unfold(const struct xreg_live *live, struct xreg_live_state *ret_state)
+{
+	memcpy(ret_state, live->head, HEAD_BYTES);
+	for (uint32_t i = 0; i < XREG_NR_FAILURES; i++) {
+		if (live->failures[i] != NULL) {
+			ret_state->failures[i] = *live->failures[i];
+		} else {
+			memset(&ret_state->failures[i], 0, sizeof(ret_state->failures[i]));
+		}
+	}
+}
+
+static void fold(struct xreg_live *live, const struct xreg_live_state *state)
+{
+	memcpy(live->head, state, HEAD_BYTES);
+	for (uint32_t i = 0; i < XREG_NR_FAILURES; i++) {
+		if (live->failures[i] == NULL && state->failures[i].detected_ms != 0) {
+			live->failures[i] = malloc(sizeof(*live->failures[i]));
+		}
+		if (live->failures[i] != NULL) {
+			*live->failures[i] = state->failures[i];
+		}
+	}
+}
 
 struct xreg_live *xreg_live_new(void)
 {
@@ -34,6 +65,9 @@ void xreg_live_unref(struct xreg_live *live)
 {
 	if (live != NULL &&
 		atomic_fetch_sub_explicit(&live->nr_refs, 1, memory_order_acq_rel) == 1) {
+		for (uint32_t i = 0; i < XREG_NR_FAILURES; i++) {
+			free(live->failures[i]);
+		}
 		pthread_mutex_destroy(&live->mutex);
 		free(live);
 	}
@@ -44,7 +78,7 @@ void xreg_live_get(const struct xreg_target *target, struct xreg_live_state *ret
 	struct xreg_live *live = target->origin.live;
 
 	pthread_mutex_lock(&live->mutex);
-	*ret_state = live->state;
+	unfold(live, ret_state);
 	pthread_mutex_unlock(&live->mutex);
 }
 
@@ -73,9 +107,12 @@ void xreg_live_change(const struct xreg_target *target,
 	void (*fn)(struct xreg_live_state *state, void *arg), void *arg)
 {
 	struct xreg_live *live = target->origin.live;
+	struct xreg_live_state state;
 
 	pthread_mutex_lock(&live->mutex);
-	fn(&live->state, arg);
+	unfold(live, &state);
+	fn(&state, arg);
+	fold(live, &state);
 	pthread_mutex_unlock(&live->mutex);
 }
 

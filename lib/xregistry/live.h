@@ -94,7 +94,6 @@ struct xreg_live_state {
 	uint64_t reported_ms; /* Unix time of the last report; 0: none */
 	struct xreg_probe probe;
 	uint64_t last_seen_ms; /* a report or a good probe; 0: neither */
-	struct xreg_failure failures[XREG_NR_FAILURES];
 	struct xreg_advice advice;
 	uint32_t nr_good, nr_bad; /* checks in a row */
 	uint32_t nr_flaps;        /* changes between good and bad of late */
@@ -102,6 +101,8 @@ struct xreg_live_state {
 	uint32_t nr_recovery_attempts;        /* since it has failed */
 	uint64_t recovery_at_ms;              /* of the next attempt; 0: none is planned */
 	uint32_t nr_checks, nr_failed_checks; /* of late: what reliability is made of */
+	/* The last, since memory is taken only for those that a target has had. */
+	struct xreg_failure failures[XREG_NR_FAILURES];
 };
 
 /* With one reference. NULL: no memory. */
@@ -114,7 +115,8 @@ void xreg_live_get(const struct xreg_target *target, struct xreg_live_state *ret
 /* A node's report, which came at `now_ms`. */
 void xreg_live_report(
 	const struct xreg_target *target, const struct xreg_metrics *metrics, uint64_t now_ms);
-/* Changes it under its lock. `fn` must be short and must not come back here. */
+/* Changes it under its lock. `fn` must be short and must not come back here. Without memory the
+ * first failure of a type is not kept, all else is. */
 void xreg_live_change(const struct xreg_target *target,
 	void (*fn)(struct xreg_live_state *state, void *arg), void *arg);
 
