@@ -15,6 +15,7 @@
 
 struct xreg_live;
 struct xreg_target;
+struct xu_error;
 
 #define XREG_DESCRIPTION_SIZE 256u
 
@@ -31,6 +32,9 @@ struct xreg_metrics {
 	uint64_t io_count, error_count;
 	uint64_t uptime_s;
 };
+
+/* -EINVAL with a sentence: a report says what cannot be. */
+int xreg_metrics_check(const struct xreg_metrics *metrics, struct xu_error *err);
 
 /* How far a probe got; each level contains those before it. */
 enum xreg_probe_level {

@@ -26,6 +26,11 @@ struct xu_error;
 #define XREG_TAGS_MAX     32u
 #define XREG_LOCATION     "location" /* the key of the metadata that is indexed */
 
+#define XREG_BLOCK_SIZE_MAX (1u << 20)
+#define XREG_INTERVAL_S_MAX 86400u /* between two looks of discovery */
+#define XREG_TTL_S_MAX      (30 * 86400u)
+#define XREG_WEIGHT_MAX     1000.0
+
 /* The numbers are those of the gRPC interface. */
 enum xreg_transport { XREG_TCP = 0, XREG_RDMA = 1, XREG_FC = 2 };
 enum xreg_security { XREG_SECURITY_NONE = 0, XREG_SECURITY_TLS = 1, XREG_SECURITY_IPSEC = 2 };
@@ -123,14 +128,26 @@ int xreg_state_parse(const char *name, uint32_t *ret_state); /* -EINVAL */
 extern const char *const xreg_transport_names[];
 const char *xreg_source_name(uint32_t source);
 
-/* ---- JSON ---- */
+/* ---- what strangers say ---- */
 
-/* A specification that was read, with what it borrows from the JSON text. */
+/* A specification that was read, with what it borrows from the text or message. It points into
+ * itself: not to be copied. */
 struct xreg_parsed {
 	struct xreg_spec spec;
 	struct xreg_pair metadata[XREG_METADATA_MAX];
 	const char *tags[XREG_TAGS_MAX];
 };
+
+/* The defaults. */
+void xreg_parsed_init(struct xreg_parsed *parsed);
+/* Sorts metadata and tags, and checks everything. -EINVAL with a sentence and the path of the
+ * culprit, as a registration in JSON has it. */
+int xreg_parsed_check(
+	struct xreg_parsed *parsed, char path[XU_PARAM_PATH_SIZE], struct xu_error *err);
+/* -EINVAL with a sentence. */
+int xreg_status_check(const struct xreg_status *status, struct xu_error *err);
+
+/* ---- JSON ---- */
 
 /*
  * Reads and checks the body of a registration (spec/registry.md 4.1.1): node_id, target_info,

@@ -1,24 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Targets as JSON: what a registration says (spec/registry.md 4.1.1, with the members of 2.1 that
- * its example leaves out), and whole records as they are stored. Everything is checked here, also
- * what comes from our own disk; nothing else of the registry looks at foreign text.
+ * its example leaves out), and whole records as they are stored. What comes from our own disk is
+ * checked like what comes from strangers (target_check.c).
  */
-#include <ctype.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "lib/reactor/address.h"
 #include "lib/util/error.h"
-#include "lib/xnvmf/wire/nqn.h"
 #include "lib/xregistry/target.h"
-
-#define WEIGHT_MAX 1000.0
-#define DAY_S      86400u
-#define FC_PORT    16u /* digits of a name of Fibre Channel */
 
 /* The sections of a registration, as they are found. */
 struct sections {
@@ -40,7 +32,7 @@ static const struct xu_param section_params[] = {
 		.help = "how it is to be treated"},
 	{"metadata", XU_PARAM_JSON, offsetof(struct sections, metadata),
 		.help = "texts by name, such as location"},
-	{"ttl_seconds", XU_PARAM_U32, offsetof(struct sections, ttl_s), .max = 30 * DAY_S,
+	{"ttl_seconds", XU_PARAM_U32, offsetof(struct sections, ttl_s), .max = XREG_TTL_S_MAX,
 		.help = "offline without a report for so long (default 0: never)"},
 	{0},
 };
@@ -54,7 +46,7 @@ static const struct xu_param info_params[] = {
 		.choices = xreg_transport_names, .help = "tcp, rdma or fc (default tcp)"},
 	{"address", XU_PARAM_STRING, offsetof(struct xreg_spec, address), .is_required = true,
 		.help = "numeric address that hosts connect to"},
-	{"port", XU_PARAM_U32, offsetof(struct xreg_spec, port), .max = 65535,
+	{"port", XU_PARAM_U32, offsetof(struct xreg_spec, port), .max = UINT16_MAX,
 		.help = "port, 1 to 65535; none for fc"},
 	{"interface", XU_PARAM_STRING, offsetof(struct xreg_spec, interface),
 		.help = "network interface of the node"},
@@ -68,8 +60,8 @@ static const struct xu_param info_params[] = {
 static const struct xu_param storage_params[] = {
 	{"device_path", XU_PARAM_STRING, offsetof(struct xreg_spec, device_path),
 		.help = "device on the node"},
-	{"block_size", XU_PARAM_U32, offsetof(struct xreg_spec, block_size), .max = 1u << 20,
-		.help = "bytes"},
+	{"block_size", XU_PARAM_U32, offsetof(struct xreg_spec, block_size),
+		.max = XREG_BLOCK_SIZE_MAX, .help = "bytes"},
 	{"namespace_id", XU_PARAM_U32, offsetof(struct xreg_spec, namespace_id),
 		.help = "0: all of the subsystem's"},
 	{"readonly", XU_PARAM_BOOL, offsetof(struct xreg_spec, is_read_only),
@@ -100,92 +92,12 @@ static const struct xu_param config_params[] = {
 	{"auto_discovery", XU_PARAM_BOOL, offsetof(struct config_section, has_auto_discovery),
 		.help = "true or false (default true)"},
 	{"discovery_interval", XU_PARAM_U32, offsetof(struct config_section, discovery_interval_s),
-		.min = 1, .max = DAY_S, .help = "seconds (default 60)"},
+		.min = 1, .max = XREG_INTERVAL_S_MAX, .help = "seconds (default 60)"},
 	{"weight", XU_PARAM_JSON, offsetof(struct config_section, weight),
 		.help = "a number from 0 to 1000 (default 1)"},
 	{"tags", XU_PARAM_JSON, offsetof(struct config_section, tags), .help = "an array of texts"},
 	{0},
 };
-
-/* ---- checking ---- */
-
-/* A text that is shown to people and told to hosts: short, without control characters. */
-static int check_text(const char *what, const char *text, size_t max, struct xu_error *err)
-{
-	size_t len = strlen(text);
-
-	if (len > max) {
-		return xu_error_set(err, -EINVAL, "%s is %zu bytes long, at most %zu are accepted",
-			what, len, max);
-	}
-	for (size_t i = 0; i < len; i++) {
-		if ((unsigned char)text[i] < ' ' || text[i] == 0x7f) {
-			return xu_error_set(
-				err, -EINVAL, "%s: byte %zu is a control character", what, i + 1);
-		}
-	}
-	return 0;
-}
-
-/* A name that stands in paths and lists of words. */
-static int check_name(const char *what, const char *text, struct xu_error *err)
-{
-	size_t len = strlen(text);
-
-	for (size_t i = 0; i < len; i++) {
-		if (!isalnum((unsigned char)text[i]) && strchr("._-:@/", text[i]) == NULL) {
-			return xu_error_set(err, -EINVAL,
-				"%s '%.64s': letters, digits and . _ - : @ / are accepted", what,
-				text);
-		}
-	}
-	if (len == 0 || len > XREG_NAME_MAX) {
-		return xu_error_set(err, -EINVAL, "%s has %zu characters, 1 to %u are accepted",
-			what, len, XREG_NAME_MAX);
-	}
-	return 0;
-}
-
-static bool is_fc_name(const char *text, const char *prefix)
-{
-	size_t len = strlen(prefix);
-
-	return strncmp(text, prefix, len) == 0 &&
-	       strspn(text + len, "0123456789abcdefABCDEF") >= FC_PORT;
-}
-
-/* "nn-0x<16 digits>:pn-0x<16 digits>" (NVMe over FC). */
-static bool is_fc_address(const char *text)
-{
-	return strlen(text) == 2 * (5 + FC_PORT) + 1 && is_fc_name(text, "nn-0x") &&
-	       is_fc_name(text + 5 + FC_PORT, ":pn-0x");
-}
-
-static int check_address(const struct xreg_spec *spec, struct xu_error *err)
-{
-	struct sockaddr_storage addr;
-
-	if (spec->transport == XREG_FC) {
-		return is_fc_address(spec->address) && spec->port == 0
-			       ? 0
-			       : xu_error_set(err, -EINVAL,
-					 "address: '%.64s' with port %u is none of Fibre Channel, "
-					 "which is nn-0x… :pn-0x… without a port",
-					 spec->address, spec->port);
-	}
-	if (xr_address_parse(spec->address, 0, &addr) < 0) {
-		return xu_error_set(err, -EINVAL,
-			"address: '%.64s' is no numeric IPv4 or IPv6 address", spec->address);
-	}
-	if (xr_address_is_wildcard(spec->address)) {
-		return xu_error_set(err, -EINVAL,
-			"address: '%.64s' stands for every address; give the one that hosts reach",
-			spec->address);
-	}
-	return spec->port != 0 ? 0
-			       : xu_error_set(err, -EINVAL,
-					 "port is missing or 0; 1 to 65535 are accepted");
-}
 
 /* ---- parts ---- */
 
@@ -207,11 +119,6 @@ static int parse_section(const struct xu_param *params, const char *name, void *
 	return prefix_path(path, name);
 }
 
-static int compare_pairs(const void *a, const void *b)
-{
-	return strcmp(((const struct xreg_pair *)a)->key, ((const struct xreg_pair *)b)->key);
-}
-
 static int parse_metadata(json_t *object, struct xreg_parsed *parsed, struct xu_error *err)
 {
 	const char *key;
@@ -230,25 +137,13 @@ static int parse_metadata(json_t *object, struct xreg_parsed *parsed, struct xu_
 		if (text == NULL || strlen(text) != json_string_length(value)) {
 			return xu_error_set(err, -EINVAL, "metadata: '%.64s' is no text", key);
 		}
-		if (check_name("a key of metadata", key, err) != 0 ||
-			check_text("a value of metadata", text, XREG_TEXT_MAX, err) != 0) {
-			return -EINVAL;
-		}
 		parsed->metadata[parsed->spec.nr_metadata++] = (struct xreg_pair){key, text};
 	}
-	qsort(parsed->metadata, parsed->spec.nr_metadata, sizeof(parsed->metadata[0]),
-		compare_pairs);
 	return 0;
-}
-
-static int compare_texts(const void *a, const void *b)
-{
-	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
 static int parse_tags(json_t *array, struct xreg_parsed *parsed, struct xu_error *err)
 {
-	uint32_t count = 0;
 	json_t *value;
 	size_t i;
 
@@ -265,26 +160,16 @@ static int parse_tags(json_t *array, struct xreg_parsed *parsed, struct xu_error
 		if (text == NULL || strlen(text) != json_string_length(value)) {
 			return xu_error_set(err, -EINVAL, "tags: element %zu is no text", i);
 		}
-		if (check_name("a tag", text, err) != 0) {
-			return -EINVAL;
-		}
-		parsed->tags[i] = text;
+		parsed->tags[parsed->spec.nr_tags++] = text;
 	}
-	i = json_array_size(array);
-	qsort(parsed->tags, i, sizeof(parsed->tags[0]), compare_texts);
-	for (size_t k = 0; k < i; k++) {
-		if (k == 0 || strcmp(parsed->tags[k], parsed->tags[count - 1]) != 0) {
-			parsed->tags[count++] = parsed->tags[k];
-		}
-	}
-	parsed->spec.nr_tags = count;
 	return 0;
 }
 
 static int parse_config(json_t *object, struct xreg_parsed *parsed, char path[XU_PARAM_PATH_SIZE],
 	struct xu_error *err)
 {
-	struct config_section config = {.has_auto_discovery = true, .discovery_interval_s = 60};
+	struct config_section config = {.has_auto_discovery = parsed->spec.has_auto_discovery,
+		.discovery_interval_s = parsed->spec.discovery_interval_s};
 	int rc = parse_section(config_params, "config", &config, object, path, err);
 
 	if (rc != 0) {
@@ -292,49 +177,14 @@ static int parse_config(json_t *object, struct xreg_parsed *parsed, char path[XU
 	}
 	parsed->spec.has_auto_discovery = config.has_auto_discovery;
 	parsed->spec.discovery_interval_s = config.discovery_interval_s;
-	parsed->spec.weight = 1;
 	if (config.weight != NULL) {
-		double weight = json_number_value(config.weight);
-
-		if (!json_is_number(config.weight) || !(weight >= 0 && weight <= WEIGHT_MAX)) {
-			snprintf(path, XU_PARAM_PATH_SIZE, "config.weight");
-			return xu_error_set(err, -EINVAL, "weight: a number from 0 to %g is needed",
-				WEIGHT_MAX);
-		}
-		parsed->spec.weight = weight;
+		/* What is no number is out of range, like the number that it is read as. */
+		parsed->spec.weight =
+			json_is_number(config.weight) ? json_number_value(config.weight) : -1;
 	}
 	rc = parse_tags(config.tags, parsed, err);
 	if (rc != 0) {
 		snprintf(path, XU_PARAM_PATH_SIZE, "config.tags");
-	}
-	return rc;
-}
-
-/* One text after the other; the path is that of the first that is wrong. */
-static int check_spec(
-	const struct xreg_spec *spec, char path[XU_PARAM_PATH_SIZE], struct xu_error *err)
-{
-	const char *where = "node_id";
-	int rc = check_name("node_id", spec->node_id, err);
-
-	if (rc == 0) {
-		where = "target_info.nqn";
-		rc = xnvmf_nqn_check(spec->nqn, err);
-	}
-	if (rc == 0) {
-		where = "target_info.address";
-		rc = check_address(spec, err);
-	}
-	if (rc == 0) {
-		where = "target_info.interface";
-		rc = check_text("interface", spec->interface, XREG_NAME_MAX, err);
-	}
-	if (rc == 0) {
-		where = "storage.device_path";
-		rc = check_text("device_path", spec->device_path, XREG_TEXT_MAX, err);
-	}
-	if (rc != 0) {
-		snprintf(path, XU_PARAM_PATH_SIZE, "%s", where);
 	}
 	return rc;
 }
@@ -346,13 +196,7 @@ int xreg_spec_parse(json_t *body, struct xreg_parsed *ret_parsed, char path[XU_P
 	struct sections sections = {0};
 	int rc;
 
-	*spec = (struct xreg_spec){.node_id = "",
-		.nqn = "",
-		.address = "",
-		.interface = "",
-		.device_path = "",
-		.metadata = ret_parsed->metadata,
-		.tags = ret_parsed->tags};
+	xreg_parsed_init(ret_parsed);
 	rc = xu_params_parse(section_params, &sections, body, path, err);
 	if (rc != 0) {
 		return rc;
@@ -373,7 +217,7 @@ int xreg_spec_parse(json_t *body, struct xreg_parsed *ret_parsed, char path[XU_P
 		snprintf(path, XU_PARAM_PATH_SIZE, "metadata");
 		return -EINVAL;
 	}
-	return rc == 0 ? check_spec(spec, path, err) : rc;
+	return rc == 0 ? xreg_parsed_check(ret_parsed, path, err) : rc;
 }
 
 /* ---- writing ---- */

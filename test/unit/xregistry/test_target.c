@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Targets: the document's registration as printed, everything both ways, and what is refused. */
 #include <errno.h>
+#include <math.h>
 
 #include "lib/util/error.h"
+#include "lib/xregistry/live.h"
 #include "test/unit/xregistry/fixture.h"
 
 static void test_spec_of_the_document(void **state)
@@ -159,6 +161,141 @@ static void test_spec_bounds(void **state)
 	json_decref(body);
 }
 
+/* What no JSON text can say, but a message can: the check is for all. */
+static void set_port(struct xreg_spec *spec)
+{
+	spec->port = 65536;
+}
+
+static void set_transport(struct xreg_spec *spec)
+{
+	spec->transport = XREG_FC + 1;
+}
+
+static void set_security(struct xreg_spec *spec)
+{
+	spec->security = XREG_SECURITY_IPSEC + 1;
+}
+
+static void set_capacity(struct xreg_spec *spec)
+{
+	spec->capacity_bytes = UINT64_MAX;
+}
+
+static void set_iops(struct xreg_spec *spec)
+{
+	spec->max_iops = (uint64_t)INT64_MAX + 1;
+}
+
+static void set_ttl(struct xreg_spec *spec)
+{
+	spec->ttl_s = XREG_TTL_S_MAX + 1;
+}
+
+static void set_block_size(struct xreg_spec *spec)
+{
+	spec->block_size = XREG_BLOCK_SIZE_MAX + 1;
+}
+
+static void set_weight(struct xreg_spec *spec)
+{
+	spec->weight = NAN;
+}
+
+static void set_interval(struct xreg_spec *spec)
+{
+	spec->discovery_interval_s = 0;
+}
+
+static void test_check_of_numbers(void **state)
+{
+	static const struct {
+		void (*set)(struct xreg_spec *spec);
+		const char *path, *word;
+	} cases[] = {
+		{set_port, "target_info.address", "65535"},
+		{set_transport, "target_info.address", "transport 3"},
+		{set_security, "target_info.address", "security type 3"},
+		{set_capacity, "target_info.namespace_capacity", "too much"},
+		{set_iops, "performance_caps", "max_iops"},
+		{set_ttl, "ttl_seconds", "too much"},
+		{set_block_size, "storage.device_path", "block_size"},
+		{set_weight, "config.weight", "0 to 1000"},
+		{set_interval, "config.discovery_interval", "1 to 86400"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char path[XU_PARAM_PATH_SIZE];
+		struct xreg_parsed parsed;
+		struct xu_error err = {0};
+
+		xreg_parsed_init(&parsed);
+		parsed.spec.node_id = "node-1";
+		parsed.spec.nqn = "nqn.2026-11.io.xsan:one";
+		parsed.spec.address = "192.0.2.7";
+		parsed.spec.port = 4420;
+		assert_int_equal(xreg_parsed_check(&parsed, path, &err), 0);
+		cases[i].set(&parsed.spec);
+		assert_int_equal(xreg_parsed_check(&parsed, path, &err), -EINVAL);
+		assert_string_equal(path, cases[i].path);
+		if (strstr(err.text, cases[i].word) == NULL) {
+			fail_msg("%s: '%s'", path, err.text);
+		}
+	}
+}
+
+static void test_check_of_lists(void **state)
+{
+	char path[XU_PARAM_PATH_SIZE];
+	struct xreg_parsed parsed;
+	struct xu_error err = {0};
+
+	xreg_parsed_init(&parsed);
+	parsed.spec.node_id = "node-1";
+	parsed.spec.nqn = "nqn.2026-11.io.xsan:one";
+	parsed.spec.address = "192.0.2.7";
+	parsed.spec.port = 4420;
+	parsed.metadata[0] = (struct xreg_pair){"rack", "2"};
+	parsed.metadata[1] = (struct xreg_pair){"location", "rack-2"};
+	parsed.spec.nr_metadata = 2;
+	parsed.tags[0] = "slow";
+	parsed.tags[1] = "lab";
+	parsed.tags[2] = "slow";
+	parsed.spec.nr_tags = 3;
+	assert_int_equal(xreg_parsed_check(&parsed, path, &err), 0);
+	assert_string_equal(parsed.spec.metadata[0].key, "location");
+	assert_int_equal(parsed.spec.nr_tags, 2);
+	assert_string_equal(parsed.spec.tags[1], "slow");
+	parsed.metadata[1].key = "location";
+	assert_int_equal(xreg_parsed_check(&parsed, path, &err), -EINVAL);
+	assert_string_equal(path, "metadata");
+	assert_non_null(strstr(err.text, "twice"));
+}
+
+static void test_check_of_reports(void **state)
+{
+	struct xreg_status status = {.state = XREG_DEGRADED, .reason = "slow"};
+	struct xreg_metrics metrics = {.error_rate = 1, .cpu_usage = 0.5, .load_percentage = 100};
+	struct xu_error err = {0};
+
+	assert_int_equal(xreg_status_check(&status, &err), 0);
+	status.state = XREG_DEGRADED + 1;
+	assert_int_equal(xreg_status_check(&status, &err), -EINVAL);
+	status = (struct xreg_status){.reason = "a\nb"};
+	assert_int_equal(xreg_status_check(&status, &err), -EINVAL);
+	status = (struct xreg_status){.reason = "", .until_ms = UINT64_MAX};
+	assert_int_equal(xreg_status_check(&status, &err), -EINVAL);
+	assert_int_equal(xreg_metrics_check(&metrics, &err), 0);
+	metrics.load_percentage = 101;
+	assert_int_equal(xreg_metrics_check(&metrics, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "load_percentage"));
+	metrics = (struct xreg_metrics){.memory_usage = NAN};
+	assert_int_equal(xreg_metrics_check(&metrics, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "memory_usage"));
+	metrics = (struct xreg_metrics){.error_rate = -0.1};
+	assert_int_equal(xreg_metrics_check(&metrics, &err), -EINVAL);
+}
+
 static void test_fc_has_an_address_of_its_own(void **state)
 {
 	json_t *body = fixture_body(), *info = json_object_get(body, "target_info");
@@ -199,6 +336,9 @@ int main(void)
 		cmocka_unit_test(test_record_there_and_back),
 		cmocka_unit_test(test_spec_refuses),
 		cmocka_unit_test(test_spec_bounds),
+		cmocka_unit_test(test_check_of_numbers),
+		cmocka_unit_test(test_check_of_lists),
+		cmocka_unit_test(test_check_of_reports),
 		cmocka_unit_test(test_fc_has_an_address_of_its_own),
 		cmocka_unit_test(test_states),
 	};
