@@ -12,7 +12,7 @@
 #include "lib/rpc/private.h"
 #include "lib/util/error.h"
 
-static bool is_same(const char *token, const char *given, size_t given_len)
+bool xrpc__token_is_same(const char *token, const char *given, size_t given_len)
 {
 	size_t token_len = strlen(token);
 	volatile size_t difference = token_len ^ given_len;
@@ -54,8 +54,8 @@ enum xrpc__verdict xrpc__auth_check(
 		verdict = XRPC__AUTH_OTHER;
 		*ret_answer = refusal(call, "the first call on this connection is the method "
 					    "authenticate with the server's token");
-	} else if (!json_is_string(given) ||
-		   !is_same(token, json_string_value(given), json_string_length(given))) {
+	} else if (!json_is_string(given) || !xrpc__token_is_same(token, json_string_value(given),
+						     json_string_length(given))) {
 		verdict = XRPC__AUTH_WRONG;
 		*ret_answer = refusal(call, "this is not the server's token");
 	} else {

@@ -36,6 +36,7 @@ static json_t *param_json(const struct xu_param *param)
 		[XU_PARAM_U32] = "number",
 		[XU_PARAM_U64] = "number",
 		[XU_PARAM_SIZE] = "size",
+		[XU_PARAM_REAL] = "number",
 		[XU_PARAM_ENUM] = "string",
 		[XU_PARAM_UUID] = "uuid",
 		[XU_PARAM_JSON] = "any",

@@ -131,6 +131,8 @@ enum xrpc__verdict xrpc__auth_check(
 
 /* -EINVAL with a sentence: it is too short, too long or not printable. */
 int xrpc__token_check(const char *token, struct xu_error *err);
+/* Compares in a time that only the given one's length decides. */
+bool xrpc__token_is_same(const char *token, const char *given, size_t given_len);
 
 /* ---- jsonrpc.c ---- */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Parameters from JSON objects by table; nothing is kept. */
 #include <errno.h>
+#include <float.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +56,22 @@ static int parse_number(
 	}
 	*ret_number = number;
 	return 0;
+}
+
+static int parse_real(
+	const struct xu_param *param, json_t *value, double *ret_number, struct xu_error *err)
+{
+	double max = param->max != 0 ? (double)param->max : DBL_MAX;
+	double number = json_number_value(value);
+	char accepted[96];
+
+	if (json_is_number(value) && number >= (double)param->min && number <= max) {
+		*ret_number = number;
+		return 0;
+	}
+	snprintf(accepted, sizeof(accepted), "a number from %llu to %g",
+		(unsigned long long)param->min, max);
+	return reject(param, value, accepted, err);
 }
 
 static int parse_choice(
@@ -117,6 +134,8 @@ static int parse_value(const struct xu_param *param, json_t *value, void *ret, s
 	case XU_PARAM_U64:
 	case XU_PARAM_SIZE:
 		return parse_number(param, value, ret, err);
+	case XU_PARAM_REAL:
+		return parse_real(param, value, ret, err);
 	case XU_PARAM_ENUM:
 		return parse_choice(param, value, ret, err);
 	case XU_PARAM_UUID:

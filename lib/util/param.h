@@ -20,6 +20,7 @@ enum xu_param_type {
 	XU_PARAM_U32,    /* uint32_t, min … max */
 	XU_PARAM_U64,    /* uint64_t, min … max */
 	XU_PARAM_SIZE,   /* uint64_t bytes: a number, or text such as "256 MiB"; min … max */
+	XU_PARAM_REAL,   /* double, min … max; max 0: any */
 	XU_PARAM_ENUM,   /* uint32_t: the index of the text in `choices` */
 	XU_PARAM_UUID,   /* struct xu_uuid */
 	XU_PARAM_JSON,   /* json_t *, borrowed: any value, for the caller to look into */

@@ -232,7 +232,8 @@ static int check_info(const struct xreg_spec *spec, const char **ret_where, stru
 	*ret_where = "target_info.nqn";
 	rc = xnvmf_nqn_check(spec->nqn, err);
 	if (rc == 0) {
-		*ret_where = "target_info.address";
+		*ret_where = spec->transport != XREG_FC && spec->port == 0 ? "target_info.port"
+									   : "target_info.address";
 		rc = check_address(spec, err);
 	}
 	if (rc == 0) {

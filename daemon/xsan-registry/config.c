@@ -1,0 +1,555 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Reading the registry's configuration. Each section is a table of parameters that fills a struct
+ * which holds the defaults; then what belongs together is checked. Nothing is touched before all of
+ * it is good. What the document has and this version cannot do is refused by name where leaving it
+ * out would change what a user may rely on, and noted where it would not.
+ */
+#include "daemon/xsan-registry/config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/util/error.h"
+#include "lib/util/param.h"
+#include "lib/xbdev/config/text.h"
+#include "lib/xregistry/backend.h"
+
+#define TOKEN_MIN 16u
+#define TOKEN_MAX 256u
+
+const char config_default_text[] =
+	"{\n"
+	"  \"service\": {\"listen_address\": \"127.0.0.1\", \"listen_port\": 8080,\n"
+	"              \"data_directory\": \"/var/lib/xsan/registry\"},\n"
+	"  \"health_monitoring\": {\"monitoring_interval_sec\": 30, "
+	"\"health_check_timeout_sec\": 10},\n"
+	"  \"failover\": {\"auto_failover_enabled\": true, \"failover_threshold_failures\": 3},\n"
+	"  \"logging\": {\"log_level\": \"INFO\"},\n"
+	"  \"persistence\": {\"persistence_backend\": \"sqlite\"}\n"
+	"}\n";
+
+/* ---- sections ---- */
+
+struct document {
+	json_t *service, *discovery, *health, *failover, *integration, *security, *logging,
+		*persistence, *load_balancer;
+};
+
+static const struct xu_param document_params[] = {
+	{"service", XU_PARAM_JSON, offsetof(struct document, service)},
+	{"discovery", XU_PARAM_JSON, offsetof(struct document, discovery)},
+	{"health_monitoring", XU_PARAM_JSON, offsetof(struct document, health)},
+	{"failover", XU_PARAM_JSON, offsetof(struct document, failover)},
+	{"load_balancer", XU_PARAM_JSON, offsetof(struct document, load_balancer)},
+	{"integration", XU_PARAM_JSON, offsetof(struct document, integration)},
+	{"security", XU_PARAM_JSON, offsetof(struct document, security)},
+	{"logging", XU_PARAM_JSON, offsetof(struct document, logging)},
+	{"persistence", XU_PARAM_JSON, offsetof(struct document, persistence)},
+	{0},
+};
+
+struct service {
+	const char *address, *data_dir;
+	uint32_t port, nr_threads, nr_connections, nr_targets, nr_events;
+};
+
+static const struct xu_param service_params[] = {
+	{"listen_address", XU_PARAM_STRING, offsetof(struct service, address)},
+	{"listen_port", XU_PARAM_U32, offsetof(struct service, port), .max = UINT16_MAX},
+	{"data_directory", XU_PARAM_STRING, offsetof(struct service, data_dir)},
+	{"threads", XU_PARAM_U32, offsetof(struct service, nr_threads), .min = 1, .max = 64},
+	{"max_connections", XU_PARAM_U32, offsetof(struct service, nr_connections), .min = 16,
+		.max = 65536},
+	{"max_targets", XU_PARAM_U32, offsetof(struct service, nr_targets), .min = 1,
+		.max = 1000000},
+	{"events_kept", XU_PARAM_U32, offsetof(struct service, nr_events), .min = 1,
+		.max = 1000000},
+	{0},
+};
+
+struct discovery {
+	bool is_enabled;
+	uint32_t interval_s, timeout_s, port;
+	const char *group;
+};
+
+static const struct xu_param discovery_params[] = {
+	{"auto_discovery_enabled", XU_PARAM_BOOL, offsetof(struct discovery, is_enabled)},
+	{"discovery_interval_sec", XU_PARAM_U32, offsetof(struct discovery, interval_s), .min = 1,
+		.max = 86400},
+	{"discovery_timeout_sec", XU_PARAM_U32, offsetof(struct discovery, timeout_s), .min = 1,
+		.max = 3600},
+	{"multicast_group", XU_PARAM_STRING, offsetof(struct discovery, group)},
+	{"multicast_port", XU_PARAM_U32, offsetof(struct discovery, port), .min = 1,
+		.max = UINT16_MAX},
+	{0},
+};
+
+static const char *const probe_levels[] = {"none", "tcp", "icresp", "identify", NULL};
+
+#define HEALTH(member) offsetof(struct xreg_health_config, member)
+
+static const struct xu_param health_params[] = {
+	{"monitoring_interval_sec", XU_PARAM_U32, HEALTH(monitoring_interval_s)},
+	{"health_check_timeout_sec", XU_PARAM_U32, HEALTH(health_check_timeout_s)},
+	{"availability_weight", XU_PARAM_REAL, HEALTH(availability_weight)},
+	{"performance_weight", XU_PARAM_REAL, HEALTH(performance_weight)},
+	{"reliability_weight", XU_PARAM_REAL, HEALTH(reliability_weight)},
+	{"resource_weight", XU_PARAM_REAL, HEALTH(resource_weight)},
+	{"max_acceptable_latency_us", XU_PARAM_U32, HEALTH(max_acceptable_latency_us)},
+	{"max_acceptable_error_rate", XU_PARAM_REAL, HEALTH(max_acceptable_error_rate)},
+	{"max_acceptable_load_pct", XU_PARAM_U32, HEALTH(max_acceptable_load_pct)},
+	{"min_acceptable_iops", XU_PARAM_U64, HEALTH(min_acceptable_iops)},
+	{"recovery_threshold_checks", XU_PARAM_U32, HEALTH(recovery_threshold)},
+	{"flap_limit", XU_PARAM_U32, HEALTH(flap_limit)},
+	{"flap_window_sec", XU_PARAM_U32, HEALTH(flap_window_s)},
+	{"hold_down_sec", XU_PARAM_U32, HEALTH(hold_down_s)},
+	{"hold_down_max_sec", XU_PARAM_U32, HEALTH(hold_down_max_s)},
+	{"report_age_max_sec", XU_PARAM_U32, HEALTH(report_age_max_s)},
+	{"probe_level", XU_PARAM_ENUM, HEALTH(probe_level), .choices = probe_levels},
+	{"probe_discovery", XU_PARAM_BOOL, HEALTH(probe_discovery)},
+	{"max_probes", XU_PARAM_U32, HEALTH(max_probes)},
+	{"max_acceptable_probe_us", XU_PARAM_U32, HEALTH(max_acceptable_probe_us)},
+	{0},
+};
+
+static const struct xu_param failover_params[] = {
+	{"auto_failover_enabled", XU_PARAM_BOOL, HEALTH(auto_failover_enabled)},
+	{"failover_threshold_failures", XU_PARAM_U32, HEALTH(failover_threshold_failures)},
+	{"failover_timeout_sec", XU_PARAM_U32, HEALTH(failover_timeout_s)},
+	{"recovery_backoff_sec", XU_PARAM_U32, HEALTH(recovery_backoff_s)},
+	{"recovery_backoff_max_sec", XU_PARAM_U32, HEALTH(recovery_backoff_max_s)},
+	{0},
+};
+
+static const char *const policies[] = {"round_robin", "least_connections", "least_load", "weighted",
+	"hash", "score", NULL}; /* enum xreg_policy, from 1 */
+
+struct balancer {
+	uint32_t policy;
+	double threshold;
+	uint32_t interval_s;
+};
+
+static const struct xu_param balancer_params[] = {
+	{"policy", XU_PARAM_ENUM, offsetof(struct balancer, policy), .choices = policies},
+	{"load_threshold", XU_PARAM_REAL, offsetof(struct balancer, threshold), .max = 1},
+	{"rebalance_interval_sec", XU_PARAM_U32, offsetof(struct balancer, interval_s), .min = 1,
+		.max = 86400},
+	{0},
+};
+
+struct integration {
+	bool is_enabled;
+	const char *endpoint;
+};
+
+static const struct xu_param integration_params[] = {
+	{"backend_integration_enabled", XU_PARAM_BOOL, offsetof(struct integration, is_enabled)},
+	{"backend_manager_endpoint", XU_PARAM_STRING, offsetof(struct integration, endpoint)},
+	{0},
+};
+
+struct security {
+	bool has_tls, is_open;
+	const char *cert, *key, *ca;
+	uint32_t client_role, rate_max;
+	json_t *tokens;
+};
+
+static const struct xu_param security_params[] = {
+	{"tls_enabled", XU_PARAM_BOOL, offsetof(struct security, has_tls)},
+	{"cert_file", XU_PARAM_STRING, offsetof(struct security, cert)},
+	{"key_file", XU_PARAM_STRING, offsetof(struct security, key)},
+	{"ca_file", XU_PARAM_STRING, offsetof(struct security, ca)},
+	{"client_role", XU_PARAM_ENUM, offsetof(struct security, client_role),
+		.choices = xrpc_role_names},
+	{"tokens", XU_PARAM_JSON, offsetof(struct security, tokens)},
+	{"allow_insecure", XU_PARAM_BOOL, offsetof(struct security, is_open)},
+	{"rate_limit_per_sec", XU_PARAM_U32, offsetof(struct security, rate_max), .max = 1000000},
+	{0},
+};
+
+struct token {
+	const char *name, *token, *file, *variable;
+	uint32_t role;
+};
+
+static const struct xu_param token_params[] = {
+	{"name", XU_PARAM_STRING, offsetof(struct token, name), .is_required = true,
+		.help = "who has it, for the log"},
+	{"token", XU_PARAM_STRING, offsetof(struct token, token)},
+	{"token_file", XU_PARAM_STRING, offsetof(struct token, file)},
+	{"token_env", XU_PARAM_STRING, offsetof(struct token, variable)},
+	{"role", XU_PARAM_ENUM, offsetof(struct token, role), .choices = xrpc_role_names,
+		.is_required = true, .help = "what it allows"},
+	{0},
+};
+
+static const char *const log_levels[] = {"fatal", "error", "warn", "info", "debug", "trace", NULL};
+static const char *const log_formats[] = {"text", "json", NULL};
+
+struct logging {
+	uint32_t level, format, max_mb, keep;
+	const char *file, *audit;
+	bool is_rotated;
+};
+
+static const struct xu_param logging_params[] = {
+	{"log_level", XU_PARAM_ENUM, offsetof(struct logging, level), .choices = log_levels},
+	{"log_file", XU_PARAM_STRING, offsetof(struct logging, file)},
+	{"log_format", XU_PARAM_ENUM, offsetof(struct logging, format), .choices = log_formats},
+	{"log_rotation_enabled", XU_PARAM_BOOL, offsetof(struct logging, is_rotated)},
+	{"max_log_file_size_mb", XU_PARAM_U32, offsetof(struct logging, max_mb), .min = 1,
+		.max = 1048576},
+	{"log_files_kept", XU_PARAM_U32, offsetof(struct logging, keep), .max = 1000},
+	{"audit_log_file", XU_PARAM_STRING, offsetof(struct logging, audit)},
+	{0},
+};
+
+static const char *const backends[] = {"sqlite", "etcd", "consul", NULL};
+
+struct persistence {
+	bool is_enabled;
+	uint32_t backend, interval_s;
+	const char *connection;
+};
+
+static const struct xu_param persistence_params[] = {
+	{"persistence_enabled", XU_PARAM_BOOL, offsetof(struct persistence, is_enabled)},
+	{"persistence_backend", XU_PARAM_ENUM, offsetof(struct persistence, backend),
+		.choices = backends},
+	{"connection_string", XU_PARAM_STRING, offsetof(struct persistence, connection)},
+	{"sync_interval_sec", XU_PARAM_U32, offsetof(struct persistence, interval_s), .min = 1,
+		.max = 86400},
+	{0},
+};
+
+/* ---- checking ---- */
+
+struct check {
+	struct config *config;
+	struct xu_error *err;
+	char path[XBDEV_TEXT_PATH_SIZE]; /* of what is wrong */
+	uint32_t nr_notes;
+};
+
+static int fail(struct check *c, const char *path, int rc)
+{
+	snprintf(c->path, sizeof(c->path), "%s", path);
+	return rc;
+}
+
+static void note(struct check *c, const char *text)
+{
+	if (c->nr_notes + 1 < CONFIG_NOTES_MAX) {
+		c->config->notes[c->nr_notes++] = text;
+	}
+}
+
+static int section(struct check *c, const char *path, const struct xu_param *params, void *opts,
+	json_t *object)
+{
+	char inner[XU_PARAM_PATH_SIZE];
+	int rc;
+
+	if (object == NULL) {
+		return 0;
+	}
+	rc = xu_params_parse(params, opts, object, inner, c->err);
+	if (rc != 0) {
+		snprintf(c->path, sizeof(c->path), "%s%s%s", path,
+			path[0] != '\0' && inner[0] != '\0' ? "." : "", inner);
+		xbdev_text_strip_name(c->err, inner);
+	}
+	return rc;
+}
+
+static int check_service(struct check *c, json_t *object, const char *data_dir)
+{
+	struct service service = {.address = "127.0.0.1",
+		.port = 8080,
+		.data_dir = "./var/registry",
+		.nr_threads = 2,
+		.nr_connections = 4096};
+	int rc = section(c, "service", service_params, &service, object);
+
+	c->config->data_dir = data_dir != NULL ? data_dir : service.data_dir;
+	c->config->nr_targets_max = service.nr_targets;
+	c->config->nr_events_kept = service.nr_events;
+	c->config->http.address = service.address;
+	c->config->http.port = (uint16_t)service.port;
+	c->config->http.nr_threads = service.nr_threads;
+	c->config->http.nr_connections_max = service.nr_connections;
+	return rc;
+}
+
+static int check_discovery(struct check *c, json_t *object)
+{
+	struct discovery discovery = {0};
+	int rc = section(c, "discovery", discovery_params, &discovery, object);
+
+	if (rc == 0 && discovery.is_enabled) {
+		note(c, "discovery.auto_discovery_enabled: this version does not search for "
+			"targets; "
+			"they register themselves");
+	}
+	return rc;
+}
+
+static int check_health(struct check *c, json_t *health, json_t *failover)
+{
+	struct xreg_health_config *config = &c->config->health;
+	int rc;
+
+	xreg_health_config_default(config);
+	rc = section(c, "health_monitoring", health_params, config, health);
+	if (rc == 0) {
+		rc = section(c, "failover", failover_params, config, failover);
+	}
+	if (rc == 0) {
+		rc = xreg_health_config_check(config, c->err);
+		if (rc != 0) {
+			fail(c, "health_monitoring", rc);
+		}
+	}
+	return rc;
+}
+
+static int check_balancer(struct check *c, json_t *object)
+{
+	struct balancer balancer = {.policy = XREG_SCORE - 1, .threshold = 0.8, .interval_s = 30};
+	int rc = section(c, "load_balancer", balancer_params, &balancer, object);
+
+	c->config->balancer =
+		(struct xreg_balancer_opts){.policy = (enum xreg_policy)(balancer.policy + 1),
+			.load_threshold = balancer.threshold,
+			.rebalance_interval_ms = balancer.interval_s * 1000};
+	return rc;
+}
+
+static int check_integration(struct check *c, json_t *object)
+{
+	struct integration integration = {0};
+	int rc = section(c, "integration", integration_params, &integration, object);
+
+	if (rc == 0 && integration.is_enabled) {
+		note(c, "integration.backend_integration_enabled: there is no manager of backends "
+			"in "
+			"this version");
+	}
+	return rc;
+}
+
+/* The first line of a file. */
+static int read_secret(const char *path, char **ret_text, struct xu_error *err)
+{
+	char text[TOKEN_MAX + 2];
+	ssize_t len;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0) {
+		return xu_error_set_errno(err, -errno, "reading %s", path);
+	}
+	len = read(fd, text, sizeof(text) - 1);
+	if (len < 0) {
+		len = -errno;
+	}
+	close(fd);
+	if (len < 0) {
+		return xu_error_set_errno(err, (int)len, "reading %s", path);
+	}
+	text[len] = '\0';
+	text[strcspn(text, "\r\n")] = '\0';
+	*ret_text = strdup(text);
+	return *ret_text != NULL ? 0 : xu_error_set_errno(err, -ENOMEM, "reading %s", path);
+}
+
+static int check_token(struct check *c, json_t *object, uint32_t index)
+{
+	struct config *config = c->config;
+	char path[64], **own = &config->token_texts[index];
+	struct token token = {0};
+	const char *text;
+	int rc;
+
+	snprintf(path, sizeof(path), "security.tokens[%u]", index);
+	rc = section(c, path, token_params, &token, object);
+	if (rc != 0) {
+		return rc;
+	}
+	fail(c, path, 0);
+	if ((token.token != NULL) + (token.file != NULL) + (token.variable != NULL) != 1) {
+		return xu_error_set(c->err, -EINVAL,
+			"one of token, token_file and token_env is needed, and no more");
+	}
+	text = token.token;
+	if (token.file != NULL) {
+		rc = read_secret(token.file, own, c->err);
+		text = *own;
+	} else if (token.variable != NULL) {
+		text = getenv(token.variable);
+		if (text == NULL) {
+			return xu_error_set(c->err, -ENOENT, "the environment has no variable '%s'",
+				token.variable);
+		}
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	if (strlen(text) < TOKEN_MIN || strlen(text) > TOKEN_MAX) {
+		return xu_error_set(c->err, -EINVAL,
+			"the token has %zu characters; it needs %u to %u", strlen(text), TOKEN_MIN,
+			TOKEN_MAX);
+	}
+	config->tokens[index] =
+		(struct xrpc_http_token){token.name, text, (enum xrpc_role)token.role};
+	config->http.nr_tokens = index + 1;
+	return 0;
+}
+
+static int check_security(struct check *c, json_t *object)
+{
+	struct xrpc_http_opts *http = &c->config->http;
+	struct security security = {.client_role = XRPC_ROLE_ADMIN};
+	int rc = section(c, "security", security_params, &security, object);
+
+	if (rc == 0 && security.has_tls && (security.cert == NULL || security.key == NULL)) {
+		return fail(c, "security",
+			xu_error_set(c->err, -EINVAL, "TLS needs cert_file and key_file"));
+	}
+	if (rc == 0 && security.tokens != NULL && !json_is_array(security.tokens)) {
+		return fail(c, "security.tokens",
+			xu_error_set(c->err, -EINVAL, "a list [ … ] of tokens is needed here"));
+	}
+	if (rc == 0 && json_array_size(security.tokens) > CONFIG_TOKENS_MAX) {
+		return fail(c, "security.tokens",
+			xu_error_set(c->err, -EINVAL, "there may be %u tokens", CONFIG_TOKENS_MAX));
+	}
+	for (uint32_t i = 0; rc == 0 && i < json_array_size(security.tokens); i++) {
+		rc = check_token(c, json_array_get(security.tokens, i), i);
+	}
+	if (security.has_tls) {
+		http->cert_path = security.cert;
+		http->key_path = security.key;
+		http->client_ca_path = security.ca;
+	}
+	http->tokens = c->config->tokens;
+	http->client_role = (enum xrpc_role)security.client_role;
+	http->rate_max = security.rate_max;
+	http->is_open = security.is_open;
+	return rc;
+}
+
+static int check_logging(struct check *c, json_t *object)
+{
+	struct logging logging = {
+		.level = XU_LOG_INFO, .max_mb = 100, .keep = 4, .is_rotated = true};
+	int rc = section(c, "logging", logging_params, &logging, object);
+
+	c->config->log = (struct xu_log_opts){
+		.level = (enum xu_log_level)logging.level,
+		.target = logging.file != NULL ? XU_LOG_TO_FILE : XU_LOG_TO_STDERR,
+		.format = (enum xu_log_format)logging.format,
+		.path = logging.file,
+		.rotate_bytes = logging.is_rotated ? (uint64_t)logging.max_mb << 20 : 0,
+		.rotate_keep = logging.keep,
+		.ident = "xsan-registry",
+	};
+	c->config->audit_path = logging.audit;
+	return rc;
+}
+
+static int check_persistence(struct check *c, json_t *object)
+{
+	struct persistence persistence = {.is_enabled = true, .interval_s = 60};
+	int rc = section(c, "persistence", persistence_params, &persistence, object);
+
+	if (rc != 0) {
+		return rc;
+	}
+	if (!persistence.is_enabled) {
+		return fail(c, "persistence.persistence_enabled",
+			xu_error_set(c->err, -EINVAL,
+				"false is not accepted: a registry that forgets its targets would "
+				"show "
+				"hosts an empty log after a restart, and they would disconnect"));
+	}
+	if (persistence.backend != 0) {
+		return fail(c, "persistence.persistence_backend",
+			xu_error_set(c->err, -EINVAL, "'%s' is not in this version; use sqlite",
+				backends[persistence.backend]));
+	}
+	c->config->backend = &xreg_sqlite;
+	if (persistence.connection != NULL) {
+		c->config->connection = strdup(persistence.connection);
+	} else if (asprintf(&c->config->connection, "%s/targets.db", c->config->data_dir) < 0) {
+		c->config->connection = NULL;
+	}
+	return c->config->connection != NULL
+		       ? 0
+		       : xu_error_set_errno(c->err, -ENOMEM, "reading the configuration");
+}
+
+static int check_document(struct check *c, const char *data_dir)
+{
+	struct document doc = {0};
+	int rc = section(c, "", document_params, &doc, c->config->root);
+
+	rc = rc != 0 ? rc : check_service(c, doc.service, data_dir);
+	rc = rc != 0 ? rc : check_discovery(c, doc.discovery);
+	rc = rc != 0 ? rc : check_health(c, doc.health, doc.failover);
+	rc = rc != 0 ? rc : check_balancer(c, doc.load_balancer);
+	rc = rc != 0 ? rc : check_integration(c, doc.integration);
+	rc = rc != 0 ? rc : check_security(c, doc.security);
+	rc = rc != 0 ? rc : check_logging(c, doc.logging);
+	return rc != 0 ? rc : check_persistence(c, doc.persistence);
+}
+
+/* ---- life ---- */
+
+int config_read(
+	const char *path, const char *data_dir, struct config **ret_config, struct xu_error *err)
+{
+	struct config *config = calloc(1, sizeof(*config));
+	struct check c = {.config = config, .err = err};
+	int rc = 0;
+
+	if (config == NULL) {
+		return xu_error_set_errno(err, -ENOMEM, "reading the configuration");
+	}
+	if (path != NULL) {
+		rc = xbdev_text_read(path, "configuration", &config->text, err);
+		config->root = rc == 0 ? config->text->root : NULL;
+	}
+	if (rc == 0) {
+		rc = check_document(&c, data_dir);
+		if (rc != 0) {
+			xbdev_text_fail(config->text, c.path, err);
+		}
+	}
+	if (rc != 0) {
+		config_free(config);
+		return rc;
+	}
+	*ret_config = config;
+	return 0;
+}
+
+void config_free(struct config *config)
+{
+	if (config == NULL) {
+		return;
+	}
+	for (uint32_t i = 0; i < CONFIG_TOKENS_MAX; i++) {
+		free(config->token_texts[i]);
+	}
+	free(config->connection);
+	xbdev_text_free(config->text);
+	free(config);
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Start and end of the registry; see registry.h for the order and why. */
+#include "daemon/xsan-registry/registry.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "daemon/xsan-registry/config.h"
+#include "lib/util/log.h"
+#include "lib/xregistry/drain.h"
+#include "lib/xregistry/rest/rest.h"
+#include "lib/xregistry/store.h"
+#include "lib/xregistry/wait.h"
+
+struct registry {
+	struct xu_logger *log, *audit;
+	struct xreg_health_config health; /* REST's; never written while it runs */
+	struct xreg_store *store;
+	struct xreg_waits *waits;
+	struct xreg_drains *drains;
+	struct xreg_balancer *balancer;
+	struct xreg_rest *rest;
+};
+
+/* Makes a directory and those above it. */
+static int make_dirs(const char *path, struct xu_error *err)
+{
+	char *copy = strdup(path);
+	int rc = copy == NULL ? -ENOMEM : 0;
+
+	for (char *at = copy; rc == 0 && at != NULL;) {
+		at = strchr(at + 1, '/');
+		if (at != NULL) {
+			*at = '\0';
+		}
+		if (mkdir(copy, 0750) != 0 && errno != EEXIST) {
+			rc = -errno;
+		}
+		if (at != NULL) {
+			*at = '/';
+		}
+	}
+	free(copy);
+	return rc == 0 ? 0 : xu_error_set_errno(err, rc, "making the data directory %s", path);
+}
+
+static int start_logs(struct registry *registry, const struct config *config, struct xu_error *err)
+{
+	struct xu_log_opts audit = config->log;
+	int rc = xu_logger_new(&config->log, &registry->log, err);
+
+	if (rc == 0 && config->audit_path != NULL) {
+		audit.target = XU_LOG_TO_FILE;
+		audit.path = config->audit_path;
+		audit.level = XU_LOG_INFO;
+		rc = xu_logger_new(&audit, &registry->audit, err);
+	}
+	return rc;
+}
+
+static int start_core(struct registry *registry, const struct config *config, struct xu_error *err)
+{
+	const struct xreg_store_opts opts = {.backend = config->backend,
+		.where = config->connection,
+		.nr_targets_max = config->nr_targets_max,
+		.nr_events_kept = config->nr_events_kept,
+		.log = registry->log};
+	int rc = make_dirs(config->data_dir, err);
+
+	if (rc == 0) {
+		rc = xreg_store_open(&opts, &registry->store, err);
+	}
+	if (rc == 0) {
+		rc = xreg_waits_start(registry->store, &registry->waits, err);
+	}
+	if (rc == 0) {
+		rc = xreg_drains_new(registry->store, registry->waits, &registry->drains, err);
+	}
+	if (rc == 0) {
+		rc = xreg_balancer_new(&config->balancer, &registry->balancer);
+		if (rc != 0) {
+			xu_error_set_errno(err, rc, "preparing to choose targets");
+		}
+	}
+	return rc;
+}
+
+static int start_services(
+	struct registry *registry, const struct config *config, struct xu_error *err)
+{
+	struct xrpc_http_opts http = config->http;
+	struct xreg_rest_opts rest = {.store = registry->store,
+		.waits = registry->waits,
+		.drains = registry->drains,
+		.balancer = registry->balancer,
+		.health = &registry->health,
+		.http = &http,
+		.log = registry->log,
+		.audit_log = registry->audit};
+	uint32_t nr_resumed;
+
+	registry->health = config->health;
+	http.log = registry->log;
+	nr_resumed = xreg_drains_resume(registry->drains);
+	if (nr_resumed != 0) {
+		xu_info(registry->log, "%u targets are drained on", nr_resumed);
+	}
+	return xreg_rest_start(&rest, &registry->rest, err);
+}
+
+int registry_start(
+	const struct config *config, struct registry **ret_registry, struct xu_error *err)
+{
+	struct registry *registry = calloc(1, sizeof(*registry));
+	struct xreg_view *view;
+	int rc;
+
+	if (registry == NULL) {
+		return xu_error_set_errno(err, -ENOMEM, "starting the registry");
+	}
+	rc = start_logs(registry, config, err);
+	if (rc == 0) {
+		rc = start_core(registry, config, err);
+	}
+	if (rc == 0) {
+		rc = start_services(registry, config, err);
+	}
+	if (rc != 0) {
+		registry_stop(registry);
+		return rc;
+	}
+	for (const char *const *note = config->notes; *note != NULL; note++) {
+		xu_warn(registry->log, "%s", *note);
+	}
+	view = xreg_store_view(registry->store);
+	xu_info(registry->log,
+		"registry of %u targets at revision %llu, data in %s, REST on %s://%s:%u",
+		xreg_view_count(view), (unsigned long long)xreg_view_revision(view),
+		config->connection, config->http.cert_path != NULL ? "https" : "http",
+		config->http.address, xreg_rest_port(registry->rest));
+	xreg_view_unref(view);
+	*ret_registry = registry;
+	return 0;
+}
+
+void registry_stop(struct registry *registry)
+{
+	if (registry == NULL) {
+		return;
+	}
+	if (registry->rest != NULL) {
+		xreg_rest_quiesce(registry->rest);
+	}
+	if (registry->waits != NULL) {
+		xreg_waits_end(registry->waits);
+	}
+	xreg_drains_free(registry->drains);
+	xreg_rest_stop(registry->rest);
+	xreg_waits_stop(registry->waits);
+	xreg_store_close(registry->store);
+	xreg_balancer_free(registry->balancer);
+	xu_logger_free(registry->audit);
+	xu_logger_free(registry->log);
+	free(registry);
+}
+
+void registry_reload(struct registry *registry, const struct config *config)
+{
+	struct xu_error err;
+
+	if (xu_logger_reopen(registry->log, &err) != 0 ||
+		(registry->audit != NULL && xu_logger_reopen(registry->audit, &err) != 0)) {
+		xu_err(registry->log, "%s", err.text);
+	}
+	xu_logger_set_level(registry->log, config->log.level);
+}
+
+struct xu_logger *registry_log(struct registry *registry)
+{
+	return registry->log;
+}
+
+uint16_t registry_port(const struct registry *registry)
+{
+	return xreg_rest_port(registry->rest);
+}

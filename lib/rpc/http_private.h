@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The HTTP server from the inside; see http.c for who owns what. */
+#ifndef XRPC_HTTP_PRIVATE_H
+#define XRPC_HTTP_PRIVATE_H
+
+#include <microhttpd.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "lib/reactor/platform.h"
+#include "lib/rpc/http.h"
+
+#define XRPC__HTTP_SEGMENTS 4u
+#define XRPC__HTTP_HEADERS  6u
+#define XRPC__HTTP_BUCKETS  1024u /* of addresses whose calls are counted */
+
+struct xrpc__bucket {
+	char from[XR_ADDRESS_SIZE];
+	uint64_t second;
+	uint32_t nr_calls;
+};
+
+struct xrpc_http {
+	struct MHD_Daemon *daemon;
+	struct xrpc_http_opts opts;
+	char *cert, *key, *client_ca; /* PEM texts */
+	uint16_t port;
+	int fd; /* of the listening socket, when MHD has given it back; else -1 */
+	uint64_t first_id;
+	_Atomic uint64_t next_id;
+	_Atomic uint64_t nr_calls, nr_errors, nr_refused, busy_us, nr_timed;
+	pthread_mutex_t calls_mutex;
+	struct xrpc_http_call *calls; /* all that there are */
+	pthread_mutex_t rate_mutex;
+	struct xrpc__bucket *buckets; /* by a hash of the address; NULL: no limit */
+};
+
+struct xrpc_http_call {
+	struct xrpc_http *http;
+	struct MHD_Connection *connection;
+	const struct xrpc_http_route *route; /* NULL: there is none */
+	const char *method;
+	char *path;   /* as it was asked for */
+	char *pieces; /* the same, cut at its slashes */
+	const char *segments[XRPC__HTTP_SEGMENTS];
+	char id[XRPC_HTTP_ID_SIZE];
+	char from[XR_ADDRESS_SIZE];
+	const char *who;
+	enum xrpc_role role;
+	char *body;
+	size_t body_len, body_room;
+	bool is_too_long, is_untimed;
+	bool is_later; /* its function has left the answer to somebody else */
+	uint64_t start_ns;
+
+	struct {
+		char *name, *value;
+	} headers[XRPC__HTTP_HEADERS];
+	uint32_t nr_headers;
+
+	pthread_mutex_t mutex; /* for what follows */
+	bool is_suspended;
+	bool is_woken; /* while nobody slept */
+	struct MHD_Response *response;
+	unsigned status;
+
+	struct xrpc_http_stream stream;
+
+	struct xrpc_http_call *next, **at; /* of http->calls */
+};
+
+/* ---- http_call.c ---- */
+
+/* Resumes a call that sleeps, if it does. */
+void xrpc__http_rouse(struct xrpc_http_call *call);
+
+/* ---- http_auth.c ---- */
+
+/* Who calls and what they may: fills call->who and call->role. */
+void xrpc__http_identify(struct xrpc_http_call *call);
+/* False: this address has called too often in this second. */
+bool xrpc__http_may_call(struct xrpc_http *http, const char *from);
+/* Whether a server with these options may listen at their address. */
+int xrpc__http_check_exposure(const struct xrpc_http_opts *opts, struct xu_error *err);
+
+#endif

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Events: a page of the history as JSON, or, for whoever accepts text/event-stream, all that is and
+ * comes as server-sent events (HTML 9.2). Each has its revision as its id, so a client that comes
+ * back (Last-Event-ID, or ?since=) goes on where it was. What has been forgotten meanwhile is told:
+ * 410 for the page, an event "compacted" in a stream, after which it goes on with what comes.
+ *
+ * A stream belongs to its connection's thread; its wait, which wakes it, is under the waits' lock.
+ * The registry is never held up by a slow client: events are read from the store's history when the
+ * connection can take them.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/xregistry/rest/private.h"
+
+#define EVENTS_LIMIT     100u
+#define EVENTS_LIMIT_MAX 1000u
+#define CHUNK            32u /* events read at a time */
+#define QUIET_NS         (15ull * 1000000000u)
+#define RETRY_MS         1000u
+
+struct filter {
+	char node_id[XREG_NAME_MAX + 1];
+	char target_id[XREG_ID_SIZE];
+};
+
+struct stream {
+	struct xreg_wait wait;
+	struct xreg_rest *rest;
+	struct xrpc_http_call *call;
+	struct filter filter;
+	uint64_t revision; /* the last that was looked at */
+	char *text;        /* being sent, from `sent` on */
+	size_t len, sent;
+	bool is_tick; /* say that we are still here */
+};
+
+static bool passes(const struct filter *filter, const struct xreg_event *event)
+{
+	const struct xreg_target *target = event->after != NULL ? event->after : event->before;
+
+	return (filter->node_id[0] == '\0' || strcmp(filter->node_id, target->spec.node_id) == 0) &&
+	       (filter->target_id[0] == '\0' || strcmp(filter->target_id, target->origin.id) == 0);
+}
+
+static bool read_filter(struct xrpc_http_call *call, struct filter *filter)
+{
+	const char *node_id = xrpc_http_query(call, "node_id");
+	const char *target_id = xrpc_http_query(call, "target_id");
+
+	if ((node_id != NULL && strlen(node_id) >= sizeof(filter->node_id)) ||
+		(target_id != NULL && strlen(target_id) >= sizeof(filter->target_id))) {
+		xrpc_http_problem(call, 400, NULL, "no node and no target has so long a name");
+		return false;
+	}
+	snprintf(filter->node_id, sizeof(filter->node_id), "%s", node_id != NULL ? node_id : "");
+	snprintf(filter->target_id, sizeof(filter->target_id), "%s",
+		target_id != NULL ? target_id : "");
+	return true;
+}
+
+static uint64_t current_revision(const struct xreg_rest *rest)
+{
+	struct xreg_view *view = xreg_store_view(rest->opts.store);
+	uint64_t revision = xreg_view_revision(view);
+
+	xreg_view_unref(view);
+	return revision;
+}
+
+/* ---- the page ---- */
+
+static void answer_page(struct xreg_rest *rest, struct xrpc_http_call *call)
+{
+	uint64_t since = 0, limit = EVENTS_LIMIT, last;
+	struct xreg_event events[CHUNK];
+	struct filter filter;
+	uint32_t count = 1;
+	json_t *list;
+	int rc = 0;
+
+	if (!rest_query_number(call, "since", 0, UINT64_MAX - 1, &since) ||
+		!rest_query_number(call, "index", 0, UINT64_MAX - 1, &since) ||
+		!rest_query_number(call, "limit", 1, EVENTS_LIMIT_MAX, &limit) ||
+		!read_filter(call, &filter)) {
+		return;
+	}
+	list = json_array();
+	for (last = since; rc == 0 && count != 0 && json_array_size(list) < limit;) {
+		rc = xreg_store_events(rest->opts.store, last, events, CHUNK, &count);
+		for (uint32_t i = 0; i < count && json_array_size(list) < limit; i++) {
+			last = events[i].revision;
+			if (passes(&filter, &events[i])) {
+				json_array_append_new(list, rest_event(rest, &events[i]));
+			}
+		}
+		xreg_events_free(events, count);
+	}
+	if (rc != 0) {
+		json_decref(list);
+		xrpc_http_problem_with(call, 410, "since",
+			json_pack("{s:I}", "revision", (json_int_t)current_revision(rest)),
+			"compacted: what happened after that revision is not all known any more; "
+			"read the targets again and go on from the index of that answer");
+		return;
+	}
+	rest_add_index(call, last);
+	xrpc_http_answer(
+		call, 200, json_pack("{s:o, s:I}", "events", list, "revision", (json_int_t)last));
+}
+
+/* ---- the stream ---- */
+
+/* Takes the text, which is to be sent next. */
+static void send_text(struct stream *stream, char *text)
+{
+	free(stream->text);
+	stream->text = text;
+	stream->len = text != NULL ? strlen(text) : 0;
+	stream->sent = 0;
+}
+
+static char *text_of(uint64_t revision, const char *kind, json_t *data)
+{
+	char *json = data != NULL ? json_dumps(data, JSON_COMPACT) : NULL, *text = NULL;
+
+	json_decref(data);
+	if (json == NULL || asprintf(&text, "id: %llu\nevent: %s\ndata: %s\n\n",
+				    (unsigned long long)revision, kind, json) < 0) {
+		text = NULL;
+	}
+	free(json);
+	return text;
+}
+
+/* The events are gone: says so, and goes on with the next that come. */
+static void send_compacted(struct stream *stream)
+{
+	stream->revision = current_revision(stream->rest);
+	send_text(stream, text_of(stream->revision, "compacted",
+				  json_pack("{s:I}", "revision", (json_int_t)stream->revision)));
+}
+
+/* The next text; false: there is none now. */
+static bool next_text(struct stream *stream)
+{
+	struct xreg_event events[CHUNK];
+	bool has_text = false;
+	uint32_t count = 1, used = 0;
+
+	while (!has_text && count != 0) {
+		if (xreg_store_events(stream->rest->opts.store, stream->revision, events, CHUNK,
+			    &count) != 0) {
+			send_compacted(stream);
+			return true;
+		}
+		for (used = 0; used < count && !has_text; used++) {
+			stream->revision = events[used].revision;
+			if (passes(&stream->filter, &events[used])) {
+				json_t *body = rest_event(stream->rest, &events[used]);
+				const char *kind = json_string_value(json_object_get(body, "type"));
+
+				json_incref(body);
+				send_text(stream, text_of(stream->revision,
+							  kind != NULL ? kind : "updated", body));
+				json_decref(body);
+				has_text = true;
+			}
+		}
+		xreg_events_free(events, count);
+	}
+	return has_text;
+}
+
+static ssize_t on_read(void *arg, char *buf, size_t size)
+{
+	struct stream *stream = arg;
+	size_t part;
+
+	if (xreg_waits_has_ended(stream->rest->opts.waits)) {
+		return -1;
+	}
+	if (stream->sent == stream->len && !next_text(stream)) {
+		if (!__atomic_exchange_n(&stream->is_tick, false, __ATOMIC_ACQ_REL)) {
+			return 0;
+		}
+		send_text(stream, strdup(":\n\n"));
+	}
+	part = stream->len - stream->sent < size ? stream->len - stream->sent : size;
+	if (part == 0) {
+		return -1; /* no memory: the client comes back */
+	}
+	memcpy(buf, stream->text + stream->sent, part);
+	stream->sent += part;
+	return (ssize_t)part;
+}
+
+static void on_gone(void *arg)
+{
+	struct stream *stream = arg;
+
+	xreg_waits_remove(stream->rest->opts.waits, &stream->wait);
+	free(stream->text);
+	free(stream);
+}
+
+static void on_due(struct xreg_wait *wait, uint64_t revision)
+{
+	struct stream *stream = (struct stream *)wait;
+
+	if (revision <= wait->revision) {
+		__atomic_store_n(&stream->is_tick, true, __ATOMIC_RELEASE);
+	}
+	wait->revision = revision;
+	wait->deadline_ns = xreg_clock_ns() + QUIET_NS;
+	xrpc_http_wake(stream->call);
+}
+
+static void start_stream(struct xreg_rest *rest, struct xrpc_http_call *call)
+{
+	const char *last = xrpc_http_header(call, "Last-Event-ID");
+	uint64_t since = current_revision(rest);
+	struct stream *stream;
+	char hello[64];
+
+	if (!rest_query_number(call, "since", 0, UINT64_MAX - 1, &since)) {
+		return;
+	}
+	if (last != NULL) {
+		char *end;
+		uint64_t value = strtoull(last, &end, 10);
+
+		since = *end == '\0' && end != last ? value : since;
+	}
+	stream = calloc(1, sizeof(*stream));
+	if (stream == NULL) {
+		xrpc_http_problem(call, 500, NULL, "no memory");
+		return;
+	}
+	if (!read_filter(call, &stream->filter)) {
+		free(stream);
+		return;
+	}
+	stream->rest = rest;
+	stream->call = call;
+	stream->revision = since;
+	stream->wait = (struct xreg_wait){.revision = since,
+		.deadline_ns = xreg_clock_ns() + QUIET_NS,
+		.is_lasting = true,
+		.fn = on_due};
+	snprintf(hello, sizeof(hello), "retry: %u\n\n", RETRY_MS);
+	send_text(stream, strdup(hello));
+	xrpc_http_answer_stream(
+		call, "text/event-stream", &(struct xrpc_http_stream){on_read, on_gone, stream});
+	xreg_waits_add(rest->opts.waits, &stream->wait);
+}
+
+void rest_events(struct xrpc_http_call *call, void *arg)
+{
+	static const char *const known[] = {
+		"since", "limit", "node_id", "target_id", "index", "wait", NULL};
+	const char *accept = xrpc_http_header(call, "Accept");
+
+	if (!rest_query_check(call, known)) {
+		return;
+	}
+	if (accept != NULL && strstr(accept, "text/event-stream") != NULL) {
+		start_stream(arg, call);
+	} else {
+		rest_when_newer(arg, call, answer_page);
+	}
+}

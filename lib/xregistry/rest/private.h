@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The REST interface from the inside. */
+#ifndef LIB_XREGISTRY_REST_PRIVATE_H
+#define LIB_XREGISTRY_REST_PRIVATE_H
+
+#include "lib/rpc/http.h"
+#include "lib/xregistry/drain.h"
+#include "lib/xregistry/health.h"
+#include "lib/xregistry/live.h"
+#include "lib/xregistry/rest/rest.h"
+#include "lib/xregistry/select.h"
+#include "lib/xregistry/store.h"
+#include "lib/xregistry/wait.h"
+
+#define REST_TIME_SIZE    32u
+#define REST_BODY_MAX     (64u << 10) /* bytes of one target's body */
+#define REST_BULK_MAX     (16u << 20) /* bytes of many */
+#define REST_BULK_TARGETS 1000u
+#define REST_INDEX_HEADER "X-Registry-Index"
+
+struct xreg_rest {
+	struct xreg_rest_opts opts;
+	struct xrpc_http *http;
+	uint64_t start_ms;
+};
+
+uint64_t rest_unix_ms(void);
+/* "2024-01-15T10:30:00.123Z" */
+void rest_time(uint64_t unix_ms, char text[REST_TIME_SIZE]);
+
+/* ---- text.c: what is told of targets; new references, NULL: no memory ---- */
+
+/* As a list shows it (4.1.2). */
+json_t *rest_target_line(const struct xreg_rest *rest, const struct xreg_target *target);
+/* All that is known. */
+json_t *rest_target_full(const struct xreg_rest *rest, const struct xreg_target *target);
+json_t *rest_event(const struct xreg_rest *rest, const struct xreg_event *event);
+json_t *rest_metrics(const struct xreg_metrics *metrics, uint64_t reported_ms);
+json_t *rest_health(const struct xreg_health *health);
+
+/* ---- query.c: parameters behind the "?" ---- */
+
+/* Reads a number; false: it is none or out of its range, and the call has been answered. A missing
+ * one leaves *ret_value alone. */
+bool rest_query_number(struct xrpc_http_call *call, const char *name, uint64_t min, uint64_t max,
+	uint64_t *ret_value);
+/* The same for "30s", "500ms", "5m" and plain seconds, in milliseconds. */
+bool rest_query_wait(struct xrpc_http_call *call, uint64_t *ret_ms);
+/* Refuses parameters that are none of `known` (ends with NULL). */
+bool rest_query_check(struct xrpc_http_call *call, const char *const *known);
+/* "true", "false", "1", "0", and "" for true. */
+bool rest_query_bool(struct xrpc_http_call *call, const char *name, bool *ret_value);
+
+/* ---- block.c ---- */
+
+/* Calls `fn` now, or, for a call with ?index= that nothing is newer than, when there is something
+ * newer or its ?wait= is over. */
+void rest_when_newer(struct xreg_rest *rest, struct xrpc_http_call *call,
+	void (*fn)(struct xreg_rest *rest, struct xrpc_http_call *call));
+
+/* ---- change.c ---- */
+
+/* What a change that was refused is told as. */
+void rest_answer_refused(struct xrpc_http_call *call, const struct xreg_change *change);
+unsigned rest_status_of(int rc);
+/* The revision that If-Match asks for; 0: none. False: it is no ETag of ours, and the call has been
+ * answered. */
+bool rest_if_match(struct xrpc_http_call *call, uint64_t *ret_revision);
+void rest_add_etag(struct xrpc_http_call *call, uint64_t revision);
+void rest_add_index(struct xrpc_http_call *call, uint64_t revision);
+
+/* ---- the routes ---- */
+
+void rest_targets_register(struct xrpc_http_call *call, void *arg);
+void rest_targets_bulk(struct xrpc_http_call *call, void *arg);
+void rest_targets_list(struct xrpc_http_call *call, void *arg);
+void rest_targets_select(struct xrpc_http_call *call, void *arg);
+void rest_target_get(struct xrpc_http_call *call, void *arg);
+void rest_target_put(struct xrpc_http_call *call, void *arg);
+void rest_target_patch(struct xrpc_http_call *call, void *arg);
+void rest_target_status(struct xrpc_http_call *call, void *arg);
+void rest_target_metrics(struct xrpc_http_call *call, void *arg);
+void rest_target_delete(struct xrpc_http_call *call, void *arg);
+void rest_events(struct xrpc_http_call *call, void *arg);
+void rest_status(struct xrpc_http_call *call, void *arg);
+void rest_prometheus(struct xrpc_http_call *call, void *arg);
+void rest_openapi(struct xrpc_http_call *call, void *arg);
+
+extern const struct xrpc_http_route rest_routes[];
+
+#endif

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The table of all routes, and what is asked of the registry as a whole. The table is also the
+ * description of the interface that is served (OpenAPI), so that one cannot be without the other.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/util/log.h"
+#include "lib/xregistry/rest/private.h"
+
+const struct xrpc_http_route rest_routes[] = {
+	{"POST", "/api/v1/targets", rest_targets_register, XRPC_ROLE_REGISTER, REST_BODY_MAX,
+		"Register a target; ?update=true changes the one that is at its place"},
+	{"POST", "/api/v1/targets/bulk", rest_targets_bulk, XRPC_ROLE_REGISTER, REST_BULK_MAX,
+		"Register many targets, each by itself"},
+	{"GET", "/api/v1/targets", rest_targets_list, XRPC_ROLE_READ, 0,
+		"List targets: filters, sorting, pages, waiting for changes"},
+	{"GET", "/api/v1/targets/select", rest_targets_select, XRPC_ROLE_READ, 0,
+		"Choose the best targets for what is wanted"},
+	{"GET", "/api/v1/targets/{target_id}", rest_target_get, XRPC_ROLE_READ, 0,
+		"All that is known of a target"},
+	{"PUT", "/api/v1/targets/{target_id}", rest_target_put, XRPC_ROLE_REGISTER, REST_BODY_MAX,
+		"Replace what a target says of itself"},
+	{"PATCH", "/api/v1/targets/{target_id}", rest_target_patch, XRPC_ROLE_REGISTER,
+		REST_BODY_MAX, "Change parts of it (JSON merge patch)"},
+	{"DELETE", "/api/v1/targets/{target_id}", rest_target_delete, XRPC_ROLE_OPERATE,
+		REST_BODY_MAX, "Drain and unregister a target"},
+	{"PUT", "/api/v1/targets/{target_id}/status", rest_target_status, XRPC_ROLE_OPERATE,
+		REST_BODY_MAX, "Set the state of a target"},
+	{"PUT", "/api/v1/targets/{target_id}/metrics", rest_target_metrics, XRPC_ROLE_REGISTER,
+		REST_BODY_MAX, "Report how a target is doing"},
+	{"GET", "/api/v1/events", rest_events, XRPC_ROLE_READ, 0,
+		"What has happened, as a page or as server-sent events"},
+	{"GET", "/api/v1/status", rest_status, XRPC_ROLE_READ, 0, "The registry itself"},
+	{"GET", "/api/v1/openapi.json", rest_openapi, XRPC_ROLE_NONE, 0, "This interface"},
+	{"GET", "/metrics", rest_prometheus, XRPC_ROLE_READ, 0, "Metrics for Prometheus"},
+	{0},
+};
+
+/* ---- the registry as a whole ---- */
+
+struct totals {
+	const struct xreg_rest *rest;
+	uint32_t by_state[XREG_DEGRADED + 1];
+	uint32_t count;
+	uint64_t iops, bandwidth_mbps, latency_us, connections, score;
+};
+
+static bool add_target(void *arg, const struct xreg_target *target)
+{
+	struct xreg_live_state state;
+	struct totals *totals = arg;
+	struct xreg_health health;
+
+	xreg_live_get(target, &state);
+	totals->count++;
+	totals->by_state[target->status.state]++;
+	totals->connections += state.metrics.active_connections;
+	if (target->status.state == XREG_AVAILABLE) {
+		xreg_health_score(target, &state, totals->rest->opts.health, &health);
+		totals->iops += state.metrics.current_iops;
+		totals->bandwidth_mbps += state.metrics.current_bandwidth_mbps;
+		totals->latency_us += state.metrics.current_latency_us;
+		totals->score += health.score;
+	}
+	return true;
+}
+
+static uint64_t sum_up(const struct xreg_rest *rest, struct totals *totals)
+{
+	struct xreg_view *view = xreg_store_view(rest->opts.store);
+	uint64_t revision = xreg_view_revision(view);
+
+	*totals = (struct totals){.rest = rest};
+	xreg_view_each(view, XREG_BY_ID, "", true, add_target, totals);
+	xreg_view_unref(view);
+	return revision;
+}
+
+void rest_status(struct xrpc_http_call *call, void *arg)
+{
+	const struct xreg_rest *rest = arg;
+	struct totals totals;
+	uint64_t revision = sum_up(rest, &totals);
+	uint32_t healthy = totals.by_state[XREG_AVAILABLE];
+	json_t *states = json_object();
+	char text[REST_TIME_SIZE];
+
+	for (uint32_t i = 0; i <= XREG_DEGRADED; i++) {
+		json_object_set_new(states, xreg_state_name(i), json_integer(totals.by_state[i]));
+	}
+	rest_time(rest->start_ms, text);
+	rest_add_index(call, revision);
+	xrpc_http_answer(call, 200,
+		json_pack("{s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:o, s:I, s:I, s:I, s:f}",
+			"status", "ok", "version", XSAN_VERSION, "started_at", text,
+			"uptime_seconds", (json_int_t)((rest_unix_ms() - rest->start_ms) / 1000),
+			"revision", (json_int_t)revision, "total_targets", (int)totals.count,
+			"healthy_targets", (int)healthy, "failed_targets",
+			(int)(totals.by_state[XREG_FAILED] + totals.by_state[XREG_OFFLINE]),
+			"maintenance_targets", (int)totals.by_state[XREG_MAINTENANCE], "targets",
+			states, "total_iops", (json_int_t)totals.iops, "total_bandwidth_mbps",
+			(json_int_t)totals.bandwidth_mbps, "avg_latency_us",
+			(json_int_t)(healthy != 0 ? totals.latency_us / healthy : 0),
+			"overall_health_score",
+			healthy != 0 ? (double)totals.score / healthy : 0.0));
+}
+
+/* ---- Prometheus ---- */
+
+/* The process's memory in bytes. */
+static uint64_t resident_bytes(void)
+{
+	unsigned long long size, resident = 0;
+	FILE *file = fopen("/proc/self/statm", "re");
+
+	if (file != NULL) {
+		if (fscanf(file, "%llu %llu", &size, &resident) != 2) {
+			resident = 0;
+		}
+		fclose(file);
+	}
+	return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void one(FILE *out, const char *name, const char *type, const char *help, double value)
+{
+	fprintf(out,
+		"# HELP xsan_registry_%s %s\n# TYPE xsan_registry_%s %s\nxsan_registry_%s %.17g\n",
+		name, help, name, type, name, value);
+}
+
+void rest_prometheus(struct xrpc_http_call *call, void *arg)
+{
+	const struct xreg_rest *rest = arg;
+	struct xrpc_http_stats stats;
+	struct totals totals;
+	uint64_t revision = sum_up(rest, &totals);
+	uint32_t healthy = totals.by_state[XREG_AVAILABLE];
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	if (out == NULL) {
+		xrpc_http_problem(call, 500, NULL, "no memory");
+		return;
+	}
+	xrpc_http_get_stats(rest->http, &stats);
+	fprintf(out, "# HELP xsan_registry_targets Targets by state.\n"
+		     "# TYPE xsan_registry_targets gauge\n");
+	for (uint32_t i = 0; i <= XREG_DEGRADED; i++) {
+		fprintf(out, "xsan_registry_targets{state=\"%s\"} %u\n", xreg_state_name(i),
+			totals.by_state[i]);
+	}
+	one(out, "revision", "counter", "Changes of targets, ever.", (double)revision);
+	one(out, "iops", "gauge", "I/Os per second of all available targets.", (double)totals.iops);
+	one(out, "bandwidth_megabytes_per_second", "gauge", "Bandwidth of all available targets.",
+		(double)totals.bandwidth_mbps);
+	one(out, "latency_seconds", "gauge", "Mean latency of the available targets.",
+		healthy != 0 ? (double)totals.latency_us / healthy / 1e6 : 0);
+	one(out, "health_score", "gauge", "Mean health of the available targets, 0 to 100.",
+		healthy != 0 ? (double)totals.score / healthy : 0);
+	one(out, "connections", "gauge", "Hosts' connections to all targets.",
+		(double)totals.connections);
+	one(out, "http_requests_total", "counter", "Calls that were answered.",
+		(double)stats.nr_calls);
+	one(out, "http_errors_total", "counter", "Calls that were answered with 5xx.",
+		(double)stats.nr_errors);
+	one(out, "http_refused_total", "counter", "Calls without credentials, or too many.",
+		(double)stats.nr_refused);
+	one(out, "http_request_seconds_total", "counter",
+		"Time between a call and its answer, summed up.", (double)stats.busy_us / 1e6);
+	one(out, "http_request_timed_total", "counter", "Calls that that time is of.",
+		(double)stats.nr_timed);
+	one(out, "http_connections", "gauge", "Connections of clients.",
+		(double)stats.nr_connections);
+	one(out, "resident_memory_bytes", "gauge", "Memory of the process.",
+		(double)resident_bytes());
+	if (fclose(out) != 0) {
+		free(text);
+		text = NULL;
+	}
+	xrpc_http_answer_text(call, 200, "text/plain; version=0.0.4; charset=utf-8", text);
+}
+
+/* ---- OpenAPI ---- */
+
+static json_t *segments_of(const char *path)
+{
+	json_t *list = json_array();
+
+	for (const char *at = strchr(path, '{'); at != NULL; at = strchr(at + 1, '{')) {
+		json_array_append_new(list,
+			json_pack("{s:s%, s:s, s:b, s:{s:s}}", "name", at + 1, strcspn(at + 1, "}"),
+				"in", "path", "required", 1, "schema", "type", "string"));
+	}
+	return list;
+}
+
+static json_t *operation_of(const struct xrpc_http_route *route)
+{
+	json_t *operation = json_pack("{s:s, s:s, s:o, s:{s:{s:s}, s:{s:s, s:{s:{s:{s:s}}}}}}",
+		"summary", route->summary, "x-role", xrpc_role_names[route->role], "parameters",
+		segments_of(route->path), "responses", "2XX", "description", "done", "default",
+		"description", "refused: problem details", "content", "application/problem+json",
+		"schema", "$ref", "#/components/schemas/Problem");
+
+	if (route->body_max != 0) {
+		json_object_set_new(operation, "requestBody",
+			json_pack("{s:b, s:{s:{s:{s:s}}}}", "required",
+				(int)(strcmp(route->method, "DELETE") != 0), "content",
+				"application/json", "schema", "type", "object"));
+	}
+	return operation;
+}
+
+void rest_openapi(struct xrpc_http_call *call, void *arg)
+{
+	json_t *paths = json_object(), *at;
+	char method[16];
+
+	for (const struct xrpc_http_route *route = rest_routes; route->method != NULL; route++) {
+		size_t i = 0;
+
+		for (; route->method[i] != '\0' && i + 1 < sizeof(method); i++) {
+			method[i] = (char)tolower(route->method[i]);
+		}
+		method[i] = '\0';
+		at = json_object_get(paths, route->path);
+		if (at == NULL) {
+			json_object_set_new(paths, route->path, json_object());
+			at = json_object_get(paths, route->path);
+		}
+		json_object_set_new(at, method, operation_of(route));
+	}
+	xrpc_http_answer(call, 200,
+		json_pack("{s:s, s:{s:s, s:s}, s:o, s:{s:{s:{s:s, s:{s:{s:s}, s:{s:s}, s:{s:s}, "
+			  "s:{s:s}}}}}}",
+			"openapi", "3.1.0", "info", "title", "XSAN registry", "version",
+			XSAN_VERSION, "paths", paths, "components", "schemas", "Problem", "type",
+			"object", "properties", "title", "type", "string", "status", "type",
+			"integer", "detail", "type", "string", "field", "type", "string"));
+}
+
+/* ---- life ---- */
+
+static void audit(void *arg, const struct xrpc_http_call *call, unsigned status)
+{
+	const struct xreg_rest *rest = arg;
+
+	xu_info(rest->opts.audit_log, "%s %s by %s from %s: %u (request %s)",
+		xrpc_http_method(call), xrpc_http_path(call), xrpc_http_who(call),
+		xrpc_http_from(call), status, xrpc_http_id(call));
+}
+
+int xreg_rest_start(
+	const struct xreg_rest_opts *opts, struct xreg_rest **ret_rest, struct xu_error *err)
+{
+	struct xreg_rest *rest = calloc(1, sizeof(*rest));
+	struct xrpc_http_opts http = *opts->http;
+	int rc;
+
+	if (rest == NULL) {
+		return xu_error_set_errno(err, -ENOMEM, "starting the REST interface");
+	}
+	rest->opts = *opts;
+	rest->start_ms = rest_unix_ms();
+	http.routes = rest_routes;
+	http.arg = rest;
+	http.audit = opts->audit_log != NULL ? audit : NULL;
+	rc = xrpc_http_start(&http, &rest->http, err);
+	if (rc != 0) {
+		free(rest);
+		return rc;
+	}
+	*ret_rest = rest;
+	return 0;
+}
+
+void xreg_rest_quiesce(struct xreg_rest *rest)
+{
+	xrpc_http_quiesce(rest->http);
+}
+
+void xreg_rest_stop(struct xreg_rest *rest)
+{
+	if (rest != NULL) {
+		xrpc_http_stop(rest->http);
+		free(rest);
+	}
+}
+
+uint16_t xreg_rest_port(const struct xreg_rest *rest)
+{
+	return xrpc_http_port(rest->http);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The registry over HTTP (spec/registry.md 4.1): the document's paths, bodies, status codes and
+ * names, and beyond them paging, sorting, filters, conditional changes, blocking queries and
+ * server-sent events. What is not in the document is in docs/registry-rest.md.
+ */
+#ifndef LIB_XREGISTRY_REST_H
+#define LIB_XREGISTRY_REST_H
+
+#include <stdint.h>
+
+struct xreg_balancer;
+struct xreg_drains;
+struct xreg_health_config;
+struct xreg_rest;
+struct xreg_store;
+struct xreg_waits;
+struct xrpc_http;
+struct xrpc_http_opts;
+struct xu_error;
+struct xu_logger;
+
+struct xreg_rest_opts {
+	struct xreg_store *store;
+	struct xreg_waits *waits;
+	struct xreg_drains *drains;
+	struct xreg_balancer *balancer;
+	const struct xreg_health_config *health;
+	const struct xrpc_http_opts *http; /* routes and their argument are filled in */
+	struct xu_logger *log, *audit_log; /* either may be NULL: silent */
+};
+
+/* All is borrowed until the end, but `http`, which is copied. */
+int xreg_rest_start(
+	const struct xreg_rest_opts *opts, struct xreg_rest **ret_rest, struct xu_error *err);
+/* Takes no more calls. Then let waiting end (xreg_waits_end()), and */
+void xreg_rest_quiesce(struct xreg_rest *rest);
+/* end the connections and free. NULL is fine. */
+void xreg_rest_stop(struct xreg_rest *rest);
+
+uint16_t xreg_rest_port(const struct xreg_rest *rest);
+
+#endif

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the tests of the registry share: an xsan-registry in a directory of its own, and an HTTP client
+that is Python's. Everything has a bound in time."""
+
+import http.client
+import json
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+from node_harness import BUILD, PATIENCE_S, free_port, main  # noqa: F401
+
+REGISTRY = BUILD / 'daemon/xsan-registry/xsan-registry'
+
+
+def registration(number=0, **members):
+    """The document's example (4.1.1), or one of its kind."""
+    body = {
+        'node_id': 'xdevice-node-001',
+        'target_info': {
+            'nqn': f'nqn.2024-01.com.xdevice:nvme:{number + 1:03}', 'transport': 'tcp',
+            'address': '192.168.1.100', 'port': 4420, 'namespace_capacity': 1073741824000,
+            'security_type': 'none'},
+        'performance_caps': {'max_iops': 500000, 'max_bandwidth_mbps': 6000, 'avg_latency_us': 50},
+        'metadata': {'location': 'rack-1-slot-3', 'hw_type': 'nvme-ssd', 'firmware_version': '1.2.3'},
+    }
+    for path, value in members.items():
+        *parents, name = path.split('__')
+        at = body
+        for parent in parents:
+            at = at[parent]
+        at[name] = value
+    return body
+
+
+class Answer:
+    def __init__(self, response):
+        self.status = response.status
+        self.headers = response.headers
+        self.text = response.read().decode()
+
+    @property
+    def json(self):
+        return json.loads(self.text)
+
+
+class RegistryTest(unittest.TestCase):
+    """A test with a directory and at most one registry at a time."""
+
+    maxDiff = None
+
+    def setUp(self):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix='xsan-registry-'))
+        self.config_path = self.dir / 'registry.json'
+        self.data_dir = self.dir / 'data'
+        self.log_path = self.dir / 'log'
+        self.process = None
+        self.port = free_port()
+        self.config = {
+            'service': {'listen_address': '127.0.0.1', 'listen_port': self.port,
+                        'data_directory': str(self.data_dir)},
+            # The targets of most tests are made up.
+            'health_monitoring': {'probe_level': 'none'},
+        }
+        self.connection = None
+
+    def tearDown(self):
+        self.hang_up()
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        if self._outcome.result is not None and any(
+                test is self for test, _ in self._outcome.result.failures + self._outcome.result.errors):
+            print(f'--- log of {self.id()}:\n{self.log_text()}')
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    # ---- the daemon ----
+
+    def log_text(self):
+        return self.log_path.read_text() if self.log_path.exists() else ''
+
+    def start(self, *words):
+        self.config_path.write_text(json.dumps(self.config, indent=1))
+        with open(self.log_path, 'ab') as log:
+            self.process = subprocess.Popen([REGISTRY, '--config', self.config_path, *words],
+                                            stdout=log, stderr=log)
+        self.wait_for(self.is_ready, 'the registry does not answer')
+
+    def is_ready(self):
+        if self.process.poll() is not None:
+            self.fail(f'the registry has ended with {self.process.returncode}: {self.log_text()}')
+        try:
+            self.hang_up()
+            return self.call('GET', '/api/v1/openapi.json').status == 200
+        except OSError:
+            return False
+
+    def stop(self, number=signal.SIGTERM):
+        self.hang_up()
+        self.process.send_signal(number)
+        code = self.process.wait(PATIENCE_S)
+        self.process = None
+        return code
+
+    def wait_for(self, condition, what):
+        end = time.monotonic() + PATIENCE_S
+        while not condition():
+            if time.monotonic() > end:
+                self.fail(f'{what} within {PATIENCE_S} s')
+            time.sleep(0.02)
+
+    # ---- calls ----
+
+    def hang_up(self):
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+    def connect(self):
+        return http.client.HTTPConnection('127.0.0.1', self.port, timeout=PATIENCE_S)
+
+    def call(self, method, path, body=None, headers=None):
+        """One call on the test's connection, which is kept."""
+        if self.connection is None:
+            self.connection = self.connect()
+        data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
+        self.connection.request(method, path, data, headers or {})
+        return Answer(self.connection.getresponse())
+
+    def good(self, method, path, body=None, status=200, headers=None):
+        answer = self.call(method, path, body, headers)
+        self.assertEqual(answer.status, status, answer.text)
+        return answer.json
+
+    def refused(self, status, method, path, body=None, headers=None):
+        """A call that is refused: its problem."""
+        answer = self.call(method, path, body, headers)
+        self.assertEqual(answer.status, status, answer.text)
+        self.assertEqual(answer.headers['Content-Type'], 'application/problem+json')
+        problem = answer.json
+        self.assertEqual(problem['status'], status)
+        self.assertTrue(problem['detail'])
+        return problem
+
+    def register(self, number=0, **members):
+        return self.good('POST', '/api/v1/targets', registration(number, **members),
+                         201)['target_id']
