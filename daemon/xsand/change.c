@@ -16,6 +16,7 @@
 #include "daemon/xsand/model.h"
 #include "daemon/xsand/node.h"
 #include "daemon/xsand/plan.h"
+#include "daemon/xsand/registry.h"
 #include "daemon/xsand/state.h"
 #include "lib/util/log.h"
 #include "lib/xbdev/config/devices.h"
@@ -111,6 +112,7 @@ static void end_turn(struct change *change)
 
 	tell(change);
 	node->has_turn = false;
+	node_registry_changed(node);
 	node_stop_continue(node);
 	turn_next(node);
 }

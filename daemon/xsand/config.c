@@ -102,7 +102,7 @@ static const struct xu_param rpc_params[] = {
 };
 
 struct document {
-	json_t *log, *reactors, *rpc, *devices, *stores, *volumes, *nvmf;
+	json_t *log, *reactors, *rpc, *devices, *stores, *volumes, *nvmf, *registry;
 	const char *state_dir;
 	uint32_t stop_timeout_s;
 };
@@ -121,6 +121,8 @@ static const struct xu_param document_params[] = {
 	{"lvol_volumes", XU_PARAM_JSON, offsetof(struct document, volumes),
 		.help = "list of logical volumes"},
 	{"nvmf", XU_PARAM_JSON, offsetof(struct document, nvmf), .help = "what is exported"},
+	{"registry", XU_PARAM_JSON, offsetof(struct document, registry),
+		.help = "where that is registered"},
 	{0},
 };
 
@@ -283,6 +285,9 @@ int config_check(json_t *root, struct config_settings *settings, char path[CONFI
 	if (rc == 0 && doc.nvmf != NULL) {
 		rc = check_nvmf(&c, doc.nvmf, doc.devices, doc.stores);
 	}
+	if (rc == 0) {
+		rc = check_registry(&c, doc.registry, &set.registry);
+	}
 	memcpy(path, c.path, CONFIG_PATH_SIZE);
 	if (rc == 0 && settings != NULL) {
 		set.socket = rpc.socket;
@@ -376,7 +381,7 @@ static int diff_section(json_t *names, const char *section, json_t *from, json_t
 
 json_t *config_settings_diff(const struct config *from, const struct config *to)
 {
-	static const char *const sections[] = {"log", "reactors", "rpc"};
+	static const char *const sections[] = {"log", "reactors", "rpc", "registry"};
 	json_t *names = json_array();
 	int rc = 0;
 

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "daemon/xsand/config_registry.h"
 #include "lib/util/log.h"
 #include "lib/xbdev/config/text.h"
 #include "lib/xbdev/core/context.h"
@@ -31,6 +32,7 @@ struct config_settings {
 	const char *socket;
 	const char *state_dir;
 	uint32_t stop_timeout_s;
+	struct config_registry registry;
 };
 
 struct config {

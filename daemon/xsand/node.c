@@ -28,6 +28,7 @@
 #include "daemon/xsand/model.h"
 #include "daemon/xsand/notify.h"
 #include "daemon/xsand/plan.h"
+#include "daemon/xsand/registry.h"
 #include "daemon/xsand/state.h"
 #include "lib/reactor/platform.h"
 #include "lib/rpc/jsonrpc.h"
@@ -204,6 +205,7 @@ void node_stop_continue(struct node *node)
 	}
 	node->has_begun_stop = true;
 	node_watchdog_stop(node);
+	node_registry_stop(node);
 	if (node->target == NULL) {
 		on_target_stopped(node);
 		return;
@@ -254,6 +256,7 @@ static void on_started(void *arg, json_t *report, const struct xu_error *err)
 		return;
 	}
 	node->is_ready = true;
+	node_registry_changed(node);
 	xrpc_server_start(node->server);
 	node_watchdog_start(node);
 	xu_info(node->log, "ready: %zu devices, %zu subsystems, management socket %s",
@@ -417,6 +420,9 @@ static int start(struct node *node, struct xu_error *err)
 	}
 	if (rc == 0) {
 		rc = xbdev_ctx_start(node->ctx, 1, err);
+	}
+	if (rc == 0) {
+		rc = node_registry_start(node, err);
 	}
 	if (rc == 0) {
 		node_signals_start(node);

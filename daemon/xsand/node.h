@@ -16,6 +16,7 @@
 #include "lib/xbdev/mgmt/mgmt.h"
 
 struct config;
+struct node_registry;
 struct state;
 struct xnvmf_target;
 struct xrpc_server;
@@ -49,6 +50,7 @@ struct node {
 	struct xrpc_server *server;
 	struct xbdev_mgmt mgmt;
 	struct xbdev_mgmt_notes *notes;
+	struct node_registry *registry; /* NULL: the node has none */
 	uint64_t start_ns;
 	enum exit_code exit_code;
 	bool is_ready;

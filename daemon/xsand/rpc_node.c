@@ -10,6 +10,7 @@
 #include "daemon/xsand/change.h"
 #include "daemon/xsand/config.h"
 #include "daemon/xsand/model.h"
+#include "daemon/xsand/registry.h"
 #include "daemon/xsand/rpc_edit.h"
 #include "lib/rpc/server.h"
 #include "lib/util/clock.h"
@@ -56,6 +57,9 @@ static void get_status(struct xrpc_request *req, void *arg, const void *opts)
 		"needs_restart", node_needs_restart(node));
 	if (status != NULL && node->target != NULL) {
 		json_object_set_new(status, "nvmf", xnvmf_target_stats_json(node->target));
+	}
+	if (status != NULL && node->registry != NULL) {
+		json_object_set_new(status, "registry", node_registry_status(node));
 	}
 	xrpc_result(req, status);
 }

@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What is registered is made of the model of what has been made (node->made): one target for each
+ * subsystem and listener. A report adds the statistics of the devices behind a subsystem; they come
+ * from all reactors, so devices are asked one after the other (a round), by name, for one may be
+ * gone when its turn comes. Rates are the difference to the round before.
+ */
+#include "daemon/xsand/registry.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "daemon/xsand/config.h"
+#include "daemon/xsand/config_registry.h"
+#include "daemon/xsand/model.h"
+#include "daemon/xsand/node.h"
+#include "lib/reactor/address.h"
+#include "lib/util/clock.h"
+#include "lib/util/log.h"
+#include "lib/xbdev/core/device.h"
+#include "lib/xnvmf/target/target.h"
+#include "lib/xregistry/agent/agent.h"
+
+#define GOODBYE_MS 2000u
+#define TOKEN_MAX  256u
+
+struct sums {
+	uint64_t ops, bytes, errors, latency_ns;
+};
+
+struct node_registry {
+	struct node *node;
+	struct xreg_agent *agent;
+	char node_id[256];
+	char *token;
+	struct xr_timer timer;
+
+	/* A round: pairs [NQN, device] and the next of them. Outlives the agent when the node stops
+	 * while a device is being asked. */
+	json_t *pairs;
+	size_t next;
+	bool is_asking, is_over;
+	uint64_t round_ns, cpu_ns; /* when the last one ended, and what had been used by then */
+	json_t *sums;              /* NQN: what has been added up in this round, as an array */
+	json_t *last;              /* the same of the round before */
+	json_t *metrics;           /* NQN: the report */
+	bool has_told_wildcard;
+};
+
+/* ---- sums as JSON, by NQN ---- */
+
+static struct sums sums_of(const json_t *all, const char *nqn)
+{
+	const json_t *list = json_object_get(all, nqn);
+
+	return (struct sums){(uint64_t)json_integer_value(json_array_get(list, 0)),
+		(uint64_t)json_integer_value(json_array_get(list, 1)),
+		(uint64_t)json_integer_value(json_array_get(list, 2)),
+		(uint64_t)json_integer_value(json_array_get(list, 3))};
+}
+
+static void add_stats(
+	struct node_registry *registry, const char *nqn, const struct xbdev_stats *stats)
+{
+	struct sums sums = sums_of(registry->sums, nqn);
+
+	for (uint32_t op = 0; op < XBDEV_NR_OPS; op++) {
+		if (op == XBDEV_OP_READ || op == XBDEV_OP_WRITE) {
+			sums.ops += stats->ops[op].latency.count;
+			sums.bytes += stats->ops[op].bytes;
+			sums.latency_ns += stats->ops[op].latency.sum_ns;
+		}
+		sums.errors += stats->ops[op].errors;
+	}
+	json_object_set_new(registry->sums, nqn,
+		json_pack("[I, I, I, I]", (json_int_t)sums.ops, (json_int_t)sums.bytes,
+			(json_int_t)sums.errors, (json_int_t)sums.latency_ns));
+}
+
+/* ---- reports ---- */
+
+static uint64_t process_cpu_ns(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return ((uint64_t)usage.ru_utime.tv_sec + (uint64_t)usage.ru_stime.tv_sec) * XU_NS_PER_S +
+	       ((uint64_t)usage.ru_utime.tv_usec + (uint64_t)usage.ru_stime.tv_usec) * 1000;
+}
+
+/* The share of the machine's memory that the process has. */
+static double memory_share(void)
+{
+	unsigned long long size, resident = 0;
+	FILE *file = fopen("/proc/self/statm", "re");
+
+	if (file != NULL) {
+		if (fscanf(file, "%llu %llu", &size, &resident) != 2) {
+			resident = 0;
+		}
+		fclose(file);
+	}
+	return (double)resident / (double)sysconf(_SC_PHYS_PAGES);
+}
+
+static uint64_t rate(uint64_t now, uint64_t before, uint64_t elapsed_ns)
+{
+	return now > before && elapsed_ns != 0
+		       ? (uint64_t)((double)(now - before) * XU_NS_PER_S / (double)elapsed_ns)
+		       : 0;
+}
+
+static size_t nr_connections(struct node *node, const char *nqn)
+{
+	struct xnvmf_subsystem *subsystem = xnvmf_subsystem_find(node->target, nqn);
+	json_t *list = subsystem != NULL ? xnvmf_subsystem_controllers_json(subsystem) : NULL;
+	size_t count = json_array_size(list);
+
+	json_decref(list);
+	return count;
+}
+
+static json_t *report_of(
+	struct node_registry *registry, const char *nqn, uint64_t elapsed_ns, double cpu_share)
+{
+	struct node *node = registry->node;
+	struct sums now = sums_of(registry->sums, nqn), before = sums_of(registry->last, nqn);
+	uint64_t ops = now.ops > before.ops ? now.ops - before.ops : 0;
+	uint64_t errors = now.errors > before.errors ? now.errors - before.errors : 0;
+	uint64_t ns = now.latency_ns > before.latency_ns ? now.latency_ns - before.latency_ns : 0;
+	uint64_t up_ns = xu_clock_now_ns(xu_clock_system()) - node->start_ns;
+
+	return json_pack("{s:I, s:I, s:I, s:I, s:f, s:I, s:I, s:I, s:f, s:f, s:I}", "current_iops",
+		(json_int_t)rate(now.ops, before.ops, elapsed_ns), "current_bandwidth_mbps",
+		(json_int_t)(rate(now.bytes, before.bytes, elapsed_ns) / 1000000), "avg_latency_us",
+		(json_int_t)(ops != 0 ? ns / ops / 1000 : 0), "load_percentage",
+		(json_int_t)(cpu_share * 100), "error_rate",
+		ops + errors != 0 ? (double)errors / (double)(ops + errors) : 0.0,
+		"active_connections", (json_int_t)nr_connections(node, nqn), "io_count",
+		(json_int_t)now.ops, "error_count", (json_int_t)now.errors, "cpu_usage", cpu_share,
+		"memory_usage", memory_share(), "uptime_seconds",
+		(json_int_t)(up_ns / XU_NS_PER_S));
+}
+
+static void make_reports(struct node_registry *registry)
+{
+	uint64_t now_ns = xu_clock_now_ns(xu_clock_system()), cpu_ns = process_cpu_ns();
+	uint64_t elapsed_ns = registry->round_ns != 0 ? now_ns - registry->round_ns : 0;
+	uint32_t nr_reactors = xbdev_ctx_nr_reactors(registry->node->ctx);
+	double share = elapsed_ns != 0 ? (double)(cpu_ns - registry->cpu_ns) /
+						 ((double)elapsed_ns * nr_reactors)
+				       : 0;
+	json_t *subsystem;
+	const char *nqn;
+
+	json_object_clear(registry->metrics);
+	json_object_foreach (model_subsystems(registry->node->made), nqn, subsystem) {
+		json_object_set_new(registry->metrics, nqn,
+			report_of(registry, nqn, elapsed_ns, share < 1 ? share : 1));
+	}
+	registry->round_ns = now_ns;
+	registry->cpu_ns = cpu_ns;
+	json_decref(registry->last);
+	registry->last = registry->sums;
+	registry->sums = json_object();
+}
+
+/* ---- what is exported ---- */
+
+/* What a subsystem has: bytes of all its namespaces, and of the first what it is. */
+static json_t *storage_of(struct node *node, json_t *subsystem, uint64_t *ret_bytes)
+{
+	json_t *namespaces = json_object_get(subsystem, "namespaces"), *ns, *storage = NULL;
+	const char *nsid;
+
+	*ret_bytes = 0;
+	json_object_foreach (namespaces, nsid, ns) {
+		const char *name = json_string_value(json_object_get(ns, "device"));
+		struct xbdev_device *dev = name != NULL ? xbdev_device_find(node->ctx, name) : NULL;
+
+		if (dev == NULL) {
+			continue;
+		}
+		*ret_bytes += dev->nr_blocks * dev->limits.block_size;
+		if (storage == NULL) {
+			storage = json_pack("{s:s, s:I, s:I, s:b}", "device_path", dev->name,
+				"block_size", (json_int_t)dev->limits.block_size, "namespace_id",
+				(json_int_t)(json_object_size(namespaces) == 1
+						     ? strtoul(nsid, NULL, 10)
+						     : 0),
+				"readonly", json_is_true(json_object_get(ns, "read_only")));
+		}
+	}
+	return storage;
+}
+
+/* Where hosts reach a listener; NULL: it is not known. */
+static const char *address_of(struct node_registry *registry, const json_t *listener)
+{
+	const struct config_registry *config = &registry->node->started->settings.registry;
+	const char *advertise = json_string_value(json_object_get(listener, "advertise"));
+	const char *address = json_string_value(json_object_get(listener, "traddr"));
+
+	if (advertise != NULL) {
+		return advertise;
+	}
+	if (!xr_address_is_wildcard(address)) {
+		return address;
+	}
+	if (config->address == NULL && !registry->has_told_wildcard) {
+		registry->has_told_wildcard = true;
+		xu_warn(registry->node->log,
+			"a listener on %s is not registered, for no host could be told where that "
+			"is: give it \"advertise\", or \"address\" in \"registry\"",
+			address);
+	}
+	return config->address;
+}
+
+static json_t *target_of(
+	struct node_registry *registry, const char *nqn, json_t *subsystem, json_t *listener)
+{
+	struct node *node = registry->node;
+	const struct config_registry *config = &node->started->settings.registry;
+	const char *port = json_string_value(json_object_get(listener, "trsvcid"));
+	const char *address = address_of(registry, listener);
+	json_t *storage, *metrics = json_object_get(registry->metrics, nqn), *body;
+	uint64_t bytes;
+
+	if (address == NULL || port == NULL) {
+		return NULL;
+	}
+	storage = storage_of(node, subsystem, &bytes);
+	body = json_pack("{s:s, s:{s:s, s:s, s:s, s:i, s:I}, s:{s:I}, s:I, s:o*, s:o*}", "node_id",
+		registry->node_id, "target_info", "nqn", nqn, "transport", "tcp", "address",
+		address, "port", atoi(port), "namespace_capacity", (json_int_t)bytes,
+		"performance_caps", "max_queue_depth",
+		(json_int_t)xnvmf_target_get_opts(node->target)->max_queue_depth, "ttl_seconds",
+		(json_int_t)config->interval_s * 3 + 5, "storage", storage, "metrics",
+		metrics != NULL ? json_deep_copy(metrics) : NULL);
+	if (body != NULL && config->metadata != NULL) {
+		json_object_set_new(body, "metadata", json_deep_copy(config->metadata));
+	}
+	if (body != NULL && config->tags != NULL) {
+		json_object_set_new(
+			body, "config", json_pack("{s:o}", "tags", json_deep_copy(config->tags)));
+	}
+	return body;
+}
+
+static void tell(struct node_registry *registry)
+{
+	json_t *targets = json_array(), *subsystem, *listener, *target;
+	const char *nqn, *key;
+
+	json_object_foreach (model_subsystems(registry->node->made), nqn, subsystem) {
+		json_object_foreach (json_object_get(subsystem, "listeners"), key, listener) {
+			target = target_of(registry, nqn, subsystem, listener);
+			if (target != NULL) {
+				json_array_append_new(targets, target);
+			}
+		}
+	}
+	if (targets != NULL) {
+		xreg_agent_set(registry->agent, targets);
+	}
+}
+
+/* ---- a round ---- */
+
+static void free_registry(struct node_registry *registry)
+{
+	json_decref(registry->pairs);
+	json_decref(registry->sums);
+	json_decref(registry->last);
+	json_decref(registry->metrics);
+	free(registry->token);
+	free(registry);
+}
+
+static void ask_next(struct node_registry *registry);
+
+static void on_stats(void *arg, const struct xbdev_stats *stats)
+{
+	struct node_registry *registry = arg;
+	json_t *pair = json_array_get(registry->pairs, registry->next - 1);
+
+	registry->is_asking = false;
+	if (registry->is_over) {
+		free_registry(registry);
+		return;
+	}
+	if (stats != NULL) {
+		add_stats(registry, json_string_value(json_array_get(pair, 0)), stats);
+	}
+	ask_next(registry);
+}
+
+static void ask_next(struct node_registry *registry)
+{
+	struct node *node = registry->node;
+	struct xbdev_device *dev = NULL;
+	json_t *pair;
+
+	while (dev == NULL && (pair = json_array_get(registry->pairs, registry->next)) != NULL) {
+		registry->next++;
+		dev = xbdev_device_find(node->ctx, json_string_value(json_array_get(pair, 1)));
+	}
+	if (dev != NULL) {
+		registry->is_asking = true;
+		xbdev_device_stats(dev, false, on_stats, registry);
+		return;
+	}
+	json_decref(registry->pairs);
+	registry->pairs = NULL;
+	make_reports(registry);
+	tell(registry);
+}
+
+static void on_timer(struct xr_timer *timer)
+{
+	struct node_registry *registry = xu_container_of(timer, struct node_registry, timer);
+	struct node *node = registry->node;
+	json_t *subsystem, *ns;
+	const char *nqn, *nsid;
+
+	xr_timer_start(xbdev_ctx_control(node->ctx), timer,
+		node->started->settings.registry.interval_s * XU_NS_PER_S);
+	if (registry->pairs != NULL) {
+		return; /* the last round is still going on */
+	}
+	registry->pairs = json_array();
+	registry->next = 0;
+	json_object_clear(registry->sums);
+	json_object_foreach (model_subsystems(node->made), nqn, subsystem) {
+		json_object_foreach (json_object_get(subsystem, "namespaces"), nsid, ns) {
+			json_array_append_new(registry->pairs,
+				json_pack("[s, O]", nqn, json_object_get(ns, "device")));
+		}
+	}
+	ask_next(registry);
+}
+
+/* ---- life ---- */
+
+/* The first line of the file. */
+static int read_token(struct node_registry *registry, const char *path, struct xu_error *err)
+{
+	char text[TOKEN_MAX + 2];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t len = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
+	int rc = len < 0 ? -errno : 0;
+
+	if (fd >= 0) {
+		close(fd);
+	}
+	if (rc == 0) {
+		text[len] = '\0';
+		text[strcspn(text, "\r\n")] = '\0';
+		registry->token = strdup(text);
+		rc = registry->token != NULL ? 0 : -ENOMEM;
+	}
+	return rc == 0 ? 0 : xu_error_set_errno(err, rc, "reading the registry's token %s", path);
+}
+
+int node_registry_start(struct node *node, struct xu_error *err)
+{
+	const struct config_registry *config = &node->started->settings.registry;
+	struct node_registry *registry;
+	struct xreg_agent_opts opts;
+	int rc = 0;
+
+	if (config->url == NULL) {
+		return 0;
+	}
+	registry = calloc(1, sizeof(*registry));
+	if (registry == NULL) {
+		return xu_error_set_errno(err, -ENOMEM, "starting the registry's agent");
+	}
+	registry->node = node;
+	registry->sums = json_object();
+	registry->last = json_object();
+	registry->metrics = json_object();
+	registry->timer.fn = on_timer;
+	gethostname(registry->node_id, sizeof(registry->node_id) - 1);
+	if (config->node_id != NULL) {
+		snprintf(registry->node_id, sizeof(registry->node_id), "%s", config->node_id);
+	}
+	if (config->token_path != NULL) {
+		rc = read_token(registry, config->token_path, err);
+	}
+	opts = (struct xreg_agent_opts){.url = config->url,
+		.node_id = registry->node_id,
+		.token = registry->token,
+		.ca_path = config->ca_path,
+		.cert_path = config->cert_path,
+		.key_path = config->key_path,
+		.interval_s = config->interval_s,
+		.leave = (enum xreg_agent_leave)config->leave,
+		.log = node->log};
+	if (rc == 0) {
+		rc = xreg_agent_start(&opts, &registry->agent, err);
+	}
+	if (rc != 0) {
+		free_registry(registry);
+		return rc;
+	}
+	node->registry = registry;
+	on_timer(&registry->timer);
+	return 0;
+}
+
+void node_registry_changed(struct node *node)
+{
+	if (node->registry != NULL && node->is_ready && !node->is_stopping) {
+		tell(node->registry);
+	}
+}
+
+void node_registry_stop(struct node *node)
+{
+	struct node_registry *registry = node->registry;
+
+	if (registry == NULL) {
+		return;
+	}
+	node->registry = NULL;
+	xr_timer_stop(xbdev_ctx_control(node->ctx), &registry->timer);
+	xreg_agent_stop(registry->agent, GOODBYE_MS);
+	registry->is_over = true;
+	if (!registry->is_asking) {
+		free_registry(registry);
+	}
+}
+
+json_t *node_registry_status(struct node *node)
+{
+	return node->registry != NULL ? xreg_agent_status(node->registry->agent) : NULL;
+}
