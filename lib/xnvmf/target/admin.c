@@ -24,12 +24,17 @@ static const struct admin_command commands[256] = {
 	[NVME_ADMIN_GET_FEATURES] = {xnvmf__get_features, true, true},
 	[NVME_ADMIN_ASYNC_EVENT] = {xnvmf__aer, true, true},
 	[NVME_ADMIN_KEEP_ALIVE] = {keep_alive, true, true},
+	[NVME_ADMIN_DISCOVERY_INFO] = {xnvmf__dim, false, true},
 };
 
 bool xnvmf__admin_exists(const struct xnvmf_req *req)
 {
 	const struct admin_command *command = &commands[req->cmd.opc];
 
+	if (req->cmd.opc == NVME_ADMIN_DISCOVERY_INFO &&
+		req->qpair->target->discovery_ops->dim == NULL) {
+		return false;
+	}
 	return req->qpair->subsystem->is_discovery ? command->is_discovery : command->is_io;
 }
 

@@ -136,6 +136,9 @@ static void connect_admin(struct xnvmf_req *req, struct xnvmf_subsystem *subsyst
 		return;
 	}
 	ctrl->has_queue_deletion = (cmd->cattr & NVME_CATTR_QUEUE_DELETION) != 0;
+	if (subsystem->is_discovery) {
+		xnvmf__discovery_connected(ctrl, cmd->cattr);
+	}
 	qpair->group = &subsystem->groups[0];
 	succeed(req, ctrl);
 	xu_info(qpair->target->log, "%s: controller %u for %s on connection %llu", subsystem->nqn,
@@ -216,6 +219,18 @@ static void connect_io(struct xnvmf_req *req, struct xnvmf_subsystem *subsystem)
 	xnvmf__qpair_move(qpair, home);
 }
 
+/* The discovery service has the well-known name, and may have one of its own. */
+static struct xnvmf_subsystem *find_subsystem(struct xnvmf_target *target, const char *nqn)
+{
+	struct xnvmf_subsystem *discovery = target->discovery;
+
+	if (discovery != NULL &&
+		(strcmp(nqn, XNVMF_DISCOVERY_NQN) == 0 || strcmp(nqn, discovery->nqn) == 0)) {
+		return discovery;
+	}
+	return xnvmf_subsystem_find(target, nqn);
+}
+
 void xnvmf__connect(struct xnvmf_req *req)
 {
 	const struct nvme_connect_cmd *cmd = (const struct nvme_connect_cmd *)&req->cmd;
@@ -241,9 +256,7 @@ void xnvmf__connect(struct xnvmf_req *req)
 		reject(req, NVME_SC_CONNECT_PARAM, NVME_IPO_DATA(hostnqn));
 		return;
 	}
-	subsystem = strcmp(data->subnqn, XNVMF_DISCOVERY_NQN) == 0
-			    ? target->discovery
-			    : xnvmf_subsystem_find(target, data->subnqn);
+	subsystem = find_subsystem(target, data->subnqn);
 	if (subsystem == NULL || subsystem->is_removing ||
 		(!subsystem->is_discovery &&
 			xnvmf__subsystem_listener(subsystem, qpair->port) == NULL)) {

@@ -446,7 +446,7 @@ void xnvmf__ctrl_free_if_done(struct xnvmf_ctrl *ctrl)
 	xr_timer_stop(reactor, &ctrl->idle);
 	xu_list_del(&ctrl->link);
 	put_initiator(ctrl->initiator);
-	free(ctrl->log);
+	xnvmf__discovery_unpin(ctrl);
 	free(ctrl);
 	xnvmf__connect_held(subsystem->target);
 	xnvmf__subsystem_check(subsystem);

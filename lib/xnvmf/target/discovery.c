@@ -1,237 +1,198 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The discovery log (page 70h) of this node: what a host may use, and where. Each host NQN has a
- * view with a change counter that moves only when what that host sees has changed; one for each of
- * our addresses that it comes by, because a wildcard listener is told as that address. The counter
- * starts at the wall clock, so after a restart it is higher than before. A change is told to the
- * persistent discovery controllers whose view it changes, a tenth of a second after the first of a
- * burst.
+ * The discovery service: whose log is shown, reading it in pieces, telling hosts of changes, its
+ * own listeners, and who is connected. A change is told to the persistent discovery controllers
+ * whose counter it moves, a tenth of a second after the first of a burst; what is told goes into
+ * each connection's queue, so a host that does not read holds up nobody.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/reactor/address.h"
-#include "lib/util/crc32c.h"
 #include "lib/xnvmf/target/private.h"
 
 #define CHANGE_DELAY_NS (100 * XU_NS_PER_MS)
+#define ENTRY_BYTES     ((uint32_t)sizeof(struct nvme_discovery_entry))
 
-struct xnvmf_view {
-	char hostnqn[XNVMF_NQN_MAX + 1];
-	char own_address[XR_ADDRESS_SIZE];
-	uint8_t *entries;
-	size_t bytes;
-	uint64_t genctr;
-	struct xu_list link;
-};
+/* ---- whose log ---- */
 
-/* ---- entries ---- */
-
-struct builder {
-	struct nvme_discovery_entry *entries;
-	uint32_t count, room;
-};
-
-static struct nvme_discovery_entry *new_entry(struct builder *b)
+static void set_name(struct xnvmf_subsystem *discovery, const struct xnvmf_discovery_opts *opts)
 {
-	struct nvme_discovery_entry *entry;
+	if (opts->nqn != NULL) {
+		strcpy(discovery->nqn, opts->nqn);
+	}
+	if (opts->serial != NULL) {
+		strcpy(discovery->serial, opts->serial);
+	}
+}
 
-	if (b->count == b->room) {
-		uint32_t room = b->room != 0 ? 2 * b->room : 8;
-		struct nvme_discovery_entry *more = realloc(b->entries, room * sizeof(*b->entries));
+int xnvmf_target_set_discovery(
+	struct xnvmf_target *target, const struct xnvmf_discovery_opts *opts, struct xu_error *err)
+{
+	struct xnvmf_subsystem *discovery = target->discovery;
+	int rc;
 
-		if (more == NULL) {
-			return NULL;
+	if (discovery == NULL || target->is_stopping) {
+		return xu_error_set(err, -ESHUTDOWN, "the target is stopping");
+	}
+	if (target->nr_qpairs != 0) {
+		return xu_error_set(err, -EBUSY,
+			"the discovery service cannot be set while hosts are connected; set it "
+			"before the target listens");
+	}
+	if (opts->nqn != NULL) {
+		rc = xnvmf_nqn_check(opts->nqn, err);
+		if (rc != 0) {
+			return rc;
 		}
-		b->entries = more;
-		b->room = room;
+		if (xnvmf_subsystem_find(target, opts->nqn) != NULL) {
+			return xu_error_set(err, -EEXIST,
+				"'%s' is the name of a subsystem and cannot be that of the "
+				"discovery service too",
+				opts->nqn);
+		}
 	}
-	entry = &b->entries[b->count++];
-	memset(entry, 0, sizeof(*entry));
-	return entry;
-}
-
-/* Where a host reaches this listener: as told by the operator, or the address itself, or, for a
- * wildcard, the address that the host has reached already. */
-static const char *address_for(const struct xnvmf_listener *listener, const char *own_address)
-{
-	if (listener->advertise[0] != '\0') {
-		return listener->advertise;
+	if (opts->serial != NULL && strlen(opts->serial) >= sizeof(discovery->serial)) {
+		return xu_error_set(err, -EINVAL, "serial number '%s' is longer than %zu",
+			opts->serial, sizeof(discovery->serial) - 1);
 	}
-	return xr_address_is_wildcard(listener->port->address) ? own_address
-							       : listener->port->address;
-}
-
-static int add_entry(struct builder *b, const struct xnvmf_listener *listener, const char *nqn,
-	uint8_t subtype, const char *own_address)
-{
-	const char *address = address_for(listener, own_address);
-	struct nvme_discovery_entry *entry = new_entry(b);
-
-	if (entry == NULL) {
-		return -ENOMEM;
-	}
-	entry->trtype = listener->port->transport->trtype;
-	entry->adrfam = strchr(address, ':') != NULL ? NVME_ADRFAM_IPV6 : NVME_ADRFAM_IPV4;
-	entry->subtype = subtype;
-	/* "Not specified" for the secure channel: libnvme before 1.5 takes "not required" for a
-	 * wish for TLS. */
-	entry->treq = NVME_TREQ_SQFLOW_OPTIONAL;
-	entry->portid = listener->port->port_id;
-	entry->cntlid = 0xffff;
-	entry->asqsz = XNVMF_ADMIN_DEPTH;
-	entry->eflags = subtype == NVME_SUBTYPE_CURRENT_DISCOVERY ? NVME_EFLAG_PERSISTENT : 0;
-	memcpy(entry->trsvcid, listener->port->service, strlen(listener->port->service));
-	memcpy(entry->subnqn, nqn, strlen(nqn));
-	memcpy(entry->traddr, address, strlen(address));
+	set_name(discovery, opts);
+	target->discovery_ops = opts->ops;
+	target->discovery_arg = opts->arg;
+	target->is_central = opts->is_central;
 	return 0;
 }
 
-/* True when an earlier entry of the discovery service has this listener's address already. */
-static bool has_discovery_entry(const struct builder *b, const struct xnvmf_listener *listener)
+/* ---- reading the log ---- */
+
+static struct xnvmf_discovery_asker asker_of(const struct xnvmf_ctrl *ctrl)
 {
-	for (uint32_t i = 0; i < b->count; i++) {
-		if (b->entries[i].subtype == NVME_SUBTYPE_CURRENT_DISCOVERY &&
-			b->entries[i].portid == listener->port->port_id) {
-			return true;
-		}
-	}
-	return false;
+	return (struct xnvmf_discovery_asker){.hostnqn = ctrl->hostnqn,
+		.hostid = ctrl->hostid,
+		.address = ctrl->sight.address,
+		.own_address = ctrl->sight.own_address,
+		.own_port = ctrl->sight.own_port,
+		.is_controller = ctrl->sight.is_controller,
+		.options = ctrl->sight.options};
 }
 
-static int build(struct builder *b, struct xnvmf_ctrl *ctrl, const char *own_address)
+void xnvmf__discovery_connected(struct xnvmf_ctrl *ctrl, uint8_t cattr)
+{
+	struct xnvmf_qpair *qpair = ctrl->admin;
+
+	ctrl->sight.is_controller = (cattr & NVME_CATTR_DISCOVERY) != 0;
+	qpair->transport->address(qpair, false, ctrl->sight.own_address, &ctrl->sight.own_port);
+	qpair->transport->address(qpair, true, ctrl->sight.address, &ctrl->sight.port);
+}
+
+void xnvmf__discovery_unpin(struct xnvmf_ctrl *ctrl)
 {
 	struct xnvmf_target *target = ctrl->subsystem->target;
-	struct xnvmf_subsystem *subsystem = NULL;
-	struct xu_list *node;
-	int rc = 0;
 
-	while ((subsystem = xnvmf_subsystem_next(target, subsystem)) != NULL) {
-		xu_list_for_each (node, &subsystem->listeners) {
-			struct xnvmf_listener *listener =
-				xu_list_entry(node, struct xnvmf_listener, link);
-
-			if (rc == 0 && !has_discovery_entry(b, listener)) {
-				rc = add_entry(b, listener, XNVMF_DISCOVERY_NQN,
-					NVME_SUBTYPE_CURRENT_DISCOVERY, own_address);
-			}
-			if (rc == 0 && !subsystem->is_removing &&
-				xnvmf__subsystem_allows(subsystem, ctrl->hostnqn)) {
-				rc = add_entry(
-					b, listener, subsystem->nqn, NVME_SUBTYPE_NVM, own_address);
-			}
-		}
+	if (ctrl->sight.view != NULL) {
+		target->discovery_ops->unpin(target->discovery_arg, ctrl->sight.view);
+		ctrl->sight.view = NULL;
 	}
-	return rc;
 }
 
-/* ---- views ---- */
-
-static void free_view(struct xnvmf_target *target, struct xnvmf_view *view)
+int xnvmf__discovery_pin(struct xnvmf_ctrl *ctrl, uint32_t options)
 {
-	xu_list_del(&view->link);
-	target->nr_views--;
-	free(view->entries);
-	free(view);
-}
+	struct xnvmf_target *target = ctrl->subsystem->target;
+	const struct xnvmf_discovery_ops *ops = target->discovery_ops;
+	struct xnvmf_discovery_asker asker;
+	void *view;
 
-/* The host's view, made when it is new; the one that was used longest ago makes room. */
-static struct xnvmf_view *find_view(
-	struct xnvmf_target *target, const char *hostnqn, const char *own_address)
-{
-	struct xnvmf_view *view;
-	struct xu_list *node;
-
-	xu_list_for_each (node, &target->views) {
-		view = xu_list_entry(node, struct xnvmf_view, link);
-		if (strcmp(view->hostnqn, hostnqn) == 0 &&
-			strcmp(view->own_address, own_address) == 0) {
-			xu_list_del(&view->link);
-			xu_list_add_head(&target->views, &view->link);
-			return view;
-		}
-	}
-	view = calloc(1, sizeof(*view));
-	if (view == NULL) {
-		return NULL;
-	}
-	if (target->nr_views == XNVMF_MAX_HOSTS) {
-		free_view(target, xu_list_entry(target->views.prev, struct xnvmf_view, link));
-	}
-	strcpy(view->hostnqn, hostnqn);
-	strcpy(view->own_address, own_address);
-	view->genctr = target->first_genctr;
-	xu_list_add_head(&target->views, &view->link);
-	target->nr_views++;
-	return view;
-}
-
-/* Brings a host's view up to date; it takes the entries that were built. */
-static void update_view(struct xnvmf_view *view, struct builder *b)
-{
-	size_t bytes = b->count * sizeof(*b->entries);
-
-	if (view->entries != NULL && bytes == view->bytes &&
-		(bytes == 0 || memcmp(view->entries, b->entries, bytes) == 0)) {
-		free(b->entries);
-		return;
-	}
-	if (view->entries != NULL) {
-		view->genctr++;
-	}
-	free(view->entries);
-	view->entries = b->entries != NULL ? (uint8_t *)b->entries : calloc(1, 1);
-	view->bytes = bytes;
-}
-
-static struct xnvmf_view *current_view(struct xnvmf_ctrl *ctrl)
-{
-	char own_address[XR_ADDRESS_SIZE] = "";
-	struct xnvmf_view *view;
-	struct builder b = {0};
-	uint16_t port;
-
-	if (ctrl->admin != NULL) {
-		ctrl->admin->transport->address(ctrl->admin, false, own_address, &port);
-	}
-	view = find_view(ctrl->subsystem->target, ctrl->hostnqn, own_address);
-	if (view == NULL) {
-		return NULL;
-	}
-	if (build(&b, ctrl, own_address) != 0) {
-		free(b.entries);
-		return NULL;
-	}
-	update_view(view, &b);
-	return view;
-}
-
-int xnvmf__discovery_pin(struct xnvmf_ctrl *ctrl)
-{
-	struct xnvmf_view *view = current_view(ctrl);
-	struct nvme_discovery_header *header;
-	uint8_t *log;
-
+	ctrl->sight.options = options & ops->options;
+	asker = asker_of(ctrl);
+	view = ops->pin(target->discovery_arg, &asker);
 	if (view == NULL) {
 		return -ENOMEM;
 	}
-	log = calloc(1, sizeof(*header) + view->bytes);
-	if (log == NULL) {
-		return -ENOMEM;
-	}
-	header = (struct nvme_discovery_header *)log;
-	header->genctr = view->genctr;
-	header->numrec = view->bytes / sizeof(struct nvme_discovery_entry);
-	memcpy(log + sizeof(*header), view->entries, view->bytes);
-	free(ctrl->log);
-	ctrl->log = log;
-	ctrl->log_bytes = sizeof(*header) + view->bytes;
-	ctrl->told_genctr = view->genctr;
+	xnvmf__discovery_unpin(ctrl);
+	ctrl->sight.view = view;
+	ops->describe(view, &ctrl->sight.info);
+	ctrl->sight.told_genctr = ctrl->sight.info.genctr;
 	return 0;
+}
+
+uint64_t xnvmf__discovery_log_bytes(const struct xnvmf_ctrl *ctrl)
+{
+	return sizeof(struct nvme_discovery_header) +
+	       (uint64_t)ctrl->sight.info.nr_entries * ctrl->sight.info.entry_bytes;
+}
+
+static size_t read_header(const struct xnvmf_ctrl *ctrl, uint64_t offset, uint8_t *buf, size_t len)
+{
+	struct nvme_discovery_header header = {.genctr = ctrl->sight.info.genctr,
+		.numrec = ctrl->sight.info.nr_entries,
+		.dlpf = (uint8_t)ctrl->sight.options};
+	size_t part = sizeof(header) - offset < len ? sizeof(header) - offset : len;
+
+	if (ctrl->sight.options & XNVMF_DISCOVERY_EXTENDED) {
+		header.tdlpl = (uint32_t)xnvmf__discovery_log_bytes(ctrl);
+	}
+	memcpy(buf, (const uint8_t *)&header + offset, part);
+	return part;
+}
+
+/* A part of one entry. */
+static size_t read_part(
+	const struct xnvmf_ctrl *ctrl, uint32_t index, uint32_t from, uint8_t *buf, size_t len)
+{
+	uint8_t entry[XNVMF_DISCOVERY_ENTRY_MAX];
+	uint32_t part = ctrl->sight.info.entry_bytes - from;
+
+	if (part > len) {
+		part = (uint32_t)len;
+	}
+	ctrl->subsystem->target->discovery_ops->render(ctrl->sight.view, index, 1, entry);
+	memcpy(buf, entry + from, part);
+	return part;
+}
+
+void xnvmf__discovery_read(struct xnvmf_ctrl *ctrl, uint64_t offset, uint8_t *buf, size_t len)
+{
+	uint32_t bytes = ctrl->sight.info.entry_bytes, index, from, count;
+	uint64_t total = xnvmf__discovery_log_bytes(ctrl);
+	size_t done = 0, part;
+
+	if (offset < sizeof(struct nvme_discovery_header)) {
+		done = read_header(ctrl, offset, buf, len);
+	}
+	while (done < len && offset + done < total) {
+		uint64_t at = offset + done - sizeof(struct nvme_discovery_header);
+
+		index = (uint32_t)(at / bytes);
+		from = (uint32_t)(at % bytes);
+		count = (uint32_t)((len - done) / bytes);
+		if (count > ctrl->sight.info.nr_entries - index) {
+			count = ctrl->sight.info.nr_entries - index;
+		}
+		if (from != 0 || count == 0) {
+			part = read_part(ctrl, index, from, buf + done, len - done);
+		} else {
+			ctrl->subsystem->target->discovery_ops->render(
+				ctrl->sight.view, index, count, buf + done);
+			part = (size_t)count * bytes;
+		}
+		done += part;
+	}
+	memset(buf + done, 0, len - done);
 }
 
 /* ---- changes ---- */
+
+static void tell(struct xnvmf_ctrl *ctrl)
+{
+	struct xnvmf_target *target = ctrl->subsystem->target;
+	struct xnvmf_discovery_asker asker = asker_of(ctrl);
+	uint64_t genctr = target->discovery_ops->genctr(target->discovery_arg, &asker);
+
+	if (genctr != 0 && genctr != ctrl->sight.told_genctr) {
+		ctrl->sight.told_genctr = genctr;
+		xnvmf__ctrl_discovery_changed(ctrl);
+	}
+}
 
 static void on_change_timer(struct xr_timer *timer)
 {
@@ -243,16 +204,14 @@ static void on_change_timer(struct xr_timer *timer)
 	}
 	xu_list_for_each_safe (node, next, &target->discovery->ctrls) {
 		struct xnvmf_ctrl *ctrl = xu_list_entry(node, struct xnvmf_ctrl, link);
-		struct xnvmf_view *view = ctrl->is_dead ? NULL : current_view(ctrl);
 
-		if (view != NULL && view->genctr != ctrl->told_genctr) {
-			ctrl->told_genctr = view->genctr;
-			xnvmf__ctrl_discovery_changed(ctrl);
+		if (!ctrl->is_dead) {
+			tell(ctrl);
 		}
 	}
 }
 
-void xnvmf__discovery_changed(struct xnvmf_target *target)
+void xnvmf_target_discovery_changed(struct xnvmf_target *target)
 {
 	target->change_timer.fn = on_change_timer;
 	if (!target->is_stopping && !xr_timer_is_running(&target->change_timer)) {
@@ -262,10 +221,75 @@ void xnvmf__discovery_changed(struct xnvmf_target *target)
 
 void xnvmf__discovery_fini(struct xnvmf_target *target)
 {
+	xr_timer_stop(xnvmf__control(target), &target->change_timer);
+	xnvmf__discovery_node_fini(target);
+}
+
+/* ---- listeners ---- */
+
+int xnvmf_discovery_listen(
+	struct xnvmf_target *target, const struct xnvmf_listener_opts *opts, struct xu_error *err)
+{
+	if (target->discovery == NULL) {
+		return xu_error_set(err, -ESHUTDOWN, "the target is stopping");
+	}
+	return xnvmf_listener_add(target->discovery, opts, err);
+}
+
+int xnvmf_discovery_unlisten(
+	struct xnvmf_target *target, const char *traddr, const char *trsvcid, struct xu_error *err)
+{
+	if (target->discovery == NULL) {
+		return xu_error_set(err, -ESHUTDOWN, "the target is stopping");
+	}
+	return xnvmf_listener_remove(target->discovery, traddr, trsvcid, err);
+}
+
+uint32_t xnvmf_discovery_own_entries(struct xnvmf_target *target, const char *own_address,
+	struct nvme_discovery_entry *entries, uint32_t max)
+{
+	struct xu_list *node;
+	uint32_t count = 0;
+
+	if (target->discovery == NULL) {
+		return 0;
+	}
+	xu_list_for_each (node, &target->discovery->listeners) {
+		if (count < max) {
+			xnvmf__discovery_fill_entry(&entries[count++],
+				xu_list_entry(node, struct xnvmf_listener, link),
+				target->discovery->nqn, NVME_SUBTYPE_CURRENT_DISCOVERY,
+				own_address);
+		}
+	}
+	return count;
+}
+
+/* ---- who is connected ---- */
+
+void xnvmf_discovery_each_host(struct xnvmf_target *target,
+	bool (*fn)(void *arg, const struct xnvmf_discovery_host *host), void *arg)
+{
+	uint64_t now_ns = xr_now_ns(xnvmf__control(target));
 	struct xu_list *node;
 
-	xr_timer_stop(xnvmf__control(target), &target->change_timer);
-	while ((node = xu_list_first(&target->views)) != NULL) {
-		free_view(target, xu_list_entry(node, struct xnvmf_view, link));
+	if (target->discovery == NULL) {
+		return;
+	}
+	xu_list_for_each (node, &target->discovery->ctrls) {
+		const struct xnvmf_ctrl *ctrl = xu_list_entry(node, struct xnvmf_ctrl, link);
+		const struct xnvmf_discovery_host host = {.hostnqn = ctrl->hostnqn,
+			.hostid = ctrl->hostid,
+			.address = ctrl->sight.address,
+			.port = ctrl->sight.port,
+			.own_address = ctrl->sight.own_address,
+			.cntlid = ctrl->cntlid,
+			.is_persistent = ctrl->kato_ms != 0,
+			.is_controller = ctrl->sight.is_controller,
+			.age_ms = (now_ns - ctrl->start_ns) / XU_NS_PER_MS};
+
+		if (!ctrl->is_dead && !fn(arg, &host)) {
+			return;
+		}
 	}
 }

@@ -64,7 +64,9 @@ static void identify_ctrl(struct xnvmf_req *req)
 	fill_common(id, ctrl);
 	if (subsystem->is_discovery) {
 		id->cntrltype = 2;
-		/* DCTYPE stays 0, "not reported": hosts register (DIM) with what says more. */
+		/* Of a node DCTYPE stays 0, "not reported": hosts register (DIM) with what says
+		 * more. */
+		id->dctype = subsystem->target->is_central ? NVME_DCTYPE_CENTRAL : 0;
 		id->oaes = NVME_OAES_DISCOVERY;
 		id->ioccsz = 4;
 		return;

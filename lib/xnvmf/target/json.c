@@ -290,6 +290,7 @@ json_t *xnvmf_subsystem_listeners_json(struct xnvmf_subsystem *subsystem)
 			json_array_append_new(list, json_pack("{s:O}", "address", address));
 		}
 		json_decref(addresses);
+		return list; /* its own listeners are among them */
 	}
 	xu_list_for_each (node, &subsystem->listeners) {
 		const struct xnvmf_listener *listener =

@@ -46,8 +46,12 @@ static struct xnvmf_port *find_port(
 
 static bool has_listener(const struct xnvmf_port *port)
 {
+	const struct xnvmf_subsystem *discovery = port->target->discovery;
 	struct xnvmf_subsystem *subsystem = NULL;
 
+	if (discovery != NULL && xnvmf__subsystem_listener(discovery, port) != NULL) {
+		return true;
+	}
 	while ((subsystem = xnvmf_subsystem_next(port->target, subsystem)) != NULL) {
 		if (xnvmf__subsystem_listener(subsystem, port) != NULL) {
 			return true;
@@ -189,7 +193,7 @@ int xnvmf_listener_add(struct xnvmf_subsystem *subsystem, const struct xnvmf_lis
 		strcpy(listener->advertise, opts->advertise);
 	}
 	xu_list_add_tail(&subsystem->listeners, &listener->link);
-	xnvmf__discovery_changed(target);
+	xnvmf_target_discovery_changed(target);
 	return 0;
 }
 
@@ -218,6 +222,6 @@ int xnvmf_listener_remove(struct xnvmf_subsystem *subsystem, const char *traddr,
 		xnvmf__ctrl_leave_port(xu_list_entry(node, struct xnvmf_ctrl, link), port);
 	}
 	xnvmf__listener_free(listener);
-	xnvmf__discovery_changed(subsystem->target);
+	xnvmf_target_discovery_changed(subsystem->target);
 	return 0;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Get Log Page (Base 5.1.12). Every page is made whole in memory and the part that was asked for is
- * copied; what lies beyond its end is zeroes. Reading with RAE cleared lets the page's event be
- * reported again.
+ * Get Log Page (Base 5.1.12). Every page but the discovery log is made whole in memory and the part
+ * that was asked for is copied; what lies beyond its end is zeroes. Reading with RAE cleared lets
+ * the page's event be reported again.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +18,14 @@ static uint64_t log_offset(const struct nvme_cmd *cmd)
 	return (uint64_t)cmd->cdw13 << 32 | cmd->cdw12;
 }
 
+static void finish(struct xnvmf_req *req)
+{
+	if ((req->cmd.cdw10 & NVME_LOG_RAE) == 0) {
+		xnvmf__aer_log_read(req->qpair->ctrl, (uint8_t)req->cmd.cdw10);
+	}
+	xnvmf__req_complete(req, NVME_SC_SUCCESS);
+}
+
 /* Answers with the part of `page` that the command asks for. */
 static void answer(struct xnvmf_req *req, const void *page, size_t page_bytes)
 {
@@ -31,10 +39,7 @@ static void answer(struct xnvmf_req *req, const void *page, size_t page_bytes)
 	part = page_bytes - offset < req->data_len ? page_bytes - offset : req->data_len;
 	memcpy(req->buf, (const char *)page + offset, part);
 	memset((char *)req->buf + part, 0, req->data_len - part);
-	if ((req->cmd.cdw10 & (1u << 15)) == 0) {
-		xnvmf__aer_log_read(req->qpair->ctrl, (uint8_t)req->cmd.cdw10);
-	}
-	xnvmf__req_complete(req, NVME_SC_SUCCESS);
+	finish(req);
 }
 
 static void log_supported(struct xnvmf_req *req)
@@ -50,6 +55,9 @@ static void log_supported(struct xnvmf_req *req)
 
 	for (size_t i = 0; i < nr; i++) {
 		page[pages[i]] = 1;
+	}
+	if (is_discovery) {
+		page[NVME_LOG_DISCOVERY] |= req->qpair->target->discovery_ops->options << 16;
 	}
 	answer(req, page, sizeof(page));
 }
@@ -171,6 +179,9 @@ static void log_effects(struct xnvmf_req *req)
 	for (size_t i = 0; i < sizeof(admin); i++) {
 		page[admin[i]] = CSUPP;
 	}
+	if (req->qpair->subsystem->is_discovery && req->qpair->target->discovery_ops->dim != NULL) {
+		page[NVME_ADMIN_DISCOVERY_INFO] = CSUPP;
+	}
 	for (size_t i = 0; i < sizeof(io) && !req->qpair->subsystem->is_discovery; i++) {
 		page[256 + io[i]] = CSUPP;
 		if (io[i] == NVME_IO_WRITE || io[i] == NVME_IO_WRITE_ZEROES ||
@@ -185,13 +196,19 @@ static void log_discovery(struct xnvmf_req *req)
 {
 	struct xnvmf_ctrl *ctrl = req->qpair->ctrl;
 	uint64_t offset = log_offset(&req->cmd);
+	uint32_t options = req->cmd.cdw10 >> 8 & 0x7fu;
 
 	/* A reader that goes on reads the log as it was when it began. */
-	if ((offset == 0 || ctrl->log == NULL) && xnvmf__discovery_pin(ctrl) != 0) {
+	if ((offset == 0 || ctrl->sight.view == NULL) && xnvmf__discovery_pin(ctrl, options) != 0) {
 		xnvmf__req_complete(req, NVME_SC_INTERNAL);
 		return;
 	}
-	answer(req, ctrl->log, ctrl->log_bytes);
+	if (offset > xnvmf__discovery_log_bytes(ctrl)) {
+		xnvmf__req_complete(req, NVME_SC_INVALID_FIELD);
+		return;
+	}
+	xnvmf__discovery_read(ctrl, offset, req->buf, req->data_len);
+	finish(req);
 }
 
 void xnvmf__get_log_page(struct xnvmf_req *req)

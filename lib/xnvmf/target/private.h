@@ -20,6 +20,7 @@
 #include "lib/util/error.h"
 #include "lib/util/log.h"
 #include "lib/xbdev/core/device.h"
+#include "lib/xnvmf/target/discovery.h"
 #include "lib/xnvmf/target/target.h"
 #include "lib/xnvmf/wire/nvme.h"
 
@@ -28,7 +29,7 @@
 #define XNVMF_ERROR_ENTRIES 64u  /* of the error log */
 #define XNVMF_ADMIN_DEPTH   128u /* largest admin queue taken */
 #define XNVMF_VERSION       0x00010400u
-#define XNVMF_MAX_HOSTS     1024u /* allowed hosts of a subsystem, and discovery views */
+#define XNVMF_MAX_HOSTS     1024u /* allowed hosts of a subsystem, and sights of the node's log */
 
 struct xnvmf_ctrl;
 struct xnvmf_group;
@@ -202,6 +203,17 @@ struct xnvmf_abort {
 	bool is_done;
 };
 
+/* What a discovery controller knows of its host, and the log as it was when offset 0 was read. */
+struct xnvmf_ctrl_sight {
+	char address[XR_ADDRESS_SIZE], own_address[XR_ADDRESS_SIZE];
+	uint16_t port, own_port;
+	bool is_controller;
+	uint32_t options;                 /* of the last reading */
+	void *view;                       /* NULL: it has not been read yet */
+	struct xnvmf_discovery_info info; /* of the view */
+	uint64_t told_genctr;
+};
+
 struct xnvmf_ctrl {
 	struct xnvmf_subsystem *subsystem;
 	struct xnvmf_initiator *initiator;
@@ -240,10 +252,7 @@ struct xnvmf_ctrl {
 	uint64_t error_count;
 	uint64_t start_ns;
 
-	/* Discovery controllers: the log as it was when offset 0 was read. */
-	uint8_t *log;
-	size_t log_bytes;
-	uint64_t told_genctr;
+	struct xnvmf_ctrl_sight sight; /* of discovery controllers */
 
 	struct xu_list link;
 };
@@ -370,8 +379,6 @@ struct xnvmf_group {
 	_Atomic uint64_t nr_commands;
 };
 
-struct xnvmf_view;
-
 /* Lets a line into the log now and then, and counts those in between. */
 struct xnvmf_log_limit {
 	uint64_t next_ns;
@@ -404,11 +411,13 @@ struct xnvmf_target {
 	void (*stopped_cb)(void *arg);
 	void *stopped_arg;
 
-	/* Discovery. */
-	struct xu_list views;
-	uint32_t nr_views;
-	uint64_t first_genctr;
+	const struct xnvmf_discovery_ops *discovery_ops;
+	void *discovery_arg;
+	bool is_central;
 	struct xr_timer change_timer;
+	struct xu_list sights; /* of the node's own log */
+	uint32_t nr_sights;
+	uint64_t first_genctr;
 };
 
 static inline struct xr_reactor *xnvmf__control(const struct xnvmf_target *target)
@@ -560,12 +569,28 @@ void xnvmf__listener_free(struct xnvmf_listener *listener);
 /* Gives up a use of a port; the last one stops listening. */
 void xnvmf__port_put(struct xnvmf_port *port);
 
-/* ---- discovery.c ---- */
+/* ---- discovery.c: the control reactor ---- */
 
-/* Something that a discovery log shows has changed; hosts are told after a short while. */
-void xnvmf__discovery_changed(struct xnvmf_target *target);
-/* Makes the log as the host of this controller sees it now: ctrl->log. -ENOMEM. */
-int xnvmf__discovery_pin(struct xnvmf_ctrl *ctrl);
+/* A discovery controller has been made: notes what its Connect and its connection say. */
+void xnvmf__discovery_connected(struct xnvmf_ctrl *ctrl, uint8_t cattr);
+/* Pins the log as the host of this controller sees it now. -ENOMEM: the old one stays. */
+int xnvmf__discovery_pin(struct xnvmf_ctrl *ctrl, uint32_t options);
+void xnvmf__discovery_unpin(struct xnvmf_ctrl *ctrl);
+uint64_t xnvmf__discovery_log_bytes(const struct xnvmf_ctrl *ctrl);
+/* Fills `buf` from the pinned log, and with zeroes beyond its end. */
+void xnvmf__discovery_read(struct xnvmf_ctrl *ctrl, uint64_t offset, uint8_t *buf, size_t len);
 void xnvmf__discovery_fini(struct xnvmf_target *target);
+
+/* ---- discovery_node.c ---- */
+
+extern const struct xnvmf_discovery_ops xnvmf__discovery_node; /* arg: the target */
+void xnvmf__discovery_node_fini(struct xnvmf_target *target);
+void xnvmf__discovery_fill_entry(struct nvme_discovery_entry *entry,
+	const struct xnvmf_listener *listener, const char *nqn, uint8_t subtype,
+	const char *own_address);
+
+/* ---- dim.c ---- */
+
+void xnvmf__dim(struct xnvmf_req *req);
 
 #endif

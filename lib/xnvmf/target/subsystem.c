@@ -120,6 +120,7 @@ int xnvmf_subsystem_add(struct xnvmf_target *target, const struct xnvmf_subsyste
 		return rc;
 	}
 	if (strcmp(opts->nqn, XNVMF_DISCOVERY_NQN) == 0 ||
+		(target->discovery != NULL && strcmp(opts->nqn, target->discovery->nqn) == 0) ||
 		xnvmf_subsystem_find(target, opts->nqn) != NULL) {
 		return xu_error_set(err, -EEXIST, "there is a subsystem %s already", opts->nqn);
 	}
@@ -235,7 +236,7 @@ int xnvmf_subsystem_remove(struct xnvmf_subsystem *subsystem, void (*cb)(void *a
 	subsystem->is_check_sent = true;
 	subsystem->check_msg.fn = on_check;
 	xr_msg_send(xnvmf__control(subsystem->target), &subsystem->check_msg);
-	xnvmf__discovery_changed(subsystem->target);
+	xnvmf_target_discovery_changed(subsystem->target);
 	return 0;
 }
 
@@ -272,7 +273,7 @@ static void enforce_hosts(struct xnvmf_subsystem *subsystem)
 			xnvmf__ctrl_kill(ctrl, "its host is not allowed any more");
 		}
 	}
-	xnvmf__discovery_changed(subsystem->target);
+	xnvmf_target_discovery_changed(subsystem->target);
 }
 
 int xnvmf_subsystem_add_host(
@@ -302,7 +303,7 @@ int xnvmf_subsystem_add_host(
 	}
 	strcpy(host->nqn, host_nqn);
 	xu_list_add_tail(&subsystem->hosts, &host->link);
-	xnvmf__discovery_changed(subsystem->target);
+	xnvmf_target_discovery_changed(subsystem->target);
 	return 0;
 }
 

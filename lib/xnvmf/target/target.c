@@ -116,7 +116,9 @@ int xnvmf_target_new(struct xbdev_ctx *ctx, const struct xnvmf_target_opts *opts
 	xu_list_init(&target->unconnected);
 	xu_list_init(&target->initiators);
 	xu_list_init(&target->idle_ctrls);
-	xu_list_init(&target->views);
+	xu_list_init(&target->sights);
+	target->discovery_ops = &xnvmf__discovery_node;
+	target->discovery_arg = target;
 	for (uint32_t i = 0; i < xbdev_ctx_nr_reactors(ctx); i++) {
 		target->groups[i].reactor = xbdev_ctx_reactor(ctx, i);
 		xu_list_init(&target->groups[i].hungry);

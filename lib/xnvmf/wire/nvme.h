@@ -67,6 +67,7 @@ enum nvme_admin_opcode {
 	NVME_ADMIN_GET_FEATURES = 0x0a,
 	NVME_ADMIN_ASYNC_EVENT = 0x0c,
 	NVME_ADMIN_KEEP_ALIVE = 0x18,
+	NVME_ADMIN_DISCOVERY_INFO = 0x21, /* Discovery Information Management, "DIM" */
 	NVME_FABRICS = 0x7f,
 };
 
@@ -121,6 +122,8 @@ struct nvme_dsm_range {
 #define NVME_SC_INVALID_LOG_PAGE     (NVME_STATUS(1u, 0x09u) | NVME_DNR)
 #define NVME_SC_FEATURE_NOT_SAVEABLE (NVME_STATUS(1u, 0x0du) | NVME_DNR)
 #define NVME_SC_FEATURE_NOT_NS       (NVME_STATUS(1u, 0x0fu) | NVME_DNR)
+#define NVME_SC_DISCOVERY_INFO       (NVME_STATUS(1u, 0x2fu) | NVME_DNR)
+#define NVME_SC_DISCOVERY_FULL       (NVME_STATUS(1u, 0x32u) | NVME_DNR)
 #define NVME_SC_CONNECT_FORMAT       (NVME_STATUS(1u, 0x80u) | NVME_DNR)
 #define NVME_SC_CONNECT_BUSY         NVME_STATUS(1u, 0x81u)
 #define NVME_SC_CONNECT_PARAM        (NVME_STATUS(1u, 0x82u) | NVME_DNR)
@@ -161,6 +164,7 @@ _Static_assert(offsetof(struct nvme_connect_cmd, recfmt) == 40, "Connect.RECFMT"
 
 #define NVME_CATTR_DISABLE_SQFLOW 0x04u
 #define NVME_CATTR_QUEUE_DELETION 0x08u
+#define NVME_CATTR_DISCOVERY      0x10u /* the host is a discovery controller itself */
 
 struct nvme_connect_data {
 	uint8_t hostid[16];
@@ -497,12 +501,71 @@ struct nvme_discovery_entry {
 } __attribute__((packed));
 _Static_assert(sizeof(struct nvme_discovery_entry) == 1024, "discovery entry");
 
+#define NVME_SUBTYPE_REFERRAL          1u
 #define NVME_SUBTYPE_NVM               2u
 #define NVME_SUBTYPE_CURRENT_DISCOVERY 3u
+#define NVME_TREQ_SECURE_REQUIRED      0x01u
 #define NVME_TREQ_SQFLOW_OPTIONAL      0x04u
 #define NVME_EFLAG_PERSISTENT          0x02u
+#define NVME_EFLAG_NOT_CONNECTED       0x04u /* NCC */
 #define NVME_ADRFAM_IPV4               1u
 #define NVME_ADRFAM_IPV6               2u
+#define NVME_ADRFAM_FC                 4u
+#define NVME_TRTYPE_RDMA               1u
+#define NVME_TRTYPE_FC                 2u
 #define NVME_TRTYPE_TCP                3u
+#define NVME_TSAS_TLS13                2u /* byte 0, TCP */
+#define NVME_DCTYPE_CENTRAL            2u
+
+/* What follows an entry that is extended; then the attributes. */
+struct nvme_discovery_extension {
+	uint32_t tel; /* bytes of the whole entry, a multiple of 4 */
+	uint16_t numexat;
+	uint8_t rsvd1030[2];
+} __attribute__((packed));
+_Static_assert(sizeof(struct nvme_discovery_extension) == 8, "extended discovery entry");
+
+struct nvme_discovery_attribute {
+	uint16_t type;
+	uint16_t len; /* bytes of the value, a multiple of 4 */
+} __attribute__((packed));
+
+#define NVME_EXAT_HOST_ID      1u /* 16 bytes */
+#define NVME_EXAT_LABEL_ASCII  2u /* 4 … 256 bytes, zeroes behind it */
+#define NVME_EXAT_LABEL_UTF8   3u
+#define NVME_EXAT_LABEL_BYTES  256u
+#define NVME_EXAT_HOSTID_BYTES 16u
+
+/* ---- Discovery Information Management (Base 5.3) ---- */
+
+struct nvme_dim_data {
+	uint32_t tdl; /* bytes, with the entries */
+	uint8_t rsvd4[4];
+	uint64_t nument;
+	uint16_t entfmt;
+	uint16_t etype;
+	uint8_t portlcl;
+	uint8_t rsvd21;
+	uint16_t ektype;
+	char eid[NVME_NQN_FIELD];
+	char ename[256];
+	char ever[64];
+	uint8_t rsvd600[424];
+} __attribute__((packed));
+_Static_assert(sizeof(struct nvme_dim_data) == 1024, "DIM");
+_Static_assert(offsetof(struct nvme_dim_data, eid) == 24, "DIM.EID");
+_Static_assert(offsetof(struct nvme_dim_data, ename) == 280, "DIM.ENAME");
+_Static_assert(offsetof(struct nvme_dim_data, ever) == 536, "DIM.EVER");
+
+#define NVME_DIM_REGISTER       0u /* cdw10 3:0 */
+#define NVME_DIM_DEREGISTER     1u
+#define NVME_DIM_UPDATE         2u
+#define NVME_DIM_FORMAT_BASIC   1u
+#define NVME_DIM_FORMAT_EXTEND  2u
+#define NVME_DIM_ENTITY_HOST    1u
+#define NVME_DIM_ENTITY_DIRECT  2u /* direct discovery controller, DDC */
+#define NVME_DIM_ENTITY_CENTRAL 3u /* CDC */
+#define NVME_DIM_KEY_ADDRESS    0x5fu
+#define NVME_DIM_KEY_PORT       0x3fu /* PORTID in the place of TRADDR */
 
 #endif

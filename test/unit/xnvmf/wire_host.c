@@ -123,12 +123,10 @@ static int connect_to(struct wire_conn *conn, const struct sockaddr_storage *add
 	return connect(conn->fd, (const struct sockaddr *)addr, (socklen_t)len) == 0 ? 0 : -errno;
 }
 
-int wire_open(struct wire_conn *conn, struct sim *sim, struct sim_host *host,
+int wire_open_bare(struct wire_conn *conn, struct sim *sim, struct sim_host *host,
 	struct xr_reactor *reactor, const char *address, uint16_t port)
 {
-	struct nvme_tcp_icreq req = {.hdr = {NVME_TCP_ICREQ, 0, sizeof(req), 0, sizeof(req)}};
 	struct sockaddr_storage addr;
-	struct nvme_tcp_icresp resp;
 	int len = xr_address_parse(address, port, &addr), rc;
 
 	*conn = (struct wire_conn){.sim = sim,
@@ -139,9 +137,18 @@ int wire_open(struct wire_conn *conn, struct sim *sim, struct sim_host *host,
 		return -EINVAL;
 	}
 	rc = connect_to(conn, &addr, len);
-	if (rc == 0) {
-		rc = wire_send_raw(conn, &req, sizeof(req));
+	if (rc != 0) {
+		wire_close(conn);
 	}
+	return rc;
+}
+
+int wire_begin(struct wire_conn *conn, uint8_t flags)
+{
+	struct nvme_tcp_icreq req = {.hdr = {NVME_TCP_ICREQ, flags, sizeof(req), 0, sizeof(req)}};
+	struct nvme_tcp_icresp resp;
+	int rc = wire_send_raw(conn, &req, sizeof(req));
+
 	if (rc == 0) {
 		rc = recv_all(conn, &resp, sizeof(resp));
 	}
@@ -152,6 +159,14 @@ int wire_open(struct wire_conn *conn, struct sim *sim, struct sim_host *host,
 		wire_close(conn);
 	}
 	return rc;
+}
+
+int wire_open(struct wire_conn *conn, struct sim *sim, struct sim_host *host,
+	struct xr_reactor *reactor, const char *address, uint16_t port)
+{
+	int rc = wire_open_bare(conn, sim, host, reactor, address, port);
+
+	return rc == 0 ? wire_begin(conn, 0) : rc;
 }
 
 void wire_close(struct wire_conn *conn)
@@ -266,14 +281,16 @@ struct nvme_cmd wire_connect_cmd(
 
 	if (opts->qid == 0) {
 		u.connect.kato = opts->kato_ms != 0 ? opts->kato_ms : 30000;
-		u.connect.cattr = opts->has_queue_deletion ? NVME_CATTR_QUEUE_DELETION : 0;
+		u.connect.cattr = (opts->has_queue_deletion ? NVME_CATTR_QUEUE_DELETION : 0) |
+				  (opts->is_discovery ? NVME_CATTR_DISCOVERY : 0);
 	}
 	*ret_data = (struct nvme_connect_data){
-		.hostid = {1, opts->host}, .cntlid = opts->qid != 0 ? opts->cntlid : 0xffff};
+		.hostid = {1, (uint8_t)opts->host, (uint8_t)(opts->host >> 8)},
+		.cntlid = opts->qid != 0 ? opts->cntlid : 0xffff};
 	strcpy(ret_data->subnqn, opts->nqn);
 	snprintf(ret_data->hostnqn, sizeof(ret_data->hostnqn),
-		"nqn.2014-08.org.nvmexpress:uuid:11111111-1111-1111-1111-1111111111%02x",
-		(opts->host + 0x11u) & 0xffu);
+		"nqn.2014-08.org.nvmexpress:uuid:11111111-1111-1111-1111-11111111%04x",
+		(opts->host + 0x1111u) & 0xffffu);
 	return u.cmd;
 }
 

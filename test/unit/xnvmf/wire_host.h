@@ -32,6 +32,10 @@ struct wire_result {
 /* Connects and exchanges ICReq and ICResp. 0 or -errno. */
 int wire_open(struct wire_conn *conn, struct sim *sim, struct sim_host *host,
 	struct xr_reactor *reactor, const char *address, uint16_t port);
+/* The same in two steps: without ICReq; and ICReq with these flags, and ICResp. */
+int wire_open_bare(struct wire_conn *conn, struct sim *sim, struct sim_host *host,
+	struct xr_reactor *reactor, const char *address, uint16_t port);
+int wire_begin(struct wire_conn *conn, uint8_t flags);
 void wire_close(struct wire_conn *conn);
 
 /* Connect of a queue; for qid 0 cntlid is FFFFh, and dw0 of the result tells it. */
@@ -55,7 +59,8 @@ struct wire_connect_opts {
 	uint16_t cntlid;         /* of an I/O queue */
 	uint32_t kato_ms;        /* of an admin queue; 30000 */
 	bool has_queue_deletion; /* of an admin queue: CATTR bit 3 */
-	uint8_t host; /* each number is another host: its NQN and its identifier differ */
+	bool is_discovery;       /* of an admin queue: CATTR bit 4 */
+	uint16_t host; /* each number is another host: its NQN and its identifier differ */
 };
 
 /* A Connect and its data, to be sent with them in the capsule. */
