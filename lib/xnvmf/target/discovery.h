@@ -79,6 +79,31 @@ struct xnvmf_dim {
 /* Answers a request with a status (NVME_SC_…), once, and frees it. */
 void xnvmf_dim_done(struct xnvmf_dim *dim, uint16_t status);
 
+/* ---- kick-start ---- */
+
+/* A discovery controller that asks to be read. Borrowed during the call. */
+struct xnvmf_kick_start {
+	const char *address; /* of the peer */
+	uint32_t nr_entries; /* that it is going to register */
+	uint32_t nr_records;
+	const struct xnvmf_kick_record {
+		uint8_t trtype, adrfam;
+		char trsvcid[33];
+		char address[257];
+	} * records; /* where it listens; none of them has been checked beyond being text */
+};
+
+/* Why a kick-start is refused. */
+enum xnvmf_kick_result {
+	XNVMF_KICK_TAKEN = 0,
+	XNVMF_KICK_NO_INFORMATION = 1,
+	XNVMF_KICK_TRTYPE = 2,
+	XNVMF_KICK_ADRFAM = 3,
+	XNVMF_KICK_ADRFAM_MISMATCH = 4,
+	XNVMF_KICK_TRSVCID = 5,
+	XNVMF_KICK_FULL = 6,
+};
+
 /* ---- the implementation ---- */
 
 struct xnvmf_discovery_ops {
@@ -95,6 +120,8 @@ struct xnvmf_discovery_ops {
 	/* Takes a request, and answers it by xnvmf_dim_done(), now or later, in any case. NULL: the
 	 * command does not exist. */
 	void (*dim)(void *arg, struct xnvmf_dim *dim);
+	/* NULL: connections of that kind are not known. */
+	enum xnvmf_kick_result (*kick_start)(void *arg, const struct xnvmf_kick_start *kick);
 };
 
 struct xnvmf_discovery_opts {

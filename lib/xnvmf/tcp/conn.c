@@ -83,8 +83,17 @@ static void on_term_timer(struct xr_timer *timer)
 {
 	struct tcp_conn *conn = xu_container_of(timer, struct tcp_conn, term_timer);
 
-	tcp_conn_close(conn, "the host did not close after its termination");
+	tcp_conn_close(conn, "the host did not close after the last PDU");
 	tcp_conn_settle(conn);
+}
+
+void tcp_conn_end_after_send(struct tcp_conn *conn)
+{
+	conn->state = TCP_CONN_TERMINATING;
+	xnvmf__qpair_ending(&conn->qpair);
+	tcp_reqs_drop_waiting(conn);
+	conn->term_timer.fn = on_term_timer;
+	xr_timer_start(conn->qpair.reactor, &conn->term_timer, TERM_WAIT_NS);
 }
 
 static void on_term_sent(struct tcp_conn *conn, struct tcp_tx *tx)
@@ -117,16 +126,12 @@ void tcp_conn_fatal(struct tcp_conn *conn, enum nvme_tcp_fes fes, uint32_t fei, 
 	term->fes = (uint16_t)fes;
 	term->fei = fei;
 	memcpy(conn->own_pdu + sizeof(*term), culprit, len);
-	conn->state = TCP_CONN_TERMINATING;
 	conn->qpair.is_lost = true;
 	conn->own_tx.iov[0] = (struct iovec){term, term->hdr.plen};
 	conn->own_tx.nr_iov = 1;
 	conn->own_tx.sent = on_term_sent;
-	xnvmf__qpair_ending(&conn->qpair);
-	tcp_reqs_drop_waiting(conn);
+	tcp_conn_end_after_send(conn);
 	tcp_tx_queue(conn, &conn->own_tx);
-	conn->term_timer.fn = on_term_timer;
-	xr_timer_start(conn->qpair.reactor, &conn->term_timer, TERM_WAIT_NS);
 }
 
 /* ---- life ---- */
@@ -138,6 +143,7 @@ static void conn_free(struct tcp_conn *conn)
 	platform->close(platform, conn->fd);
 	tcp_slab_fini(&conn->slabs[0]);
 	tcp_slab_fini(&conn->slabs[1]);
+	tcp_kick_free(conn);
 	free(conn->rx);
 	free(conn);
 }

@@ -16,6 +16,7 @@
 #define TCP_TAIL_BYTES   (NVME_TCP_DIGEST_BYTES + 24u + NVME_TCP_DIGEST_BYTES)
 
 struct tcp_conn;
+struct tcp_kick;
 
 /* Something to send: up to three pieces, sent as a whole. */
 struct tcp_tx {
@@ -62,9 +63,10 @@ struct tcp_slab {
 };
 
 enum tcp_conn_state {
-	TCP_CONN_IC, /* waits for ICReq */
+	TCP_CONN_IC,   /* waits for ICReq */
+	TCP_CONN_KICK, /* ICReq announced a KDReq: waits for it */
 	TCP_CONN_OPEN,
-	TCP_CONN_TERMINATING, /* a termination request is out; input is thrown away */
+	TCP_CONN_TERMINATING, /* the last PDU is out; input is thrown away */
 	TCP_CONN_CLOSED,      /* waits for the kernel and the device to give things back */
 	TCP_CONN_GONE,
 };
@@ -106,7 +108,8 @@ struct tcp_conn {
 	struct xu_list sending;
 	struct xr_msg flush_msg;
 	bool is_flush_asked;
-	struct tcp_tx own_tx; /* ICResp, termination request */
+	struct tcp_kick *kick; /* the answer to a KDReq */
+	struct tcp_tx own_tx;  /* ICResp, termination request */
 	uint8_t own_pdu[sizeof(struct nvme_tcp_term) + NVME_TCP_TERM_DATA_MAX];
 
 	struct tcp_slab slabs[2];
@@ -114,6 +117,10 @@ struct tcp_conn {
 	uint32_t nr_draining;
 };
 _Static_assert(sizeof(struct nvme_tcp_icresp) <= sizeof(((struct tcp_conn *)0)->own_pdu), "ICResp");
+_Static_assert(
+	sizeof(struct nvme_tcp_kdreq) + NVME_TCP_KDRECORDS_MAX * sizeof(struct nvme_tcp_kdrecord) <=
+		TCP_RX_BYTES,
+	"a KDReq is parsed in place");
 
 /* conn.c */
 struct tcp_conn *tcp_conn_new(struct xnvmf_port *port, int fd);
@@ -123,8 +130,19 @@ void tcp_conn_close(struct tcp_conn *conn, const char *why);
 void tcp_conn_lose(struct tcp_conn *conn, const char *why);
 /* Sends a termination request about the PDU at rx_start, then ends the connection. */
 void tcp_conn_fatal(struct tcp_conn *conn, enum nvme_tcp_fes fes, uint32_t fei, const char *why);
+/* Nothing more is received; when what has been queued is sent, the host has a while to close. */
+void tcp_conn_end_after_send(struct tcp_conn *conn);
 /* After anything that may have been the last: goes on to pausing or to being gone. */
 void tcp_conn_settle(struct tcp_conn *conn);
+
+/* kick.c */
+/* Whether a connection that begins so is one. */
+bool tcp_is_kick(const struct tcp_conn *conn, const struct nvme_tcp_icreq *req);
+/* How long the PDU has to be by the number of its records. */
+uint32_t tcp_kick_bytes(const struct nvme_tcp_kdreq *req);
+/* All of it is here, and its length is right. */
+void tcp_kick(struct tcp_conn *conn, const struct nvme_tcp_kdreq *req);
+void tcp_kick_free(struct tcp_conn *conn);
 
 /* req.c */
 /* Makes `count` commands, with room for capsule data each. -ENOMEM. */

@@ -32,6 +32,7 @@ static const struct pdu_rule rules[16] = {
 		true, true},
 	[NVME_TCP_H2C_DATA] = {sizeof(struct nvme_tcp_data),
 		NVME_TCP_F_HDGST | NVME_TCP_F_DDGST | NVME_TCP_F_LAST, true, true, true},
+	[NVME_TCP_KDREQ] = {sizeof(struct nvme_tcp_kdreq), 0, false, true, true},
 };
 
 static uint32_t avail(const struct tcp_conn *conn)
@@ -83,7 +84,7 @@ static void handle_icreq(struct tcp_conn *conn, const struct nvme_tcp_icreq *req
 	conn->has_hdgst = (req->dgst & NVME_TCP_DGST_HEADER) != 0;
 	conn->has_ddgst = (req->dgst & NVME_TCP_DGST_DATA) != 0;
 	conn->c2h_align = (req->hpda + 1u) * 4;
-	conn->state = TCP_CONN_OPEN;
+	conn->state = tcp_is_kick(conn, req) ? TCP_CONN_KICK : TCP_CONN_OPEN;
 	conn->own_tx.iov[0] = (struct iovec){resp, sizeof(*resp)};
 	conn->own_tx.nr_iov = 1;
 	conn->own_tx.sent = on_icresp_sent;
@@ -295,6 +296,17 @@ static void handle_h2c_data(
 	consume(conn, header_bytes);
 }
 
+/* All of it is here: it is small, and parsed where it is. */
+static void handle_kdreq(struct tcp_conn *conn, const struct nvme_tcp_kdreq *pdu)
+{
+	if (pdu->hdr.plen != tcp_kick_bytes(pdu)) {
+		header_error(conn, offsetof(struct nvme_tcp_kdreq, numkr),
+			"the number of records does not fit the length");
+		return;
+	}
+	tcp_kick(conn, pdu);
+}
+
 static void handle_term(struct tcp_conn *conn, const struct nvme_tcp_term *pdu)
 {
 	xu_info(conn->qpair.target->log,
@@ -305,6 +317,46 @@ static void handle_term(struct tcp_conn *conn, const struct nvme_tcp_term *pdu)
 
 /* ---- headers ---- */
 
+/* Whether a PDU of this type may come now; false when the connection has been ended. */
+static bool check_order(struct tcp_conn *conn, uint8_t type)
+{
+	bool is_kick = conn->state == TCP_CONN_KICK;
+
+	/* Where none is expected, it is a type as unknown as ever. */
+	if (type > 0xf || !rules[type].exists || (type == NVME_TCP_KDREQ && !is_kick)) {
+		header_error(conn, FEI_TYPE, "unknown PDU type");
+		return false;
+	}
+	if ((conn->state == TCP_CONN_IC) != (type == NVME_TCP_ICREQ)) {
+		tcp_conn_fatal(conn, NVME_TCP_FES_SEQUENCE, 0,
+			conn->state == TCP_CONN_IC ? "no ICReq first" : "a second ICReq");
+		return false;
+	}
+	if (is_kick && type != NVME_TCP_KDREQ) {
+		tcp_conn_fatal(conn, NVME_TCP_FES_SEQUENCE, 0, "no KDReq on a kick-start");
+		return false;
+	}
+	return true;
+}
+
+/* The length by what is allowed; by the number of records when that is here. */
+static bool check_kdreq(struct tcp_conn *conn, const struct nvme_tcp_hdr *hdr)
+{
+	const uint32_t record = sizeof(struct nvme_tcp_kdrecord);
+	uint32_t len = hdr->plen - (uint32_t)sizeof(struct nvme_tcp_kdreq);
+
+	if (hdr->pdo != sizeof(struct nvme_tcp_kdreq)) {
+		header_error(conn, FEI_PDO, "wrong data offset");
+		return false;
+	}
+	if (hdr->plen <= sizeof(struct nvme_tcp_kdreq) || len % record != 0 ||
+		len / record > NVME_TCP_KDRECORDS_MAX) {
+		header_error(conn, FEI_PLEN, "wrong PDU length");
+		return false;
+	}
+	return true;
+}
+
 /* Checks the common header; false when the connection has been ended. */
 static bool check_header(struct tcp_conn *conn, const struct nvme_tcp_hdr *hdr)
 {
@@ -314,13 +366,7 @@ static bool check_header(struct tcp_conn *conn, const struct nvme_tcp_hdr *hdr)
 	if (hdr->type == NVME_TCP_H2C_TERM) {
 		return true; /* whatever else it says, it is not answered with another one */
 	}
-	if (hdr->type > 0xf || !rule->exists) {
-		header_error(conn, FEI_TYPE, "unknown PDU type");
-		return false;
-	}
-	if ((conn->state == TCP_CONN_IC) != (hdr->type == NVME_TCP_ICREQ)) {
-		tcp_conn_fatal(conn, NVME_TCP_FES_SEQUENCE, 0,
-			conn->state == TCP_CONN_IC ? "no ICReq first" : "a second ICReq");
+	if (!check_order(conn, hdr->type)) {
 		return false;
 	}
 	header_bytes = rule->hlen;
@@ -337,6 +383,9 @@ static bool check_header(struct tcp_conn *conn, const struct nvme_tcp_hdr *hdr)
 	if (hdr->hlen != rule->hlen) {
 		header_error(conn, FEI_HLEN, "wrong header length");
 		return false;
+	}
+	if (hdr->type == NVME_TCP_KDREQ) {
+		return check_kdreq(conn, hdr);
 	}
 	if (!rule->has_data || hdr->type == NVME_TCP_H2C_TERM) {
 		bool fits = hdr->type == NVME_TCP_H2C_TERM
@@ -405,7 +454,8 @@ static bool step_header(struct tcp_conn *conn)
 		return false;
 	}
 	has_digest = rules[hdr->type].has_digest && conn->has_hdgst;
-	need = rules[hdr->type].hlen + (has_digest ? NVME_TCP_DIGEST_BYTES : 0);
+	need = hdr->type == NVME_TCP_KDREQ ? hdr->plen : rules[hdr->type].hlen;
+	need += has_digest ? NVME_TCP_DIGEST_BYTES : 0;
 	if (avail(conn) < need || (has_digest && !check_header_digest(conn, hdr))) {
 		return false;
 	}
@@ -415,6 +465,9 @@ static bool step_header(struct tcp_conn *conn)
 		break;
 	case NVME_TCP_H2C_TERM:
 		handle_term(conn, (const struct nvme_tcp_term *)at);
+		break;
+	case NVME_TCP_KDREQ:
+		handle_kdreq(conn, (const struct nvme_tcp_kdreq *)at);
 		break;
 	case NVME_TCP_CMD:
 		handle_cmd(conn, (const struct nvme_tcp_cmd *)at, need);
@@ -432,7 +485,7 @@ static bool step_header(struct tcp_conn *conn)
 
 static bool is_receiving(const struct tcp_conn *conn)
 {
-	return conn->paused == NULL && (conn->state == TCP_CONN_IC || conn->state == TCP_CONN_OPEN);
+	return conn->paused == NULL && conn->state <= TCP_CONN_OPEN;
 }
 
 static void process(struct tcp_conn *conn)

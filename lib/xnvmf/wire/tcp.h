@@ -15,12 +15,15 @@ enum nvme_tcp_pdu_type {
 	NVME_TCP_H2C_DATA = 0x06,
 	NVME_TCP_C2H_DATA = 0x07,
 	NVME_TCP_R2T = 0x09,
+	NVME_TCP_KDREQ = 0x0a,
+	NVME_TCP_KDRESP = 0x0b,
 };
 
 #define NVME_TCP_F_HDGST   0x01u
 #define NVME_TCP_F_DDGST   0x02u
 #define NVME_TCP_F_LAST    0x04u
 #define NVME_TCP_F_SUCCESS 0x08u
+#define NVME_TCP_F_KDCONN  0x80u /* of ICReq: a kick-start follows, no Connect */
 
 #define NVME_TCP_DIGEST_BYTES  4u
 #define NVME_TCP_TERM_DATA_MAX 128u
@@ -108,5 +111,33 @@ struct nvme_tcp_r2t {
 	uint8_t rsvd20[4];
 } __attribute__((packed));
 _Static_assert(sizeof(struct nvme_tcp_r2t) == 24, "R2T");
+
+/* Kick-start: a discovery controller asks the central one to come and read its log. */
+struct nvme_tcp_kdreq {
+	struct nvme_tcp_hdr hdr;
+	uint16_t numkr;
+	uint16_t numdie;
+} __attribute__((packed));
+_Static_assert(sizeof(struct nvme_tcp_kdreq) == 12, "KDReq");
+
+struct nvme_tcp_kdrecord {
+	uint8_t trtype;
+	uint8_t adrfam;
+	char trsvcid[32];
+	char traddr[256];
+} __attribute__((packed));
+_Static_assert(sizeof(struct nvme_tcp_kdrecord) == 290, "kick-start record");
+
+struct nvme_tcp_kdresp {
+	struct nvme_tcp_hdr hdr;
+	uint8_t ksstat; /* 0: it will come */
+	uint8_t failrsn;
+	char cdcnqn[NVME_NQN_FIELD];
+	uint8_t rsvd266[8];
+} __attribute__((packed));
+_Static_assert(sizeof(struct nvme_tcp_kdresp) == 274, "KDResp");
+
+#define NVME_TCP_KDRESP_HLEN   10u
+#define NVME_TCP_KDRECORDS_MAX 64u /* that are taken at a time */
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The discovery service with a log of another's making: a simulated machine whose target is a
- * central discovery controller, and hosts that read its log in pieces, are told of changes, and
- * register themselves, rightly and wrongly.
+ * central discovery controller, and hosts that read its log in pieces, are told of changes,
+ * register themselves, rightly and wrongly, and kick-start.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -55,6 +55,10 @@ struct world {
 	struct xnvmf_dim *dim; /* that waits for its answer */
 	bool keeps_dim;
 	uint32_t nr_dims;
+	struct xnvmf_kick_start kick;
+	struct xnvmf_kick_record kick_record;
+	enum xnvmf_kick_result kick_result;
+	uint32_t nr_kicks;
 };
 
 /* ---- the implementation of the log ---- */
@@ -133,6 +137,16 @@ static void log_dim(void *arg, struct xnvmf_dim *dim)
 	}
 }
 
+static enum xnvmf_kick_result log_kick_start(void *arg, const struct xnvmf_kick_start *kick)
+{
+	struct world *w = arg;
+
+	w->nr_kicks++;
+	w->kick = *kick;
+	w->kick_record = kick->records[kick->nr_records - 1];
+	return w->kick_result;
+}
+
 static const struct xnvmf_discovery_ops log_ops = {
 	.options = XNVMF_DISCOVERY_EXTENDED | XNVMF_DISCOVERY_ALL,
 	.pin = log_pin,
@@ -141,6 +155,7 @@ static const struct xnvmf_discovery_ops log_ops = {
 	.render = log_render,
 	.genctr = log_genctr,
 	.dim = log_dim,
+	.kick_start = log_kick_start,
 };
 
 /* ---- the world ---- */
@@ -940,6 +955,142 @@ static void test_discovery_wrong_registrations_are_refused(void **state)
 	world_stop(&w);
 }
 
+/* ---- kick-start ---- */
+
+struct kick_pdu {
+	struct nvme_tcp_kdreq req;
+	struct nvme_tcp_kdrecord records[2];
+} __attribute__((packed));
+
+static struct kick_pdu good_kick(void)
+{
+	const struct nvme_tcp_kdrecord record = {.trtype = NVME_TRTYPE_TCP,
+		.adrfam = NVME_ADRFAM_IPV4,
+		.trsvcid = "8009 ",
+		.traddr = "192.0.2.7"};
+	struct kick_pdu pdu = {.req = {.hdr = {NVME_TCP_KDREQ, 0x40, 12, 12, sizeof(pdu)},
+				       .numkr = 2,
+				       .numdie = 9},
+		.records = {record, record}};
+
+	return pdu;
+}
+
+static void open_kick(struct world *w, struct wire_conn *conn)
+{
+	assert_int_equal(wire_open_bare(conn, w->sim, w->peer, w->peer_reactor,
+				 sim_host_address(w->node), PORT),
+		0);
+	assert_int_equal(wire_begin(conn, NVME_TCP_F_KDCONN), 0);
+}
+
+static void check_kick(struct world *w, enum xnvmf_kick_result result)
+{
+	struct kick_pdu pdu = good_kick();
+	struct nvme_tcp_kdresp resp;
+	struct wire_conn conn;
+
+	w->kick_result = result;
+	open_kick(w, &conn);
+	/* In two pieces, as TCP may. */
+	assert_int_equal(wire_send_raw(&conn, &pdu, 100), 0);
+	assert_int_equal(sim_run_for(w->sim, XU_NS_PER_MS), 0);
+	assert_int_equal(wire_send_raw(&conn, (char *)&pdu + 100, sizeof(pdu) - 100), 0);
+	assert_int_equal(wire_recv_data(&conn, &resp, sizeof(resp)), 0);
+	assert_int_equal(resp.hdr.type, NVME_TCP_KDRESP);
+	assert_int_equal(resp.hdr.hlen, 10);
+	assert_int_equal(resp.hdr.plen, 274);
+	assert_int_equal(resp.ksstat, result != 0);
+	assert_int_equal(resp.failrsn, result);
+	assert_string_equal(resp.cdcnqn, NQN);
+	/* It is not kept for ever when the peer does not close. */
+	assert_int_equal(wire_recv_data(&conn, &resp, 1), -ECONNRESET);
+	wire_close(&conn);
+}
+
+static void test_discovery_kick_start(void **state)
+{
+	struct world w;
+
+	world_start(&w);
+	check_kick(&w, XNVMF_KICK_TAKEN);
+	assert_int_equal(w.nr_kicks, 1);
+	assert_int_equal(w.kick.nr_records, 2);
+	assert_int_equal(w.kick.nr_entries, 9);
+	assert_int_equal(w.kick_record.trtype, NVME_TRTYPE_TCP);
+	assert_string_equal(w.kick_record.trsvcid, "8009");
+	assert_string_equal(w.kick_record.address, "192.0.2.7");
+	check_kick(&w, XNVMF_KICK_FULL);
+	assert_int_equal(sim_run_for(w.sim, XU_NS_PER_S), 0);
+	world_stop(&w);
+}
+
+/* What comes instead of a termination request with these. */
+static void want_terminated(
+	struct world *w, const void *pdu, size_t len, uint16_t fes, uint32_t fei)
+{
+	struct nvme_tcp_term term;
+	struct wire_conn conn;
+
+	open_kick(w, &conn);
+	assert_int_equal(wire_send_raw(&conn, pdu, len), 0);
+	assert_int_equal(wire_recv_data(&conn, &term, sizeof(term)), 0);
+	assert_int_equal(term.hdr.type, NVME_TCP_C2H_TERM);
+	assert_int_equal(term.fes, fes);
+	assert_int_equal(term.fei, fei);
+	wire_close(&conn);
+}
+
+static void test_discovery_wrong_kick_starts_are_ended(void **state)
+{
+	struct nvme_tcp_cmd cmd = {.hdr = {NVME_TCP_CMD, 0, sizeof(cmd), 0, sizeof(cmd)}};
+	struct kick_pdu pdu = good_kick();
+	struct nvme_tcp_kdresp resp;
+	struct nvme_tcp_term term;
+	struct wire_conn conn;
+	struct world w;
+
+	world_start(&w);
+	want_terminated(&w, &cmd, sizeof(cmd), NVME_TCP_FES_SEQUENCE, 0);
+	pdu.req.hdr.hlen = 16;
+	want_terminated(&w, &pdu, sizeof(pdu), NVME_TCP_FES_HEADER_FIELD, 2);
+	pdu = good_kick();
+	pdu.req.hdr.pdo = 0;
+	want_terminated(&w, &pdu, sizeof(pdu), NVME_TCP_FES_HEADER_FIELD, 3);
+	pdu = good_kick();
+	pdu.req.hdr.plen = 12;
+	want_terminated(&w, &pdu, 12, NVME_TCP_FES_HEADER_FIELD, 4);
+	pdu.req.hdr.plen = 4;
+	want_terminated(&w, &pdu, 12, NVME_TCP_FES_HEADER_FIELD, 4);
+	pdu.req.hdr.plen = 12 + 65 * 290;
+	want_terminated(&w, &pdu, 12, NVME_TCP_FES_HEADER_FIELD, 4);
+	pdu = good_kick();
+	pdu.req.numkr = 1;
+	want_terminated(&w, &pdu, sizeof(pdu), NVME_TCP_FES_HEADER_FIELD, 8);
+	/* On a connection that was not announced it is a type like any unknown one. */
+	pdu = good_kick();
+	assert_int_equal(
+		wire_open(&conn, w.sim, w.peer, w.peer_reactor, sim_host_address(w.node), PORT), 0);
+	assert_int_equal(wire_send_raw(&conn, &pdu, sizeof(pdu)), 0);
+	assert_int_equal(wire_recv_data(&conn, &term, sizeof(term)), 0);
+	assert_int_equal(term.fes, NVME_TCP_FES_HEADER_FIELD);
+	assert_int_equal(term.fei, 0);
+	wire_close(&conn);
+	assert_int_equal(w.nr_kicks, 0);
+	/* Records that are no text are an answer, not an end. */
+	pdu = good_kick();
+	pdu.records[1].traddr[0] = '\n';
+	open_kick(&w, &conn);
+	assert_int_equal(wire_send_raw(&conn, &pdu, sizeof(pdu)), 0);
+	assert_int_equal(wire_recv_data(&conn, &resp, sizeof(resp)), 0);
+	assert_int_equal(resp.ksstat, 1);
+	assert_int_equal(resp.failrsn, XNVMF_KICK_NO_INFORMATION);
+	assert_int_equal(w.nr_kicks, 0);
+	wire_close(&conn);
+	assert_int_equal(sim_run_for(w.sim, XU_NS_PER_S), 0);
+	world_stop(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -957,6 +1108,8 @@ int main(void)
 		cmocka_unit_test(test_discovery_host_registers_itself),
 		cmocka_unit_test(test_discovery_many_entries_at_once),
 		cmocka_unit_test(test_discovery_wrong_registrations_are_refused),
+		cmocka_unit_test(test_discovery_kick_start),
+		cmocka_unit_test(test_discovery_wrong_kick_starts_are_ended),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
