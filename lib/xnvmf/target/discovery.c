@@ -112,6 +112,7 @@ int xnvmf__discovery_pin(struct xnvmf_ctrl *ctrl, uint32_t options)
 	ctrl->sight.view = view;
 	ops->describe(view, &ctrl->sight.info);
 	ctrl->sight.told_genctr = ctrl->sight.info.genctr;
+	ctrl->is_discovery_pending = false; /* it sees now what it was to be told of */
 	return 0;
 }
 

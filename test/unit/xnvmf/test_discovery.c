@@ -495,6 +495,42 @@ static void test_discovery_change_is_told_to_whom_it_concerns(void **state)
 	world_stop(&w);
 }
 
+/* Who has read the log since the change needs no event of it: neither one that waited for an event
+ * request, nor one that was masked. */
+static void test_discovery_no_event_of_what_was_read(void **state)
+{
+	struct nvme_discovery_header header;
+	struct wire_conn conn;
+	uint16_t cid;
+	struct world w;
+
+	world_start(&w);
+	open_host(&w, &conn, NQN, 0);
+	read_log(&conn, 0, 0, &header, sizeof(header));
+	w.genctr++;
+	call(&w, changed);
+	assert_int_equal(sim_run_for(w.sim, XU_NS_PER_S), 0);
+	read_log(&conn, 0, 0, &header, sizeof(header));
+	cid = ask_event(&conn);
+	conn.wait_ns = XU_NS_PER_S;
+	assert_int_equal(wire_finish(&conn, cid, NULL, NULL, 0).error, -ETIMEDOUT);
+	for (uint32_t i = 0; i < 2; i++) {
+		w.genctr++;
+		call(&w, changed);
+		assert_int_equal(sim_run_for(w.sim, XU_NS_PER_S), 0);
+	}
+	assert_int_equal(wire_finish(&conn, cid, NULL, NULL, 0).dw0, NVME_AEN_DISCOVERY);
+	read_log(&conn, 0, 0, &header, sizeof(header));
+	cid = ask_event(&conn);
+	assert_int_equal(wire_finish(&conn, cid, NULL, NULL, 0).error, -ETIMEDOUT);
+	/* The next change is told. */
+	w.genctr++;
+	call(&w, changed);
+	assert_int_equal(wire_finish(&conn, cid, NULL, NULL, 0).dw0, NVME_AEN_DISCOVERY);
+	wire_close(&conn);
+	world_stop(&w);
+}
+
 /* ---- who is connected ---- */
 
 struct listing {
@@ -1100,6 +1136,7 @@ int main(void)
 		cmocka_unit_test(test_discovery_options_are_those_offered),
 		cmocka_unit_test(test_discovery_reader_keeps_its_view),
 		cmocka_unit_test(test_discovery_change_is_told_to_whom_it_concerns),
+		cmocka_unit_test(test_discovery_no_event_of_what_was_read),
 		cmocka_unit_test(test_discovery_hosts_are_listed),
 		cmocka_unit_test(test_discovery_unlisten_ends_its_connections),
 		cmocka_unit_test(test_discovery_node_listens_for_discovery),
