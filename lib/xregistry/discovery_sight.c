@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What hosts see of the store, and when that has changed. Of each host a sum of hashes is kept, one
+ * of each target that it sees, made from what its log entry says. A change of the store takes one
+ * summand out and puts another in, so whether a host's log has changed is known without making it;
+ * where too much has changed since a host was asked last, its sum is made anew. The list of targets
+ * is made when somebody reads, and shared by all who see the same.
+ *
+ * The hashes have a seed of this process. They only decide that something has changed: who shares a
+ * list is decided by comparing the lists.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/util/crc32c.h"
+#include "lib/util/hash.h"
+#include "lib/xregistry/discovery_private.h"
+
+#define OWN_MAX 8u
+
+/* ---- hashes ---- */
+
+/* FNV-1a of 64 bits from a seed, and its bits mixed well enough to be added up. */
+static uint64_t hash_text(uint64_t seed, const char *text)
+{
+	uint64_t hash = 14695981039346656037u ^ seed;
+
+	while (*text != '\0') {
+		hash = (hash ^ (uint8_t)*text++) * 1099511628211u;
+	}
+	hash = (hash ^ hash >> 30) * 0xbf58476d1ce4e5b9u;
+	hash = (hash ^ hash >> 27) * 0x94d049bb133111ebu;
+	return hash ^ hash >> 31;
+}
+
+/* Of everything that the entry of a target says. */
+static uint64_t hash_target(const struct xreg_discovery *d, const struct xreg_target *target)
+{
+	const struct xreg_spec *spec = &target->spec;
+	const char *port = xreg__metadata(target, XREG_DIM_PORT);
+	uint64_t hash = hash_text(d->seed ^ spec->security, target->place);
+
+	hash = hash_text(hash ^ xreg__is_disconnected(target), spec->node_id);
+	return port != NULL ? hash_text(hash, port) : hash;
+}
+
+/* ---- sights ---- */
+
+void xreg__sight_unref(struct xreg_sight *sight)
+{
+	if (sight != NULL && --sight->nr_refs == 0) {
+		xu_list_del(&sight->link);
+		xreg_view_unref(sight->view);
+		free(sight);
+	}
+}
+
+static struct xreg_sight *new_sight(struct xreg_view *view, uint32_t room)
+{
+	struct xreg_sight *sight = malloc(sizeof(*sight) + room * sizeof(sight->targets[0]));
+
+	if (sight != NULL) {
+		*sight = (struct xreg_sight){.nr_refs = 1, .view = xreg_view_ref(view)};
+		xu_list_init(&sight->link);
+	}
+	return sight;
+}
+
+static bool on_target(void *arg, const struct xreg_target *target)
+{
+	struct xreg_sight *sight = arg;
+
+	sight->targets[sight->nr_targets++] = target;
+	return true;
+}
+
+/* All targets of the view, and their hashes: made once for each view that is asked for. */
+static int make_all(struct xreg_discovery *d)
+{
+	uint32_t count = xreg_view_count(d->view);
+
+	if (d->all != NULL) {
+		return 0;
+	}
+	d->all = new_sight(d->view, count);
+	d->all_hashes = malloc((count + 1) * sizeof(*d->all_hashes));
+	if (d->all == NULL || d->all_hashes == NULL) {
+		xreg__sight_unref(d->all);
+		free(d->all_hashes);
+		d->all = NULL;
+		d->all_hashes = NULL;
+		return -ENOMEM;
+	}
+	xreg_view_each(d->view, XREG_BY_PLACE, "", true, on_target, d->all);
+	for (uint32_t i = 0; i < count; i++) {
+		d->all_hashes[i] = hash_target(d, d->all->targets[i]);
+		d->all->hash += d->all_hashes[i];
+	}
+	return 0;
+}
+
+/* ---- the store ---- */
+
+static void drop_all(struct xreg_discovery *d)
+{
+	xreg__sight_unref(d->all);
+	free(d->all_hashes);
+	d->all = NULL;
+	d->all_hashes = NULL;
+}
+
+static void drop_delta(struct xreg_discovery *d, uint32_t count)
+{
+	xreg_events_free(d->delta, count);
+	memmove(d->delta, d->delta + count, (d->nr_delta - count) * sizeof(d->delta[0]));
+	d->nr_delta -= count;
+}
+
+/* Puts the changes between the views behind those that are known. False: not yet, the store shows a
+ * view a moment before its changes can be asked for, and before anybody is told of it. */
+static bool extend_delta(struct xreg_discovery *d, uint64_t from, uint64_t to)
+{
+	uint32_t want, count = 0;
+	int rc;
+
+	if (to - from > XREG_DELTA_MAX) {
+		drop_delta(d, d->nr_delta);
+		return true;
+	}
+	want = (uint32_t)(to - from);
+	if (d->nr_delta + want > XREG_DELTA_MAX) {
+		drop_delta(d, d->nr_delta + want - XREG_DELTA_MAX);
+	}
+	rc = xreg_store_events(d->opts.store, from, d->delta + d->nr_delta, want, &count);
+	if (rc == 0 && count == want) {
+		d->nr_delta += count;
+		return true;
+	}
+	xreg_events_free(d->delta + d->nr_delta, count);
+	if (rc != 0) {
+		drop_delta(d, d->nr_delta); /* forgotten already */
+	}
+	return rc != 0;
+}
+
+void xreg__discovery_refresh(struct xreg_discovery *d)
+{
+	struct xreg_view *view = xreg_store_view(d->opts.store);
+	uint64_t from = xreg_view_revision(d->view), to = xreg_view_revision(view);
+
+	if (to == from || !extend_delta(d, from, to)) {
+		xreg_view_unref(view);
+		return;
+	}
+	drop_all(d);
+	xreg_view_unref(d->view);
+	d->view = view;
+}
+
+/* ---- hosts ---- */
+
+static bool sees(const struct xreg_discovery *d, const struct xreg_host_sight *host,
+	const struct xreg_target *target)
+{
+	return host->is_all || d->opts.may_see == NULL ||
+	       d->opts.may_see(d->opts.arg, host->hostnqn, target);
+}
+
+/* Brings the sum up to date by the changes since; false: they are not all known. */
+static bool apply_delta(
+	const struct xreg_discovery *d, const struct xreg_host_sight *host, uint64_t *ret_hash)
+{
+	uint64_t missing = xreg_view_revision(d->view) - host->revision, hash = host->hash;
+
+	if (host->filter != d->filter || missing > d->nr_delta) {
+		return false;
+	}
+	for (uint32_t i = d->nr_delta - (uint32_t)missing; i < d->nr_delta; i++) {
+		const struct xreg_event *event = &d->delta[i];
+
+		if (event->before != NULL && sees(d, host, event->before)) {
+			hash -= hash_target(d, event->before);
+		}
+		if (event->after != NULL && sees(d, host, event->after)) {
+			hash += hash_target(d, event->after);
+		}
+	}
+	*ret_hash = hash;
+	return true;
+}
+
+static int sum_all(struct xreg_discovery *d, const struct xreg_host_sight *host, uint64_t *ret_hash)
+{
+	uint64_t hash = 0;
+
+	if (make_all(d) != 0) {
+		return -ENOMEM;
+	}
+	for (uint32_t i = 0; i < d->all->nr_targets; i++) {
+		if (sees(d, host, d->all->targets[i])) {
+			hash += d->all_hashes[i];
+		}
+	}
+	*ret_hash = hash;
+	return 0;
+}
+
+static uint64_t hash_own(const struct xreg_discovery *d, const struct xreg_host_sight *host)
+{
+	struct nvme_discovery_entry entries[OWN_MAX];
+	uint32_t count =
+		xnvmf_discovery_own_entries(d->target, host->own_address, entries, OWN_MAX);
+
+	return xu_crc32c(entries, count * sizeof(entries[0]));
+}
+
+static int update(struct xreg_discovery *d, struct xreg_host_sight *host)
+{
+	uint64_t hash = host->hash, own_hash = hash_own(d, host);
+	uint64_t revision = xreg_view_revision(d->view);
+	bool is_new = host->genctr == 0;
+
+	if ((is_new || host->revision != revision || host->filter != d->filter) &&
+		(is_new || !apply_delta(d, host, &hash)) && sum_all(d, host, &hash) != 0) {
+		return -ENOMEM;
+	}
+	if (hash != host->hash) {
+		xreg__sight_unref(host->sight);
+		host->sight = NULL;
+	}
+	if (is_new) {
+		/* Above all that went before, also before a restart, or before it was forgotten. */
+		uint64_t wall_us = d->clock->wall_ns(d->clock) / XU_NS_PER_US;
+
+		d->last_genctr = wall_us > d->last_genctr ? wall_us : d->last_genctr + 1;
+		host->genctr = d->last_genctr;
+	} else if (hash != host->hash || own_hash != host->own_hash) {
+		host->genctr++;
+		d->last_genctr = host->genctr > d->last_genctr ? host->genctr : d->last_genctr;
+	}
+	host->hash = hash;
+	host->own_hash = own_hash;
+	host->revision = revision;
+	host->filter = d->filter;
+	return 0;
+}
+
+static void free_host(struct xreg_discovery *d, struct xreg_host_sight *host)
+{
+	xu_list_del(&host->bucket_link);
+	xu_list_del(&host->use_link);
+	xreg__sight_unref(host->sight);
+	free(host);
+	d->nr_hosts--;
+}
+
+static struct xreg_host_sight *new_host(
+	struct xreg_discovery *d, const char *hostnqn, const char *own_address, bool is_all)
+{
+	size_t nqn_size = strlen(hostnqn) + 1, own_size = strlen(own_address) + 1;
+	struct xreg_host_sight *host = malloc(sizeof(*host) + nqn_size + own_size);
+
+	if (host == NULL) {
+		return NULL;
+	}
+	if (d->nr_hosts == d->opts.nr_hosts_max) {
+		free_host(d, xu_list_entry(d->used.prev, struct xreg_host_sight, use_link));
+	}
+	*host = (struct xreg_host_sight){.is_all = is_all, .own_address = host->hostnqn + nqn_size};
+	memcpy(host->hostnqn, hostnqn, nqn_size);
+	memcpy(host->hostnqn + nqn_size, own_address, own_size);
+	d->nr_hosts++;
+	return host;
+}
+
+struct xreg_host_sight *xreg__host_sight(
+	struct xreg_discovery *d, const struct xnvmf_discovery_asker *asker)
+{
+	bool is_all = (asker->options & XNVMF_DISCOVERY_ALL) != 0;
+	/* Without a filter all hosts are one. */
+	const char *hostnqn = is_all || d->opts.may_see == NULL ? "" : asker->hostnqn;
+	struct xu_list *bucket =
+		&d->buckets[xu_hash32(hostnqn, strlen(hostnqn)) % XREG_HOST_BUCKETS];
+	struct xreg_host_sight *host = NULL;
+	struct xu_list *node;
+
+	xu_list_for_each (node, bucket) {
+		struct xreg_host_sight *at =
+			xu_list_entry(node, struct xreg_host_sight, bucket_link);
+
+		if (at->is_all == is_all && strcmp(at->hostnqn, hostnqn) == 0 &&
+			strcmp(at->own_address, asker->own_address) == 0) {
+			host = at;
+			xu_list_del(&host->use_link);
+			break;
+		}
+	}
+	if (host == NULL) {
+		host = new_host(d, hostnqn, asker->own_address, is_all);
+		if (host == NULL) {
+			return NULL;
+		}
+		xu_list_add_tail(bucket, &host->bucket_link);
+	}
+	xu_list_add_head(&d->used, &host->use_link);
+	if (update(d, host) != 0) {
+		if (host->genctr == 0) {
+			free_host(d, host);
+		}
+		return NULL;
+	}
+	return host;
+}
+
+/* One that is there already, or the one that was made. */
+static struct xreg_sight *share(struct xreg_discovery *d, struct xreg_sight *made)
+{
+	struct xu_list *node;
+
+	xu_list_for_each (node, &d->sights) {
+		struct xreg_sight *sight = xu_list_entry(node, struct xreg_sight, link);
+
+		if (sight->hash == made->hash && sight->nr_targets == made->nr_targets &&
+			memcmp(sight->targets, made->targets,
+				made->nr_targets * sizeof(made->targets[0])) == 0) {
+			xreg__sight_unref(made);
+			sight->nr_refs++;
+			return sight;
+		}
+	}
+	xu_list_add_head(&d->sights, &made->link);
+	return made;
+}
+
+/* Gives back what it has more than it needs. It is in no list yet. */
+static struct xreg_sight *shrink(struct xreg_sight *sight)
+{
+	struct xreg_sight *smaller =
+		realloc(sight, sizeof(*sight) + sight->nr_targets * sizeof(sight->targets[0]));
+
+	if (smaller == NULL) {
+		return sight;
+	}
+	xu_list_init(&smaller->link);
+	return smaller;
+}
+
+struct xreg_sight *xreg__host_targets(struct xreg_discovery *d, struct xreg_host_sight *host)
+{
+	struct xreg_sight *sight;
+
+	if (host->sight != NULL) {
+		return host->sight;
+	}
+	if (make_all(d) != 0) {
+		return NULL;
+	}
+	if (host->is_all || d->opts.may_see == NULL) {
+		host->sight = d->all;
+		d->all->nr_refs++;
+		return host->sight;
+	}
+	sight = new_sight(d->view, d->all->nr_targets);
+	if (sight == NULL) {
+		return NULL;
+	}
+	sight->hash = host->hash;
+	for (uint32_t i = 0; i < d->all->nr_targets; i++) {
+		if (sees(d, host, d->all->targets[i])) {
+			sight->targets[sight->nr_targets++] = d->all->targets[i];
+		}
+	}
+	host->sight = share(d, shrink(sight));
+	return host->sight;
+}
+
+void xreg__discovery_forget(struct xreg_discovery *d)
+{
+	struct xu_list *node;
+
+	while ((node = xu_list_first(&d->used)) != NULL) {
+		free_host(d, xu_list_entry(node, struct xreg_host_sight, use_link));
+	}
+	drop_all(d);
+	drop_delta(d, d->nr_delta);
+	xreg_view_unref(d->view);
+}
