@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * bench-discovery: the registry as a central discovery controller, over loopback in one process.
+ * "read": one host reads a log of many entries in pieces of 4 KiB, one after the other. "tell":
+ * many hosts are connected and wait for an event; a target changes, durably, and each host's time
+ * from the asking for the change to its event is taken. Prints one line of JSON with milliseconds;
+ * of "tell" also the memory that the connected hosts take.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/reactor/reactor.h"
+#include "lib/util/clock.h"
+#include "lib/util/error.h"
+#include "lib/xbdev/core/device.h"
+#include "lib/xnvmf/wire/tcp.h"
+#include "lib/xregistry/discovery.h"
+
+#define NQN          "nqn.2026-11.io.xsan:registry"
+#define NR_HOSTS_MAX 10000u
+#define PIECE_BYTES  4096u
+#define NR_PENDING   512u /* registrations at a time */
+
+static struct xbdev_ctx *ctx;
+static struct xnvmf_target *target;
+static struct xreg_store *store;
+static struct xreg_discovery *discovery;
+static _Atomic bool must_end, is_ready, is_stopped;
+static uint16_t port;
+
+static _Noreturn void give_up(const char *what)
+{
+	fprintf(stderr, "bench-discovery: %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+static uint64_t now_ns(void)
+{
+	return xu_clock_now_ns(xu_clock_system());
+}
+
+/* ---- the node ---- */
+
+static void make_node(void)
+{
+	const struct xreg_discovery_opts opts = {.store = store, .reactor = xbdev_ctx_control(ctx)};
+	const struct xnvmf_listener_opts listener = {
+		.trtype = "tcp", .traddr = "127.0.0.1", .trsvcid = "0"};
+	struct xnvmf_target_opts target_opts;
+	struct nvme_discovery_entry entry;
+	struct xu_error err = {0};
+
+	xnvmf_target_opts_default(&target_opts);
+	target_opts.max_connections = NR_HOSTS_MAX + 16;
+	if (xnvmf_target_new(ctx, &target_opts, &target, &err) != 0 ||
+		xreg_discovery_new(&opts, &discovery, &err) != 0 ||
+		xreg_discovery_attach(discovery, target, NQN, &err) != 0 ||
+		xnvmf_discovery_listen(target, &listener, &err) != 0) {
+		fprintf(stderr, "bench-discovery: %s\n", err.text);
+		exit(1);
+	}
+	xnvmf_discovery_own_entries(target, "127.0.0.1", &entry, 1);
+	port = (uint16_t)atoi(entry.trsvcid);
+	atomic_store(&is_ready, true);
+}
+
+static void on_stopped(void *arg)
+{
+	atomic_store(&is_stopped, true);
+}
+
+static void *node_main(void *arg)
+{
+	make_node();
+	while (!atomic_load(&must_end)) {
+		xr_reactor_poll(xbdev_ctx_control(ctx), 10 * XU_NS_PER_MS);
+	}
+	xnvmf_target_stop(target, on_stopped, NULL);
+	while (!atomic_load(&is_stopped)) {
+		xr_reactor_poll(xbdev_ctx_control(ctx), 10 * XU_NS_PER_MS);
+	}
+	xnvmf_target_free(target);
+	xreg_discovery_free(discovery);
+	xr_reactor_poll(xbdev_ctx_control(ctx), 0);
+	xbdev_ctx_free(ctx);
+	return NULL;
+}
+
+/* ---- targets ---- */
+
+struct filler {
+	struct xreg_change change;
+	struct xreg_spec spec;
+	char nqn[64], node[32], address[32];
+	_Atomic bool is_done;
+};
+
+static void on_filled(struct xreg_change *change)
+{
+	struct filler *f = change->arg;
+
+	if (change->rc != 0) {
+		fprintf(stderr, "bench-discovery: %s\n", change->err.text);
+		exit(1);
+	}
+	xreg_target_unref(change->result);
+	atomic_store(&f->is_done, true);
+}
+
+static void fill_one(struct filler *f, uint32_t number)
+{
+	snprintf(f->nqn, sizeof(f->nqn), "nqn.2026-11.io.xsan:volume-%08u", number);
+	snprintf(f->node, sizeof(f->node), "node-%u", number % 100);
+	snprintf(f->address, sizeof(f->address), "192.0.2.%u", number % 100 + 1);
+	f->spec = (struct xreg_spec){.node_id = f->node,
+		.nqn = f->nqn,
+		.address = f->address,
+		.interface = "",
+		.device_path = "",
+		.port = 4420,
+		.weight = 1};
+	f->change = (struct xreg_change){.op = XREG_REGISTER,
+		.spec = &f->spec,
+		.status = {.state = XREG_AVAILABLE, .reason = ""},
+		.done = on_filled,
+		.arg = f};
+	atomic_store(&f->is_done, false);
+	xreg_store_submit(store, &f->change);
+}
+
+static void wait_filled(struct filler *f)
+{
+	while (!atomic_load(&f->is_done)) {
+		usleep(20);
+	}
+}
+
+static void fill(uint32_t first, uint32_t count)
+{
+	struct filler *fillers = calloc(NR_PENDING, sizeof(*fillers));
+
+	for (uint32_t i = 0; i < count; i++) {
+		if (i >= NR_PENDING) {
+			wait_filled(&fillers[i % NR_PENDING]);
+		}
+		fill_one(&fillers[i % NR_PENDING], first + i);
+	}
+	for (uint32_t i = 0; i < NR_PENDING && i < count; i++) {
+		wait_filled(&fillers[i]);
+	}
+	free(fillers);
+}
+
+/* ---- hosts: blocking, one command at a time ---- */
+
+static void send_all(int fd, const void *buf, size_t len)
+{
+	if (send(fd, buf, len, MSG_NOSIGNAL) != (ssize_t)len) {
+		give_up("sending");
+	}
+}
+
+static void recv_all(int fd, void *buf, size_t len)
+{
+	if (recv(fd, buf, len, MSG_WAITALL) != (ssize_t)len) {
+		give_up("receiving");
+	}
+}
+
+static void send_cmd(int fd, struct nvme_cmd cmd, const void *data, uint32_t out, uint32_t in)
+{
+	uint8_t buf[sizeof(struct nvme_tcp_cmd) + sizeof(struct nvme_connect_data)];
+	struct nvme_tcp_cmd pdu = {.hdr = {NVME_TCP_CMD, 0, sizeof(pdu), out != 0 ? sizeof(pdu) : 0,
+					   (uint32_t)sizeof(pdu) + out},
+		.sqe = cmd};
+
+	pdu.sqe.flags = NVME_PSDT_SGL;
+	pdu.sqe.sgl.type = out != 0 ? NVME_SGL_DATA_OFFSET : NVME_SGL_TRANSPORT_DATA;
+	pdu.sqe.sgl.len = out + in;
+	memcpy(buf, &pdu, sizeof(pdu));
+	memcpy(buf + sizeof(pdu), data, out);
+	send_all(fd, buf, sizeof(pdu) + out);
+}
+
+static void finish(int fd, void *in, uint32_t in_len)
+{
+	struct nvme_tcp_data data;
+	struct nvme_tcp_rsp rsp;
+
+	if (in_len != 0) {
+		recv_all(fd, &data, sizeof(data));
+		if (data.hdr.type != NVME_TCP_C2H_DATA || data.datal != in_len) {
+			give_up("reading data");
+		}
+		recv_all(fd, in, in_len);
+		if (data.hdr.flags & NVME_TCP_F_SUCCESS) {
+			return;
+		}
+	}
+	recv_all(fd, &rsp, sizeof(rsp));
+	if (rsp.hdr.type != NVME_TCP_RSP || rsp.cqe.status != 0) {
+		give_up("a command");
+	}
+}
+
+static void read_log(int fd, uint64_t offset, void *buf, uint32_t len)
+{
+	uint32_t numd = len / 4 - 1;
+	struct nvme_cmd cmd = {.opc = NVME_ADMIN_GET_LOG_PAGE,
+		.cdw10 = NVME_LOG_DISCOVERY | (numd & 0xffff) << 16,
+		.cdw11 = numd >> 16,
+		.cdw12 = (uint32_t)offset,
+		.cdw13 = (uint32_t)(offset >> 32)};
+
+	send_cmd(fd, cmd, NULL, 0, len);
+	finish(fd, buf, len);
+}
+
+static void ask_event(int fd)
+{
+	const struct nvme_cmd aer = {.opc = NVME_ADMIN_ASYNC_EVENT, .cid = 7};
+
+	send_cmd(fd, aer, NULL, 0, 0);
+}
+
+static void join(int fd, uint32_t number)
+{
+	struct nvme_tcp_icreq req = {.hdr = {NVME_TCP_ICREQ, 0, sizeof(req), 0, sizeof(req)}};
+	struct nvme_connect_data data = {
+		.hostid = {1, (uint8_t)number, (uint8_t)(number >> 8)}, .cntlid = 0xffff};
+	union {
+		struct nvme_connect_cmd connect;
+		struct nvme_cmd cmd;
+	} u = {.connect = {.opc = NVME_FABRICS,
+		       .fctype = NVME_FCTYPE_CONNECT,
+		       .sqsize = 31,
+		       .cattr = NVME_CATTR_DISABLE_SQFLOW,
+		       .kato = 120000}};
+	const struct nvme_cmd enable = {.opc = NVME_FABRICS,
+		.nsid = NVME_FCTYPE_PROPERTY_SET,
+		.cdw11 = NVME_PROP_CC,
+		.cdw12 = NVME_CC_ENTRY_SIZES | NVME_CC_EN};
+	struct nvme_tcp_icresp resp;
+
+	send_all(fd, &req, sizeof(req));
+	recv_all(fd, &resp, sizeof(resp));
+	strcpy(data.subnqn, NQN);
+	snprintf(data.hostnqn, sizeof(data.hostnqn), "nqn.2026-11.io.xsan:host-%u", number);
+	send_cmd(fd, u.cmd, &data, sizeof(data), 0);
+	finish(fd, NULL, 0);
+	send_cmd(fd, enable, NULL, 0, 0);
+	finish(fd, NULL, 0);
+}
+
+static int open_host(uint32_t number)
+{
+	struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons(port)};
+	int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+
+	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) != 0) {
+		give_up("connecting");
+	}
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	join(fd, number);
+	return fd;
+}
+
+/* ---- figures ---- */
+
+static int compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static double at(double *values, uint32_t count, double share)
+{
+	qsort(values, count, sizeof(*values), compare);
+	return values[(uint32_t)((count - 1) * share)];
+}
+
+static double resident_mib(void)
+{
+	unsigned long size = 0, resident = 0;
+	FILE *file = fopen("/proc/self/statm", "r");
+
+	if (file == NULL || fscanf(file, "%lu %lu", &size, &resident) != 2) {
+		resident = 0;
+	}
+	if (file != NULL) {
+		fclose(file);
+	}
+	return (double)resident * (double)sysconf(_SC_PAGESIZE) / (1 << 20);
+}
+
+static void measure_read(uint32_t nr_entries, uint32_t nr_rounds)
+{
+	struct nvme_discovery_header header;
+	double *taken = calloc(nr_rounds, sizeof(*taken)), start_mib;
+	uint8_t piece[PIECE_BYTES];
+	int fd = open_host(1);
+
+	read_log(fd, 0, &header, sizeof(header));
+	start_mib = resident_mib();
+	for (uint32_t i = 0; i < nr_rounds; i++) {
+		uint64_t start = now_ns(), end;
+
+		read_log(fd, 0, &header, sizeof(header));
+		end = sizeof(header) + header.numrec * 1024;
+		for (uint64_t offset = sizeof(header); offset < end; offset += PIECE_BYTES) {
+			read_log(fd, offset, piece, PIECE_BYTES);
+		}
+		taken[i] = (double)(now_ns() - start) / 1e6;
+	}
+	if (header.numrec != nr_entries + 1) {
+		give_up("counting the entries");
+	}
+	printf("{\"entries\": %u, \"read_ms_p50\": %.2f, \"read_ms_max\": %.2f, "
+	       "\"reading_mib\": %.2f}\n",
+		nr_entries, at(taken, nr_rounds, 0.5), at(taken, nr_rounds, 1),
+		resident_mib() - start_mib);
+	close(fd);
+	free(taken);
+}
+
+/* One change, and each host's time until its event. */
+static void tell_once(int poller, uint32_t nr_hosts, uint32_t number, double *taken)
+{
+	struct epoll_event events[256];
+	struct filler filler = {0};
+	uint64_t start = now_ns();
+	uint32_t nr_told = 0;
+
+	fill_one(&filler, number);
+	while (nr_told < nr_hosts) {
+		int count = epoll_wait(poller, events, 256, 30000);
+		uint64_t now = now_ns();
+
+		if (count <= 0) {
+			give_up("waiting for events");
+		}
+		for (int i = 0; i < count; i++) {
+			struct nvme_tcp_rsp rsp;
+
+			recv_all(events[i].data.fd, &rsp, sizeof(rsp));
+			if (rsp.cqe.dw0 != NVME_AEN_DISCOVERY) {
+				give_up("an event");
+			}
+			taken[nr_told++] = (double)(now - start) / 1e6;
+		}
+	}
+	wait_filled(&filler);
+}
+
+static void measure_tell(uint32_t nr_entries, uint32_t nr_hosts, uint32_t nr_rounds)
+{
+	double *taken = calloc((size_t)nr_hosts * nr_rounds, sizeof(*taken)), start_mib;
+	int *fds = calloc(nr_hosts, sizeof(*fds)), poller = epoll_create1(0);
+	struct nvme_discovery_header header;
+
+	start_mib = resident_mib();
+	for (uint32_t i = 0; i < nr_hosts; i++) {
+		struct epoll_event event = {.events = EPOLLIN};
+
+		fds[i] = open_host(i);
+		event.data.fd = fds[i];
+		epoll_ctl(poller, EPOLL_CTL_ADD, fds[i], &event);
+	}
+	for (uint32_t round = 0; round < nr_rounds; round++) {
+		for (uint32_t i = 0; i < nr_hosts; i++) {
+			read_log(fds[i], 0, &header, sizeof(header));
+			ask_event(fds[i]);
+		}
+		tell_once(poller, nr_hosts, nr_entries + round, taken + round * nr_hosts);
+	}
+	printf("{\"entries\": %u, \"hosts\": %u, \"told_ms_p50\": %.1f, \"told_ms_p99\": %.1f, "
+	       "\"told_ms_max\": %.1f, \"kib_per_host\": %.1f}\n",
+		nr_entries, nr_hosts, at(taken, nr_hosts * nr_rounds, 0.5),
+		at(taken, nr_hosts * nr_rounds, 0.99), at(taken, nr_hosts * nr_rounds, 1),
+		(resident_mib() - start_mib) * 1024 / nr_hosts);
+	for (uint32_t i = 0; i < nr_hosts; i++) {
+		close(fds[i]);
+	}
+	close(poller);
+	free(fds);
+	free(taken);
+}
+
+/* ---- */
+
+static void allow_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+static void run(const char *what, uint32_t nr_entries, uint32_t nr_hosts, uint32_t nr_rounds)
+{
+	const struct xbdev_ctx_opts opts = {.nr_reactors = 1};
+	struct xu_error err = {0};
+	pthread_t thread;
+
+	if (xbdev_ctx_new(&opts, &ctx, &err) != 0) {
+		fprintf(stderr, "bench-discovery: %s\n", err.text);
+		exit(1);
+	}
+	fill(0, nr_entries);
+	pthread_create(&thread, NULL, node_main, NULL);
+	while (!atomic_load(&is_ready)) {
+		usleep(1000);
+	}
+	if (strcmp(what, "read") == 0) {
+		measure_read(nr_entries, nr_rounds);
+	} else {
+		measure_tell(nr_entries, nr_hosts, nr_rounds);
+	}
+	atomic_store(&must_end, true);
+	pthread_join(thread, NULL);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {{"entries", required_argument, NULL, 'e'},
+		{"hosts", required_argument, NULL, 'h'}, {"rounds", required_argument, NULL, 'r'},
+		{NULL, 0, NULL, 0}};
+	char dir[] = "/tmp/bench-discovery-XXXXXX", path[64];
+	struct xreg_store_opts opts = {.backend = &xreg_sqlite, .where = path};
+	uint32_t nr_entries = 10000, nr_hosts = 1000, nr_rounds = 10;
+	struct xu_error err;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		uint32_t *number = option == 'e'   ? &nr_entries
+				   : option == 'h' ? &nr_hosts
+				   : option == 'r' ? &nr_rounds
+						   : NULL;
+
+		if (number == NULL) {
+			return 2;
+		}
+		*number = (uint32_t)atoi(optarg);
+	}
+	if (optind + 1 != argc || nr_hosts == 0 || nr_hosts > NR_HOSTS_MAX || nr_rounds == 0 ||
+		(strcmp(argv[optind], "read") != 0 && strcmp(argv[optind], "tell") != 0)) {
+		fprintf(stderr, "usage: bench-discovery [--entries N] [--hosts N] [--rounds N] "
+				"read|tell\n");
+		return 2;
+	}
+	allow_descriptors();
+	if (mkdtemp(dir) == NULL) {
+		give_up(dir);
+	}
+	snprintf(path, sizeof(path), "%s/targets.db", dir);
+	if (xreg_store_open(&opts, &store, &err) != 0) {
+		fprintf(stderr, "bench-discovery: %s\n", err.text);
+		return 1;
+	}
+	run(argv[optind], nr_entries, nr_hosts, nr_rounds);
+	xreg_store_close(store);
+	unlink(path);
+	return rmdir(dir) != 0;
+}
