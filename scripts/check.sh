@@ -124,6 +124,12 @@ number() {
 	sed -n "s/^$2: *\([0-9]*\).*/\1/p" "$1" | tail -n 1
 }
 
+# bad_tests LOG: the names of the tests that have failed, as meson's list has them.
+bad_tests() {
+	sed -En 's,^ *[0-9]+/[0-9]+ (.* / )?([^ ]+) +(FAIL|ERROR|TIMEOUT|INTERRUPT|UNEXPECTEDPASS) .*,\2,p' \
+		"$1" | sort -u
+}
+
 # suite STAGE DIR MESON-TEST-OPTIONS...: runs meson's tests and adds up their results. Two a core: they
 # wait for disks and clocks most of the time.
 suite() {
@@ -144,7 +150,7 @@ suite() {
 	failed=$((failed + bad))
 	skipped=$((skipped + ${skip:-0}))
 	if [ "$bad" -ne 0 ]; then
-		failures+=("$stage-tests")
+		failures+=("$stage-tests ($(bad_tests "$log" | paste -sd ' '))")
 		grep -E '(FAIL|TIMEOUT)' "$log" | head -n 40
 		tail -n 60 "$log"
 	fi
@@ -203,7 +209,7 @@ stage_conformance() {
 		failed=$((failed + BASH_REMATCH[2]))
 		skipped=$((skipped + BASH_REMATCH[3]))
 		if [ "${BASH_REMATCH[2]}" -ne 0 ]; then
-			failures+=(conformance)
+			failures+=("conformance ($(sed -n 's/^failed: //p' "$log"))")
 			sed -n '/^failed:/,$p' "$log"
 		fi
 		grep '^skip' "$log" | head -n 20
