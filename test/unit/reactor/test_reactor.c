@@ -248,30 +248,32 @@ static void poll_until_ran(struct xr_reactor *reactor, const struct clocked *clo
  * differ from the clock by some nanoseconds. */
 #define APART_NS (10 * XU_NS_PER_US)
 
-/* How late a timer may be depends on the machine; that it wakes a reactor which would sleep much
- * longer does not. */
 /* The alarm of a sleep that something ended stays armed: it ends no later one before its time, and
- * keeps none from ending in time. */
+ * keeps none from ending in time. How late a timer may be depends on the machine; that it wakes a
+ * reactor which would sleep much longer does not. */
 static void test_poll_after_a_sleep_that_was_cut_short(void **state)
 {
 	struct xr_reactor *reactor = test_reactor();
 	const struct xu_clock *clock = xu_clock_system();
 	struct xr_timer timer = {.fn = on_note_timer};
-	uint64_t start_ns;
+	uint64_t start_ns, passed_ns;
 
 	for (uint32_t i = 0; i < 5; i++) {
 		uint64_t cut_ns = (2 + i) * XU_NS_PER_MS;
 
 		ran[0] = '\0';
-		xr_timer_start(reactor, &timer, 30 * XU_NS_PER_MS); /* arms it */
 		start_ns = xu_clock_now_ns(clock);
+		xr_timer_start(reactor, &timer, 30 * XU_NS_PER_MS); /* arms it */
 		xr_reactor_poll(reactor, cut_ns);
-		assert_true(xu_clock_now_ns(clock) - start_ns + XU_NS_PER_MS >= cut_ns);
-		assert_string_equal(ran, "");
+		passed_ns = xu_clock_now_ns(clock) - start_ns;
+		assert_true(passed_ns + XU_NS_PER_MS >= cut_ns);
+		/* Others may have had the processor until the timer was due. */
+		assert_true(ran[0] == '\0' || passed_ns >= 30 * XU_NS_PER_MS);
 		xr_timer_stop(reactor, &timer);
 		start_ns = xu_clock_now_ns(clock);
 		xr_reactor_poll(reactor, 60 * XU_NS_PER_MS);
 		assert_true(xu_clock_now_ns(clock) - start_ns >= 59 * XU_NS_PER_MS);
+		ran[0] = '\0';
 		start_ns = xu_clock_now_ns(clock);
 		xr_timer_start(reactor, &timer, 3 * XU_NS_PER_MS);
 		while (ran[0] == '\0') {
@@ -335,7 +337,7 @@ static void test_timer_set_anew_and_stopped(void **state)
 	poll_until_ran(reactor, &moved);
 	assert_int_equal(stopped.count, 0);
 	assert_int_equal(moved.count, 1);
-	assert_true(moved.ran_ns - start_ns >= 20 * XU_NS_PER_MS);
+	assert_true(moved.ran_ns - start_ns + APART_NS >= 20 * XU_NS_PER_MS);
 	xr_reactor_free(reactor);
 }
 
