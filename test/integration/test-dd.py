@@ -258,8 +258,8 @@ def test_a_device_that_hangs_does_not_keep_the_tools(directory):
         {'driver': 'delay', 'name': 'hung', 'base': 'mem', 'avg_read_latency_us': 60000000}]}))
     with dd.start('--config', config, 'if=hung', 'of=null:1MiB') as copy, \
             h.Tool('xbdev-perf').start('--config', config, 'hung') as load:
-        time.sleep(2)
         for process in (copy, load):
+            h.wait_until_it_waits(process)
             process.send_signal(signal.SIGINT)
         for process, sentence in ((copy, b'I/Os do not come back'), (load, b'does not give back 1 I/Os')):
             _, err = process.communicate(timeout=40)
@@ -289,7 +289,7 @@ def test_reports(directory):
     check_equal(code, OK, 'exit code')
     check('of 1.00 MiB copied (' in text and 's left' in text, f'a progress line was expected in {text!r}')
     with dd.start(*words) as process:
-        time.sleep(1)
+        h.wait_until_caught(process, signal.SIGUSR1)
         process.send_signal(signal.SIGUSR1)
         out, err = process.communicate(timeout=30)
         check_equal(process.returncode, OK, 'exit code')

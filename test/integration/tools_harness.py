@@ -10,6 +10,7 @@ import pathlib
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -79,6 +80,61 @@ class Tool:
                     text += os.read(master, 4096)
             os.close(master)
             return process.wait(timeout), text.decode(errors='replace')
+
+
+# A signal that is to come in the middle of something comes too early on a busy machine when it is sent
+# after a time; these wait until the tool is where it is to be.
+
+def wait_for(condition, what, timeout=60):
+    end = time.monotonic() + timeout
+    while not condition():
+        check(time.monotonic() < end, f'{what}: not within {timeout} s')
+        time.sleep(0.01)
+
+
+def catches(process, number):
+    """Whether the process has a handler for the signal."""
+    status = pathlib.Path(f'/proc/{process.pid}/status').read_text()
+    return int(re.search(r'^SigCgt:\s*([0-9a-f]+)', status, re.M)[1], 16) >> (number - 1) & 1
+
+
+def wait_until_caught(process, number=signal.SIGINT):
+    wait_for(lambda: process.poll() is not None or catches(process, number), f'a handler of signal {number}')
+    check(process.poll() is None, f'it ended with {process.returncode}')
+
+
+def cpu_ticks(process):
+    fields = pathlib.Path(f'/proc/{process.pid}/stat').read_text().rpartition(')')[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def wait_until_it_computes(process, seconds=0.5):
+    """Until it catches signals, and has used that much CPU time since: more than a start costs."""
+    wait_until_caught(process)
+    before = cpu_ticks(process)
+    wait_for(lambda: cpu_ticks(process) - before > seconds * os.sysconf('SC_CLK_TCK'), 'it computes')
+
+
+def is_asleep(process):
+    """Whether all its threads wait for something."""
+    try:
+        return all(path.read_text().rpartition(')')[2].split()[0] == 'S'
+                   for path in pathlib.Path(f'/proc/{process.pid}/task').glob('*/stat'))
+    except (FileNotFoundError, ProcessLookupError):
+        return False  # a thread has just ended
+
+
+def wait_until_it_waits(process, looks=30):
+    """Until it catches signals, and all that it still does is to wait."""
+    wait_until_caught(process)
+    seen = 0
+
+    def sleeps():
+        nonlocal seen
+        seen = seen + 1 if is_asleep(process) else 0
+        return seen == looks
+
+    wait_for(sleeps, 'it waits')
 
 
 def check_man_page(tool, *words):
