@@ -206,18 +206,31 @@ def test_progress():
 def test_monitor():
     with node() as n:
         n.ok('md', 'create', 'md0', '-l', 'raid1', '--assume-clean', 'a', 'b')
-        process = subprocess.Popen(
-            [h.XSAN, '-s', n.directory / 'xsand.sock', 'md', 'monitor', '-i', '0.1', '-n', '4', '--json'],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        time.sleep(0.5)
-        n.ok('md', 'fail', 'md0', 'b')
-        n.ok('md', 'remove', 'md0', 'b')
-        n.ok('md', 'stop', 'md0')
-        n.ok('md', 'create', 'md1', '-l', 'raid0', 'c', 'd')
-        out, err = process.communicate(timeout=20)
-        check_equal((process.returncode, err), (0, ''), 'exit of monitor')
-        events = [json.loads(line) for line in out.splitlines()]
-        check_equal([(e['array'], e['event'], e['device']) for e in events],
+        path = n.directory / 'events'
+        with open(path, 'wb') as out:
+            process = subprocess.Popen(
+                [h.XSAN, '-s', n.directory / 'xsand.sock', 'md', 'monitor', '-i', '0.1', '--json'],
+                stdout=out, stderr=subprocess.PIPE, text=True)
+        end = time.monotonic() + 60
+        try:
+            # It passes over what was before: things happen until it has seen one of them.
+            while path.stat().st_size == 0:
+                check(time.monotonic() < end, 'the monitor shows nothing')
+                n.ok('md', 'create', 'early', '-l', 'raid0', '--force', 'c', 'd')
+                n.ok('md', 'stop', 'early')
+            n.ok('md', 'fail', 'md0', 'b')
+            n.ok('md', 'remove', 'md0', 'b')
+            n.ok('md', 'stop', 'md0')
+            n.ok('md', 'create', 'md1', '-l', 'raid0', '--force', 'c', 'd')
+            while '"md1"' not in path.read_text():
+                check(time.monotonic() < end, 'the monitor does not show the last event')
+                time.sleep(0.05)
+        finally:
+            process.terminate()
+            _, err = process.communicate(timeout=20)
+        check_equal(err, '', 'what the monitor says')
+        events = [json.loads(line) for line in path.read_text().splitlines()]
+        check_equal([(e['array'], e['event'], e['device']) for e in events if e['array'] != 'early'],
                     [('md0', 'failed', 'b'), ('md0', 'removed', 'b'), ('md0', 'array-removed', ''),
                      ('md1', 'array-added', '')], 'events')
         past = n.ok('md', 'monitor', 'md0', '--past', '-n', '2')
