@@ -8,7 +8,6 @@ import json
 import struct
 import sys
 import threading
-import time
 
 from node_harness import NQN, PATIENCE_S, TOP, Client, NodeTest, RpcError, main
 
@@ -418,19 +417,17 @@ class UnderAHost(NodeTest):
         self.stop()
 
     def test_the_stop_does_not_wait_for_a_device_that_hangs(self):
-        self.config['stop_timeout_s'] = 4
+        self.config['stop_timeout_s'] = 10  # half of it is for the host's command
         self.start()
         host, queue = self.connect()
         self.call('bdev_error_inject_error', {'name': 'bad', 'io_type': 'all',
                                               'error_type': 'pending', 'num': 1})
         queue.submit(WRITE, **write_fields(host.namespace(2), 0, b'x' * 4096))
         self.assertTrue(queue.is_quiet(0.2))
-        begin = time.monotonic()
-        self.stop()
-        self.assertLess(time.monotonic() - begin, 4)
+        self.stop()  # with 0, and not with the 3 of one that was not in time
 
     def test_a_second_signal_ends_at_once(self):
-        self.config['stop_timeout_s'] = 60
+        self.config['stop_timeout_s'] = 3600
         self.start()
         host, queue = self.connect()
         self.call('bdev_error_inject_error', {'name': 'bad', 'io_type': 'all',
@@ -440,9 +437,7 @@ class UnderAHost(NodeTest):
         self.process.terminate()
         self.wait_log('stopping: SIGTERM')
         self.process.terminate()
-        begin = time.monotonic()
-        self.wait_exit(3)
-        self.assertLess(time.monotonic() - begin, 5)
+        self.wait_exit(3)  # which is long before the end of its time
 
 
 if __name__ == '__main__':

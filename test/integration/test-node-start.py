@@ -152,15 +152,14 @@ class Life(NodeTest):
         self.stop()
 
     def test_a_client_that_takes_nothing_does_not_hold_up_the_stop(self):
+        self.config['stop_timeout_s'] = 30
         self.start()
         client = self.client()
         client.socket.settimeout(1)
         with self.assertRaises(TimeoutError): # the node stops reading: the answers are not taken
             while True:
                 client.send(json.dumps(client.request('rpc_get_methods', {'details': True})))
-        begin = time.monotonic()
-        self.stop()
-        self.assertLess(time.monotonic() - begin, 8)
+        self.stop()  # with 0, and not with the 3 of one that was not in time
 
     def test_log_goes_to_a_file_and_is_opened_again(self):
         path = self.dir / 'node.log'
