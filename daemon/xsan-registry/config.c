@@ -14,9 +14,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/reactor/address.h"
 #include "lib/util/error.h"
 #include "lib/util/param.h"
 #include "lib/xbdev/config/text.h"
+#include "lib/xnvmf/wire/nqn.h"
 #include "lib/xregistry/backend.h"
 
 #define TOKEN_MIN 16u
@@ -36,13 +38,14 @@ const char config_default_text[] =
 /* ---- sections ---- */
 
 struct document {
-	json_t *service, *discovery, *health, *failover, *integration, *security, *logging,
-		*persistence, *load_balancer;
+	json_t *central, *service, *discovery, *health, *failover, *integration, *security,
+		*logging, *persistence, *load_balancer;
 };
 
 static const struct xu_param document_params[] = {
 	{"service", XU_PARAM_JSON, offsetof(struct document, service)},
 	{"discovery", XU_PARAM_JSON, offsetof(struct document, discovery)},
+	{"discovery_controller", XU_PARAM_JSON, offsetof(struct document, central)},
 	{"health_monitoring", XU_PARAM_JSON, offsetof(struct document, health)},
 	{"failover", XU_PARAM_JSON, offsetof(struct document, failover)},
 	{"load_balancer", XU_PARAM_JSON, offsetof(struct document, load_balancer)},
@@ -87,6 +90,23 @@ static const struct xu_param discovery_params[] = {
 	{"multicast_group", XU_PARAM_STRING, offsetof(struct discovery, group)},
 	{"multicast_port", XU_PARAM_U32, offsetof(struct discovery, port), .min = 1,
 		.max = UINT16_MAX},
+	{0},
+};
+
+struct central {
+	bool is_enabled;
+	const char *address, *advertise, *nqn;
+	uint32_t port, nr_connections;
+};
+
+static const struct xu_param central_params[] = {
+	{"enabled", XU_PARAM_BOOL, offsetof(struct central, is_enabled)},
+	{"listen_address", XU_PARAM_STRING, offsetof(struct central, address)},
+	{"listen_port", XU_PARAM_U32, offsetof(struct central, port), .max = UINT16_MAX},
+	{"advertise_address", XU_PARAM_STRING, offsetof(struct central, advertise)},
+	{"nqn", XU_PARAM_STRING, offsetof(struct central, nqn)},
+	{"max_connections", XU_PARAM_U32, offsetof(struct central, nr_connections), .min = 2,
+		.max = 65536},
 	{0},
 };
 
@@ -302,6 +322,37 @@ static int check_discovery(struct check *c, json_t *object)
 	return rc;
 }
 
+static int check_central(struct check *c, json_t *object)
+{
+	struct central central = {
+		.is_enabled = true, .address = "127.0.0.1", .port = 8009, .nr_connections = 20000};
+	struct sockaddr_storage addr;
+	int rc = section(c, "discovery_controller", central_params, &central, object);
+
+	if (rc == 0 && xr_address_parse(central.address, 0, &addr) < 0) {
+		return fail(c, "discovery_controller.listen_address",
+			xu_error_set(
+				c->err, -EINVAL, "'%.64s' is no numeric address", central.address));
+	}
+	if (rc == 0 && central.advertise != NULL &&
+		(xr_address_parse(central.advertise, 0, &addr) < 0 ||
+			xr_address_is_wildcard(central.advertise))) {
+		return fail(c, "discovery_controller.advertise_address",
+			xu_error_set(c->err, -EINVAL,
+				"'%.64s' is no numeric address of one machine", central.advertise));
+	}
+	if (rc == 0 && central.nqn != NULL && xnvmf_nqn_check(central.nqn, c->err) != 0) {
+		return fail(c, "discovery_controller.nqn", -EINVAL);
+	}
+	c->config->has_central = central.is_enabled;
+	c->config->central_address = central.address;
+	c->config->central_advertise = central.advertise;
+	c->config->central_nqn = central.nqn;
+	c->config->central_port = (uint16_t)central.port;
+	c->config->central_connections_max = central.nr_connections;
+	return rc;
+}
+
 static int check_health(struct check *c, json_t *health, json_t *failover)
 {
 	struct xreg_health_config *config = &c->config->health;
@@ -503,6 +554,7 @@ static int check_document(struct check *c, const char *data_dir)
 
 	rc = rc != 0 ? rc : check_service(c, doc.service, data_dir);
 	rc = rc != 0 ? rc : check_discovery(c, doc.discovery);
+	rc = rc != 0 ? rc : check_central(c, doc.central);
 	rc = rc != 0 ? rc : check_health(c, doc.health, doc.failover);
 	rc = rc != 0 ? rc : check_balancer(c, doc.load_balancer);
 	rc = rc != 0 ? rc : check_integration(c, doc.integration);

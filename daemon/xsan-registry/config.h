@@ -41,6 +41,11 @@ struct config {
 	struct xreg_health_config health;
 	struct xreg_balancer_opts balancer;
 
+	bool has_central; /* the discovery controller */
+	const char *central_address, *central_advertise, *central_nqn;
+	uint16_t central_port;
+	uint32_t central_connections_max;
+
 	const char *notes[CONFIG_NOTES_MAX]; /* what is set and has no effect; ends with NULL */
 };
 

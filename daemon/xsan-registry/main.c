@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -26,9 +27,11 @@ static const char usage[] =
 	"\n"
 	"  -c, --config FILE        configuration, see xsan-registry.json(5); without one the\n"
 	"                           registry is for this machine only: REST on 127.0.0.1:8080,\n"
-	"                           data under ./var/registry\n"
+	"                           discovery on 127.0.0.1:8009, data under ./var/registry\n"
 	"  -d, --data-dir DIR       where the data is kept, whatever the configuration says\n"
 	"      --listen-port PORT   port of REST, whatever the configuration says; 0: a free one\n"
+	"      --discovery-port PORT\n"
+	"                           port of the discovery controller, likewise\n"
 	"      --log-level LEVEL    fatal, error, warn, info, debug or trace\n"
 	"      --check              check the configuration and end\n"
 	"      --print-default-config\n"
@@ -43,7 +46,7 @@ static const char usage[] =
 
 struct options {
 	const char *config_path, *data_dir, *log_level;
-	long port; /* -1: as configured */
+	long port, central_port; /* -1: as configured */
 	bool is_check;
 };
 
@@ -64,6 +67,9 @@ static int read_config(const struct options *opts, struct config **ret_config, s
 	if (rc == 0 && opts->port >= 0) {
 		(*ret_config)->http.port = (uint16_t)opts->port;
 	}
+	if (rc == 0 && opts->central_port >= 0) {
+		(*ret_config)->central_port = (uint16_t)opts->central_port;
+	}
 	return rc;
 }
 
@@ -71,7 +77,7 @@ static int read_config(const struct options *opts, struct config **ret_config, s
 static void raise_limits(const struct config *config)
 {
 	struct rlimit limit;
-	rlim_t wanted = config->http.nr_connections_max + 1024;
+	rlim_t wanted = config->http.nr_connections_max + config->central_connections_max + 1024;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < wanted) {
 		limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
@@ -171,7 +177,16 @@ static int run(const struct options *opts)
 	return EXIT_CLEAN;
 }
 
-enum { OPT_CHECK = 256, OPT_LOG_LEVEL, OPT_DEFAULT, OPT_VERSION, OPT_PORT };
+enum { OPT_CHECK = 256, OPT_LOG_LEVEL, OPT_DEFAULT, OPT_VERSION, OPT_PORT, OPT_DISCOVERY_PORT };
+
+/* False: it is no port. */
+static bool parse_port(const char *text, long *ret_port)
+{
+	char *end;
+
+	*ret_port = strtol(text, &end, 10);
+	return *end == '\0' && end != text && *ret_port >= 0 && *ret_port <= UINT16_MAX;
+}
 
 int main(int argc, char **argv)
 {
@@ -179,6 +194,7 @@ int main(int argc, char **argv)
 		{"config", required_argument, NULL, 'c'},
 		{"data-dir", required_argument, NULL, 'd'},
 		{"listen-port", required_argument, NULL, OPT_PORT},
+		{"discovery-port", required_argument, NULL, OPT_DISCOVERY_PORT},
 		{"log-level", required_argument, NULL, OPT_LOG_LEVEL},
 		{"check", no_argument, NULL, OPT_CHECK},
 		{"print-default-config", no_argument, NULL, OPT_DEFAULT},
@@ -186,9 +202,8 @@ int main(int argc, char **argv)
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
-	struct options opts = {.port = -1};
+	struct options opts = {.port = -1, .central_port = -1};
 	enum xu_log_level level;
-	char *end;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "c:d:h", options, NULL)) != -1) {
@@ -200,9 +215,14 @@ int main(int argc, char **argv)
 			opts.data_dir = optarg;
 			break;
 		case OPT_PORT:
-			opts.port = strtol(optarg, &end, 10);
-			if (*end != '\0' || end == optarg || opts.port < 0 || opts.port > 65535) {
+			if (!parse_port(optarg, &opts.port)) {
 				return usage_error("--listen-port takes 0 to 65535, not ", optarg);
+			}
+			break;
+		case OPT_DISCOVERY_PORT:
+			if (!parse_port(optarg, &opts.central_port)) {
+				return usage_error(
+					"--discovery-port takes 0 to 65535, not ", optarg);
 			}
 			break;
 		case OPT_LOG_LEVEL:

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "daemon/xsan-registry/central.h"
 #include "daemon/xsan-registry/config.h"
 #include "lib/util/log.h"
 #include "lib/xregistry/drain.h"
@@ -21,6 +22,7 @@ struct registry {
 	struct xreg_waits *waits;
 	struct xreg_drains *drains;
 	struct xreg_balancer *balancer;
+	struct central *central; /* NULL: none */
 	struct xreg_rest *rest;
 };
 
@@ -87,6 +89,32 @@ static int start_core(struct registry *registry, const struct config *config, st
 	return rc;
 }
 
+static int start_central(
+	struct registry *registry, const struct config *config, struct xu_error *err)
+{
+	const struct central_opts opts = {.address = config->central_address,
+		.port = config->central_port,
+		.advertise = config->central_advertise,
+		.nqn = config->central_nqn,
+		.data_dir = config->data_dir,
+		.nr_connections_max = config->central_connections_max,
+		.store = registry->store,
+		.log = registry->log};
+	int rc = config->has_central ? central_start(&opts, &registry->central, err) : 0;
+
+	if (rc == 0 && config->has_central) {
+		xu_info(registry->log, "discovery controller %s on %s port %u",
+			central_nqn(registry->central), config->central_address,
+			central_port(registry->central));
+	}
+	return rc;
+}
+
+static int ask_hosts(void *arg, void (*done)(void *done_arg, json_t *hosts), void *done_arg)
+{
+	return central_hosts(arg, done, done_arg);
+}
+
 static int start_services(
 	struct registry *registry, const struct config *config, struct xu_error *err)
 {
@@ -99,8 +127,16 @@ static int start_services(
 		.http = &http,
 		.log = registry->log,
 		.audit_log = registry->audit};
+	int rc = start_central(registry, config, err);
 	uint32_t nr_resumed;
 
+	if (rc != 0) {
+		return rc;
+	}
+	if (registry->central != NULL) {
+		rest.hosts = ask_hosts;
+		rest.hosts_arg = registry->central;
+	}
 	registry->health = config->health;
 	http.log = registry->log;
 	nr_resumed = xreg_drains_resume(registry->drains);
@@ -157,6 +193,7 @@ void registry_stop(struct registry *registry)
 		xreg_waits_end(registry->waits);
 	}
 	xreg_drains_free(registry->drains);
+	central_stop(registry->central);
 	xreg_rest_stop(registry->rest);
 	xreg_waits_stop(registry->waits);
 	xreg_store_close(registry->store);

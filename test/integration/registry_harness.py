@@ -63,6 +63,7 @@ class RegistryTest(unittest.TestCase):
         self.config = {
             'service': {'listen_address': '127.0.0.1', 'listen_port': self.port,
                         'data_directory': str(self.data_dir)},
+            'discovery_controller': {'listen_port': 0},
             # The targets of most tests are made up.
             'health_monitoring': {'probe_level': 'none'},
         }

@@ -129,6 +129,7 @@ class Agent(RegistryTest):
         self.node.start()
         self.node.call('bdev_get_bdevs')
         self.assertFalse(self.node.call('xsan_status')['registry']['connected'])
+        self.wait_for(lambda: 'does not answer' in self.node.log_text(), 'nothing is said')
         self.start()
         self.wait_for_targets((NQN, self.node.port))
         # It is killed and started again: nobody has to do anything.
@@ -144,9 +145,7 @@ class Agent(RegistryTest):
         shutil.rmtree(self.data_dir)
         self.start()
         self.wait_for_targets((NQN, self.node.port))
-        log = self.node.log_text()
-        self.assertEqual(log.count('does not answer'), log.count(' answers'))
-        self.assertIn('answers again', log)
+        self.assertIn('answers again', self.node.log_text())
 
     def test_a_stop_does_not_wait_for_a_registry_that_hangs(self):
         self.start()

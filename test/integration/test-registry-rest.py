@@ -121,8 +121,8 @@ class Changes(RegistryTest):
     def setUp(self):
         super().setUp()
         self.start()
-        self.id = self.register()
-        self.path = f'/api/v1/targets/{self.id}'
+        self.target = self.register()
+        self.path = f'/api/v1/targets/{self.target}'
 
     def test_patch(self):
         full = self.good('PATCH', self.path, {
@@ -158,7 +158,7 @@ class Changes(RegistryTest):
         self.good('PUT', self.path + '/status', {'status': 'busy'}, headers={'If-Match': etag})
         problem = self.refused(412, 'PATCH', self.path, {'config': {'weight': 2}},
                                headers={'If-Match': etag})
-        self.assertEqual(problem['target_id'], self.id)
+        self.assertEqual(problem['target_id'], self.target)
         self.refused(412, 'DELETE', self.path, headers={'If-Match': etag})
         self.refused(400, 'PATCH', self.path, {}, headers={'If-Match': 'nonsense'})
         etag = self.call('GET', self.path).headers['ETag']
@@ -171,7 +171,7 @@ class Changes(RegistryTest):
         self.assertEqual(full['metadata'], {})
         other = self.register(7)
         problem = self.refused(409, 'PUT', f'/api/v1/targets/{other}', body)
-        self.assertEqual(problem['target_id'], self.id)
+        self.assertEqual(problem['target_id'], self.target)
 
     def test_states(self):
         for state in ('unknown', 'busy', 'degraded', 'maintenance', 'failed', 'offline', 'available'):

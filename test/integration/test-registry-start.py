@@ -114,7 +114,8 @@ class CommandLine(RegistryTest):
             self.assertIn(f'{self.config_path}{where}', done.stderr)
 
     def test_without_a_file_data_is_below(self):
-        process = subprocess.Popen([REGISTRY, '--listen-port', str(self.port)], cwd=self.dir,
+        process = subprocess.Popen([REGISTRY, '--listen-port', str(self.port),
+                                    '--discovery-port', '0'], cwd=self.dir,
                                    stderr=subprocess.DEVNULL)
         self.process = process
         self.wait_for(self.is_ready, 'the registry does not answer')

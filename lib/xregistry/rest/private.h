@@ -82,6 +82,7 @@ void rest_target_status(struct xrpc_http_call *call, void *arg);
 void rest_target_metrics(struct xrpc_http_call *call, void *arg);
 void rest_target_delete(struct xrpc_http_call *call, void *arg);
 void rest_events(struct xrpc_http_call *call, void *arg);
+void rest_hosts(struct xrpc_http_call *call, void *arg);
 void rest_status(struct xrpc_http_call *call, void *arg);
 void rest_prometheus(struct xrpc_http_call *call, void *arg);
 void rest_openapi(struct xrpc_http_call *call, void *arg);

@@ -36,6 +36,8 @@ const struct xrpc_http_route rest_routes[] = {
 		REST_BODY_MAX, "Report how a target is doing"},
 	{"GET", "/api/v1/events", rest_events, XRPC_ROLE_READ, 0,
 		"What has happened, as a page or as server-sent events"},
+	{"GET", "/api/v1/hosts", rest_hosts, XRPC_ROLE_READ, 0,
+		"Hosts that are connected to the discovery controller, or registered with it"},
 	{"GET", "/api/v1/status", rest_status, XRPC_ROLE_READ, 0, "The registry itself"},
 	{"GET", "/api/v1/openapi.json", rest_openapi, XRPC_ROLE_NONE, 0, "This interface"},
 	{"GET", "/metrics", rest_prometheus, XRPC_ROLE_READ, 0, "Metrics for Prometheus"},
@@ -109,6 +111,34 @@ void rest_status(struct xrpc_http_call *call, void *arg)
 			(json_int_t)(healthy != 0 ? totals.latency_us / healthy : 0),
 			"overall_health_score",
 			healthy != 0 ? (double)totals.score / healthy : 0.0));
+}
+
+/* ---- hosts ---- */
+
+static void on_hosts(void *arg, json_t *hosts)
+{
+	struct xrpc_http_call *call = arg;
+
+	if (hosts == NULL) {
+		xrpc_http_problem(call, 503, NULL, "the discovery controller ends");
+	} else {
+		xrpc_http_answer(call, 200, hosts);
+	}
+}
+
+void rest_hosts(struct xrpc_http_call *call, void *arg)
+{
+	const struct xreg_rest *rest = arg;
+
+	if (rest->opts.hosts == NULL) {
+		xrpc_http_problem(call, 501, NULL,
+			"this registry has no discovery controller (discovery_controller.enabled)");
+		return;
+	}
+	xrpc_http_later(call);
+	if (rest->opts.hosts(rest->opts.hosts_arg, on_hosts, call) != 0) {
+		xrpc_http_problem(call, 500, NULL, "no memory");
+	}
 }
 
 /* ---- Prometheus ---- */

@@ -7,6 +7,7 @@
 #ifndef LIB_XREGISTRY_REST_H
 #define LIB_XREGISTRY_REST_H
 
+#include <jansson.h>
 #include <stdint.h>
 
 struct xreg_balancer;
@@ -28,6 +29,10 @@ struct xreg_rest_opts {
 	const struct xreg_health_config *health;
 	const struct xrpc_http_opts *http; /* routes and their argument are filled in */
 	struct xu_logger *log, *audit_log; /* either may be NULL: silent */
+	/* Asks who is known to the discovery controller; `done` is given a reference, later. NULL:
+	 * there is none. */
+	int (*hosts)(void *arg, void (*done)(void *done_arg, json_t *hosts), void *done_arg);
+	void *hosts_arg;
 };
 
 /* All is borrowed until the end, but `http`, which is copied. */

@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""The registry as a central discovery controller, seen by the conformance suite's host: what is in the
+log, who is told of changes and how soon, what a restart changes, and a node that is killed."""
+
+import pathlib
+import sys
+import time
+
+from registry_harness import RegistryTest, free_port, main
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'conformance'))
+from host import Controller, ok  # noqa: E402
+from nvmetcp import DISCOVERY_NQN, DiscoveryLog, le, text  # noqa: E402
+
+LOG = 0x70
+CHANGED = 0x0070f002
+
+
+def raw_log(host):
+    numrec = le(host.log(LOG, 1024, rae=1), 8, 8)
+    data = b''
+    while len(data) < 1024 * (numrec + 1):
+        data += host.log(LOG, min(4096, 1024 * (numrec + 1) - len(data)), len(data))
+    return data
+
+
+def read_log(host):
+    return DiscoveryLog(raw_log(host))
+
+
+class Discovery(RegistryTest):
+    def setUp(self):
+        super().setUp()
+        self.discovery_port = free_port()
+        self.config['discovery_controller'] = {'listen_port': self.discovery_port}
+        self.hosts = []
+        self.start()
+
+    def tearDown(self):
+        for host in self.hosts:
+            host.close()
+        super().tearDown()
+
+    def host(self, **options):
+        host = Controller(('127.0.0.1', self.discovery_port), DISCOVERY_NQN, **options).enable()
+        self.hosts.append(host)
+        return host
+
+    def subsystems(self, host):
+        return {(e.subnqn, e.traddr, e.trsvcid) for e in read_log(host).entries if e.subtype == 2}
+
+    def test_the_log_is_what_is_registered(self):
+        host = self.host()
+        self.assertEqual(self.subsystems(host), set())
+        ids = host.identify_controller()
+        self.assertEqual(ids[1806], 2, 'DCTYPE')
+        self.assertTrue(text(ids, 768, 256).startswith('nqn.2014-08.org.nvmexpress:uuid:'))
+        first = self.register(0)
+        self.register(1, target_info__address='fd00::7', target_info__port=4421)
+        self.assertEqual(self.subsystems(host), {
+            ('nqn.2024-01.com.xdevice:nvme:001', '192.168.1.100', '4420'),
+            ('nqn.2024-01.com.xdevice:nvme:002', 'fd00::7', '4421')})
+        own = [e for e in read_log(host).entries if e.subtype == 3]
+        self.assertEqual([(e.traddr, e.trsvcid) for e in own],
+                         [('127.0.0.1', str(self.discovery_port))])
+        # Offline is not deregistered: hosts would disconnect.
+        self.good('PUT', f'/api/v1/targets/{first}/status', {'status': 'offline'})
+        self.assertEqual(len(self.subsystems(host)), 2)
+        self.good('DELETE', f'/api/v1/targets/{first}', {'force': True})
+        self.assertEqual(len(self.subsystems(host)), 1)
+
+    def test_hosts_are_told_within_a_second(self):
+        host = self.host(kato=60000)
+        before = read_log(host).genctr
+        event = host.arm_event()
+        start = time.monotonic()
+        self.register(0)
+        host.admin.wait(event, 10)
+        told_s = time.monotonic() - start
+        self.assertEqual(ok(event).cqe.dw0, CHANGED)
+        self.assertEqual(read_log(host).genctr, before + 1)
+        print(f'told after {told_s * 1000:.0f} ms')
+        # What changes nothing in the log is no event: a report, weights.
+        event = host.arm_event()
+        made = self.good('GET', '/api/v1/targets')['targets'][0]['target_id']
+        self.good('PUT', f'/api/v1/targets/{made}/metrics', {'current_iops': 1})
+        self.good('PATCH', f'/api/v1/targets/{made}', {'config': {'weight': 3}})
+        self.assertTrue(host.admin.is_quiet(0.5))
+        self.assertEqual(read_log(host).genctr, before + 1)
+        self.good('PATCH', f'/api/v1/targets/{made}', {'target_info': {'port': 4499}})
+        host.admin.wait(event, 10)
+
+    def test_a_restart_changes_nothing_but_the_counter_upwards(self):
+        self.register(0)
+        host = self.host()
+        before, name = read_log(host), text(host.identify_controller(), 768, 256)
+        self.assertEqual(self.stop(), 0)
+        self.start()
+        host = self.host()
+        after = read_log(host)
+        self.assertEqual(text(host.identify_controller(), 768, 256), name)
+        self.assertGreater(after.genctr, before.genctr)
+        self.assertEqual([e.subnqn for e in after.entries if e.subtype == 2],
+                         [e.subnqn for e in before.entries if e.subtype == 2])
+
+    def test_the_api_shows_the_hosts(self):
+        host = self.host(kato=60000, hostnqn='nqn.2026-11.io.xsan:host-1')
+        hosts = self.good('GET', '/api/v1/hosts')
+        self.assertEqual([(h['hostnqn'], h['persistent'], h['address'])
+                          for h in hosts['connected']],
+                         [('nqn.2026-11.io.xsan:host-1', True, '127.0.0.1')])
+        self.assertEqual(hosts['registered'], [])
+        host.close()
+        self.hosts.remove(host)
+        self.wait_for(lambda: self.good('GET', '/api/v1/hosts')['connected'] == [],
+                      'the host is still there')
+
+    def test_a_reader_keeps_its_view(self):
+        self.good('POST', '/api/v1/targets/bulk', {'targets': [
+            {'node_id': 'n', 'target_info': {
+                'nqn': f'nqn.2024-01.com.xdevice:nvme:{i:04}', 'address': '10.0.0.1',
+                'port': 4420}} for i in range(100)]})
+        host = self.host()
+        header = host.log(LOG, 1024, rae=1)
+        for i in range(100):
+            self.register(i + 500)
+        data = header
+        while len(data) < 1024 * 102:
+            data += host.log(LOG, 1024, len(data), rae=1)
+        log = DiscoveryLog(data)
+        self.assertEqual(len([e for e in log.entries if e.subtype == 2]), 100)
+        self.assertEqual(len(self.subsystems(host)), 200)
+
+
+if __name__ == '__main__':
+    main()
