@@ -3,9 +3,11 @@
 #
 # run.sh BUILD-DIR: starts a storage node in the foreground, with everything it has below ./var: a
 # RAID 5 array of three files (sparse), a store of logical volumes on it, and a thin volume of 1 GiB
-# in that, exported over NVMe/TCP on 127.0.0.1. They and the configuration are made once and are
-# yours to change; a second start finds the same data and the same identifiers. A ./var that is there
-# already, also one of an earlier layout, is used as it is. XSAN_VAR and XSAN_PORT are for tests.
+# in that, exported over NVMe/TCP on 127.0.0.1. Beside it runs a registry, where the node registers
+# what it exports and hosts can ask for it; it ends when the node does. They and the configuration are
+# made once and are yours to change; a second start finds the same data and the same identifiers. A ./var that is there
+# already, also one of an earlier layout, is used as it is. XSAN_VAR and the
+# ports are for tests.
 #
 # The volume is made while the node runs, as it is on its device and not in the configuration. Until
 # that is done the file "unfinished" is there, and the next start goes on with it.
@@ -15,6 +17,8 @@ cd "$(dirname "$0")/.."
 build=${1:-build}
 var=${XSAN_VAR:-$PWD/var}
 port=${XSAN_PORT:-4420}
+rest_port=${XSAN_REST_PORT:-8080}
+discovery_port=${XSAN_DISCOVERY_PORT:-8009}
 nqn=nqn.2026-11.io.xsan:demo
 config=$var/xsand.json
 socket=$var/xsand.sock
@@ -33,6 +37,7 @@ write_config() {
   "reactors": {"count": 1},
   "rpc": {"socket": "$socket"},
   "state_dir": "$var/state",
+  "registry": {"url": "http://127.0.0.1:$rest_port", "node_id": "demo"},
   "devices": [
     {"driver": "file", "name": "disk1", "filename": "$var/disk1.img", "size": "768MiB", "block_size": 512},
     {"driver": "file", "name": "disk2", "filename": "$var/disk2.img", "size": "768MiB", "block_size": 512},
@@ -55,6 +60,24 @@ END_OF_CONFIG
 	mv "$config.new" "$config"
 }
 
+write_registry_config() {
+	cat >"$var/registry.json" <<END_OF_CONFIG
+{
+  "service": {"listen_address": "127.0.0.1", "listen_port": $rest_port,
+    "data_directory": "$var/registry"},
+  "discovery_controller": {"listen_address": "127.0.0.1", "listen_port": $discovery_port}
+}
+END_OF_CONFIG
+}
+
+# Starts the registry, which Ctrl-C does not reach: the node says good-bye to it first, and the kernel
+# ends it when the node is gone, however that comes.
+start_registry() {
+	[ -e "$var/registry.json" ] || write_registry_config
+	setsid setpriv --pdeathsig TERM "$build/daemon/xsan-registry/xsan-registry" \
+		--config "$var/registry.json" >>"$var/registry.log" 2>&1 &
+}
+
 # Makes what is missing of store and volume, and exports the volume.
 finish() {
 	{ xsan volume list store0 >/dev/null 2>&1 ||
@@ -66,11 +89,14 @@ finish() {
 		rm "$var/unfinished"
 }
 
-mkdir -p "$var/state"
+mkdir -p "$var/state" "$var/registry"
 if [ ! -e "$config" ]; then
 	touch "$var/unfinished"
 	write_config ""
 fi
+
+# An older configuration knows of no registry.
+grep -q '"registry"' "$config" && start_registry
 
 # Says how to attach as soon as the node answers; the node itself keeps the terminal.
 (
@@ -85,6 +111,7 @@ fi
 The node is ready. Attach its volume to this or another Linux host (as root there):
 
     modprobe nvme-tcp
+    nvme connect-all -t tcp -a 127.0.0.1 -s $discovery_port    (all that the registry knows)
     nvme connect -t tcp -a 127.0.0.1 -s $port -n $nqn
     nvme list
 
@@ -93,6 +120,7 @@ Look after it from another terminal:
     $build/cli/xsan -s $socket status
     $build/cli/xsan -s $socket volume list
     $build/cli/xsan -s $socket iostat -i 1
+    curl http://127.0.0.1:$rest_port/api/v1/targets
 
 Data, configuration and state are in $var. Ctrl-C stops the node.
 

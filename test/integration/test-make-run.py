@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import time
+import urllib.request
 
 import cli_harness as h
 from cli_harness import NQN, check, check_equal
@@ -22,6 +23,8 @@ class Run:
         self.var = var
         self.socket = var / 'xsand.sock'
         self.port = h.free_port()
+        self.rest_port = h.free_port()
+        self.discovery_port = h.free_port()
         self.log = var.parent / 'log'
         self.log.touch()
         self.process = None
@@ -30,7 +33,9 @@ class Run:
         with open(self.log, 'ab') as log:
             self.process = subprocess.Popen(
                 [h.TOP / 'scripts/run.sh', h.BUILD], stdout=log, stderr=log,
-                env=h.environment(XSAN_VAR=self.var, XSAN_PORT=self.port))
+                env=h.environment(XSAN_VAR=self.var, XSAN_PORT=self.port,
+                                  XSAN_REST_PORT=self.rest_port,
+                                  XSAN_DISCOVERY_PORT=self.discovery_port))
 
     def wait(self, condition):
         deadline = time.monotonic() + 40
@@ -71,6 +76,33 @@ def run():
             if one.process is not None and one.process.poll() is None:
                 one.process.kill()
                 one.process.wait()
+
+
+def registered(node):
+    """The states of what the registry knows; None: it does not answer."""
+    try:
+        url = f'http://127.0.0.1:{node.rest_port}/api/v1/targets'
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return [(t['nqn'], t['port'], t['status']) for t in json.load(answer)['targets']]
+    except OSError:
+        return None
+
+
+def test_registers_and_takes_the_registry_along():
+    with run() as node:
+        node.start_and_wait()
+        node.wait(lambda: registered(node) == [(NQN, node.port, 'available')])
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            node.stop(number)
+            deadline = time.monotonic() + 40
+            while registered(node) is not None:
+                check(time.monotonic() < deadline, 'the registry is still there')
+                time.sleep(0.05)
+            node.start_and_wait()
+            node.wait(lambda: registered(node) == [(NQN, node.port, 'available')])
+        log = (node.var / 'registry.log').read_text()
+        check(log.count('stopping: SIGTERM') == 2, log)
+        node.stop()
 
 
 def test_first_and_second_start():
