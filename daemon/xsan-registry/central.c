@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,7 @@
 #include "lib/util/uuid.h"
 #include "lib/xbdev/core/context.h"
 #include "lib/xregistry/discovery.h"
+#include "lib/xregistry/zone.h"
 
 #define BUFFER_BYTES (16u << 20)
 
@@ -40,7 +42,8 @@ struct central {
 
 	char nqn[XNVMF_NQN_MAX + 1];
 	uint16_t port;
-	struct xr_msg stop_msg;
+	struct xr_msg stop_msg, zones_msg;
+	_Atomic bool is_zones_msg_sent;
 	bool is_over; /* the thread's */
 };
 
@@ -97,6 +100,30 @@ static void on_stop(struct xr_msg *msg)
 	xnvmf_target_stop(central->target, on_target_stopped, central);
 }
 
+/* ---- zones ---- */
+
+static bool may_see(void *arg, const char *hostnqn, const struct xreg_target *target)
+{
+	return xreg_zones_may_see(arg, hostnqn, target);
+}
+
+static void on_zones(struct xr_msg *msg)
+{
+	struct central *central = xu_container_of(msg, struct central, zones_msg);
+
+	central->is_zones_msg_sent = false;
+	if (!central->is_over) {
+		xreg_discovery_filter_changed(central->discovery);
+	}
+}
+
+void central_zones_changed(struct central *central)
+{
+	if (!atomic_exchange(&central->is_zones_msg_sent, true)) {
+		xr_msg_send(xbdev_ctx_control(central->ctx), &central->zones_msg);
+	}
+}
+
 /* ---- life ---- */
 
 static int make_target(
@@ -106,8 +133,11 @@ static int make_target(
 		.nr_reactors = 1,
 		.spin_max_ns = 0,
 		.buf_limit_bytes = BUFFER_BYTES};
-	struct xreg_discovery_opts discovery = {
-		.store = opts->store, .log = opts->log, .has_all = true};
+	struct xreg_discovery_opts discovery = {.store = opts->store,
+		.log = opts->log,
+		.has_all = true,
+		.may_see = may_see,
+		.arg = opts->zones};
 	struct xnvmf_target_opts target;
 	int rc = xbdev_ctx_new(&ctx_opts, &central->ctx, err);
 
@@ -211,6 +241,7 @@ int central_start(
 		return xu_error_set_errno(err, -ENOMEM, "starting the discovery controller");
 	}
 	central->stop_msg.fn = on_stop;
+	central->zones_msg.fn = on_zones;
 	central->opts = opts;
 	pthread_mutex_init(&central->mutex, NULL);
 	pthread_cond_init(&central->has_started, NULL);

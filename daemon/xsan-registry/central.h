@@ -13,6 +13,7 @@
 struct central;
 struct xreg_store;
 struct xu_error;
+struct xreg_zones;
 struct xu_logger;
 
 struct central_opts {
@@ -23,6 +24,7 @@ struct central_opts {
 	const char *data_dir;
 	uint32_t nr_connections_max;
 	struct xreg_store *store; /* must live longer */
+	struct xreg_zones *zones; /* who sees what; must live longer */
 	struct xu_logger *log;
 };
 
@@ -34,6 +36,9 @@ void central_stop(struct central *central);
 
 const char *central_nqn(const struct central *central);
 uint16_t central_port(const struct central *central);
+
+/* What xreg_zones_may_see() says has changed. */
+void central_zones_changed(struct central *central);
 
 /* Who is connected and who has registered itself: {"connected": [...], "registered": [...]}. Later,
  * on the central's thread, which gives the reference away. NULL: it ends. -ENOMEM. */

@@ -14,6 +14,7 @@
 #include "lib/xregistry/rest/rest.h"
 #include "lib/xregistry/store.h"
 #include "lib/xregistry/wait.h"
+#include "lib/xregistry/zone.h"
 
 struct registry {
 	struct xu_logger *log, *audit;
@@ -22,6 +23,7 @@ struct registry {
 	struct xreg_waits *waits;
 	struct xreg_drains *drains;
 	struct xreg_balancer *balancer;
+	struct xreg_zones *zones;
 	struct central *central; /* NULL: none */
 	struct xreg_rest *rest;
 };
@@ -62,6 +64,15 @@ static int start_logs(struct registry *registry, const struct config *config, st
 	return rc;
 }
 
+static void on_zones_changed(void *arg)
+{
+	struct registry *registry = arg;
+
+	if (registry->central != NULL) {
+		central_zones_changed(registry->central);
+	}
+}
+
 static int start_core(struct registry *registry, const struct config *config, struct xu_error *err)
 {
 	const struct xreg_store_opts opts = {.backend = config->backend,
@@ -73,6 +84,10 @@ static int start_core(struct registry *registry, const struct config *config, st
 
 	if (rc == 0) {
 		rc = xreg_store_open(&opts, &registry->store, err);
+	}
+	if (rc == 0) {
+		rc = xreg_zones_open(
+			config->data_dir, on_zones_changed, registry, &registry->zones, err);
 	}
 	if (rc == 0) {
 		rc = xreg_waits_start(registry->store, &registry->waits, err);
@@ -99,6 +114,7 @@ static int start_central(
 		.data_dir = config->data_dir,
 		.nr_connections_max = config->central_connections_max,
 		.store = registry->store,
+		.zones = registry->zones,
 		.log = registry->log};
 	int rc = config->has_central ? central_start(&opts, &registry->central, err) : 0;
 
@@ -123,6 +139,7 @@ static int start_services(
 		.waits = registry->waits,
 		.drains = registry->drains,
 		.balancer = registry->balancer,
+		.zones = registry->zones,
 		.health = &registry->health,
 		.http = &http,
 		.log = registry->log,
@@ -194,10 +211,12 @@ void registry_stop(struct registry *registry)
 	}
 	xreg_drains_free(registry->drains);
 	central_stop(registry->central);
+	registry->central = NULL;
 	xreg_rest_stop(registry->rest);
 	xreg_waits_stop(registry->waits);
 	xreg_store_close(registry->store);
 	xreg_balancer_free(registry->balancer);
+	xreg_zones_close(registry->zones);
 	xu_logger_free(registry->audit);
 	xu_logger_free(registry->log);
 	free(registry);

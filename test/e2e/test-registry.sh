@@ -4,13 +4,14 @@
 # Shows the registry with a real Linux host: a node registers itself, the host asks the registry's
 # discovery controller, connect-all attaches the node's volumes; a volume that is added or taken away
 # is told by an event; and neither a registry that is killed nor its restart costs the host an I/O
-# controller.
+# controller. Two hosts in different zones see different logs.
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/node.sh"
 
 OTHER_NQN=nqn.2026-11.io.xsan:other
-export OTHER_NQN
+HOST_NQN=nqn.2026-11.io.xsan:host
+export OTHER_NQN HOST_NQN
 
 registry_start() {
 	daemon_start registry "$REGISTRY" --config "$TEST_DIR/registry.json" &&
@@ -20,6 +21,11 @@ registry_start() {
 registry_knows() {
 	curl -s --max-time 5 "http://127.0.0.1:$REST_PORT/api/v1/targets?nqn=$1&status=$2" |
 		grep -q '"total_count":1[,}]'
+}
+
+# registry_put PATH BODY METHOD
+registry_put() {
+	curl -sf --max-time 5 -X "$3" -d "$2" "http://127.0.0.1:$REST_PORT/api/v1/$1" >/dev/null
 }
 
 on_request() {
@@ -43,6 +49,15 @@ on_request() {
 	start-registry)
 		registry_start
 		;;
+	zone)
+		# The node's volume is for host-1 alone.
+		registry_put zones/lab "{\"zones\": [{\"name\": \"one\",
+			\"hosts\": [\"$HOST_NQN-1\"], \"targets\": [\"node:e2e\"]}]}" PUT &&
+			registry_put zones/lab/activate '{}' POST
+		;;
+	no-zone)
+		registry_put zones/lab/deactivate '{}' POST
+		;;
 	node-is-registered)
 		wait_for 20 registry_knows "$NODE_NQN" available
 		;;
@@ -52,7 +67,7 @@ on_request() {
 		;;
 	esac
 }
-export -f on_request registry_start registry_knows
+export -f on_request registry_start registry_knows registry_put
 
 node_begin
 require curl curl
@@ -75,7 +90,7 @@ node_start || test_fail "xsand did not start"
 registry_start || test_fail "xsan-registry did not start"
 wait_for 20 registry_knows "$NODE_NQN" available || test_fail "the node does not register itself"
 guest --timeout 240 --on-request on_request "$E2E_DIR/guest/registry.sh" \
-	"$NODE_ADDR" "$DISCOVERY_PORT" "$NODE_NQN" "$OTHER_NQN" "$NODE_PORT"
+	"$NODE_ADDR" "$DISCOVERY_PORT" "$NODE_NQN" "$OTHER_NQN" "$NODE_PORT" "$HOST_NQN"
 daemon_is_alive registry || test_fail "xsan-registry ended with exit code $(daemon_status registry)"
 node_stop || test_fail "xsand did not stop cleanly"
 wait_for 10 registry_knows "$NODE_NQN" maintenance ||

@@ -116,6 +116,72 @@ class Discovery(RegistryTest):
         self.wait_for(lambda: self.good('GET', '/api/v1/hosts')['connected'] == [],
                       'the host is still there')
 
+    def test_zones_decide_who_sees_what(self):
+        one, two = 'nqn.2026-11.io.xsan:host-1', 'nqn.2026-11.io.xsan:host-2'
+        self.register(0, node_id='a')
+        self.register(1, node_id='b')
+        self.register(2, node_id='c', config={'tags': ['gold']})
+        nqns = [f'nqn.2024-01.com.xdevice:nvme:00{i}' for i in (1, 2, 3)]
+        hosts = {name: self.host(hostnqn=name, kato=60000) for name in (one, two)}
+        seen = lambda name: sorted(nqn for nqn, _, _ in self.subsystems(hosts[name]))  # noqa: E731
+        self.assertEqual([seen(one), seen(two)], [nqns, nqns])
+
+        group = {'zones': [{'name': 'z1', 'hosts': [one], 'targets': [nqns[0], 'tag:gold']},
+                           {'name': 'z2', 'hosts': [two], 'targets': ['node:b', nqns[0]]}]}
+        self.good('PUT', '/api/v1/zones/prod', group)
+        # Configured is not active yet.
+        self.assertEqual([seen(one), seen(two)], [nqns, nqns])
+        before = {name: read_log(host).genctr for name, host in hosts.items()}
+        events = {name: host.arm_event() for name, host in hosts.items()}
+        answer = self.good('POST', '/api/v1/zones/prod/activate')
+        self.assertEqual([g['name'] for g in answer['active']], ['prod'])
+        for name, host in hosts.items():
+            host.admin.wait(events[name], 10)
+            self.assertEqual(read_log(host).genctr, before[name] + 1)
+        self.assertEqual([seen(one), seen(two)], [[nqns[0], nqns[2]], nqns[:2]])
+
+        # A change that only one of them sees is told to that one only.
+        counters = {name: read_log(host).genctr for name, host in hosts.items()}
+        events = {name: host.arm_event() for name, host in hosts.items()}
+        self.register(9, node_id='b')
+        hosts[two].admin.wait(events[two], 10)
+        self.assertTrue(hosts[one].admin.is_quiet(0.3))
+        self.assertEqual(read_log(hosts[one]).genctr, counters[one])
+        self.assertEqual(read_log(hosts[two]).genctr, counters[two] + 1)
+
+        # Who is in no zone sees what is in none, unless the policy denies it.
+        self.register(20, node_id='z')
+        third = self.host(hostnqn='nqn.2026-11.io.xsan:host-3')
+        self.assertEqual([n for n, _, _ in self.subsystems(third)],
+                         ['nqn.2024-01.com.xdevice:nvme:021'])
+        self.good('PATCH', '/api/v1/zones', {'default_policy': 'deny'})
+        self.assertEqual(self.subsystems(third), set())
+
+        # All of it is there after a restart.
+        self.assertEqual(self.stop(), 0)
+        self.start()
+        hosts[one] = self.host(hostnqn=one)
+        self.assertEqual(seen(one), [nqns[0], nqns[2]])
+        self.refused(409, 'DELETE', '/api/v1/zones/prod')
+        self.good('POST', '/api/v1/zones/prod/deactivate')
+        self.assertEqual(len(seen(one)), 5)
+        self.good('DELETE', '/api/v1/zones/prod')
+        self.refused(404, 'GET', '/api/v1/zones/prod')
+
+    def test_zones_that_cannot_be(self):
+        for body in ({}, {'zones': 1}, {'zones': [{'name': 'a', 'hosts': []}]},
+                     {'zones': [{'name': 'a b', 'hosts': [], 'targets': []}]},
+                     {'zones': [{'name': 'a', 'hosts': ['x'], 'targets': []}]},
+                     {'zones': [{'name': 'a', 'hosts': [], 'targets': ['tag:']}]},
+                     {'zones': [{'name': 'a', 'hosts': [], 'targets': [], 'colour': 1}]}):
+            self.refused(422, 'PUT', '/api/v1/zones/bad', body)
+        self.refused(404, 'POST', '/api/v1/zones/none/activate')
+        self.refused(422, 'PATCH', '/api/v1/zones', {'default_policy': 'maybe'})
+        zones = self.call('GET', '/api/v1/zones')
+        self.good('PUT', '/api/v1/zones/a', {'zones': []})
+        self.refused(412, 'PUT', '/api/v1/zones/a', {'zones': []},
+                     headers={'If-Match': zones.headers['ETag']})
+
     def test_a_reader_keeps_its_view(self):
         self.good('POST', '/api/v1/targets/bulk', {'targets': [
             {'node_id': 'n', 'target_info': {

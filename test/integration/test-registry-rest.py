@@ -334,7 +334,7 @@ class Whole(RegistryTest):
         # What is described is there: each is asked for by a caller that is never let through.
         for path, methods in openapi['paths'].items():
             for method in methods:
-                answer = self.call(method.upper(), path.replace('{target_id}', 'tgt-none'),
+                answer = self.call(method.upper(), path.replace('{', '').replace('}', ''),
                                    b'' if method == 'get' else b'{"no": "such"}')
                 self.assertNotIn(answer.status, (405, 500, 501), f'{method} {path}: {answer.text}')
                 self.assertNotIn('there is nothing at', answer.text)

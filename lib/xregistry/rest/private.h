@@ -15,6 +15,7 @@
 #define REST_TIME_SIZE    32u
 #define REST_BODY_MAX     (64u << 10) /* bytes of one target's body */
 #define REST_BULK_MAX     (16u << 20) /* bytes of many */
+#define REST_ZONES_MAX    (4u << 20)
 #define REST_BULK_TARGETS 1000u
 #define REST_INDEX_HEADER "X-Registry-Index"
 
@@ -82,6 +83,13 @@ void rest_target_status(struct xrpc_http_call *call, void *arg);
 void rest_target_metrics(struct xrpc_http_call *call, void *arg);
 void rest_target_delete(struct xrpc_http_call *call, void *arg);
 void rest_events(struct xrpc_http_call *call, void *arg);
+void rest_zones_get(struct xrpc_http_call *call, void *arg);
+void rest_zones_patch(struct xrpc_http_call *call, void *arg);
+void rest_zone_group_get(struct xrpc_http_call *call, void *arg);
+void rest_zone_group_put(struct xrpc_http_call *call, void *arg);
+void rest_zone_group_delete(struct xrpc_http_call *call, void *arg);
+void rest_zone_group_activate(struct xrpc_http_call *call, void *arg);
+void rest_zone_group_deactivate(struct xrpc_http_call *call, void *arg);
 void rest_hosts(struct xrpc_http_call *call, void *arg);
 void rest_status(struct xrpc_http_call *call, void *arg);
 void rest_prometheus(struct xrpc_http_call *call, void *arg);

@@ -16,6 +16,7 @@ struct xreg_health_config;
 struct xreg_rest;
 struct xreg_store;
 struct xreg_waits;
+struct xreg_zones;
 struct xrpc_http;
 struct xrpc_http_opts;
 struct xu_error;
@@ -26,6 +27,7 @@ struct xreg_rest_opts {
 	struct xreg_waits *waits;
 	struct xreg_drains *drains;
 	struct xreg_balancer *balancer;
+	struct xreg_zones *zones; /* NULL: none */
 	const struct xreg_health_config *health;
 	const struct xrpc_http_opts *http; /* routes and their argument are filled in */
 	struct xu_logger *log, *audit_log; /* either may be NULL: silent */

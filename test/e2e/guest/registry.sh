@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# registry.sh ADDR PORT NQN OTHER-NQN NODE-PORT: asks the discovery controller at ADDR PORT, attaches
+# registry.sh ADDR PORT NQN OTHER-NQN NODE-PORT HOST-NQN: asks the discovery controller at ADDR PORT, attaches
 # what it names, and watches it change. Events are read as the kernel tells them to user space, the
 # way udev's rules do.
 
@@ -12,6 +12,7 @@ PORT=$2
 NQN=$3
 OTHER=$4
 NODE_PORT=$5
+HOST=$6
 EVENTS=/tmp/events
 
 # nr_events: how many changes of the discovery log the kernel has told of.
@@ -102,10 +103,32 @@ registry_dies() {
 	check_eq "state of the I/O controller" "$(nvme_state "$CTRL")" live
 }
 
+# sees NUMBER: whether that host's log has the node's volume.
+sees() {
+	nvme discover -t tcp -a "$ADDR" -s "$PORT" --hostnqn="$HOST-$1" \
+		--hostid="2f1b3c54-7a0e-4a38-9d51-e2e00000010$1" >/tmp/log 2>&1 ||
+		fail "discover as $HOST-$1: $(cat /tmp/log)"
+	grep -q "subnqn: *$NQN\$" /tmp/log
+}
+
+look_through_zones() {
+	say "zones"
+	# Else nvme discover asks over that connection, which is that of this guest's own host NQN.
+	check_run "disconnect from the registry" nvme disconnect -d "$DISCOVERY"
+	sees 1 || fail "host 1 does not see $NQN without zones"
+	sees 2 || fail "host 2 does not see $NQN without zones"
+	host_do zone || fail "the host could not make a zone"
+	sees 1 || fail "host 1 does not see $NQN, which is in its zone"
+	sees 2 && fail "host 2 sees $NQN, which is in the zone of host 1 alone"
+	host_do no-zone || fail "the host could not take the zone away"
+	sees 2 || fail "host 2 does not see $NQN when there is no zone any more"
+}
+
 busybox uevent env >$EVENTS 2>/dev/null &
 look_at_log
 attach_all
 told_of_addition
 registry_dies
 told_of_removal
+look_through_zones
 kernel_is_sane || fail "the guest's kernel complains"

@@ -1,0 +1,592 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The document (document.h) is the truth; what is asked for each pair of host and target is
+ * compiled from its active part: names sorted, each with the zones that have it. A change is made
+ * to a copy, checked, saved, and then takes the place of what there was, with what is compiled of
+ * it, under the lock that readers share. Changes take turns.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/util/error.h"
+#include "lib/xnvmf/wire/nqn.h"
+#include "lib/xregistry/document.h"
+#include "lib/xregistry/target.h"
+#include "lib/xregistry/zone.h"
+
+#define DOCUMENT "zones"
+
+/* A name and a zone that has it. */
+struct member {
+	const char *name; /* the document's */
+	uint32_t zone;
+};
+
+struct compiled {
+	struct member *hosts, *targets; /* by name, then zone */
+	size_t nr_hosts, nr_targets;
+	bool is_active;  /* there is an active group */
+	bool is_allowed; /* those in no zone see each other */
+};
+
+struct xreg_zones {
+	char *dir;
+	void (*changed)(void *arg);
+	void *arg;
+	pthread_mutex_t change_mutex;
+	pthread_rwlock_t lock; /* for what follows */
+	json_t *document;
+	struct compiled compiled;
+};
+
+/* ---- compiling ---- */
+
+static int compare_members(const void *a, const void *b)
+{
+	const struct member *one = a, *two = b;
+	int order = strcmp(one->name, two->name);
+
+	return order != 0 ? order : (one->zone > two->zone) - (one->zone < two->zone);
+}
+
+static size_t count_members(const json_t *groups, const char *kind)
+{
+	json_t *group, *zone;
+	size_t count = 0, i, j;
+
+	json_array_foreach (groups, i, group) {
+		json_array_foreach (json_object_get(group, "zones"), j, zone) {
+			count += json_array_size(json_object_get(zone, kind));
+		}
+	}
+	return count;
+}
+
+/* All members of one kind, sorted. NULL: no memory. */
+static struct member *compile_members(const json_t *groups, const char *kind, size_t *ret_count)
+{
+	size_t count = count_members(groups, kind), n = 0, i, j, k;
+	struct member *members = calloc(count + 1, sizeof(*members));
+	json_t *group, *zone, *name;
+	uint32_t number = 0;
+
+	if (members == NULL) {
+		return NULL;
+	}
+	json_array_foreach (groups, i, group) {
+		json_array_foreach (json_object_get(group, "zones"), j, zone) {
+			json_array_foreach (json_object_get(zone, kind), k, name) {
+				members[n++] = (struct member){json_string_value(name), number};
+			}
+			number++;
+		}
+	}
+	qsort(members, count, sizeof(*members), compare_members);
+	*ret_count = count;
+	return members;
+}
+
+static void free_compiled(struct compiled *compiled)
+{
+	free(compiled->hosts);
+	free(compiled->targets);
+}
+
+/* Borrows the document's texts. */
+static int compile(const json_t *document, struct compiled *ret_compiled)
+{
+	const json_t *active = json_object_get(document, "active");
+	const char *policy = json_string_value(json_object_get(document, "default_policy"));
+	struct compiled compiled = {.is_active = json_array_size(active) != 0,
+		.is_allowed = policy != NULL && strcmp(policy, "allow") == 0};
+
+	compiled.hosts = compile_members(active, "hosts", &compiled.nr_hosts);
+	compiled.targets = compile_members(active, "targets", &compiled.nr_targets);
+	if (compiled.hosts == NULL || compiled.targets == NULL) {
+		free_compiled(&compiled);
+		return -ENOMEM;
+	}
+	*ret_compiled = compiled;
+	return 0;
+}
+
+/* ---- asking ---- */
+
+/* The first member with that name; its zones follow it. */
+static const struct member *find(const struct member *members, size_t count, const char *name)
+{
+	size_t low = 0, high = count;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (strcmp(members[middle].name, name) < 0) {
+			low = middle + 1;
+		} else {
+			high = middle;
+		}
+	}
+	return low < count && strcmp(members[low].name, name) == 0 ? &members[low] : NULL;
+}
+
+struct question {
+	const struct compiled *compiled;
+	const struct member *host; /* NULL: in no zone */
+	bool is_zoned;             /* the target is in a zone */
+};
+
+/* Whether a zone of the host has the target under this name. Both lists are sorted by zone. */
+static bool share_zone(struct question *q, const char *name)
+{
+	const struct compiled *c = q->compiled;
+	const struct member *target = find(c->targets, c->nr_targets, name), *host = q->host;
+	const struct member *end = c->targets + c->nr_targets, *host_end = c->hosts + c->nr_hosts;
+
+	if (target == NULL) {
+		return false;
+	}
+	q->is_zoned = true;
+	while (host != NULL && host < host_end && strcmp(host->name, q->host->name) == 0 &&
+		target < end && strcmp(target->name, name) == 0) {
+		if (host->zone == target->zone) {
+			return true;
+		}
+		if (host->zone < target->zone) {
+			host++;
+		} else {
+			target++;
+		}
+	}
+	return false;
+}
+
+static bool may_see(
+	const struct compiled *compiled, const char *hostnqn, const struct xreg_target *target)
+{
+	struct question q = {compiled, find(compiled->hosts, compiled->nr_hosts, hostnqn), false};
+	char name[XREG_NAME_MAX + 8];
+
+	if (!compiled->is_active || share_zone(&q, target->spec.nqn)) {
+		return true;
+	}
+	snprintf(name, sizeof(name), "node:%s", target->spec.node_id);
+	if (share_zone(&q, name)) {
+		return true;
+	}
+	for (uint32_t i = 0; i < target->spec.nr_tags; i++) {
+		snprintf(name, sizeof(name), "tag:%s", target->spec.tags[i]);
+		if (share_zone(&q, name)) {
+			return true;
+		}
+	}
+	return q.host == NULL && !q.is_zoned && compiled->is_allowed;
+}
+
+bool xreg_zones_may_see(
+	struct xreg_zones *zones, const char *hostnqn, const struct xreg_target *target)
+{
+	bool may;
+
+	pthread_rwlock_rdlock(&zones->lock);
+	may = may_see(&zones->compiled, hostnqn, target);
+	pthread_rwlock_unlock(&zones->lock);
+	return may;
+}
+
+/* ---- checking ---- */
+
+static int check_name(const char *what, const char *name, struct xu_error *err)
+{
+	size_t len = name != NULL ? strlen(name) : 0;
+	bool is_good = len > 0 && len <= XREG_NAME_MAX;
+
+	for (size_t i = 0; is_good && i < len; i++) {
+		is_good = name[i] > ' ' && name[i] <= '~' && name[i] != '/';
+	}
+	return is_good ? 0
+		       : xu_error_set(err, -EINVAL,
+				 "the name of a %s has 1 to %u printable ASCII characters without "
+				 "space "
+				 "and slash",
+				 what, XREG_NAME_MAX);
+}
+
+static int check_member(const char *kind, const char *name, struct xu_error *err)
+{
+	bool is_target = strcmp(kind, "targets") == 0;
+
+	if (name != NULL && is_target && strncmp(name, "node:", 5) == 0) {
+		return check_name("node", name + 5, err);
+	}
+	if (name != NULL && is_target && strncmp(name, "tag:", 4) == 0) {
+		return check_name("tag", name + 4, err);
+	}
+	return xnvmf_nqn_check(name != NULL ? name : "", err);
+}
+
+static int check_members(json_t *zone, const char *kind, struct xu_error *err)
+{
+	json_t *list = json_object_get(zone, kind), *member;
+	size_t i;
+
+	if (!json_is_array(list) || json_array_size(list) > XREG_ZONE_MEMBERS_MAX) {
+		return xu_error_set(err, -EINVAL, "%s: a list [ … ] of at most %u names is needed",
+			kind, XREG_ZONE_MEMBERS_MAX);
+	}
+	json_array_foreach (list, i, member) {
+		if (check_member(kind, json_string_value(member), err) != 0) {
+			return xu_error_prefix(err, "%s[%zu]", kind, i);
+		}
+	}
+	return 0;
+}
+
+static int check_zone(json_t *zone, struct xu_error *err)
+{
+	const char *key;
+	json_t *value;
+	int rc = check_name("zone", json_string_value(json_object_get(zone, "name")), err);
+
+	if (rc == 0) {
+		rc = check_members(zone, "hosts", err);
+	}
+	if (rc == 0) {
+		rc = check_members(zone, "targets", err);
+	}
+	json_object_foreach (zone, key, value) {
+		if (rc == 0 && strcmp(key, "name") != 0 && strcmp(key, "hosts") != 0 &&
+			strcmp(key, "targets") != 0) {
+			rc = xu_error_set(err, -EINVAL,
+				"'%.64s' is not known here; a zone has name, hosts and targets",
+				key);
+		}
+	}
+	return rc;
+}
+
+static int check_group(json_t *group, struct xu_error *err)
+{
+	json_t *zones = json_object_get(group, "zones"), *zone;
+	size_t i;
+
+	if (!json_is_array(zones) || json_array_size(zones) > XREG_ZONES_MAX) {
+		return xu_error_set(err, -EINVAL,
+			"zones: a list [ … ] of at most %u zones is needed", XREG_ZONES_MAX);
+	}
+	json_array_foreach (zones, i, zone) {
+		if (check_zone(zone, err) != 0) {
+			return xu_error_prefix(err, "zones[%zu]", i);
+		}
+	}
+	return 0;
+}
+
+/* ---- the document ---- */
+
+static json_t *find_group(json_t *list, const char *name, size_t *ret_index)
+{
+	json_t *group;
+	size_t i;
+
+	json_array_foreach (list, i, group) {
+		if (strcmp(json_string_value(json_object_get(group, "name")), name) == 0) {
+			*ret_index = i;
+			return group;
+		}
+	}
+	return NULL;
+}
+
+static uint64_t revision_of(const json_t *document)
+{
+	return (uint64_t)json_integer_value(json_object_get(document, "revision"));
+}
+
+/* Puts `next` (taken) in the place of what there is, once it is saved. Under change_mutex. */
+static int replace(struct xreg_zones *zones, json_t *next, struct xu_error *err)
+{
+	struct compiled compiled;
+	json_t *before;
+	int rc;
+
+	json_object_set_new(
+		next, "revision", json_integer((json_int_t)revision_of(zones->document) + 1));
+	rc = compile(next, &compiled);
+	if (rc != 0) {
+		xu_error_set_errno(err, rc, "changing zones");
+	} else {
+		rc = xreg_document_save(zones->dir, DOCUMENT, next, err);
+		if (rc != 0) {
+			free_compiled(&compiled);
+		}
+	}
+	if (rc != 0) {
+		json_decref(next);
+		return rc;
+	}
+	pthread_rwlock_wrlock(&zones->lock);
+	before = zones->document;
+	free_compiled(&zones->compiled);
+	zones->document = next;
+	zones->compiled = compiled;
+	pthread_rwlock_unlock(&zones->lock);
+	json_decref(before);
+	return 0;
+}
+
+/* A change from its beginning to its end: `edit` changes a copy. */
+static int change(struct xreg_zones *zones, uint64_t if_revision,
+	int (*edit)(json_t *document, void *arg, struct xu_error *err), void *arg,
+	struct xu_error *err)
+{
+	json_t *next;
+	int rc = 0;
+
+	pthread_mutex_lock(&zones->change_mutex);
+	if (if_revision != 0 && if_revision != revision_of(zones->document)) {
+		rc = xu_error_set(err, -ESTALE,
+			"the zones have revision %llu, not %llu; read them again",
+			(unsigned long long)revision_of(zones->document),
+			(unsigned long long)if_revision);
+	}
+	next = rc == 0 ? json_deep_copy(zones->document) : NULL;
+	if (rc == 0 && next == NULL) {
+		rc = xu_error_set_errno(err, -ENOMEM, "changing zones");
+	}
+	if (rc == 0) {
+		rc = edit(next, arg, err);
+		if (rc != 0) {
+			json_decref(next);
+		} else {
+			rc = replace(zones, next, err);
+		}
+	}
+	pthread_mutex_unlock(&zones->change_mutex);
+	if (rc == 0 && zones->changed != NULL) {
+		zones->changed(zones->arg);
+	}
+	return rc;
+}
+
+struct edit {
+	const char *name;
+	json_t *group;
+	bool is_active;
+};
+
+static int edit_put(json_t *document, void *arg, struct xu_error *err)
+{
+	const struct edit *edit = arg;
+	json_t *groups = json_object_get(document, "groups"), *group;
+	size_t index;
+	int rc = check_name("zone group", edit->name, err);
+
+	if (rc == 0) {
+		rc = check_group(edit->group, err);
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	group = json_pack("{s:s, s:o}", "name", edit->name, "zones",
+		json_deep_copy(json_object_get(edit->group, "zones")));
+	if (group == NULL) {
+		return xu_error_set_errno(err, -ENOMEM, "changing zones");
+	}
+	if (find_group(groups, edit->name, &index) != NULL) {
+		json_array_set_new(groups, index, group);
+		return 0;
+	}
+	if (json_array_size(groups) >= XREG_ZONE_GROUPS_MAX) {
+		json_decref(group);
+		return xu_error_set(err, -EDQUOT,
+			"there are %u zone groups, as many as there may be", XREG_ZONE_GROUPS_MAX);
+	}
+	json_array_append_new(groups, group);
+	return 0;
+}
+
+static int edit_delete(json_t *document, void *arg, struct xu_error *err)
+{
+	const struct edit *edit = arg;
+	size_t index;
+
+	if (find_group(json_object_get(document, "active"), edit->name, &index) != NULL) {
+		return xu_error_set(err, -EBUSY,
+			"zone group '%.63s' is active; deactivate it first", edit->name);
+	}
+	if (find_group(json_object_get(document, "groups"), edit->name, &index) == NULL) {
+		return xu_error_set(err, -ENOENT, "there is no zone group '%.63s'", edit->name);
+	}
+	json_array_remove(json_object_get(document, "groups"), index);
+	return 0;
+}
+
+static int edit_activate(json_t *document, void *arg, struct xu_error *err)
+{
+	const struct edit *edit = arg;
+	json_t *active = json_object_get(document, "active");
+	size_t index;
+	json_t *group = find_group(json_object_get(document, "groups"), edit->name, &index);
+
+	if (group == NULL) {
+		return xu_error_set(err, -ENOENT, "there is no zone group '%.63s'", edit->name);
+	}
+	if (find_group(active, edit->name, &index) != NULL) {
+		json_array_remove(active, index);
+	}
+	if (edit->is_active) {
+		json_array_append_new(active, json_deep_copy(group));
+	}
+	return 0;
+}
+
+static int edit_policy(json_t *document, void *arg, struct xu_error *err)
+{
+	const struct edit *edit = arg;
+
+	if (strcmp(edit->name, "allow") != 0 && strcmp(edit->name, "deny") != 0) {
+		return xu_error_set(err, -EINVAL,
+			"default_policy: '%.32s' is not accepted; it is allow or deny", edit->name);
+	}
+	json_object_set_new(document, "default_policy", json_string(edit->name));
+	return 0;
+}
+
+int xreg_zones_put_group(struct xreg_zones *zones, const char *name, json_t *group,
+	uint64_t if_revision, struct xu_error *err)
+{
+	return change(zones, if_revision, edit_put, &(struct edit){name, group, false}, err);
+}
+
+int xreg_zones_delete_group(
+	struct xreg_zones *zones, const char *name, uint64_t if_revision, struct xu_error *err)
+{
+	return change(zones, if_revision, edit_delete, &(struct edit){name, NULL, false}, err);
+}
+
+int xreg_zones_activate(struct xreg_zones *zones, const char *name, bool is_active,
+	uint64_t if_revision, struct xu_error *err)
+{
+	return change(
+		zones, if_revision, edit_activate, &(struct edit){name, NULL, is_active}, err);
+}
+
+int xreg_zones_set_policy(
+	struct xreg_zones *zones, const char *policy, uint64_t if_revision, struct xu_error *err)
+{
+	return change(zones, if_revision, edit_policy, &(struct edit){policy, NULL, false}, err);
+}
+
+/* ---- reading ---- */
+
+json_t *xreg_zones_json(struct xreg_zones *zones)
+{
+	json_t *copy;
+
+	pthread_rwlock_rdlock(&zones->lock);
+	copy = json_deep_copy(zones->document);
+	pthread_rwlock_unlock(&zones->lock);
+	return copy;
+}
+
+json_t *xreg_zones_group(struct xreg_zones *zones, const char *name)
+{
+	json_t *group;
+	size_t index;
+
+	pthread_rwlock_rdlock(&zones->lock);
+	group = find_group(json_object_get(zones->document, "groups"), name, &index);
+	group = group != NULL ? json_deep_copy(group) : NULL;
+	pthread_rwlock_unlock(&zones->lock);
+	return group;
+}
+
+uint64_t xreg_zones_revision(struct xreg_zones *zones)
+{
+	uint64_t revision;
+
+	pthread_rwlock_rdlock(&zones->lock);
+	revision = revision_of(zones->document);
+	pthread_rwlock_unlock(&zones->lock);
+	return revision;
+}
+
+/* ---- life ---- */
+
+/* What was saved, checked like what strangers say: somebody may have edited the file. */
+static int check_document(json_t *document, struct xu_error *err)
+{
+	static const char *const lists[] = {"groups", "active"};
+	json_t *group;
+	size_t j;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < 2; i++) {
+		if (!json_is_array(json_object_get(document, lists[i]))) {
+			return xu_error_set(err, -EILSEQ, "'%s' is missing", lists[i]);
+		}
+		json_array_foreach (json_object_get(document, lists[i]), j, group) {
+			rc = rc != 0 ? rc
+				     : check_name("zone group",
+					       json_string_value(json_object_get(group, "name")),
+					       err);
+			rc = rc != 0 ? rc : check_group(group, err);
+		}
+	}
+	return rc;
+}
+
+int xreg_zones_open(const char *dir, void (*changed)(void *arg), void *arg,
+	struct xreg_zones **ret_zones, struct xu_error *err)
+{
+	struct xreg_zones *zones = calloc(1, sizeof(*zones));
+	int rc = zones == NULL ? -ENOMEM : 0;
+
+	if (rc != 0) {
+		return xu_error_set_errno(err, rc, "reading the zones");
+	}
+	pthread_mutex_init(&zones->change_mutex, NULL);
+	pthread_rwlock_init(&zones->lock, NULL);
+	zones->changed = changed;
+	zones->arg = arg;
+	zones->dir = strdup(dir);
+	rc = zones->dir == NULL ? xu_error_set_errno(err, -ENOMEM, "reading the zones")
+				: xreg_document_load(dir, DOCUMENT, &zones->document, err);
+	if (rc == 0 && zones->document == NULL) {
+		zones->document = json_pack("{s:i, s:s, s:[], s:[]}", "revision", 1,
+			"default_policy", "allow", "groups", "active");
+	} else if (rc == 0) {
+		rc = check_document(zones->document, err);
+		if (rc != 0) {
+			xu_error_prefix(err, "%s/%s.json", dir, DOCUMENT);
+		}
+	}
+	if (rc == 0) {
+		rc = zones->document != NULL ? compile(zones->document, &zones->compiled) : -ENOMEM;
+		if (rc != 0) {
+			xu_error_set_errno(err, rc, "reading the zones");
+		}
+	}
+	if (rc != 0) {
+		xreg_zones_close(zones);
+		return rc;
+	}
+	*ret_zones = zones;
+	return 0;
+}
+
+void xreg_zones_close(struct xreg_zones *zones)
+{
+	if (zones == NULL) {
+		return;
+	}
+	free_compiled(&zones->compiled);
+	json_decref(zones->document);
+	pthread_mutex_destroy(&zones->change_mutex);
+	pthread_rwlock_destroy(&zones->lock);
+	free(zones->dir);
+	free(zones);
+}
