@@ -44,16 +44,6 @@ enum xreg_probe_level {
 	XREG_PROBE_IDENTIFY, /* its subsystem has let us in and told who it is */
 };
 
-struct xreg_probe {
-	uint64_t at_ms; /* Unix time of its end; 0: none yet */
-	enum xreg_probe_level reached;
-	bool is_good;        /* it came as far as it was to */
-	uint32_t latency_us; /* of the whole probe */
-	uint32_t
-		keep_alive_us; /* round trip of a Keep Alive, when it came to that; 0: it did not */
-	char problem[XREG_DESCRIPTION_SIZE];
-};
-
 enum xreg_failure_type {
 	XREG_FAILURE_NETWORK_TIMEOUT,
 	XREG_FAILURE_HIGH_LATENCY,
@@ -64,6 +54,17 @@ enum xreg_failure_type {
 	XREG_FAILURE_HARDWARE_ERROR,
 	XREG_FAILURE_UNKNOWN,
 	XREG_NR_FAILURES,
+};
+
+struct xreg_probe {
+	uint64_t at_ms; /* Unix time of its end; 0: none yet */
+	enum xreg_probe_level reached;
+	bool is_good;        /* it came as far as it was to */
+	uint32_t latency_us; /* of the whole probe */
+	uint32_t
+		keep_alive_us; /* round trip of a Keep Alive, when it came to that; 0: it did not */
+	enum xreg_failure_type failure; /* when it is not good */
+	char problem[XREG_DESCRIPTION_SIZE];
 };
 
 enum xreg_severity {

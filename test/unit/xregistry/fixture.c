@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -107,4 +108,42 @@ const char *fixture_register(struct xreg_store *store, const char *node, unsigne
 	snprintf(id, sizeof(id), "%s", change.result->origin.id);
 	xreg_target_unref(change.result);
 	return id;
+}
+
+struct many {
+	pthread_mutex_t mutex;
+	pthread_cond_t cond;
+	uint32_t nr_left;
+};
+
+static void on_one_done(struct xreg_change *change)
+{
+	struct many *many = change->arg;
+
+	pthread_mutex_lock(&many->mutex);
+	many->nr_left--;
+	pthread_cond_signal(&many->cond);
+	pthread_mutex_unlock(&many->mutex);
+}
+
+void fixture_change_all(struct xreg_store *store, struct xreg_change *changes, uint32_t count)
+{
+	struct many many = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, count};
+
+	for (uint32_t i = 0; i < count; i++) {
+		changes[i].done = on_one_done;
+		changes[i].arg = &many;
+		xreg_store_submit(store, &changes[i]);
+	}
+	pthread_mutex_lock(&many.mutex);
+	while (many.nr_left > 0) {
+		pthread_cond_wait(&many.cond, &many.mutex);
+	}
+	pthread_mutex_unlock(&many.mutex);
+	for (uint32_t i = 0; i < count; i++) {
+		if (changes[i].rc != 0) {
+			fail_msg("%s", changes[i].err.text);
+		}
+		xreg_target_unref(changes[i].result);
+	}
 }

@@ -1,0 +1,824 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The health monitor in simulated time: how failures are found and told, which state follows and
+ * when, how it tries to recover, what it leaves alone, and how it spreads its work. The store and
+ * the threads are real ones.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "test/unit/xregistry/fixture.h"
+#include "test/unit/xregistry/sim_world.h"
+
+#define S         1000000ull
+#define NR_EVENTS 4096u
+
+static struct xreg_store *store;
+static struct sim_world *sim;
+static struct xreg_monitor *monitor;
+static struct xreg_health_config config;
+
+/* What the monitor has told; read while it stands still. */
+static struct {
+	enum xreg_health_event_kind kind;
+	enum xreg_failure_type failure;
+	bool is_good;
+	uint32_t state, attempt;
+	uint64_t at_ms;
+	char text[256];
+} events[NR_EVENTS];
+static uint32_t nr_events, nr_scores;
+static char id[XREG_ID_SIZE]; /* of the target that was added last */
+
+static void on_event(void *arg, const struct xreg_health_event *event)
+{
+	if (event->kind == XREG_HEALTH_SCORE) {
+		assert_in_range(abs((int)event->score - (int)event->score_before), 5, 100);
+		nr_scores++;
+	} else if (nr_events < NR_EVENTS) {
+		events[nr_events].kind = event->kind;
+		events[nr_events].failure = event->failure;
+		events[nr_events].is_good = event->is_good;
+		events[nr_events].state = event->state;
+		events[nr_events].attempt = event->attempt;
+		events[nr_events].at_ms = event->at_ms;
+		snprintf(events[nr_events].text, sizeof(events[0].text), "%s", event->text);
+		nr_events++;
+	}
+}
+
+static void run_s(uint64_t seconds)
+{
+	sim_world_run(sim, monitor, seconds * S);
+}
+
+static void start_monitor(void)
+{
+	struct xu_error err = {0};
+
+	if (xreg_monitor_start(&(struct xreg_monitor_opts){.store = store,
+				       .config = &config,
+				       .fn = on_event,
+				       .world = sim_world_ops(sim)},
+		    &monitor, &err) != 0) {
+		fail_msg("%s", err.text);
+	}
+}
+
+static void stop_monitor(void)
+{
+	sim_world_release(sim);
+	xreg_monitor_stop(monitor);
+	monitor = NULL;
+}
+
+static void set_up(uint32_t nr_machines)
+{
+	sim = sim_world_new(nr_machines);
+	store = fixture_open(&(struct xreg_store_opts){.now_ms = sim_unix_ms, .now_arg = sim});
+	xreg_health_config_default(&config);
+	config.monitoring_interval_s = 30;
+	monitor = NULL;
+	nr_events = nr_scores = 0;
+}
+
+static int setup(void **state)
+{
+	fixture_setup(state);
+	set_up(8);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	stop_monitor();
+	xreg_store_close(store);
+	sim_world_free(sim);
+	return fixture_teardown(state);
+}
+
+/* ---- targets ---- */
+
+static struct xreg_spec spec_of(uint32_t index, char address[32], char nqn[64])
+{
+	struct xreg_spec spec = fixture_spec();
+
+	sim_address(index, address);
+	snprintf(nqn, 64, "nqn.2026-11.io.xsan:%06u", index);
+	spec.address = address;
+	spec.nqn = nqn;
+	spec.security = XREG_SECURITY_NONE;
+	spec.ttl_s = 0;
+	return spec;
+}
+
+static void add(const struct xreg_spec *spec, enum xreg_state state)
+{
+	struct xreg_change change = {
+		.op = XREG_REGISTER, .spec = spec, .status = {.state = state, .reason = ""}};
+
+	if (xreg_store_change(store, &change) != 0) {
+		fail_msg("%s", change.err.text);
+	}
+	snprintf(id, sizeof(id), "%s", change.result->origin.id);
+	xreg_target_unref(change.result);
+}
+
+/* One target and a monitor. */
+static void begin_with(enum sim_behaviour behaviour, uint32_t ttl_s, enum xreg_state state)
+{
+	char address[32], nqn[64];
+	struct xreg_spec spec = spec_of(0, address, nqn);
+
+	spec.ttl_s = ttl_s;
+	sim_machine(sim, 0)->behaviour = behaviour;
+	add(&spec, state);
+	start_monitor();
+}
+
+static const struct xreg_target *find(struct xreg_view **ret_view)
+{
+	const struct xreg_target *target;
+
+	*ret_view = xreg_store_view(store);
+	target = xreg_view_get(*ret_view, id);
+	assert_non_null(target);
+	return target;
+}
+
+static enum xreg_state state_now(void)
+{
+	struct xreg_view *view;
+	enum xreg_state state = find(&view)->status.state;
+
+	xreg_view_unref(view);
+	return state;
+}
+
+static void expect_state(enum xreg_state state, const char *reason)
+{
+	struct xreg_view *view;
+	const struct xreg_target *target = find(&view);
+
+	if (target->status.state != state || strstr(target->status.reason, reason) == NULL) {
+		fail_msg("%s because of \"%s\", not %s", xreg_state_name(target->status.state),
+			target->status.reason, xreg_state_name(state));
+	}
+	xreg_view_unref(view);
+}
+
+static struct xreg_live_state live_now(void)
+{
+	struct xreg_view *view;
+	struct xreg_live_state live;
+
+	xreg_live_get(find(&view), &live);
+	xreg_view_unref(view);
+	return live;
+}
+
+static void report(struct xreg_metrics metrics)
+{
+	struct xreg_view *view;
+
+	xreg_live_report(find(&view), &metrics, sim_unix_ms(sim));
+	xreg_view_unref(view);
+}
+
+static void set_state(enum xreg_state state, const char *reason)
+{
+	struct xreg_change change = {
+		.op = XREG_SET_STATUS, .id = id, .status = {.state = state, .reason = reason}};
+
+	assert_int_equal(xreg_store_change(store, &change), 0);
+	xreg_target_unref(change.result);
+}
+
+static struct xreg_monitor_stats stats_now(void)
+{
+	struct xreg_monitor_stats stats;
+
+	xreg_monitor_stats(monitor, &stats);
+	return stats;
+}
+
+/* Seconds until a state comes, in steps of one; fails after `max_s`. */
+static uint32_t run_until(enum xreg_state state, uint32_t max_s)
+{
+	uint32_t took_s = 0;
+
+	while (state_now() != state) {
+		if (took_s++ >= max_s) {
+			fail_msg("not %s within %u s", xreg_state_name(state), max_s);
+		}
+		run_s(1);
+	}
+	return took_s;
+}
+
+static uint32_t count_events(enum xreg_health_event_kind kind)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < nr_events; i++) {
+		count += events[i].kind == kind;
+	}
+	return count;
+}
+
+/* ---- checks and hysteresis ---- */
+
+static void test_monitor_checks_once_in_an_interval(void **state)
+{
+	begin_with(SIM_ANSWERS, 0, XREG_AVAILABLE);
+	run_s(300);
+	assert_int_equal(sim_machine(sim, 0)->nr_connections, 10);
+	assert_int_equal(stats_now().nr_checks, 10);
+	assert_int_equal(stats_now().nr_failed_checks, 0);
+	assert_int_equal(stats_now().nr_targets, 1);
+	assert_int_equal(live_now().nr_good, 10);
+	assert_int_equal(live_now().nr_checks, 10);
+	assert_true(live_now().probe.is_good);
+	assert_int_equal(live_now().probe.reached, XREG_PROBE_IDENTIFY);
+	assert_int_equal(nr_events, 0);
+	assert_int_equal(xreg_store_wait(store, 0, 0), 1); /* nothing was written */
+}
+
+static void test_monitor_measures_latency_by_keep_alive(void **state)
+{
+	sim_machine(sim, 0)->delay_us = 700;
+	sim_machine(sim, 0)->not_ready = 3;
+	begin_with(SIM_ANSWERS, 0, XREG_AVAILABLE);
+	for (uint32_t i = 0; i < 31 && live_now().nr_checks == 0; i++) {
+		run_s(1);
+	}
+	assert_int_equal(live_now().probe.keep_alive_us, 700);
+	/* A connection, ICReq, Connect, CAP, CC, CSTS four times with pauses, Identify, Keep
+	 * Alive. */
+	assert_int_equal(live_now().probe.latency_us, 11 * 700 + 3 * 20000);
+}
+
+static void test_monitor_makes_unknown_targets_available(void **state)
+{
+	begin_with(SIM_ANSWERS, 0, XREG_UNKNOWN);
+	run_s(30);
+	assert_int_equal(state_now(), XREG_UNKNOWN);
+	run_s(30);
+	expect_state(XREG_AVAILABLE, "monitor: 2 checks in a row were good");
+}
+
+static void test_monitor_needs_bad_checks_in_a_row(void **state)
+{
+	begin_with(SIM_REFUSES, 0, XREG_AVAILABLE);
+	run_s(60);
+	assert_int_equal(live_now().nr_bad, 2);
+	assert_true(live_now().failures[XREG_FAILURE_NETWORK_TIMEOUT].is_active);
+	sim_machine(sim, 0)->behaviour = SIM_ANSWERS;
+	run_s(30);
+	sim_machine(sim, 0)->behaviour = SIM_REFUSES;
+	run_s(60);
+	assert_int_equal(state_now(), XREG_AVAILABLE);
+	assert_int_equal(live_now().nr_checks, 5);
+	assert_int_equal(live_now().nr_failed_checks, 4);
+	run_until(XREG_FAILED, 30);
+	expect_state(XREG_FAILED, "monitor: no connection to 10.0.0.1 port 4420");
+}
+
+/* ---- recovery from being down ---- */
+
+static void expect_event(
+	uint32_t at, enum xreg_health_event_kind kind, bool is_good, const char *text)
+{
+	assert_true(at < nr_events);
+	if (events[at].kind != kind || events[at].is_good != is_good ||
+		strstr(events[at].text, text) == NULL) {
+		fail_msg("event %u is %s (%d): %s", at, xreg_health_event_name(events[at].kind),
+			events[at].is_good, events[at].text);
+	}
+}
+
+/* The document's steps: reachability, connection, offline; and back when it answers again. */
+static void test_monitor_recovers_from_network_timeouts_step_by_step(void **state)
+{
+	begin_with(SIM_REFUSES, 0, XREG_AVAILABLE);
+	run_until(XREG_FAILED, 90);
+	run_s(6);
+	expect_event(0, XREG_HEALTH_FAILURE, false, "network_timeout (high): no connection");
+	expect_event(1, XREG_HEALTH_STATE, false, "no connection to 10.0.0.1 port 4420");
+	expect_event(2, XREG_HEALTH_STEP, true, "step 1, reachability: the machine answers");
+	expect_event(3, XREG_HEALTH_STEP, false, "step 2, NVMe connection: no connection");
+	expect_event(4, XREG_HEALTH_STEP, false, "step 3, marked offline");
+	expect_event(5, XREG_HEALTH_STATE, false, "its machine answers, but");
+	assert_int_equal(nr_events, 6);
+	assert_int_equal(state_now(), XREG_OFFLINE);
+	assert_int_equal(live_now().nr_recovery_attempts, 1);
+	assert_true(live_now().failures[XREG_FAILURE_NETWORK_TIMEOUT].auto_recovery_attempted);
+	assert_int_equal(stats_now().nr_offline, 1);
+
+	sim_machine(sim, 0)->behaviour = SIM_ANSWERS;
+	run_until(XREG_AVAILABLE, 30);
+	expect_state(XREG_AVAILABLE, "monitor: 2 checks in a row were good");
+	assert_int_equal(stats_now().nr_recoveries, 1);
+	assert_int_equal(live_now().nr_recovery_attempts, 0);
+	assert_false(live_now().failures[XREG_FAILURE_NETWORK_TIMEOUT].is_active);
+	assert_int_equal(count_events(XREG_HEALTH_CLEARED), 1);
+}
+
+/* A machine that cannot be reached stays failed until the failover time-out; attempts get rare. */
+static void test_monitor_backs_off_from_black_holes(void **state)
+{
+	uint32_t attempts[16], nr_attempts = 0;
+
+	config.failover_timeout_s = 300;
+	begin_with(SIM_BLACK_HOLE, 0, XREG_AVAILABLE);
+	run_until(XREG_FAILED, 130);
+	assert_in_range(run_until(XREG_OFFLINE, 420), 299, 421);
+	expect_state(XREG_OFFLINE, "monitor: it has not recovered for 300 s");
+	run_s(600);
+	for (uint32_t i = 0; i < nr_events; i++) {
+		if (events[i].kind == XREG_HEALTH_STEP) {
+			assert_false(events[i].is_good);
+			assert_non_null(strstr(events[i].text, "step 1, reachability: no conn"));
+			assert_true(nr_attempts < 16);
+			attempts[nr_attempts++] = (uint32_t)(events[i].at_ms / 1000);
+		}
+	}
+	assert_in_range(nr_attempts, 7, 13);
+	/* The time of a probe and what lies between: 10 + 10, 20, 40, 80, 120, 120 … */
+	assert_int_equal(attempts[1] - attempts[0], 20);
+	assert_int_equal(attempts[2] - attempts[1], 30);
+	assert_int_equal(attempts[3] - attempts[2], 50);
+	assert_int_equal(attempts[nr_attempts - 1] - attempts[nr_attempts - 2], 130);
+}
+
+static void test_monitor_holds_down_what_flaps(void **state)
+{
+	uint64_t held_s;
+
+	config.hold_down_s = 300;
+	begin_with(SIM_ANSWERS, 0, XREG_AVAILABLE);
+	run_s(30);
+	for (uint32_t i = 0; i < 3; i++) {
+		sim_machine(sim, 0)->behaviour = SIM_REFUSES;
+		run_until(XREG_FAILED, 91);
+		sim_machine(sim, 0)->behaviour = SIM_ANSWERS;
+		if (i < 2) {
+			run_until(XREG_AVAILABLE, 60);
+		}
+	}
+	assert_int_equal(count_events(XREG_HEALTH_FLAPPING), 1);
+	assert_int_equal(live_now().nr_flaps, 5);
+	assert_int_equal(stats_now().nr_held_down, 1);
+	held_s = (live_now().held_down_until_ms - sim_unix_ms(sim)) / 1000;
+	assert_in_range(held_s, 295, 300);
+	run_s(290);
+	assert_int_not_equal(state_now(), XREG_AVAILABLE);
+	run_until(XREG_AVAILABLE, 60);
+	assert_int_equal(stats_now().nr_held_down, 0);
+	/* Again at once: twice as long. */
+	sim_machine(sim, 0)->behaviour = SIM_REFUSES;
+	run_until(XREG_FAILED, 91);
+	sim_machine(sim, 0)->behaviour = SIM_ANSWERS;
+	if (live_now().nr_flaps >= 4) {
+		assert_in_range(
+			(live_now().held_down_until_ms - sim_unix_ms(sim)) / 1000, 590, 600);
+	}
+}
+
+/* ---- what each peer means ---- */
+
+static void expect_after_checks(enum sim_behaviour behaviour, enum xreg_failure_type type,
+	enum xreg_state state, const char *problem)
+{
+	struct xreg_live_state live;
+
+	begin_with(behaviour, 0, XREG_AVAILABLE);
+	run_s(40);
+	live = live_now();
+	assert_false(live.probe.is_good);
+	if (live.probe.failure != type || strstr(live.probe.problem, problem) == NULL) {
+		fail_msg("%s: %s", xreg_failure_name(live.probe.failure), live.probe.problem);
+	}
+	assert_true(live.failures[type].is_active);
+	run_s(85);
+	assert_int_equal(state_now(), state);
+}
+
+static void test_monitor_garbage_is_a_protocol_error(void **state)
+{
+	expect_after_checks(
+		SIM_GARBAGE, XREG_FAILURE_PROTOCOL_ERROR, XREG_FAILED, "what came is not NVMe/TCP");
+	run_s(400); /* the machine answers, so this is no way to be offline but by time */
+	expect_state(XREG_OFFLINE, "it has not recovered for 300 s");
+}
+
+static void test_monitor_another_name_is_a_protocol_error(void **state)
+{
+	expect_after_checks(SIM_OTHER_NAME, XREG_FAILURE_PROTOCOL_ERROR, XREG_FAILED,
+		"Identify names another subsystem");
+}
+
+static void test_monitor_silence_is_a_timeout(void **state)
+{
+	expect_after_checks(SIM_SILENT, XREG_FAILURE_NETWORK_TIMEOUT, XREG_OFFLINE,
+		"has not answered ICReq within 10000 ms");
+}
+
+static void test_monitor_a_closed_connection_is_a_timeout(void **state)
+{
+	expect_after_checks(SIM_CLOSES, XREG_FAILURE_NETWORK_TIMEOUT, XREG_OFFLINE,
+		"closed the connection before its answer to ICReq");
+}
+
+static void test_monitor_a_fatal_controller_is_a_hardware_error(void **state)
+{
+	expect_after_checks(SIM_IS_BROKEN, XREG_FAILURE_HARDWARE_ERROR, XREG_FAILED,
+		"the controller has a fatal error");
+}
+
+/* Who turns the registry away is there. */
+static void test_monitor_a_host_that_is_not_allowed_fails_nothing(void **state)
+{
+	expect_after_checks(SIM_FORBIDS, XREG_FAILURE_AUTHENTICATION, XREG_AVAILABLE,
+		"status 1/84: this registry's host NQN is not allowed");
+	assert_int_equal(live_now().nr_failed_checks, 0);
+}
+
+static void test_monitor_wanted_authentication_fails_nothing(void **state)
+{
+	expect_after_checks(SIM_WANTS_AUTH, XREG_FAILURE_AUTHENTICATION, XREG_AVAILABLE,
+		"a wish for authentication");
+}
+
+static void test_monitor_a_full_target_is_busy(void **state)
+{
+	expect_after_checks(SIM_IS_FULL, XREG_FAILURE_RESOURCE_EXHAUSTION, XREG_BUSY,
+		"it has no controller left");
+	sim_machine(sim, 0)->behaviour = SIM_ANSWERS;
+	run_until(XREG_AVAILABLE, 61);
+}
+
+static void test_monitor_own_lack_of_descriptors_is_no_failure(void **state)
+{
+	begin_with(SIM_NO_ROOM, 0, XREG_AVAILABLE);
+	run_s(200);
+	assert_int_equal(state_now(), XREG_AVAILABLE);
+	assert_int_equal(stats_now().nr_checks, 0);
+	sim_machine(sim, 0)->behaviour = SIM_ANSWERS;
+	run_s(2);
+	assert_int_equal(live_now().nr_good, 1);
+}
+
+/* Behind TLS only the connection itself can be tried; other transports not even that. */
+static void test_monitor_probes_only_what_it_can(void **state)
+{
+	char address[32], nqn[64];
+	struct xreg_spec spec = spec_of(0, address, nqn);
+
+	sim_machine(sim, 0)->behaviour = SIM_GARBAGE;
+	sim_machine(sim, 1)->behaviour = SIM_REFUSES;
+	spec.security = XREG_SECURITY_TLS;
+	add(&spec, XREG_AVAILABLE);
+	start_monitor();
+	run_s(31);
+	assert_int_equal(live_now().probe.reached, XREG_PROBE_TCP);
+	assert_true(live_now().probe.is_good);
+	spec = spec_of(1, address, nqn);
+	spec.transport = XREG_RDMA;
+	add(&spec, XREG_AVAILABLE);
+	run_s(300);
+	assert_int_equal(sim_machine(sim, 1)->nr_connections, 0);
+	assert_int_equal(live_now().nr_checks, 0);
+	/* Of it nothing is known but reports, each of which counts once. */
+	report((struct xreg_metrics){.current_latency_us = 5000});
+	run_s(300);
+	assert_int_equal(live_now().nr_checks, 1);
+	assert_int_equal(live_now().nr_bad, 1);
+}
+
+/* ---- reports ---- */
+
+static void test_monitor_without_reports_goes_offline(void **state)
+{
+	begin_with(SIM_ANSWERS, 90, XREG_AVAILABLE);
+	run_s(60);
+	report((struct xreg_metrics){.current_iops = 20000});
+	run_s(89);
+	assert_int_equal(state_now(), XREG_AVAILABLE);
+	run_s(2);
+	expect_state(XREG_OFFLINE, "monitor: it has not reported for 90 s");
+	assert_int_equal(stats_now().nr_expired, 1);
+	assert_true(live_now().failures[XREG_FAILURE_NETWORK_TIMEOUT].is_active);
+	assert_string_equal(live_now().failures[XREG_FAILURE_NETWORK_TIMEOUT].description,
+		"no report for 90 s");
+	run_s(200);
+	assert_int_equal(state_now(), XREG_OFFLINE);
+	report((struct xreg_metrics){.current_iops = 20000});
+	run_until(XREG_AVAILABLE, 45);
+}
+
+static void test_monitor_a_report_in_time_keeps_it(void **state)
+{
+	begin_with(SIM_ANSWERS, 90, XREG_AVAILABLE);
+	for (uint32_t i = 0; i < 10; i++) {
+		run_s(80);
+		report((struct xreg_metrics){.current_iops = 20000, .active_connections = i / 5});
+	}
+	assert_int_equal(state_now(), XREG_AVAILABLE);
+	assert_int_equal(stats_now().nr_expired, 0);
+	assert_int_equal(count_events(XREG_HEALTH_CONNECTIONS), 1);
+}
+
+static void run_reporting(uint32_t nr_times, struct xreg_metrics metrics)
+{
+	for (uint32_t i = 0; i < nr_times; i++) {
+		report(metrics);
+		run_s(30);
+	}
+}
+
+/* The advice is halved down to what is least, and raised again. */
+static void test_monitor_advises_less_while_latency_is_high(void **state)
+{
+	uint32_t before = 0;
+
+	begin_with(SIM_ANSWERS, 0, XREG_AVAILABLE);
+	run_reporting(2, (struct xreg_metrics){.current_iops = 20000, .current_latency_us = 1500});
+	assert_int_equal(state_now(), XREG_AVAILABLE);
+	assert_int_equal(live_now().advice.queue_depth, 0);
+	run_reporting(1, (struct xreg_metrics){.current_iops = 20000, .current_latency_us = 1500});
+	expect_state(XREG_DEGRADED, "monitor: the latency is 1500 us, more than 1000 us");
+	assert_int_equal(live_now().advice.queue_depth, 64);
+	assert_int_equal(live_now().advice.max_io_bytes, 512 * 1024);
+	assert_int_equal(
+		live_now().failures[XREG_FAILURE_HIGH_LATENCY].severity, XREG_SEVERITY_MEDIUM);
+	for (uint32_t i = 0; i < 40; i++) {
+		run_reporting(1,
+			(struct xreg_metrics){.current_iops = 20000, .current_latency_us = 1500});
+		assert_true(i == 0 || live_now().advice.queue_depth <= before);
+		before = live_now().advice.queue_depth;
+	}
+	assert_int_equal(nr_scores, 1); /* when it was degraded */
+	assert_int_equal(live_now().advice.queue_depth, 8);
+	assert_int_equal(live_now().advice.max_io_bytes, 4096);
+	assert_int_equal(live_now().failures[XREG_FAILURE_HIGH_LATENCY].occurrence_count, 43);
+	run_reporting(2, (struct xreg_metrics){.current_iops = 20000, .current_latency_us = 100});
+	assert_int_equal(state_now(), XREG_AVAILABLE);
+	run_reporting(40, (struct xreg_metrics){.current_iops = 20000, .current_latency_us = 100});
+	assert_int_equal(live_now().advice.queue_depth, 0);
+	assert_int_equal(live_now().advice.max_io_bytes, 0);
+	assert_int_equal(live_now().advice.since_ms, 0);
+	assert_in_range(count_events(XREG_HEALTH_STEP), 12, 20);
+}
+
+static void test_monitor_judges_errors_and_load(void **state)
+{
+	begin_with(SIM_ANSWERS, 0, XREG_AVAILABLE);
+	run_reporting(3, (struct xreg_metrics){.load_percentage = 81});
+	expect_state(XREG_BUSY, "monitor: the load is 81 %, more than 80 %");
+	assert_int_equal(live_now().advice.queue_depth, 64);
+	assert_int_equal(live_now().advice.max_io_bytes, 0);
+	run_reporting(3, (struct xreg_metrics){.error_rate = 0.02});
+	expect_state(XREG_DEGRADED, "monitor: 0.02 of all I/Os fail, more than 0.01");
+	run_reporting(3, (struct xreg_metrics){.error_rate = 0.1});
+	expect_state(XREG_FAILED, "monitor: 0.1 of all I/Os fail, far more than 0.01");
+	run_reporting(3, (struct xreg_metrics){.load_percentage = 100});
+	expect_state(XREG_BUSY, "monitor: 2 checks in a row were better");
+	run_reporting(3, (struct xreg_metrics){.memory_usage = 0.96});
+	assert_int_equal(state_now(), XREG_BUSY);
+	run_reporting(3, (struct xreg_metrics){.active_connections = 31});
+	assert_int_equal(state_now(), XREG_AVAILABLE);
+	run_reporting(3, (struct xreg_metrics){.active_connections = 32});
+	expect_state(XREG_BUSY, "monitor: all of its 32 connections are taken");
+}
+
+static void test_monitor_old_reports_are_not_judged(void **state)
+{
+	begin_with(SIM_ANSWERS, 0, XREG_AVAILABLE);
+	run_reporting(3, (struct xreg_metrics){.current_latency_us = 1500});
+	assert_int_equal(state_now(), XREG_DEGRADED);
+	run_s(400);
+	assert_int_equal(state_now(), XREG_AVAILABLE);
+}
+
+/* ---- what belongs to others ---- */
+
+static void test_monitor_leaves_maintenance_alone(void **state)
+{
+	begin_with(SIM_REFUSES, 60, XREG_MAINTENANCE);
+	run_s(600);
+	assert_int_equal(state_now(), XREG_MAINTENANCE);
+	assert_int_equal(nr_events, 0);
+	assert_int_equal(sim_machine(sim, 0)->nr_connections, 0);
+	set_state(XREG_AVAILABLE, "done");
+	run_until(XREG_OFFLINE, 31); /* nobody has reported all the while */
+}
+
+static void test_monitor_leaves_what_others_took_down(void **state)
+{
+	begin_with(SIM_ANSWERS, 0, XREG_AVAILABLE);
+	set_state(XREG_OFFLINE, "the operator said so");
+	run_s(300);
+	expect_state(XREG_OFFLINE, "the operator said so");
+	set_state(XREG_DEGRADED, "the operator said so");
+	run_s(300);
+	expect_state(XREG_DEGRADED, "the operator said so");
+	assert_int_equal(stats_now().nr_state_changes, 0);
+	sim_machine(sim, 0)->behaviour = SIM_REFUSES;
+	run_until(XREG_FAILED, 91); /* worse it may get */
+	set_state(XREG_AVAILABLE, "try again");
+	run_s(29);
+	assert_int_equal(state_now(), XREG_AVAILABLE); /* with as many checks as any */
+	run_until(XREG_FAILED, 120);
+}
+
+static void test_monitor_without_failover_only_tells(void **state)
+{
+	config.auto_failover_enabled = false;
+	begin_with(SIM_REFUSES, 0, XREG_AVAILABLE);
+	run_s(600);
+	assert_int_equal(state_now(), XREG_AVAILABLE);
+	assert_int_equal(count_events(XREG_HEALTH_FAILURE), 1);
+	assert_int_equal(count_events(XREG_HEALTH_STEP), 0);
+	assert_int_equal(live_now().nr_bad, 20);
+}
+
+/* What the monitor before this one took down is this one's to bring back. */
+static void test_monitor_goes_on_after_a_restart(void **state)
+{
+	begin_with(SIM_ANSWERS, 0, XREG_AVAILABLE);
+	set_state(XREG_OFFLINE, XREG_MONITOR_REASON "it was down");
+	run_until(XREG_AVAILABLE, 45);
+}
+
+/* ---- changes meanwhile ---- */
+
+static void test_monitor_follows_targets_that_come_move_and_go(void **state)
+{
+	char address[32], nqn[64];
+	struct xreg_spec spec = spec_of(1, address, nqn);
+	struct xreg_change change = {.op = XREG_UPDATE, .spec = &spec};
+
+	begin_with(SIM_BLACK_HOLE, 0, XREG_AVAILABLE);
+	change.id = id;
+	run_s(30);
+	while (stats_now().nr_probes == 0) {
+		run_s(1);
+	}
+	assert_int_equal(xreg_store_change(store, &change), 0); /* in the middle of a probe */
+	xreg_target_unref(change.result);
+	run_s(2);
+	assert_int_equal(sim_machine(sim, 1)->nr_connections, 1);
+	assert_int_equal(live_now().nr_good, 1);
+	assert_int_equal(live_now().nr_bad, 0);
+
+	spec = spec_of(2, address, nqn);
+	sim_machine(sim, 2)->behaviour = SIM_BLACK_HOLE;
+	add(&spec, XREG_AVAILABLE);
+	run_s(31);
+	assert_int_equal(stats_now().nr_targets, 2);
+	while (stats_now().nr_probes == 0) {
+		run_s(1);
+	}
+	change = (struct xreg_change){.op = XREG_UNREGISTER, .id = id};
+	assert_int_equal(xreg_store_change(store, &change), 0);
+	xreg_target_unref(change.result);
+	run_s(60);
+	assert_int_equal(stats_now().nr_targets, 1);
+	assert_int_equal(stats_now().nr_probes, 0);
+}
+
+static void test_monitor_takes_another_configuration(void **state)
+{
+	struct xu_error err = {0};
+
+	begin_with(SIM_ANSWERS, 0, XREG_AVAILABLE);
+	run_s(60);
+	config.monitoring_interval_s = 5;
+	config.probe_level = XREG_PROBE_TCP;
+	assert_int_equal(xreg_monitor_configure(monitor, &config, &err), 0);
+	run_s(50);
+	assert_in_range(live_now().nr_checks, 11, 13);
+	assert_int_equal(live_now().probe.reached, XREG_PROBE_TCP);
+	config.monitoring_interval_s = 0;
+	assert_int_equal(xreg_monitor_configure(monitor, &config, &err), -EINVAL);
+	xreg_monitor_config(monitor, &config);
+	assert_int_equal(config.monitoring_interval_s, 5);
+}
+
+/* ---- many ---- */
+
+static void add_many(uint32_t count)
+{
+	struct xreg_change *changes = calloc(count, sizeof(*changes));
+	char(*texts)[96] = calloc(count, sizeof(*texts));
+	struct xreg_spec *specs = calloc(count, sizeof(*specs));
+
+	assert_true(changes != NULL && texts != NULL && specs != NULL);
+	for (uint32_t i = 0; i < count; i++) {
+		specs[i] = spec_of(i, texts[i], texts[i] + 32);
+		changes[i] = (struct xreg_change){.op = XREG_REGISTER,
+			.spec = &specs[i],
+			.status = {.state = XREG_AVAILABLE, .reason = ""}};
+	}
+	fixture_change_all(store, changes, count);
+	free(changes);
+	free(texts);
+	free(specs);
+}
+
+/* No burst, neither at the start nor later, and not more probes at a time than allowed. */
+static void test_monitor_spreads_ten_thousand_targets(void **state)
+{
+	struct xreg_monitor_stats stats;
+
+	xreg_store_close(store);
+	sim_world_free(sim);
+	fixture_teardown(state);
+	fixture_setup(state);
+	set_up(10000);
+	add_many(10000);
+	for (uint32_t i = 0; i < 10000; i++) {
+		sim_machine(sim, i)->delay_us = 1000;
+	}
+	start_monitor();
+	run_s(90);
+	stats = stats_now();
+	assert_int_equal(stats.nr_targets, 10000);
+	assert_in_range(stats.nr_checks, 29900, 30000);
+	assert_int_equal(stats.nr_failed_checks, 0);
+	print_message("10,000 targets: at most %u probes at a time, %u begun within a second\n",
+		sim_world_most_open(sim), sim_world_most_opened(sim));
+	assert_in_range(sim_world_most_opened(sim), 300, 420);
+	assert_in_range(sim_world_most_open(sim), 1, config.max_probes);
+}
+
+/* When all of them vanish, probes wait for a place; all are found out in the end. */
+static void test_monitor_bounds_probes_when_all_vanish(void **state)
+{
+	struct xreg_monitor_stats stats;
+
+	xreg_store_close(store);
+	sim_world_free(sim);
+	fixture_teardown(state);
+	fixture_setup(state);
+	set_up(600);
+	config.max_probes = 64;
+	config.health_check_timeout_s = 2;
+	add_many(600);
+	for (uint32_t i = 0; i < 600; i++) {
+		sim_machine(sim, i)->behaviour = SIM_BLACK_HOLE;
+	}
+	start_monitor();
+	run_s(150);
+	stats = stats_now();
+	assert_int_equal(stats.nr_failed, 600);
+	assert_in_range(sim_world_most_open(sim), 30, 64);
+	for (uint32_t i = 0; i < 600; i++) {
+		sim_machine(sim, i)->behaviour = SIM_ANSWERS;
+	}
+	run_s(150);
+	stats = stats_now();
+	assert_int_equal(stats.nr_failed + stats.nr_offline, 0);
+	assert_int_equal(stats.nr_recoveries, 600);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+		T(test_monitor_checks_once_in_an_interval),
+		T(test_monitor_measures_latency_by_keep_alive),
+		T(test_monitor_makes_unknown_targets_available),
+		T(test_monitor_needs_bad_checks_in_a_row),
+		T(test_monitor_recovers_from_network_timeouts_step_by_step),
+		T(test_monitor_backs_off_from_black_holes),
+		T(test_monitor_holds_down_what_flaps),
+		T(test_monitor_garbage_is_a_protocol_error),
+		T(test_monitor_another_name_is_a_protocol_error),
+		T(test_monitor_silence_is_a_timeout),
+		T(test_monitor_a_closed_connection_is_a_timeout),
+		T(test_monitor_a_fatal_controller_is_a_hardware_error),
+		T(test_monitor_a_host_that_is_not_allowed_fails_nothing),
+		T(test_monitor_wanted_authentication_fails_nothing),
+		T(test_monitor_a_full_target_is_busy),
+		T(test_monitor_own_lack_of_descriptors_is_no_failure),
+		T(test_monitor_probes_only_what_it_can),
+		T(test_monitor_without_reports_goes_offline),
+		T(test_monitor_a_report_in_time_keeps_it),
+		T(test_monitor_advises_less_while_latency_is_high),
+		T(test_monitor_judges_errors_and_load),
+		T(test_monitor_old_reports_are_not_judged),
+		T(test_monitor_leaves_maintenance_alone),
+		T(test_monitor_leaves_what_others_took_down),
+		T(test_monitor_without_failover_only_tells),
+		T(test_monitor_goes_on_after_a_restart),
+		T(test_monitor_follows_targets_that_come_move_and_go),
+		T(test_monitor_takes_another_configuration),
+		T(test_monitor_spreads_ten_thousand_targets),
+		T(test_monitor_bounds_probes_when_all_vanish),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
