@@ -18,6 +18,7 @@ build=${1:-build}
 var=${XSAN_VAR:-$PWD/var}
 port=${XSAN_PORT:-4420}
 rest_port=${XSAN_REST_PORT:-8080}
+grpc_port=${XSAN_GRPC_PORT:-8081}
 discovery_port=${XSAN_DISCOVERY_PORT:-8009}
 nqn=nqn.2026-11.io.xsan:demo
 config=$var/xsand.json
@@ -63,7 +64,7 @@ END_OF_CONFIG
 write_registry_config() {
 	cat >"$var/registry.json" <<END_OF_CONFIG
 {
-  "service": {"listen_address": "127.0.0.1", "listen_port": $rest_port,
+  "service": {"listen_address": "127.0.0.1", "listen_port": $rest_port, "grpc_port": $grpc_port,
     "data_directory": "$var/registry"},
   "discovery_controller": {"listen_address": "127.0.0.1", "listen_port": $discovery_port}
 }

@@ -58,12 +58,15 @@ static const struct xu_param document_params[] = {
 
 struct service {
 	const char *address, *data_dir;
-	uint32_t port, nr_threads, nr_connections, nr_targets, nr_events;
+	uint32_t port, grpc_port, nr_threads, nr_connections, nr_targets, nr_events;
+	bool has_grpc;
 };
 
 static const struct xu_param service_params[] = {
 	{"listen_address", XU_PARAM_STRING, offsetof(struct service, address)},
 	{"listen_port", XU_PARAM_U32, offsetof(struct service, port), .max = UINT16_MAX},
+	{"grpc_enabled", XU_PARAM_BOOL, offsetof(struct service, has_grpc)},
+	{"grpc_port", XU_PARAM_U32, offsetof(struct service, grpc_port), .max = UINT16_MAX},
 	{"data_directory", XU_PARAM_STRING, offsetof(struct service, data_dir)},
 	{"threads", XU_PARAM_U32, offsetof(struct service, nr_threads), .min = 1, .max = 64},
 	{"max_connections", XU_PARAM_U32, offsetof(struct service, nr_connections), .min = 16,
@@ -294,12 +297,17 @@ static int check_service(struct check *c, json_t *object, const char *data_dir)
 {
 	struct service service = {.address = "127.0.0.1",
 		.port = 8080,
+		.grpc_port = 8081,
+		.has_grpc = true,
 		.data_dir = "./var/registry",
 		.nr_threads = 2,
 		.nr_connections = 4096};
 	int rc = section(c, "service", service_params, &service, object);
 
 	c->config->data_dir = data_dir != NULL ? data_dir : service.data_dir;
+	c->config->has_grpc = service.has_grpc;
+	c->config->is_grpc_asked = service.has_grpc && json_object_get(object, "grpc_port") != NULL;
+	c->config->grpc_port = (uint16_t)service.grpc_port;
 	c->config->nr_targets_max = service.nr_targets;
 	c->config->nr_events_kept = service.nr_events;
 	c->config->http.address = service.address;

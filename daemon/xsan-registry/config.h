@@ -41,6 +41,9 @@ struct config {
 	struct xreg_health_config health;
 	struct xreg_balancer_opts balancer;
 
+	bool has_grpc, is_grpc_asked; /* asked for by name */
+	uint16_t grpc_port;
+
 	bool has_central; /* the discovery controller */
 	const char *central_address, *central_advertise, *central_nqn;
 	uint16_t central_port;

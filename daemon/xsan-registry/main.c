@@ -27,9 +27,11 @@ static const char usage[] =
 	"\n"
 	"  -c, --config FILE        configuration, see xsan-registry.json(5); without one the\n"
 	"                           registry is for this machine only: REST on 127.0.0.1:8080,\n"
-	"                           discovery on 127.0.0.1:8009, data under ./var/registry\n"
+	"                           gRPC on 127.0.0.1:8081, discovery on 127.0.0.1:8009, data "
+	"under ./var/registry\n"
 	"  -d, --data-dir DIR       where the data is kept, whatever the configuration says\n"
 	"      --listen-port PORT   port of REST, whatever the configuration says; 0: a free one\n"
+	"      --grpc-port PORT     port of gRPC, likewise\n"
 	"      --discovery-port PORT\n"
 	"                           port of the discovery controller, likewise\n"
 	"      --log-level LEVEL    fatal, error, warn, info, debug or trace\n"
@@ -46,7 +48,7 @@ static const char usage[] =
 
 struct options {
 	const char *config_path, *data_dir, *log_level;
-	long port, central_port; /* -1: as configured */
+	long port, grpc_port, central_port; /* -1: as configured */
 	bool is_check;
 };
 
@@ -66,6 +68,9 @@ static int read_config(const struct options *opts, struct config **ret_config, s
 	}
 	if (rc == 0 && opts->port >= 0) {
 		(*ret_config)->http.port = (uint16_t)opts->port;
+	}
+	if (rc == 0 && opts->grpc_port >= 0) {
+		(*ret_config)->grpc_port = (uint16_t)opts->grpc_port;
 	}
 	if (rc == 0 && opts->central_port >= 0) {
 		(*ret_config)->central_port = (uint16_t)opts->central_port;
@@ -177,7 +182,15 @@ static int run(const struct options *opts)
 	return EXIT_CLEAN;
 }
 
-enum { OPT_CHECK = 256, OPT_LOG_LEVEL, OPT_DEFAULT, OPT_VERSION, OPT_PORT, OPT_DISCOVERY_PORT };
+enum {
+	OPT_CHECK = 256,
+	OPT_LOG_LEVEL,
+	OPT_DEFAULT,
+	OPT_VERSION,
+	OPT_PORT,
+	OPT_GRPC_PORT,
+	OPT_DISCOVERY_PORT
+};
 
 /* False: it is no port. */
 static bool parse_port(const char *text, long *ret_port)
@@ -194,6 +207,7 @@ int main(int argc, char **argv)
 		{"config", required_argument, NULL, 'c'},
 		{"data-dir", required_argument, NULL, 'd'},
 		{"listen-port", required_argument, NULL, OPT_PORT},
+		{"grpc-port", required_argument, NULL, OPT_GRPC_PORT},
 		{"discovery-port", required_argument, NULL, OPT_DISCOVERY_PORT},
 		{"log-level", required_argument, NULL, OPT_LOG_LEVEL},
 		{"check", no_argument, NULL, OPT_CHECK},
@@ -202,7 +216,7 @@ int main(int argc, char **argv)
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
-	struct options opts = {.port = -1, .central_port = -1};
+	struct options opts = {.port = -1, .grpc_port = -1, .central_port = -1};
 	enum xu_log_level level;
 	int option;
 
@@ -217,6 +231,11 @@ int main(int argc, char **argv)
 		case OPT_PORT:
 			if (!parse_port(optarg, &opts.port)) {
 				return usage_error("--listen-port takes 0 to 65535, not ", optarg);
+			}
+			break;
+		case OPT_GRPC_PORT:
+			if (!parse_port(optarg, &opts.grpc_port)) {
+				return usage_error("--grpc-port takes 0 to 65535, not ", optarg);
 			}
 			break;
 		case OPT_DISCOVERY_PORT:

@@ -9,8 +9,10 @@
 
 #include "daemon/xsan-registry/central.h"
 #include "daemon/xsan-registry/config.h"
+#include "daemon/xsan-registry/grpc.h"
 #include "lib/util/log.h"
 #include "lib/xregistry/drain.h"
+#include "lib/xregistry/monitor.h"
 #include "lib/xregistry/rest/rest.h"
 #include "lib/xregistry/store.h"
 #include "lib/xregistry/wait.h"
@@ -24,7 +26,9 @@ struct registry {
 	struct xreg_drains *drains;
 	struct xreg_balancer *balancer;
 	struct xreg_zones *zones;
+	struct xreg_monitor *monitor;
 	struct central *central; /* NULL: none */
+	struct grpc_part *grpc;  /* NULL: none */
 	struct xreg_rest *rest;
 };
 
@@ -126,6 +130,31 @@ static int start_central(
 	return rc;
 }
 
+static int start_monitor(
+	struct registry *registry, const struct config *config, struct xu_error *err)
+{
+	const struct xreg_monitor_opts opts = {
+		.store = registry->store, .config = &config->health, .log = registry->log};
+
+	return xreg_monitor_start(&opts, &registry->monitor, err);
+}
+
+static int start_grpc(struct registry *registry, const struct config *config, struct xu_error *err)
+{
+	const struct grpc_part_opts opts = {.config = config,
+		.store = registry->store,
+		.drains = registry->drains,
+		.balancer = registry->balancer,
+		.log = registry->log};
+	int rc = grpc_part_start(&opts, &registry->grpc, err);
+
+	if (rc == 0 && registry->grpc != NULL) {
+		xu_info(registry->log, "gRPC on %s port %u", config->http.address,
+			grpc_part_port(registry->grpc));
+	}
+	return rc;
+}
+
 static int ask_hosts(void *arg, void (*done)(void *done_arg, json_t *hosts), void *done_arg)
 {
 	return central_hosts(arg, done, done_arg);
@@ -144,8 +173,15 @@ static int start_services(
 		.http = &http,
 		.log = registry->log,
 		.audit_log = registry->audit};
-	int rc = start_central(registry, config, err);
 	uint32_t nr_resumed;
+	int rc = start_central(registry, config, err);
+
+	if (rc == 0) {
+		rc = start_monitor(registry, config, err);
+	}
+	if (rc == 0) {
+		rc = start_grpc(registry, config, err);
+	}
 
 	if (rc != 0) {
 		return rc;
@@ -154,6 +190,7 @@ static int start_services(
 		rest.hosts = ask_hosts;
 		rest.hosts_arg = registry->central;
 	}
+	rest.monitor = registry->monitor;
 	registry->health = config->health;
 	http.log = registry->log;
 	nr_resumed = xreg_drains_resume(registry->drains);
@@ -206,12 +243,15 @@ void registry_stop(struct registry *registry)
 	if (registry->rest != NULL) {
 		xreg_rest_quiesce(registry->rest);
 	}
+	grpc_part_quiesce(registry->grpc);
+	xreg_monitor_stop(registry->monitor);
 	if (registry->waits != NULL) {
 		xreg_waits_end(registry->waits);
 	}
 	xreg_drains_free(registry->drains);
 	central_stop(registry->central);
 	registry->central = NULL;
+	grpc_part_stop(registry->grpc);
 	xreg_rest_stop(registry->rest);
 	xreg_waits_stop(registry->waits);
 	xreg_store_close(registry->store);
@@ -231,6 +271,9 @@ void registry_reload(struct registry *registry, const struct config *config)
 		xu_err(registry->log, "%s", err.text);
 	}
 	xu_logger_set_level(registry->log, config->log.level);
+	if (xreg_monitor_configure(registry->monitor, &config->health, &err) != 0) {
+		xu_err(registry->log, "%s", err.text);
+	}
 }
 
 struct xu_logger *registry_log(struct registry *registry)

@@ -252,7 +252,7 @@ static int check_opts(const struct xrpc_grpc_opts *opts, struct xu_error *err)
 			"gRPC: TLS needs both a certificate and its key; a CA for clients goes "
 			"with them");
 	}
-	if (opts->role_of == NULL && opts->client_ca_path == NULL &&
+	if (opts->role_of == NULL && opts->client_ca_path == NULL && !opts->is_open &&
 		!xr_address_is_loopback(opts->address)) {
 		return xu_error_set(err, -EPERM,
 			"gRPC: %s is not a loopback address, and there is neither a token nor a CA "

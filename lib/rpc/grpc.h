@@ -70,6 +70,7 @@ struct xrpc_grpc_opts {
 	/* The role of who sends "authorization: Bearer …"; 0: nobody's. On the server's threads;
 	 * must not wait. NULL: no token is needed. */
 	uint32_t (*role_of)(void *arg, const char *token, size_t len);
+	bool is_open; /* may be reached from elsewhere without either, or in clear text */
 	const struct xrpc_grpc_method *methods; /* borrowed */
 	void *arg;                              /* of role_of and of the methods */
 	uint32_t nr_threads;                    /* 0: 2 */
@@ -82,7 +83,8 @@ struct xrpc_grpc_opts {
 
 /*
  * Listens and serves. `opts` is borrowed during the call, the table of methods until the end.
- * -EPERM: the address is not a loopback address and nobody would have to authenticate; -EINVAL,
+ * -EPERM: the address is not a loopback address, nobody would have to authenticate, and it is not
+ * said to be open; -EINVAL,
  * -EADDRINUSE and others with a sentence. Any thread, blocks.
  */
 int xrpc_grpc_start(

@@ -79,7 +79,7 @@ OTHER_PORT=$(free_port) || test_fail "no free TCP port"
 export REGISTRY REST_PORT DISCOVERY_PORT OTHER_PORT
 cat >"$TEST_DIR/registry.json" <<END
 {
-  "service": {"listen_port": $REST_PORT, "data_directory": "$TEST_DIR/registry"},
+  "service": {"listen_port": $REST_PORT, "grpc_enabled": false, "data_directory": "$TEST_DIR/registry"},
   "discovery_controller": {"listen_port": $DISCOVERY_PORT, "advertise_address": "$NODE_ADDR"}
 }
 END

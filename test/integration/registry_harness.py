@@ -61,7 +61,7 @@ class RegistryTest(unittest.TestCase):
         self.process = None
         self.port = free_port()
         self.config = {
-            'service': {'listen_address': '127.0.0.1', 'listen_port': self.port,
+            'service': {'listen_address': '127.0.0.1', 'listen_port': self.port, 'grpc_port': 0,
                         'data_directory': str(self.data_dir)},
             'discovery_controller': {'listen_port': 0},
             # The targets of most tests are made up.

@@ -35,7 +35,7 @@ class Run:
                 [h.TOP / 'scripts/run.sh', h.BUILD], stdout=log, stderr=log,
                 env=h.environment(XSAN_VAR=self.var, XSAN_PORT=self.port,
                                   XSAN_REST_PORT=self.rest_port,
-                                  XSAN_DISCOVERY_PORT=self.discovery_port))
+                                  XSAN_GRPC_PORT=0, XSAN_DISCOVERY_PORT=self.discovery_port))
 
     def wait(self, condition):
         deadline = time.monotonic() + 40

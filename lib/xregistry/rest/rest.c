@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "lib/util/log.h"
+#include "lib/xregistry/monitor.h"
 #include "lib/xregistry/rest/private.h"
 
 const struct xrpc_http_route rest_routes[] = {
@@ -179,6 +180,26 @@ static void one(FILE *out, const char *name, const char *type, const char *help,
 		name, help, name, type, name, value);
 }
 
+static void monitor_metrics(FILE *out, struct xreg_monitor *monitor)
+{
+	struct xreg_monitor_stats stats;
+
+	xreg_monitor_stats(monitor, &stats);
+	one(out, "health_checks_total", "counter", "Checks of targets.", (double)stats.nr_checks);
+	one(out, "health_checks_failed_total", "counter", "Checks that were bad.",
+		(double)stats.nr_failed_checks);
+	one(out, "failures_total", "counter", "Failures that began.", (double)stats.nr_failures);
+	one(out, "recoveries_total", "counter", "Targets that became available again.",
+		(double)stats.nr_recoveries);
+	one(out, "recovery_attempts_total", "counter", "Steps of recovery.",
+		(double)stats.nr_recovery_attempts);
+	one(out, "expired_total", "counter", "Targets that went offline for want of a report.",
+		(double)stats.nr_expired);
+	one(out, "probes", "gauge", "Probes under way.", stats.nr_probes);
+	one(out, "held_down", "gauge", "Targets that are held down because they flap.",
+		stats.nr_held_down);
+}
+
 void rest_prometheus(struct xrpc_http_call *call, void *arg)
 {
 	const struct xreg_rest *rest = arg;
@@ -223,6 +244,9 @@ void rest_prometheus(struct xrpc_http_call *call, void *arg)
 		(double)stats.nr_timed);
 	one(out, "http_connections", "gauge", "Connections of clients.",
 		(double)stats.nr_connections);
+	if (rest->opts.monitor != NULL) {
+		monitor_metrics(out, rest->opts.monitor);
+	}
 	one(out, "resident_memory_bytes", "gauge", "Memory of the process.",
 		(double)resident_bytes());
 	if (fclose(out) != 0) {

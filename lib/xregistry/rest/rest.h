@@ -13,6 +13,7 @@
 struct xreg_balancer;
 struct xreg_drains;
 struct xreg_health_config;
+struct xreg_monitor;
 struct xreg_rest;
 struct xreg_store;
 struct xreg_waits;
@@ -27,7 +28,8 @@ struct xreg_rest_opts {
 	struct xreg_waits *waits;
 	struct xreg_drains *drains;
 	struct xreg_balancer *balancer;
-	struct xreg_zones *zones; /* NULL: none */
+	struct xreg_monitor *monitor; /* whose counters are shown; NULL: none */
+	struct xreg_zones *zones;     /* NULL: none */
 	const struct xreg_health_config *health;
 	const struct xrpc_http_opts *http; /* routes and their argument are filled in */
 	struct xu_logger *log, *audit_log; /* either may be NULL: silent */

@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""The registry watches its targets: a real node that is probed, dies and comes back, a place where nobody
+answers, a node that stops reporting, and what an operator has set."""
+
+import shutil
+import time
+
+from node_harness import NQN, NodeTest, free_port
+from registry_harness import RegistryTest, main, registration
+
+
+class Node(NodeTest):
+    """The node of a test of the registry."""
+
+    def runTest(self):
+        """It is no test."""
+
+
+class Health(RegistryTest):
+    def setUp(self):
+        super().setUp()
+        self.config['health_monitoring'] = {
+            'monitoring_interval_sec': 1, 'health_check_timeout_sec': 1,
+            'recovery_threshold_checks': 1, 'flap_limit': 0}
+        self.config['failover'] = {'failover_threshold_failures': 2, 'recovery_backoff_sec': 1,
+                                   'recovery_backoff_max_sec': 1}
+        self.node = Node()
+        self.node.setUp()
+        self.start()
+
+    def tearDown(self):
+        if self.node.process is not None and self.node.process.poll() is None:
+            self.node.process.kill()
+            self.node.process.wait()
+        shutil.rmtree(self.node.dir, ignore_errors=True)
+        super().tearDown()
+
+    def get(self, target):
+        return self.good('GET', f'/api/v1/targets/{target}')
+
+    def wait_for_state(self, target, *states):
+        self.wait_for(lambda: self.get(target)['status'] in states,
+                      f"it is {self.get(target)['status']} and not one of {states}")
+
+    def register_at(self, nqn, port, **members):
+        return self.register(0, target_info__nqn=nqn, target_info__address='127.0.0.1',
+                             target_info__port=port, **members)
+
+    def test_a_node_that_dies_and_comes_back(self):
+        self.node.start()
+        target = self.register_at(NQN, self.node.port)
+        self.wait_for(lambda: (self.get(target)['probe'] or {}).get('good'), 'no probe is good')
+        probe = self.get(target)['probe']
+        self.assertEqual((probe['reached'], probe['problem']), ('identify', ''))
+        self.assertEqual(self.get(target)['status'], 'available')
+        self.node.process.kill()
+        self.node.process.wait()
+        self.wait_for_state(target, 'failed', 'offline')
+        full = self.get(target)
+        active = [f for f in full['failures'] if f['active']]
+        self.assertEqual([f['type'] for f in active], ['network_timeout'])
+        self.assertEqual(full['health']['availability'], 0)
+        self.assertEqual(self.good('GET', '/api/v1/targets/select')['targets'], [])
+        self.node.start()
+        self.wait_for_state(target, 'available')
+        self.assertIn('state_changed', [e['type'] for e in self.good('GET', '/api/v1/events')['events']])
+        metrics = self.call('GET', '/metrics').text
+        self.assertRegex(metrics, r'xsan_registry_recoveries_total [1-9]')
+
+    def test_nobody_answers(self):
+        target = self.register_at('nqn.2026-11.io.xsan:nobody', free_port())
+        self.wait_for_state(target, 'failed', 'offline')
+        self.assertFalse(self.get(target)['probe']['good'])
+
+    def test_another_subsystem_answers(self):
+        self.node.start()
+        target = self.register_at('nqn.2026-11.io.xsan:not-there', self.node.port)
+        self.wait_for_state(target, 'failed', 'offline')
+
+    def test_what_an_operator_has_set_stays(self):
+        target = self.register_at('nqn.2026-11.io.xsan:nobody', free_port())
+        self.good('PUT', f'/api/v1/targets/{target}/status',
+                  {'status': 'maintenance', 'reason': 'new fans'})
+        time.sleep(4)
+        full = self.get(target)
+        self.assertEqual((full['status'], full['status_reason']), ('maintenance', 'new fans'))
+
+    def test_a_node_that_stops_reporting(self):
+        self.node.start()
+        body = registration(0, target_info__nqn=NQN, target_info__address='127.0.0.1',
+                            target_info__port=self.node.port, ttl_seconds=3)
+        target = self.good('POST', '/api/v1/targets', body, 201)['target_id']
+        path = f'/api/v1/targets/{target}/metrics'
+        for _ in range(5):
+            self.good('PUT', path, {'load_percentage': 5})
+            time.sleep(1)
+        self.assertEqual(self.get(target)['status'], 'available')
+        self.wait_for_state(target, 'offline')
+        self.good('PUT', path, {'load_percentage': 5})
+
+        def is_back():
+            self.good('PUT', path, {'load_percentage': 5})
+            return self.get(target)['status'] == 'available'
+        self.wait_for(is_back, 'it is not available again')
+
+
+if __name__ == '__main__':
+    main()
