@@ -195,28 +195,35 @@ stage_tsan() {
 	suite tsan "$top/build-tsan" --suite threaded --timeout-multiplier $((4 * patience))
 }
 
-# The wire, from an initiator of our own that can send any byte; against the sanitizer build.
-stage_conformance() {
-	local log=$logs/conformance.log line
-	if ! build "$top/build-asan" clang -Db_sanitize=address,undefined -Db_lundef=false; then
-		result conformance fail "clang build with ASan and UBSan"
-		return
-	fi
-	timeout 900 python3 test/conformance/run.py --xsand build-asan/daemon/xsand/xsand >"$log" 2>&1
+# conformance NAME OPTIONS...: one run of the suite.
+conformance() {
+	local name=$1 log=$logs/$1.log line
+	shift
+	timeout 900 python3 test/conformance/run.py "$@" >"$log" 2>&1
 	line=$(tail -n 1 "$log")
 	if [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]]; then
 		passed=$((passed + BASH_REMATCH[1]))
 		failed=$((failed + BASH_REMATCH[2]))
 		skipped=$((skipped + BASH_REMATCH[3]))
 		if [ "${BASH_REMATCH[2]}" -ne 0 ]; then
-			failures+=("conformance ($(sed -n 's/^failed: //p' "$log"))")
+			failures+=("$name ($(sed -n 's/^failed: //p' "$log"))")
 			sed -n '/^failed:/,$p' "$log"
 		fi
 		grep '^skip' "$log" | head -n 20
 	else
-		result conformance fail "no summary; see $log"
+		result "$name" fail "no summary; see $log"
 		tail -n 20 "$log"
 	fi
+}
+
+# The wire, from an initiator of our own that can send any byte; against the sanitizer build.
+stage_conformance() {
+	if ! build "$top/build-asan" clang -Db_sanitize=address,undefined -Db_lundef=false; then
+		result conformance fail "clang build with ASan and UBSan"
+		return
+	fi
+	conformance conformance --xsand build-asan/daemon/xsand/xsand
+	conformance conformance-central --central build-asan/test/conformance/central -k central.
 }
 
 stage_fuzz() {

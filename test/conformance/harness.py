@@ -35,9 +35,9 @@ class Skip(Exception):
 
 
 class Case:
-    def __init__(self, function, every, waits, rpc, config):
+    def __init__(self, function, every, waits, rpc, config, central):
         self.function, self.every, self.waits, self.rpc = function, every, waits, rpc
-        self.config = config
+        self.config, self.central = config, central
         topic = function.__module__.removeprefix('test_')
         self.name = f'{topic}.{function.__name__}'
         self.rule = ' '.join((function.__doc__ or '').split())
@@ -48,12 +48,12 @@ class Case:
 CASES = []
 
 
-def case(function=None, *, every=False, waits=False, rpc=False, config=None):
+def case(function=None, *, every=False, waits=False, rpc=False, config=None, central=False):
     """Registers a case. every: in each configuration, not only the first. waits: spends its time
     sleeping, so it runs beside the others. rpc: needs the management socket. config: in that
-    configuration only."""
+    configuration only. central: for a central discovery controller, not for xsand."""
     def register(wrapped):
-        CASES.append(Case(wrapped, every, waits, rpc, config))
+        CASES.append(Case(wrapped, every, waits, rpc, config, central))
         return wrapped
     return register(function) if function else register
 
@@ -182,6 +182,7 @@ class Target:
         self.connect_timeout_s = connect_timeout_s
         self.rpc_lock = threading.RLock()
         self.first_nsid = None
+        self.central = None     # the program behind it, when it is a central discovery controller
 
 
 class Context:
@@ -421,6 +422,56 @@ class Daemon:
             start = report.rfind('\n', 0, found.start()) + 1
             return '\n'.join(report[start:].splitlines()[:lines])
         return '\n'.join(report.splitlines()[-lines:])
+
+
+class Central:
+    """The program `central` with a store of its own in `directory`."""
+
+    def __init__(self, program, directory, count):
+        self.log_path = os.path.join(directory, 'central.log')
+        with open(self.log_path, 'ab') as log:
+            self.process = subprocess.Popen([program, directory, str(count)], text=True, stderr=log,
+                                            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.lock = threading.Lock()
+        line = self.process.stdout.readline()
+        if not line.startswith('port '):
+            self.process.kill()
+            raise Failure(f'central says {line!r} instead of its port\n{self.log_text()}')
+        self.port = int(line.split()[1])
+
+    def tell(self, line):
+        """Has it do something and returns what it says."""
+        with self.lock:
+            self.process.stdin.write(line + '\n')
+            self.process.stdin.flush()
+            return self.process.stdout.readline().strip()
+
+    def is_running(self):
+        return self.process.poll() is None
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(10)
+
+    def stop(self):
+        """Ends it and returns what was wrong with its life, as sentences."""
+        problems = []
+        self.process.stdin.close()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            problems.append('central does not end within 30 s')
+            self.kill()
+        self.process.stdout.close()
+        if self.process.returncode != 0:
+            problems.append(f'central ended with {self.process.returncode}')
+        if SANITIZER.search(self.log_text()):
+            problems.append('a sanitizer or an assertion speaks in the log of central')
+        return problems
+
+    def log_text(self):
+        with open(self.log_path, encoding='utf-8', errors='replace') as file:
+            return file.read()
 
 
 def listener_address(config):

@@ -4,6 +4,7 @@
 
   run.py --xsand PROGRAM                    starts xsand itself, in several configurations
   run.py --address A --port P --nqn NQN     any target; its data in that subsystem is destroyed
+  run.py --central PROGRAM                  the central discovery controller, started the same way
 
 Cases that sleep run in threads beside the others. One line per case; the last line is
 "N passed, N failed, N skipped"; the exit status is 1 when something failed.
@@ -25,14 +26,16 @@ import traceback
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 # pylint: disable=wrong-import-position
-from harness import CASES, Context, Daemon, Rpc, Skip, Target, free_port, listener_address
+from harness import CASES, Central, Context, Daemon, Rpc, Skip, Target, free_port, listener_address
 from nvmetcp import Failure
 
 TOPICS = ['self', 'icreq', 'pdu', 'connect', 'properties', 'identify', 'logs', 'features', 'aer',
           'keepalive', 'abort', 'io', 'datatransfer', 'digest', 'discovery', 'hostile', 'limits',
-          'multi']
+          'multi', 'central']
 
 NQN = 'nqn.2026-11.io.xsan:conf'
+CENTRAL_NQN = 'nqn.2026-11.io.xsan:central'
+CENTRAL_TARGETS = 200
 CONNECT_TIMEOUT_MS = 2000
 WAITING_THREADS = 32
 
@@ -191,10 +194,39 @@ def run_configuration(name, program, cases, report, options):
             print(f'--- kept: {directory}', flush=True)
 
 
+def run_central(program, cases, report, options):
+    """Starts the program `central`, runs the cases for it, ends it and looks at how it ended."""
+    directory = tempfile.mkdtemp(prefix='xsan-conf-')
+    start = time.monotonic()
+    central = None
+    problems = []
+    try:
+        central = Central(program, directory, CENTRAL_TARGETS)
+        target = Target(('127.0.0.1', central.port), CENTRAL_NQN, None, None,
+                        CONNECT_TIMEOUT_MS / 1000)
+        target.central = central
+        # When it has died all that follow fail, and say so.
+        Run('', cases, report, options.seed).run(target, central.is_running, lambda: None)
+        problems = central.stop()
+        report.add('FAIL' if problems else 'ok', 'central/end', time.monotonic() - start,
+                   '; '.join(problems) + (f'\n{central.log_text()}' if problems else ''))
+    except Failure as error:
+        report.add('FAIL', 'central/start', time.monotonic() - start, str(error))
+    finally:
+        if central and central.is_running():
+            central.kill()
+        if not problems and not options.keep:
+            shutil.rmtree(directory, ignore_errors=True)
+        else:
+            print(f'--- kept: {directory}', flush=True)
+
+
 def parse_options():
     parser = argparse.ArgumentParser(description='NVMe/TCP conformance suite',
                                      epilog='The target\'s namespaces are overwritten.')
     parser.add_argument('--xsand', metavar='PROGRAM', help='start this xsand for the run')
+    parser.add_argument('--central', metavar='PROGRAM',
+                        help='start this central discovery controller, for its cases alone')
     parser.add_argument('--config', choices=sorted(CONFIGS), action='append',
                         help='with --xsand: only this configuration (may be repeated)')
     parser.add_argument('--address', default='127.0.0.1')
@@ -230,7 +262,11 @@ def main():
     cases = [case for case in cases if not case.name.startswith('self.')]
     for case in own:
         run_case(case, None, '', report, options.seed)
-    if options.xsand:
+    central = [case for case in cases if case.central]
+    cases = [case for case in cases if not case.central]
+    if options.central:
+        run_central(os.path.abspath(options.central), central, report, options)
+    elif options.xsand:
         for name in CONFIGS:
             if not options.config or name in options.config:
                 chosen = [case for case in cases if case.config == name or not case.config and
