@@ -85,11 +85,14 @@ static void on_kdresp_sent(struct tcp_conn *conn, struct tcp_tx *tx)
 
 void tcp_kick(struct tcp_conn *conn, const struct nvme_tcp_kdreq *req)
 {
-	struct tcp_kick *kick = calloc(1, sizeof(*kick));
+	const struct xnvmf_target *target = conn->qpair.target;
 	enum xnvmf_kick_result result;
+	struct tcp_kick *kick;
 
+	/* Of a target that stops the discovery service may be gone already. */
+	kick = target->is_stopping ? NULL : calloc(1, sizeof(*kick));
 	if (kick == NULL) {
-		tcp_conn_close(conn, "no memory for a kick-start");
+		tcp_conn_close(conn, "no memory for a kick-start, or the target stops");
 		return;
 	}
 	conn->kick = kick;
@@ -99,7 +102,7 @@ void tcp_kick(struct tcp_conn *conn, const struct nvme_tcp_kdreq *req)
 	kick->resp.hdr.plen = sizeof(kick->resp);
 	kick->resp.ksstat = result != XNVMF_KICK_TAKEN;
 	kick->resp.failrsn = (uint8_t)result;
-	strcpy(kick->resp.cdcnqn, conn->qpair.target->discovery->nqn);
+	strcpy(kick->resp.cdcnqn, target->discovery->nqn);
 	kick->tx.iov[0] = (struct iovec){&kick->resp, sizeof(kick->resp)};
 	kick->tx.nr_iov = 1;
 	kick->tx.sent = on_kdresp_sent;

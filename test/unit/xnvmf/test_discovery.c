@@ -460,7 +460,7 @@ static uint16_t ask_event(struct wire_conn *conn)
 	return cmd.cid;
 }
 
-/* A burst is one event, to those whose log has changed; who does not read is left waiting alone. */
+/* A burst is one event, to those whose log has changed. */
 static void test_discovery_change_is_told_to_whom_it_concerns(void **state)
 {
 	struct nvme_discovery_header header;
@@ -1061,7 +1061,33 @@ static void test_discovery_kick_start(void **state)
 	world_stop(&w);
 }
 
-/* What comes instead of a termination request with these. */
+static void stop_before_kick(void *arg)
+{
+	struct world *w = arg;
+
+	begin_stop(w);
+	assert_int_equal(w->nr_kicks, 0);
+}
+
+/* A target that stops takes no kick-start any more; the connection just ends. */
+static void test_discovery_kick_start_of_one_that_stops(void **state)
+{
+	struct kick_pdu pdu = good_kick();
+	struct wire_conn conn;
+	struct world w;
+
+	world_start(&w);
+	open_kick(&w, &conn);
+	assert_int_equal(wire_send_raw(&conn, &pdu, 100), 0);
+	call(&w, stop_before_kick);
+	wire_send_raw(&conn, (char *)&pdu + 100, sizeof(pdu) - 100);
+	assert_int_not_equal(wire_recv_data(&conn, &pdu, 1), 0);
+	assert_int_equal(w.nr_kicks, 0);
+	wire_close(&conn);
+	world_end(&w);
+}
+
+/* The connection that these are sent on is ended by a termination request. */
 static void want_terminated(
 	struct world *w, const void *pdu, size_t len, uint16_t fes, uint32_t fei)
 {
@@ -1146,6 +1172,7 @@ int main(void)
 		cmocka_unit_test(test_discovery_many_entries_at_once),
 		cmocka_unit_test(test_discovery_wrong_registrations_are_refused),
 		cmocka_unit_test(test_discovery_kick_start),
+		cmocka_unit_test(test_discovery_kick_start_of_one_that_stops),
 		cmocka_unit_test(test_discovery_wrong_kick_starts_are_ended),
 	};
 
