@@ -282,6 +282,7 @@ int xreg_discovery_new(const struct xreg_discovery_opts *opts,
 	}
 	init_ops(d);
 	d->view = xreg_store_view(opts->store);
+	d->delta_end = xreg_view_revision(d->view);
 	d->changed_msg.fn = on_changed;
 	d->watcher.fn = on_new_view;
 	xreg_store_watch(opts->store, &d->watcher);

@@ -50,7 +50,8 @@ struct xreg_discovery {
 	/* The store as it is seen now, and the changes that led to it. */
 	struct xreg_view *view;
 	struct xreg_event delta[XREG_DELTA_MAX];
-	uint32_t nr_delta;      /* the last of them led to `view` */
+	uint32_t nr_delta;
+	uint64_t delta_end;     /* revision of the last of them; that of `view`, or before it */
 	struct xreg_sight *all; /* of `view`; NULL: not made yet */
 	uint64_t *all_hashes;   /* of its targets, one by one */
 	struct xu_list sights;

@@ -117,39 +117,39 @@ static void drop_delta(struct xreg_discovery *d, uint32_t count)
 	d->nr_delta -= count;
 }
 
-/* Puts the changes between the views behind those that are known. False: not yet, the store shows a
- * view a moment before its changes can be asked for, and before anybody is told of it. */
-static bool extend_delta(struct xreg_discovery *d, uint64_t from, uint64_t to)
+/* Puts the changes up to a revision behind those that are known. The store shows a view a moment
+ * before its changes can be asked for: those are fetched the next time. */
+static void extend_delta(struct xreg_discovery *d, uint64_t to)
 {
-	uint32_t want, count = 0;
-	int rc;
+	uint64_t missing = to - d->delta_end;
+	uint32_t want = missing > XREG_DELTA_MAX ? 0 : (uint32_t)missing, count = 0;
+	int rc = missing > XREG_DELTA_MAX ? -ESTALE : 0;
 
-	if (to - from > XREG_DELTA_MAX) {
+	if (rc == 0) {
+		if (d->nr_delta + want > XREG_DELTA_MAX) {
+			drop_delta(d, d->nr_delta + want - XREG_DELTA_MAX);
+		}
+		rc = xreg_store_events(
+			d->opts.store, d->delta_end, d->delta + d->nr_delta, want, &count);
+	}
+	if (rc != 0) { /* too many, or forgotten already */
 		drop_delta(d, d->nr_delta);
-		return true;
+		d->delta_end = to;
+		return;
 	}
-	want = (uint32_t)(to - from);
-	if (d->nr_delta + want > XREG_DELTA_MAX) {
-		drop_delta(d, d->nr_delta + want - XREG_DELTA_MAX);
-	}
-	rc = xreg_store_events(d->opts.store, from, d->delta + d->nr_delta, want, &count);
-	if (rc == 0 && count == want) {
-		d->nr_delta += count;
-		return true;
-	}
-	xreg_events_free(d->delta + d->nr_delta, count);
-	if (rc != 0) {
-		drop_delta(d, d->nr_delta); /* forgotten already */
-	}
-	return rc != 0;
+	d->nr_delta += count;
+	d->delta_end += count;
 }
 
 void xreg__discovery_refresh(struct xreg_discovery *d)
 {
 	struct xreg_view *view = xreg_store_view(d->opts.store);
-	uint64_t from = xreg_view_revision(d->view), to = xreg_view_revision(view);
+	uint64_t revision = xreg_view_revision(view);
 
-	if (to == from || !extend_delta(d, from, to)) {
+	if (revision != d->delta_end) {
+		extend_delta(d, revision);
+	}
+	if (revision == xreg_view_revision(d->view)) {
 		xreg_view_unref(view);
 		return;
 	}
@@ -171,9 +171,10 @@ static bool sees(const struct xreg_discovery *d, const struct xreg_host_sight *h
 static bool apply_delta(
 	const struct xreg_discovery *d, const struct xreg_host_sight *host, uint64_t *ret_hash)
 {
-	uint64_t missing = xreg_view_revision(d->view) - host->revision, hash = host->hash;
+	uint64_t revision = xreg_view_revision(d->view);
+	uint64_t missing = revision - host->revision, hash = host->hash;
 
-	if (host->filter != d->filter || missing > d->nr_delta) {
+	if (host->filter != d->filter || missing > d->nr_delta || d->delta_end != revision) {
 		return false;
 	}
 	for (uint32_t i = d->nr_delta - (uint32_t)missing; i < d->nr_delta; i++) {
