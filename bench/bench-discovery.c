@@ -80,8 +80,16 @@ static void on_stopped(void *arg)
 	atomic_store(&is_stopped, true);
 }
 
+/* The reactor is made in its thread: the kernel does some of its work for who made it. */
 static void *node_main(void *arg)
 {
+	const struct xbdev_ctx_opts opts = {.nr_reactors = 1};
+	struct xu_error err = {0};
+
+	if (xbdev_ctx_new(&opts, &ctx, &err) != 0) {
+		fprintf(stderr, "bench-discovery: %s\n", err.text);
+		exit(1);
+	}
 	make_node();
 	while (!atomic_load(&must_end)) {
 		xr_reactor_poll(xbdev_ctx_control(ctx), 10 * XU_NS_PER_MS);
@@ -413,14 +421,8 @@ static void allow_descriptors(void)
 
 static void run(const char *what, uint32_t nr_entries, uint32_t nr_hosts, uint32_t nr_rounds)
 {
-	const struct xbdev_ctx_opts opts = {.nr_reactors = 1};
-	struct xu_error err = {0};
 	pthread_t thread;
 
-	if (xbdev_ctx_new(&opts, &ctx, &err) != 0) {
-		fprintf(stderr, "bench-discovery: %s\n", err.text);
-		exit(1);
-	}
 	fill(0, nr_entries);
 	pthread_create(&thread, NULL, node_main, NULL);
 	while (!atomic_load(&is_ready)) {

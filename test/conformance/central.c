@@ -102,6 +102,12 @@ static void on_stopped(void *arg)
 
 static void *node_main(void *arg)
 {
+	const struct xbdev_ctx_opts opts = {.nr_reactors = 1};
+	struct xu_error err = {0};
+
+	if (xbdev_ctx_new(&opts, &ctx, &err) != 0) {
+		give_up(err.text);
+	}
 	make_node();
 	while (!atomic_load(&must_end)) {
 		xr_reactor_poll(xbdev_ctx_control(ctx), 10 * XU_NS_PER_MS);
@@ -207,7 +213,6 @@ static void fill(uint32_t count)
 int main(int argc, char **argv)
 {
 	const struct xu_log_opts log_opts = {.level = XU_LOG_INFO, .target = XU_LOG_TO_STDERR};
-	const struct xbdev_ctx_opts ctx_opts = {.nr_reactors = 1};
 	struct xreg_store_opts opts = {.backend = &xreg_sqlite};
 	struct xu_error err = {0};
 	char path[512], line[512];
@@ -219,8 +224,7 @@ int main(int argc, char **argv)
 	snprintf(path, sizeof(path), "%s/targets.db", argv[1]);
 	opts.where = path;
 	if (xu_logger_new(&log_opts, &logger, &err) != 0 ||
-		xreg_store_open(&opts, &store, &err) != 0 ||
-		xbdev_ctx_new(&ctx_opts, &ctx, &err) != 0) {
+		xreg_store_open(&opts, &store, &err) != 0) {
 		give_up(err.text);
 	}
 	fill((uint32_t)atoi(argv[2]));
