@@ -20,6 +20,7 @@
 #include "lib/xbdev/config/text.h"
 #include "lib/xnvmf/wire/nqn.h"
 #include "lib/xregistry/backend.h"
+#include "lib/xregistry/target.h"
 
 #define TOKEN_MIN 16u
 #define TOKEN_MAX 256u
@@ -80,8 +81,9 @@ static const struct xu_param service_params[] = {
 
 struct discovery {
 	bool is_enabled;
-	uint32_t interval_s, timeout_s, port;
+	uint32_t interval_s, timeout_s, port, off;
 	const char *group;
+	json_t *targets;
 };
 
 static const struct xu_param discovery_params[] = {
@@ -90,6 +92,13 @@ static const struct xu_param discovery_params[] = {
 		.max = 86400},
 	{"discovery_timeout_sec", XU_PARAM_U32, offsetof(struct discovery, timeout_s), .min = 1,
 		.max = 3600},
+	{"static_targets", XU_PARAM_JSON, offsetof(struct discovery, targets)},
+	{"enable_mdns", XU_PARAM_OFF, offsetof(struct discovery, off),
+		.help = "finding targets by mDNS is not in this version"},
+	{"enable_dhcp", XU_PARAM_OFF, offsetof(struct discovery, off),
+		.help = "finding targets by DHCP is not in this version"},
+	{"enable_multicast", XU_PARAM_OFF, offsetof(struct discovery, off),
+		.help = "finding targets by multicast is not in this version"},
 	{"multicast_group", XU_PARAM_STRING, offsetof(struct discovery, group)},
 	{"multicast_port", XU_PARAM_U32, offsetof(struct discovery, port), .min = 1,
 		.max = UINT16_MAX},
@@ -317,15 +326,44 @@ static int check_service(struct check *c, json_t *object, const char *data_dir)
 	return rc;
 }
 
+/* Each target of the list, as it would be registered. */
+static int check_static(struct check *c, json_t *list)
+{
+	char path[XU_PARAM_PATH_SIZE];
+	struct xreg_parsed parsed;
+	json_t *body;
+	size_t i;
+
+	if (!json_is_array(list)) {
+		return fail(c, "discovery.static_targets",
+			xu_error_set(
+				c->err, -EINVAL, "a list [ … ] of registrations is needed here"));
+	}
+	json_array_foreach (list, i, body) {
+		path[0] = '\0';
+		if (xreg_spec_parse(body, &parsed, path, c->err) != 0) {
+			snprintf(c->path, sizeof(c->path), "discovery.static_targets[%zu]%s%.200s",
+				i, path[0] != '\0' ? "." : "", path);
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
 static int check_discovery(struct check *c, json_t *object)
 {
-	struct discovery discovery = {0};
+	struct discovery discovery = {.interval_s = 60, .timeout_s = 5};
 	int rc = section(c, "discovery", discovery_params, &discovery, object);
 
+	if (rc == 0 && discovery.targets != NULL) {
+		rc = check_static(c, discovery.targets);
+	}
+	c->config->find_interval_s = discovery.interval_s;
+	c->config->find_timeout_s = discovery.timeout_s;
+	c->config->static_targets = discovery.targets;
 	if (rc == 0 && discovery.is_enabled) {
-		note(c, "discovery.auto_discovery_enabled: this version does not search for "
-			"targets; "
-			"they register themselves");
+		note(c, "discovery.auto_discovery_enabled: this version does not search the "
+			"network; targets register themselves, or are in static_targets");
 	}
 	return rc;
 }

@@ -41,6 +41,9 @@ struct config {
 	struct xreg_health_config health;
 	struct xreg_balancer_opts balancer;
 
+	uint32_t find_interval_s, find_timeout_s;
+	json_t *static_targets; /* NULL: none */
+
 	bool has_grpc, is_grpc_asked; /* asked for by name */
 	uint16_t grpc_port;
 

@@ -12,6 +12,7 @@
 #include "daemon/xsan-registry/grpc.h"
 #include "lib/util/log.h"
 #include "lib/xregistry/drain.h"
+#include "lib/xregistry/finder.h"
 #include "lib/xregistry/monitor.h"
 #include "lib/xregistry/rest/rest.h"
 #include "lib/xregistry/store.h"
@@ -27,6 +28,7 @@ struct registry {
 	struct xreg_balancer *balancer;
 	struct xreg_zones *zones;
 	struct xreg_monitor *monitor;
+	struct xreg_finder *finder;
 	struct central *central; /* NULL: none */
 	struct grpc_part *grpc;  /* NULL: none */
 	struct xreg_rest *rest;
@@ -139,6 +141,26 @@ static int start_monitor(
 	return xreg_monitor_start(&opts, &registry->monitor, err);
 }
 
+static int start_finder(
+	struct registry *registry, const struct config *config, struct xu_error *err)
+{
+	const struct xreg_finder_opts opts = {.store = registry->store,
+		.interval_s = config->find_interval_s,
+		.timeout_s = config->find_timeout_s,
+		.log = registry->log};
+	void *list;
+	int rc = xreg_finder_new(&opts, &registry->finder, err);
+
+	if (rc != 0 || config->static_targets == NULL) {
+		return rc;
+	}
+	if (xreg_find_static_new(config->static_targets, &list) != 0) {
+		return xu_error_set_errno(err, -ENOMEM, "preparing to find targets");
+	}
+	rc = xreg_finder_add(registry->finder, &xreg_find_static, list, err);
+	return rc == 0 ? xreg_finder_start(registry->finder, err) : rc;
+}
+
 static int start_grpc(struct registry *registry, const struct config *config, struct xu_error *err)
 {
 	const struct grpc_part_opts opts = {.config = config,
@@ -180,6 +202,9 @@ static int start_services(
 		rc = start_monitor(registry, config, err);
 	}
 	if (rc == 0) {
+		rc = start_finder(registry, config, err);
+	}
+	if (rc == 0) {
 		rc = start_grpc(registry, config, err);
 	}
 
@@ -191,6 +216,7 @@ static int start_services(
 		rest.hosts_arg = registry->central;
 	}
 	rest.monitor = registry->monitor;
+	rest.finder = registry->finder;
 	registry->health = config->health;
 	http.log = registry->log;
 	nr_resumed = xreg_drains_resume(registry->drains);
@@ -253,6 +279,7 @@ void registry_stop(struct registry *registry)
 	registry->central = NULL;
 	grpc_part_stop(registry->grpc);
 	xreg_rest_stop(registry->rest);
+	xreg_finder_free(registry->finder);
 	xreg_waits_stop(registry->waits);
 	xreg_store_close(registry->store);
 	xreg_balancer_free(registry->balancer);

@@ -86,6 +86,38 @@ class Health(RegistryTest):
         full = self.get(target)
         self.assertEqual((full['status'], full['status_reason']), ('maintenance', 'new fans'))
 
+    def test_a_static_list(self):
+        """What is listed is unknown until it has been reached, and offline when it is listed no more."""
+        self.assertEqual(self.stop(), 0)
+        self.config['discovery'] = {'discovery_interval_sec': 1, 'static_targets': [
+            registration(0, target_info__nqn=NQN, target_info__address='127.0.0.1',
+                         target_info__port=self.node.port)]}
+        self.start()
+
+        def only():
+            found = self.good('GET', '/api/v1/targets')['targets']
+            self.assertLessEqual(len(found), 1)
+            return found[0] if found else {'status': 'none'}
+        self.wait_for(lambda: only()['status'] in ('failed', 'offline'), 'nobody is there')
+        self.node.start()
+        self.wait_for(lambda: only()['status'] == 'available', 'it is not found')
+        full = self.get(only()['target_id'])
+        self.assertEqual(full['source'], 'static')
+        method, = self.good('GET', '/api/v1/status')['discovery']
+        self.assertEqual((method['method'], method['found'], method['failures']), ('static', 1, 0))
+        self.assertEqual(self.stop(), 0)
+        self.config['discovery']['static_targets'] = []
+        self.start()
+        self.wait_for(lambda: only()['status'] == 'offline', 'it is not offline')
+        self.assertEqual(self.get(only()['target_id'])['status_reason'], 'not found')
+        self.assertEqual(self.stop(), 0)
+        self.config['discovery']['static_targets'] = [
+            registration(0, target_info__nqn=NQN, target_info__address='127.0.0.1',
+                         target_info__port=self.node.port, config={'weight': 7})]
+        self.start()
+        self.wait_for(lambda: only()['status'] == 'available', 'it is not found again')
+        self.assertEqual(self.get(only()['target_id'])['config']['weight'], 7)
+
     def test_a_node_that_stops_reporting(self):
         self.node.start()
         body = registration(0, target_info__nqn=NQN, target_info__address='127.0.0.1',

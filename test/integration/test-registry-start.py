@@ -106,6 +106,9 @@ class CommandLine(RegistryTest):
                 ('{"security": {"tls_enabled": true}}', ':1:14: security: '),
                 ('{"security": {"tokens": [{"name": "a", "role": "admin"}]}}',
                  ':1:26: security.tokens[0]: '),
+                ('{"discovery": {"enable_mdns": true}}', ':1:31: discovery.enable_mdns: '),
+                ('{"discovery": {"static_targets": [{"node_id": "a"}]}}',
+                 ':1:35: discovery.static_targets[0]'),
                 ('{"colour": 1}', ":1:12: colour: "),
                 ('{"service": ', ':1:')):
             self.config_path.write_text(text)

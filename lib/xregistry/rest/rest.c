@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "lib/util/log.h"
+#include "lib/xregistry/finder.h"
 #include "lib/xregistry/monitor.h"
 #include "lib/xregistry/rest/private.h"
 
@@ -114,7 +115,8 @@ void rest_status(struct xrpc_http_call *call, void *arg)
 	rest_time(rest->start_ms, text);
 	rest_add_index(call, revision);
 	xrpc_http_answer(call, 200,
-		json_pack("{s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:o, s:I, s:I, s:I, s:f}",
+		json_pack("{s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:o, s:I, s:I, s:I, s:f, "
+			  "s:o}",
 			"status", "ok", "version", XSAN_VERSION, "started_at", text,
 			"uptime_seconds", (json_int_t)((rest_unix_ms() - rest->start_ms) / 1000),
 			"revision", (json_int_t)revision, "total_targets", (int)totals.count,
@@ -124,8 +126,10 @@ void rest_status(struct xrpc_http_call *call, void *arg)
 			states, "total_iops", (json_int_t)totals.iops, "total_bandwidth_mbps",
 			(json_int_t)totals.bandwidth_mbps, "avg_latency_us",
 			(json_int_t)(healthy != 0 ? totals.latency_us / healthy : 0),
-			"overall_health_score",
-			healthy != 0 ? (double)totals.score / healthy : 0.0));
+			"overall_health_score", healthy != 0 ? (double)totals.score / healthy : 0.0,
+			"discovery",
+			rest->opts.finder != NULL ? xreg_finder_json(rest->opts.finder)
+						  : json_array()));
 }
 
 /* ---- hosts ---- */

@@ -12,6 +12,7 @@
 
 struct xreg_balancer;
 struct xreg_drains;
+struct xreg_finder;
 struct xreg_health_config;
 struct xreg_monitor;
 struct xreg_rest;
@@ -28,6 +29,7 @@ struct xreg_rest_opts {
 	struct xreg_waits *waits;
 	struct xreg_drains *drains;
 	struct xreg_balancer *balancer;
+	struct xreg_finder *finder;   /* NULL: none */
 	struct xreg_monitor *monitor; /* whose counters are shown; NULL: none */
 	struct xreg_zones *zones;     /* NULL: none */
 	const struct xreg_health_config *health;

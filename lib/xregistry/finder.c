@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One thread: asks a method, compares what it found with what the store has of that source, makes
+ * the changes one after the other (each waits until it is durable, which bounds what finding
+ * costs), goes on with the next method, sleeps. What was found belongs to the thread; the counters
+ * are under the mutex.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "lib/util/error.h"
+#include "lib/util/log.h"
+#include "lib/xregistry/finder.h"
+#include "lib/xregistry/store.h"
+
+#define FOUND_MAX 100000u
+#define REASON    "not found"
+
+struct xreg_found {
+	struct xreg_target **targets; /* records without an identity, for their specifications */
+	uint32_t count, room;
+};
+
+struct asked {
+	const struct xreg_find_method *method;
+	void *arg;
+	uint64_t nr_attempts, nr_successes, nr_failures;
+	uint32_t nr_found;
+	char problem[256];
+};
+
+struct xreg_finder {
+	struct xreg_finder_opts opts;
+	struct asked methods[XREG_FIND_METHODS_MAX];
+	uint32_t nr_methods;
+	pthread_t thread;
+	bool has_thread;
+	pthread_mutex_t mutex;
+	pthread_cond_t cond;
+	bool must_stop, is_kicked;
+};
+
+/* ---- what was found ---- */
+
+int xreg_found_add(struct xreg_found *found, const struct xreg_spec *spec, struct xu_error *err)
+{
+	const struct xreg_origin origin = {.id = ""};
+	const struct xreg_status status = {.state = XREG_UNKNOWN, .reason = ""};
+	struct xreg_target **more;
+
+	if (found->count == FOUND_MAX) {
+		return xu_error_set(err, -EDQUOT, "more than %u targets were found", FOUND_MAX);
+	}
+	if (found->count == found->room) {
+		uint32_t room = found->room != 0 ? 2 * found->room : 16;
+
+		more = realloc(found->targets, room * sizeof(*more));
+		if (more == NULL) {
+			return xu_error_set_errno(err, -ENOMEM, "keeping what was found");
+		}
+		found->targets = more;
+		found->room = room;
+	}
+	found->targets[found->count] = xreg_target_new(&origin, &status, spec);
+	if (found->targets[found->count] == NULL) {
+		return xu_error_set_errno(err, -ENOMEM, "keeping what was found");
+	}
+	found->count++;
+	return 0;
+}
+
+static void free_found(struct xreg_found *found)
+{
+	for (uint32_t i = 0; i < found->count; i++) {
+		xreg_target_unref(found->targets[i]);
+	}
+	free(found->targets);
+}
+
+static bool has_place(const struct xreg_found *found, const char *place)
+{
+	for (uint32_t i = 0; i < found->count; i++) {
+		if (strcmp(found->targets[i]->place, place) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* ---- bringing the store to it ---- */
+
+static void make(struct xreg_finder *finder, struct xreg_change *change)
+{
+	if (xreg_store_change(finder->opts.store, change) != 0 && change->rc != -EEXIST &&
+		change->rc != -ENOENT) {
+		xu_err(finder->opts.log, "what was found is not registered: %s", change->err.text);
+	}
+	xreg_target_unref(change->result);
+}
+
+static bool is_lost(const struct xreg_target *target)
+{
+	return target->status.state == XREG_OFFLINE && strcmp(target->status.reason, REASON) == 0;
+}
+
+static bool is_same(const struct xreg_spec *a, const struct xreg_spec *b)
+{
+	json_t *one = xreg_spec_to_json(a), *two = xreg_spec_to_json(b);
+	bool is_equal = one != NULL && two != NULL && json_equal(one, two);
+
+	json_decref(one);
+	json_decref(two);
+	return is_equal;
+}
+
+/* One that was found: new, different, back, or as it was. */
+static void take_one(struct xreg_finder *finder, const struct xreg_view *view, uint32_t source,
+	const struct xreg_target *found)
+{
+	const struct xreg_target *known = xreg_view_first(view, XREG_BY_PLACE, found->place);
+	struct xreg_change change = {.op = XREG_REGISTER,
+		.spec = &found->spec,
+		.status = {.state = XREG_UNKNOWN, .reason = ""},
+		.source = source};
+
+	if (known == NULL) {
+		make(finder, &change);
+		return;
+	}
+	if (known->origin.source != source) {
+		return;
+	}
+	change.id = known->origin.id;
+	if (!is_same(&known->spec, &found->spec)) {
+		change.op = XREG_UPDATE;
+		make(finder, &change);
+	}
+	if (is_lost(known)) {
+		change.op = XREG_SET_STATUS;
+		change.result = NULL;
+		make(finder, &change);
+	}
+}
+
+struct lost {
+	struct xreg_finder *finder;
+	const struct xreg_found *found;
+	uint32_t source;
+};
+
+static bool lose_one(void *arg, const struct xreg_target *target)
+{
+	const struct lost *lost = arg;
+	struct xreg_change change = {.op = XREG_SET_STATUS,
+		.id = target->origin.id,
+		.if_revision = target->origin.revision,
+		.status = {.state = XREG_OFFLINE, .reason = REASON}};
+
+	if (target->origin.source == lost->source && target->status.state != XREG_MAINTENANCE &&
+		!is_lost(target) && !has_place(lost->found, target->place)) {
+		make(lost->finder, &change);
+	}
+	return true;
+}
+
+static void take_all(struct xreg_finder *finder, uint32_t source, const struct xreg_found *found)
+{
+	struct xreg_view *view = xreg_store_view(finder->opts.store);
+	struct lost lost = {finder, found, source};
+
+	for (uint32_t i = 0; i < found->count; i++) {
+		take_one(finder, view, source, found->targets[i]);
+	}
+	xreg_view_each(view, XREG_BY_ID, "", true, lose_one, &lost);
+	xreg_view_unref(view);
+}
+
+/* ---- the thread ---- */
+
+static void ask(struct xreg_finder *finder, struct asked *asked)
+{
+	struct xreg_found found = {0};
+	struct xu_error err = {0};
+	int rc = asked->method->find(asked->arg, finder->opts.timeout_s, &found, &err);
+
+	if (rc == 0) {
+		take_all(finder, asked->method->source, &found);
+	} else {
+		xu_warn(finder->opts.log, "finding targets by %s: %s", asked->method->name,
+			err.text);
+	}
+	pthread_mutex_lock(&finder->mutex);
+	asked->nr_attempts++;
+	asked->nr_successes += rc == 0;
+	asked->nr_failures += rc != 0;
+	asked->nr_found = rc == 0 ? found.count : asked->nr_found;
+	snprintf(asked->problem, sizeof(asked->problem), "%.255s", rc == 0 ? "" : err.text);
+	pthread_mutex_unlock(&finder->mutex);
+	free_found(&found);
+}
+
+/* False: the end. */
+static bool sleep_on(struct xreg_finder *finder)
+{
+	struct timespec until;
+	bool must_stop;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += finder->opts.interval_s;
+	pthread_mutex_lock(&finder->mutex);
+	while (!finder->must_stop && !finder->is_kicked &&
+		pthread_cond_timedwait(&finder->cond, &finder->mutex, &until) == 0) {
+	}
+	finder->is_kicked = false;
+	must_stop = finder->must_stop;
+	pthread_mutex_unlock(&finder->mutex);
+	return !must_stop;
+}
+
+static void *finder_main(void *arg)
+{
+	struct xreg_finder *finder = arg;
+
+	do {
+		for (uint32_t i = 0; i < finder->nr_methods; i++) {
+			ask(finder, &finder->methods[i]);
+		}
+	} while (sleep_on(finder));
+	return NULL;
+}
+
+/* ---- life ---- */
+
+int xreg_finder_new(
+	const struct xreg_finder_opts *opts, struct xreg_finder **ret_finder, struct xu_error *err)
+{
+	struct xreg_finder *finder = calloc(1, sizeof(*finder));
+	pthread_condattr_t attr;
+
+	if (finder == NULL) {
+		return xu_error_set_errno(err, -ENOMEM, "preparing to find targets");
+	}
+	finder->opts = *opts;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_mutex_init(&finder->mutex, NULL);
+	pthread_cond_init(&finder->cond, &attr);
+	pthread_condattr_destroy(&attr);
+	*ret_finder = finder;
+	return 0;
+}
+
+int xreg_finder_add(struct xreg_finder *finder, const struct xreg_find_method *method, void *arg,
+	struct xu_error *err)
+{
+	if (finder->nr_methods == XREG_FIND_METHODS_MAX) {
+		return xu_error_set(
+			err, -ENOSPC, "there is no room for the method %s", method->name);
+	}
+	finder->methods[finder->nr_methods++] = (struct asked){.method = method, .arg = arg};
+	return 0;
+}
+
+int xreg_finder_start(struct xreg_finder *finder, struct xu_error *err)
+{
+	int rc = -pthread_create(&finder->thread, NULL, finder_main, finder);
+
+	finder->has_thread = rc == 0;
+	return rc == 0 ? 0 : xu_error_set_errno(err, rc, "starting to find targets");
+}
+
+void xreg_finder_kick(struct xreg_finder *finder)
+{
+	pthread_mutex_lock(&finder->mutex);
+	finder->is_kicked = true;
+	pthread_cond_signal(&finder->cond);
+	pthread_mutex_unlock(&finder->mutex);
+}
+
+void xreg_finder_free(struct xreg_finder *finder)
+{
+	if (finder == NULL) {
+		return;
+	}
+	if (finder->has_thread) {
+		pthread_mutex_lock(&finder->mutex);
+		finder->must_stop = true;
+		pthread_cond_signal(&finder->cond);
+		pthread_mutex_unlock(&finder->mutex);
+		pthread_join(finder->thread, NULL);
+	}
+	for (uint32_t i = 0; i < finder->nr_methods; i++) {
+		if (finder->methods[i].method->fini != NULL) {
+			finder->methods[i].method->fini(finder->methods[i].arg);
+		}
+	}
+	pthread_mutex_destroy(&finder->mutex);
+	pthread_cond_destroy(&finder->cond);
+	free(finder);
+}
+
+json_t *xreg_finder_json(struct xreg_finder *finder)
+{
+	json_t *list = json_array();
+
+	pthread_mutex_lock(&finder->mutex);
+	for (uint32_t i = 0; i < finder->nr_methods; i++) {
+		const struct asked *asked = &finder->methods[i];
+
+		json_array_append_new(list,
+			json_pack("{s:s, s:I, s:I, s:I, s:I, s:s}", "method", asked->method->name,
+				"attempts", (json_int_t)asked->nr_attempts, "successes",
+				(json_int_t)asked->nr_successes, "failures",
+				(json_int_t)asked->nr_failures, "found",
+				(json_int_t)asked->nr_found, "problem", asked->problem));
+	}
+	pthread_mutex_unlock(&finder->mutex);
+	return list;
+}
+
+/* ---- static ---- */
+
+static int find_static(
+	void *arg, uint32_t timeout_s, struct xreg_found *found, struct xu_error *err)
+{
+	struct xreg_parsed parsed;
+	char path[XU_PARAM_PATH_SIZE];
+	json_t *list = arg, *body;
+	size_t i;
+	int rc = 0;
+
+	json_array_foreach (list, i, body) {
+		rc = rc != 0 ? rc : xreg_spec_parse(body, &parsed, path, err);
+		rc = rc != 0 ? rc : xreg_found_add(found, &parsed.spec, err);
+	}
+	return rc;
+}
+
+static void fini_static(void *arg)
+{
+	json_decref(arg);
+}
+
+const struct xreg_find_method xreg_find_static = {
+	.name = "static", .source = XREG_STATIC, .find = find_static, .fini = fini_static};
+
+int xreg_find_static_new(const json_t *list, void **ret_arg)
+{
+	json_t *copy = json_deep_copy(list);
+
+	*ret_arg = copy;
+	return copy != NULL ? 0 : -ENOMEM;
+}
