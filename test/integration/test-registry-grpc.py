@@ -123,7 +123,11 @@ class GrpcTest(unittest.TestCase):
         process.stdin.close()
         try:
             told = process.stdout.read()
-            self.assertEqual(process.wait(PATIENCE_S), code, (self.dir / 'log').read_text())
+            ended = process.wait(PATIENCE_S)
+            log = (self.dir / 'log').read_text()
+            self.assertEqual(ended, code, log)
+            self.assertNotIn('memory is lost', log)
+            self.assertNotIn('nobody has ended', log)
         finally:
             process.stdout.close()
             if process.poll() is None:
