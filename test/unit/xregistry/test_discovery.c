@@ -12,6 +12,7 @@
 #include "lib/util/error.h"
 #include "lib/xbdev/core/device.h"
 #include "lib/xregistry/discovery_private.h"
+#include "test/unit/util/fail.h"
 #include "test/unit/xregistry/fixture.h"
 
 #define NQN "nqn.2026-11.io.xsan:registry"
@@ -535,6 +536,47 @@ static void test_discovery_own_listeners_are_in_the_log(void **state)
 	world_stop(&w);
 }
 
+/* ---- without memory ---- */
+
+/* Whichever allocation is refused, the reader is told, nothing else changes, and the next one is
+ * served. */
+static void test_discovery_without_memory(void **state)
+{
+	char hostnqn[64] = "nqn.2026-11.io.xsan:first";
+	struct xnvmf_discovery_asker asker;
+	uint32_t nr_refused = 0;
+	uint64_t genctr;
+	struct world w;
+
+	world_start_with(&w, true, 0);
+	for (uint32_t i = 0; i < 5; i++) {
+		fixture_register(w.store, "node", i);
+	}
+	genctr = counter(&w, "nqn.2026-11.io.xsan:first");
+	for (unsigned n = 1;; n++) {
+		void *view;
+
+		/* What others have made already would not be asked for again. */
+		fixture_register(w.store, "node", 100 + n);
+		snprintf(hostnqn, sizeof(hostnqn), "nqn.2026-11.io.xsan:host-%u", n);
+		asker = asker_of(hostnqn, 0);
+		fail_arm(n);
+		view = w.d->ops.pin(w.d, &asker);
+		if (view != NULL) {
+			w.d->ops.unpin(w.d, view);
+		}
+		if (!fail_disarm()) {
+			assert_non_null(view);
+			break;
+		}
+		nr_refused++;
+		assert_int_equal(count_of(&w, hostnqn, 0), 5 + n);
+		assert_int_equal(counter(&w, "nqn.2026-11.io.xsan:first"), genctr + n);
+	}
+	assert_true(nr_refused >= 4); /* all targets, their hashes, the host, its list, the view */
+	world_stop(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -558,6 +600,8 @@ int main(void)
 			test_discovery_forgotten_hosts, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_discovery_own_listeners_are_in_the_log,
 			fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_discovery_without_memory, fixture_setup, fixture_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
