@@ -135,9 +135,9 @@ void xrpc_http_problem_with(struct xrpc_http_call *call, unsigned status, const 
 
 /*
  * An answer without an end. `read` fills the buffer and returns how much; 0: nothing now, and it is
- * asked again after xrpc_http_wake(); -1: the end. `gone` is the last that is heard of the call.
- * Both run on the server's threads. xrpc_http_wake() is for any thread that makes sure, by a lock
- * which `gone` takes, that the call is still there.
+ * asked again after xrpc_http_wake(); -1: the end; -2: a failure, which the client sees. `gone` is
+ * the last that is heard of the call. Both run on the server's threads. xrpc_http_wake() is for any
+ * thread that makes sure, by a lock which `gone` takes, that the call is still there.
  */
 struct xrpc_http_stream {
 	ssize_t (*read)(void *arg, char *buf, size_t size);

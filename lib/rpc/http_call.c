@@ -145,7 +145,8 @@ static ssize_t read_stream(void *arg, uint64_t pos, char *buf, size_t size)
 	ssize_t got = call->stream.read(call->stream.arg, buf, size);
 
 	if (got < 0) {
-		return MHD_CONTENT_READER_END_OF_STREAM;
+		return got == -1 ? MHD_CONTENT_READER_END_OF_STREAM
+				 : MHD_CONTENT_READER_END_WITH_ERROR;
 	}
 	if (got == 0) {
 		pthread_mutex_lock(&call->mutex);

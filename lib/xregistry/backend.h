@@ -48,6 +48,12 @@ struct xreg_backend_ops {
 	 * than the last are forgotten. Blocks until all is durable. */
 	int (*commit)(void *backend, const struct xreg_event *events, uint32_t nr_events,
 		uint32_t nr_kept, struct xu_error *err);
+	/* Optional, both: makes a copy of all that is committed, a part at each call, with commits
+	 * between them as they come. A NULL *copy begins; 1: call again; 0: it is whole, *ret_fd
+	 * reads it from its beginning and is the caller's; -errno: it has failed. *copy is NULL
+	 * again after the last two. copy_cancel() gives one up. */
+	int (*copy)(void *backend, void **copy, int *ret_fd, struct xu_error *err);
+	void (*copy_cancel)(void *backend, void *copy);
 	void (*close)(void *backend);
 };
 

@@ -24,15 +24,16 @@
 #include "lib/util/error.h"
 #include "lib/util/log.h"
 #include "lib/xregistry/backend.h"
+#include "lib/xregistry/sqlite_file.h"
 #include "lib/xregistry/target.h"
 
-#define APPLICATION_ID 0x58524547 /* "XREG" */
-#define PATIENCE_MS    3000
+#define PATIENCE_MS 3000
 
 enum { PUT_TARGET, DROP_TARGET, ADD_EVENT, FORGET_EVENTS, SET_REVISION, NR_STATEMENTS };
 
 struct sqlite_backend {
 	sqlite3 *db;
+	char *where;
 	struct xu_logger *log;
 	sqlite3_stmt *statements[NR_STATEMENTS];
 };
@@ -55,6 +56,7 @@ static const char to_version_1[] =
 /* Step i brings version i to version i + 1. */
 static const char *const steps[] = {to_version_1};
 #define VERSION ((int)(sizeof(steps) / sizeof(steps[0])))
+_Static_assert(VERSION == XREG_SQLITE_VERSION, "another schema is another version");
 
 /* ---- errors ---- */
 
@@ -125,7 +127,7 @@ static int check_owner(struct sqlite_backend *b, int64_t version, struct xu_erro
 	if (rc != 0) {
 		return rc;
 	}
-	if (owner != APPLICATION_ID && (owner != 0 || nr_tables != 0 || version != 0)) {
+	if (owner != XREG_SQLITE_ID && (owner != 0 || nr_tables != 0 || version != 0)) {
 		return xu_error_set(err, -EINVAL,
 			"it is another program's database; give the registry a file of its own");
 	}
@@ -156,7 +158,7 @@ static int migrate(struct sqlite_backend *b, struct xu_error *err)
 			rc = run_text(b, steps[i], "bringing the database up to date", err);
 		}
 		snprintf(text, sizeof(text), "PRAGMA application_id = %d; PRAGMA user_version = %d",
-			APPLICATION_ID, VERSION);
+			XREG_SQLITE_ID, VERSION);
 		if (rc == 0) {
 			rc = run_text(b, text, "bringing the database up to date", err);
 		}
@@ -191,6 +193,7 @@ static void sqlite_close(void *backend)
 		sqlite3_finalize(b->statements[i]);
 	}
 	sqlite3_close(b->db);
+	free(b->where);
 	free(b);
 }
 
@@ -200,7 +203,8 @@ static int sqlite_open(
 	struct sqlite_backend *b = calloc(1, sizeof(*b));
 	int rc;
 
-	if (b == NULL) {
+	if (b == NULL || (b->where = strdup(where)) == NULL) {
+		free(b);
 		return xu_error_set_errno(err, -ENOMEM, "opening '%.128s'", where);
 	}
 	b->log = log;
@@ -451,10 +455,29 @@ static int sqlite_commit(void *backend, const struct xreg_event *events, uint32_
 	return rc;
 }
 
+/* ---- copies ---- */
+
+static int sqlite_copy(void *backend, void **copy, int *ret_fd, struct xu_error *err)
+{
+	struct sqlite_backend *b = backend;
+	struct xreg_sqlite_copy *at = *copy;
+	int rc = xreg_sqlite_copy_step(b->db, b->where, &at, ret_fd, err);
+
+	*copy = at;
+	return rc;
+}
+
+static void sqlite_copy_cancel(void *backend, void *copy)
+{
+	xreg_sqlite_copy_cancel(copy);
+}
+
 const struct xreg_backend_ops xreg_sqlite = {
 	.name = "sqlite",
 	.open = sqlite_open,
 	.load = sqlite_load,
 	.commit = sqlite_commit,
+	.copy = sqlite_copy,
+	.copy_cancel = sqlite_copy_cancel,
 	.close = sqlite_close,
 };

@@ -3,6 +3,7 @@
  * The store. What is whose:
  *
  *   queue     changes that wait: under `queue_mutex`; the writer takes all of them at once
+ *   copies    those that are asked for: under `queue_mutex`; the first is the writer's
  *   draft     the next view and the events of a batch: the writer's
  *   view      the current view: under `view_mutex`, which is held to copy a pointer and no longer
  *   events    the last changes, a ring: under `events_mutex`
@@ -43,6 +44,7 @@ struct xreg_store {
 	pthread_cond_t has_work, has_room;
 	struct xreg_change *first, **end;
 	uint32_t nr_waiting;
+	struct xreg_copy *copies;
 	bool must_stop;
 
 	/* The writer's. */
@@ -128,6 +130,16 @@ int xreg_store_events(struct xreg_store *store, uint64_t revision, struct xreg_e
 	pthread_mutex_unlock(&store->events_mutex);
 	*ret_count = count;
 	return rc;
+}
+
+uint64_t xreg_store_first_event(struct xreg_store *store)
+{
+	uint64_t revision;
+
+	pthread_mutex_lock(&store->events_mutex);
+	revision = store->first_event;
+	pthread_mutex_unlock(&store->events_mutex);
+	return revision;
 }
 
 void xreg_events_free(struct xreg_event *events, uint32_t count)
@@ -391,16 +403,18 @@ static void run_batch(struct xreg_store *store, struct xreg_change *first)
 	answer(first, &err);
 }
 
-/* Takes up to BATCH_MAX changes off the queue; NULL: the end. */
-static struct xreg_change *take_batch(struct xreg_store *store)
+/* Takes up to BATCH_MAX changes off the queue; NULL: there are none. *ret_copy is the copy that is
+ * to be made, if any; both NULL: the end. */
+static struct xreg_change *take_batch(struct xreg_store *store, struct xreg_copy **ret_copy)
 {
 	struct xreg_change *first, **end;
 	uint32_t count = 0;
 
 	pthread_mutex_lock(&store->queue_mutex);
-	while (store->first == NULL && !store->must_stop) {
+	while (store->first == NULL && store->copies == NULL && !store->must_stop) {
 		pthread_cond_wait(&store->has_work, &store->queue_mutex);
 	}
+	*ret_copy = store->copies;
 	first = store->first;
 	end = &store->first;
 	while (*end != NULL && count < BATCH_MAX) {
@@ -420,15 +434,74 @@ static struct xreg_change *take_batch(struct xreg_store *store)
 	return first;
 }
 
+/* ---- copies ---- */
+
+/* Makes a part of the copy, which is the first of the list. */
+static void run_copy(struct xreg_store *store, struct xreg_copy *copy)
+{
+	bool is_stopping;
+
+	pthread_mutex_lock(&store->queue_mutex);
+	is_stopping = store->must_stop;
+	pthread_mutex_unlock(&store->queue_mutex);
+	if (is_stopping || (copy->is_wanted != NULL && !copy->is_wanted(copy))) {
+		copy->rc = is_stopping ? -ESHUTDOWN : -ECANCELED;
+		xu_error_set(&copy->err, copy->rc, "the copy was given up");
+		if (copy->state != NULL) {
+			store->ops->copy_cancel(store->backend, copy->state);
+		}
+	} else {
+		copy->rc = store->ops->copy(store->backend, &copy->state, &copy->fd, &copy->err);
+		if (copy->rc == 1) {
+			return;
+		}
+	}
+	pthread_mutex_lock(&store->queue_mutex);
+	store->copies = copy->next;
+	pthread_mutex_unlock(&store->queue_mutex);
+	copy->done(copy);
+}
+
+int xreg_store_copy(struct xreg_store *store, struct xreg_copy *copy)
+{
+	struct xreg_copy **at = &store->copies;
+
+	if (store->ops->copy == NULL) {
+		return -ENOTSUP;
+	}
+	copy->rc = 0;
+	copy->fd = -1;
+	copy->err = (struct xu_error){0};
+	copy->state = NULL;
+	copy->next = NULL;
+	pthread_mutex_lock(&store->queue_mutex);
+	while (*at != NULL) {
+		at = &(*at)->next;
+	}
+	*at = copy;
+	pthread_cond_signal(&store->has_work);
+	pthread_mutex_unlock(&store->queue_mutex);
+	return 0;
+}
+
 static void *writer_main(void *arg)
 {
 	struct xreg_store *store = arg;
 	struct xreg_change *first;
+	struct xreg_copy *copy;
 
-	while ((first = take_batch(store)) != NULL) {
-		run_batch(store, first);
+	for (;;) {
+		first = take_batch(store, &copy);
+		if (first == NULL && copy == NULL) {
+			return NULL;
+		}
+		if (first != NULL) {
+			run_batch(store, first);
+		}
+		if (copy != NULL) {
+			run_copy(store, copy);
+		}
 	}
-	return NULL;
 }
 
 void xreg_store_submit(struct xreg_store *store, struct xreg_change *change)

@@ -115,6 +115,29 @@ void xreg_store_submit(struct xreg_store *store, struct xreg_change *change);
 /* Submits and waits. Returns change->rc. */
 int xreg_store_change(struct xreg_store *store, struct xreg_change *change);
 
+/* ---- copies ---- */
+
+/*
+ * A copy of all that is durable, made by the writer between its transactions. It is the store's
+ * until `done` is called, on the writer's thread, where it must not wait: with `rc` 0, a file
+ * descriptor that reads the copy and is the callee's; -ECANCELED: it was not wanted any more;
+ * -ESHUTDOWN: the store is closing; and what the backend says, with `err`.
+ */
+struct xreg_copy {
+	bool (*is_wanted)(struct xreg_copy *copy); /* asked every few milliseconds; may be NULL */
+	void (*done)(struct xreg_copy *copy);
+	void *arg;
+
+	int rc, fd;
+	struct xu_error err;
+	void *state; /* the backend's */
+	struct xreg_copy *next;
+};
+
+/* One at a time is made, in their order. -ENOTSUP: the backend has no copies, and `done` is not
+ * called. Any thread. */
+int xreg_store_copy(struct xreg_store *store, struct xreg_copy *copy);
+
 /* ---- watching ---- */
 
 /*
@@ -125,6 +148,8 @@ int xreg_store_change(struct xreg_store *store, struct xreg_change *change);
 int xreg_store_events(struct xreg_store *store, uint64_t revision, struct xreg_event *ret_events,
 	uint32_t max, uint32_t *ret_count);
 void xreg_events_free(struct xreg_event *events, uint32_t count);
+/* The revision of the oldest event that is known; one more than the current one: none is. */
+uint64_t xreg_store_first_event(struct xreg_store *store);
 
 /* Waits until there is a revision above `revision`, at most `timeout_ms`; returns the current one.
  * At once when the store is closing. Any thread but the writer's. */

@@ -41,7 +41,8 @@ class Answer:
     def __init__(self, response):
         self.status = response.status
         self.headers = response.headers
-        self.text = response.read().decode()
+        self.body = response.read()
+        self.text = self.body.decode(errors='replace')
 
     @property
     def json(self):

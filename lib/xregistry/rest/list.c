@@ -28,7 +28,7 @@ struct list {
 	uint32_t state;
 	uint64_t port, min_score, max_load;
 	uint32_t sort;
-	bool is_reverse;
+	bool is_reverse, is_full;
 
 	struct row *rows;
 	uint32_t count, room, nr_healthy;
@@ -257,7 +257,9 @@ static void answer_page(struct list *list, uint64_t first, uint64_t limit)
 	uint64_t end = first + limit < list->count ? first + limit : list->count;
 
 	for (uint64_t i = first; i < end; i++) {
-		json_array_append_new(targets, rest_target_line(list->rest, list->rows[i].target));
+		json_array_append_new(targets,
+			list->is_full ? rest_target_full(list->rest, list->rows[i].target)
+				      : rest_target_line(list->rest, list->rows[i].target));
 	}
 	body = json_pack("{s:o, s:i, s:i}", "targets", targets, "total_count", (int)list->count,
 		"healthy_count", (int)list->nr_healthy);
@@ -328,6 +330,7 @@ static void answer_list(struct xreg_rest *rest, struct xrpc_http_call *call)
 	int64_t first;
 
 	if (!read_filters(&list) || !read_sort(&list) ||
+		!rest_query_bool(call, "full", &list.is_full) ||
 		!rest_query_number(call, "limit", 1, LIMIT_MAX, &limit)) {
 		return;
 	}
@@ -354,7 +357,7 @@ void rest_targets_list(struct xrpc_http_call *call, void *arg)
 {
 	static const char *const known[] = {"node_id", "nqn", "address", "location", "tag",
 		"transport", "source", "status", "port", "min_health_score", "max_load_percentage",
-		"sort", "limit", "cursor", "index", "wait", NULL};
+		"sort", "limit", "cursor", "full", "index", "wait", NULL};
 
 	if (rest_query_check(call, known)) {
 		rest_when_newer(arg, call, answer_list);

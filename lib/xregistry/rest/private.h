@@ -83,6 +83,7 @@ void rest_target_status(struct xrpc_http_call *call, void *arg);
 void rest_target_metrics(struct xrpc_http_call *call, void *arg);
 void rest_target_delete(struct xrpc_http_call *call, void *arg);
 void rest_events(struct xrpc_http_call *call, void *arg);
+void rest_backup(struct xrpc_http_call *call, void *arg);
 void rest_zones_get(struct xrpc_http_call *call, void *arg);
 void rest_zones_patch(struct xrpc_http_call *call, void *arg);
 void rest_zone_group_get(struct xrpc_http_call *call, void *arg);

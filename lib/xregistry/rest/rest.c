@@ -55,6 +55,8 @@ const struct xrpc_http_route rest_routes[] = {
 	{"GET", "/api/v1/hosts", rest_hosts, XRPC_ROLE_READ, 0,
 		"Hosts that are connected to the discovery controller, or registered with it"},
 	{"GET", "/api/v1/status", rest_status, XRPC_ROLE_READ, 0, "The registry itself"},
+	{"GET", "/api/v1/backup", rest_backup, XRPC_ROLE_ADMIN, 0,
+		"A copy of all the data, a file for xsan registry restore"},
 	{"GET", "/api/v1/openapi.json", rest_openapi, XRPC_ROLE_NONE, 0, "This interface"},
 	{"GET", "/metrics", rest_prometheus, XRPC_ROLE_READ, 0, "Metrics for Prometheus"},
 	{0},
@@ -115,12 +117,13 @@ void rest_status(struct xrpc_http_call *call, void *arg)
 	rest_time(rest->start_ms, text);
 	rest_add_index(call, revision);
 	xrpc_http_answer(call, 200,
-		json_pack("{s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:o, s:I, s:I, s:I, s:f, "
-			  "s:o}",
+		json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:i, s:i, s:i, s:o, s:I, s:I, s:I, "
+			  "s:f, s:o}",
 			"status", "ok", "version", XSAN_VERSION, "started_at", text,
 			"uptime_seconds", (json_int_t)((rest_unix_ms() - rest->start_ms) / 1000),
-			"revision", (json_int_t)revision, "total_targets", (int)totals.count,
-			"healthy_targets", (int)healthy, "failed_targets",
+			"revision", (json_int_t)revision, "first_event_revision",
+			(json_int_t)xreg_store_first_event(rest->opts.store), "total_targets",
+			(int)totals.count, "healthy_targets", (int)healthy, "failed_targets",
 			(int)(totals.by_state[XREG_FAILED] + totals.by_state[XREG_OFFLINE]),
 			"maintenance_targets", (int)totals.by_state[XREG_MAINTENANCE], "targets",
 			states, "total_iops", (json_int_t)totals.iops, "total_bandwidth_mbps",

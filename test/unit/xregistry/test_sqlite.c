@@ -2,6 +2,7 @@
 /* The registry's database: what is there after a restart and after SIGKILL at any moment, a full
  * disk, foreign and newer files, and that it belongs to one registry. */
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/xregistry/sqlite_file.h"
 #include "test/unit/xregistry/fixture.h"
 
 static int try_open(struct xu_error *err)
@@ -295,6 +297,125 @@ static void test_sqlite_after_sigkill(void **state)
 
 #define sqlite_test(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
 
+/* ---- copies ---- */
+
+struct copying {
+	struct xreg_copy copy;
+	pthread_mutex_t mutex;
+	pthread_cond_t cond;
+	bool is_done, is_unwanted;
+};
+
+static bool copy_is_wanted(struct xreg_copy *copy)
+{
+	return !((struct copying *)copy)->is_unwanted;
+}
+
+static void copy_done(struct xreg_copy *copy)
+{
+	struct copying *copying = (struct copying *)copy;
+
+	pthread_mutex_lock(&copying->mutex);
+	copying->is_done = true;
+	pthread_cond_signal(&copying->cond);
+	pthread_mutex_unlock(&copying->mutex);
+}
+
+static void begin_copying(struct xreg_store *store, struct copying *copying)
+{
+	*copying = (struct copying){.copy = {.is_wanted = copy_is_wanted, .done = copy_done},
+		.mutex = PTHREAD_MUTEX_INITIALIZER,
+		.cond = PTHREAD_COND_INITIALIZER,
+		.is_unwanted = copying->is_unwanted};
+	assert_int_equal(xreg_store_copy(store, &copying->copy), 0);
+}
+
+static int end_copying(struct copying *copying)
+{
+	pthread_mutex_lock(&copying->mutex);
+	while (!copying->is_done) {
+		pthread_cond_wait(&copying->cond, &copying->mutex);
+	}
+	pthread_mutex_unlock(&copying->mutex);
+	return copying->copy.rc;
+}
+
+/* Writes what the descriptor reads to `path`, and closes it. */
+static void save(int fd, const char *path)
+{
+	FILE *out = fopen(path, "we");
+	char buf[4096];
+	ssize_t len;
+
+	assert_non_null(out);
+	while ((len = read(fd, buf, sizeof(buf))) > 0) {
+		assert_int_equal(fwrite(buf, 1, (size_t)len, out), (size_t)len);
+	}
+	assert_int_equal(len, 0);
+	assert_int_equal(fclose(out), 0);
+	close(fd);
+}
+
+static void test_sqlite_copies_while_it_changes(void **state)
+{
+	struct xreg_store *store = fixture_open(NULL);
+	struct xreg_sqlite_info info;
+	struct copying copying[3] = {0};
+	char path[80], name[80];
+	struct xu_error err;
+
+	for (unsigned i = 0; i < 2000; i++) {
+		fixture_register(store, "n1", i);
+	}
+	for (unsigned i = 0; i < 3; i++) {
+		begin_copying(store, &copying[i]);
+		for (unsigned k = 0; k < 20; k++) {
+			fixture_register(store, "n2", 10000 + 100 * i + k);
+		}
+	}
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(end_copying(&copying[i]), 0);
+		snprintf(path, sizeof(path), "%s.copy", fixture_path);
+		save(copying[i].copy.fd, path);
+		assert_int_equal(xreg_sqlite_check(path, &info, &err), 0);
+		/* Of each change all is there or nothing. */
+		assert_int_equal(info.nr_targets, info.revision);
+		assert_in_range(info.revision, 2000 + 20 * i, 2060);
+		unlink(path);
+	}
+	snprintf(name, sizeof(name), "%s.backup", fixture_path);
+	assert_int_not_equal(access(name, F_OK), 0);
+	xreg_store_close(store);
+}
+
+static void test_sqlite_gives_up_copies(void **state)
+{
+	static struct xreg_backend_ops without;
+	struct xreg_store *store = fixture_open(NULL);
+	struct copying copying = {.is_unwanted = true}, last = {0};
+	char name[80];
+
+	fixture_register(store, "n1", 1);
+	begin_copying(store, &copying);
+	assert_int_equal(end_copying(&copying), -ECANCELED);
+	/* What waits when the store closes is answered, whichever way. */
+	begin_copying(store, &last);
+	xreg_store_close(store);
+	if (end_copying(&last) == 0) {
+		close(last.copy.fd);
+	} else {
+		assert_int_equal(last.copy.rc, -ESHUTDOWN);
+	}
+	snprintf(name, sizeof(name), "%s.backup", fixture_path);
+	assert_int_not_equal(access(name, F_OK), 0);
+
+	without = xreg_sqlite;
+	without.copy = NULL;
+	store = fixture_open(&(struct xreg_store_opts){.backend = &without});
+	assert_int_equal(xreg_store_copy(store, &copying.copy), -ENOTSUP);
+	xreg_store_close(store);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -305,6 +426,8 @@ int main(void)
 		sqlite_test(test_sqlite_refuses_broken_records),
 		sqlite_test(test_sqlite_on_a_full_disk),
 		sqlite_test(test_sqlite_after_sigkill),
+		sqlite_test(test_sqlite_copies_while_it_changes),
+		sqlite_test(test_sqlite_gives_up_copies),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
