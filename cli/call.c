@@ -17,6 +17,7 @@
 #include "cli/json.h"
 #include "cli/lvol.h"
 #include "cli/md.h"
+#include "cli/registry.h"
 #include "lib/util/error.h"
 
 #define PATIENCE_MS   2000u                        /* before a call counts as long */
@@ -51,6 +52,7 @@ void cli_disconnect(struct cli *cli)
 {
 	client_free(cli->client);
 	cli->client = NULL;
+	registry_hang_up(cli);
 }
 
 /* ---- calls ---- */

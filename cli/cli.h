@@ -13,13 +13,14 @@
 #include <stdint.h>
 
 struct client;
+struct registry;
 
 /* Exit codes; xsan(1). */
 enum cli_exit {
 	CLI_OK = 0,
-	CLI_REFUSED = 1,     /* the node said no, or the output could not be written */
+	CLI_REFUSED = 1,     /* the node or registry said no, or the output could not be written */
 	CLI_USAGE = 2,       /* the command line is wrong */
-	CLI_UNREACHABLE = 3, /* no node answers at the socket */
+	CLI_UNREACHABLE = 3, /* no node answers at the socket, no registry at its address */
 };
 
 /* What a word of the command line stands for, so that a shell can complete it. */
@@ -36,6 +37,8 @@ enum cli_words {
 	CLI_DRIVERS,
 	CLI_PARAMETERS, /* name=value of the driver that is the first word */
 	CLI_COMMANDS,
+	CLI_TARGETS, /* of a registry */
+	CLI_METRICS, /* name=value of a report to a registry */
 };
 
 struct cli_arg {
@@ -56,7 +59,7 @@ struct cli_option {
 	const char *const *choices; /* the same */
 };
 
-#define CLI_MAX_OPTIONS 12u /* of one command */
+#define CLI_MAX_OPTIONS 32u /* of one command */
 #define CLI_MAX_DEPTH   4u  /* of commands in groups, xsan itself included */
 
 struct cli;
@@ -97,6 +100,7 @@ struct cli {
 
 	bool is_quiet; /* says nothing on stderr: for completion */
 	struct client *client;
+	struct registry *registry; /* registry.h; NULL: not called yet */
 };
 
 extern const struct cli_command cli_root; /* commands.c */
@@ -106,8 +110,8 @@ extern const struct cli_option cli_common_options[];
  * cli_help (help.c). */
 extern const struct cli_command cli_completion, cli_complete, cli_config, cli_connections,
 	cli_device, cli_help, cli_iostat, cli_listener, cli_log, cli_lvs, cli_md, cli_methods,
-	cli_namespace, cli_reactors, cli_rpc, cli_snapshot, cli_status, cli_subsystem, cli_version,
-	cli_volume;
+	cli_namespace, cli_reactors, cli_registry, cli_rpc, cli_snapshot, cli_status, cli_subsystem,
+	cli_version, cli_volume;
 
 /* ---- args.c ---- */
 

@@ -18,6 +18,7 @@ static const struct cli_command *const commands[] = {
 	&cli_iostat,
 	&cli_reactors,
 	&cli_log,
+	&cli_registry,
 	&cli_config,
 	&cli_rpc,
 	&cli_methods,
@@ -30,6 +31,6 @@ static const struct cli_command *const commands[] = {
 
 const struct cli_command cli_root = {
 	.name = "xsan",
-	.help = "Shows and changes a running XSAN storage node.",
+	.help = "Shows and changes a running XSAN storage node, or a registry of targets.",
 	.members = commands,
 };

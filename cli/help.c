@@ -12,9 +12,9 @@
 
 static const char exit_codes[] = "Exit codes:\n"
 				 "  0  done\n"
-				 "  1  the node refused; the reason is on stderr\n"
+				 "  1  the node or registry refused; the reason is on stderr\n"
 				 "  2  the command line is wrong\n"
-				 "  3  no node answers at the socket, or not in time\n";
+				 "  3  no node or registry answers, or not in time\n";
 
 void cli_path_text(
 	const struct cli_command *const *path, size_t path_len, char *text, size_t text_size)

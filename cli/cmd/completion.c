@@ -9,7 +9,9 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/cmd/registry.h"
 #include "cli/json.h"
+#include "cli/registry.h"
 #include "lib/xbdev/driver/driver.h"
 
 #define NODE_TIMEOUT_MS 1000u
@@ -190,6 +192,23 @@ static void offer_commands(const struct cli *cli, const char *begin)
 	}
 }
 
+/* One page is enough for a shell. */
+static void offer_targets(struct cli *cli, const char *begin)
+{
+	const struct registry_request request = {
+		.method = "GET", .path = "/targets", .is_tried = true};
+	json_t *page, *target;
+	size_t i;
+
+	if (registry_request(cli, &request, &page, NULL) != CLI_OK) {
+		return;
+	}
+	json_array_foreach (json_object_get(page, "targets"), i, target) {
+		offer(get_text(target, "target_id"), begin, "");
+	}
+	json_decref(page);
+}
+
 static void offer_words(struct cli *cli, enum cli_words words, const char *begin)
 {
 	switch (words) {
@@ -225,6 +244,14 @@ static void offer_words(struct cli *cli, enum cli_words words, const char *begin
 		break;
 	case CLI_COMMANDS:
 		offer_commands(cli, begin);
+		break;
+	case CLI_TARGETS:
+		offer_targets(cli, begin);
+		break;
+	case CLI_METRICS:
+		for (size_t i = 0; registry_metrics[i] != NULL; i++) {
+			offer(registry_metrics[i], begin, "=");
+		}
 		break;
 	case CLI_ANYTHING:
 		break;
