@@ -39,13 +39,14 @@ const char config_default_text[] =
 /* ---- sections ---- */
 
 struct document {
-	json_t *central, *service, *discovery, *health, *failover, *integration, *security,
+	json_t *alerts, *central, *service, *discovery, *health, *failover, *integration, *security,
 		*logging, *persistence, *load_balancer;
 };
 
 static const struct xu_param document_params[] = {
 	{"service", XU_PARAM_JSON, offsetof(struct document, service)},
 	{"discovery", XU_PARAM_JSON, offsetof(struct document, discovery)},
+	{"alerts", XU_PARAM_JSON, offsetof(struct document, alerts)},
 	{"discovery_controller", XU_PARAM_JSON, offsetof(struct document, central)},
 	{"health_monitoring", XU_PARAM_JSON, offsetof(struct document, health)},
 	{"failover", XU_PARAM_JSON, offsetof(struct document, failover)},
@@ -102,6 +103,23 @@ static const struct xu_param discovery_params[] = {
 	{"multicast_group", XU_PARAM_STRING, offsetof(struct discovery, group)},
 	{"multicast_port", XU_PARAM_U32, offsetof(struct discovery, port), .min = 1,
 		.max = UINT16_MAX},
+	{0},
+};
+
+struct alerts {
+	const char *rules, *smtp_url, *from, *user, *password_path, *slack_url;
+	uint32_t interval_s;
+};
+
+static const struct xu_param alerts_params[] = {
+	{"alert_rules_file", XU_PARAM_STRING, offsetof(struct alerts, rules)},
+	{"evaluation_interval_sec", XU_PARAM_U32, offsetof(struct alerts, interval_s), .min = 1,
+		.max = 3600},
+	{"smtp_url", XU_PARAM_STRING, offsetof(struct alerts, smtp_url)},
+	{"smtp_from", XU_PARAM_STRING, offsetof(struct alerts, from)},
+	{"smtp_user", XU_PARAM_STRING, offsetof(struct alerts, user)},
+	{"smtp_password_file", XU_PARAM_STRING, offsetof(struct alerts, password_path)},
+	{"slack_webhook_url", XU_PARAM_STRING, offsetof(struct alerts, slack_url)},
 	{0},
 };
 
@@ -467,6 +485,32 @@ static int read_secret(const char *path, char **ret_text, struct xu_error *err)
 	return *ret_text != NULL ? 0 : xu_error_set_errno(err, -ENOMEM, "reading %s", path);
 }
 
+static int check_alerts(struct check *c, json_t *object)
+{
+	struct alerts alerts = {.interval_s = 60};
+	int rc = section(c, "alerts", alerts_params, &alerts, object);
+
+	if (rc == 0 && (alerts.user == NULL) != (alerts.password_path == NULL)) {
+		return fail(c, "alerts",
+			xu_error_set(c->err, -EINVAL,
+				"smtp_user and smtp_password_file are given together or not at "
+				"all"));
+	}
+	if (rc == 0 && alerts.password_path != NULL) {
+		rc = read_secret(alerts.password_path, &c->config->smtp_password, c->err);
+		if (rc != 0) {
+			return fail(c, "alerts.smtp_password_file", rc);
+		}
+	}
+	c->config->rules_path = alerts.rules;
+	c->config->smtp_url = alerts.smtp_url;
+	c->config->smtp_from = alerts.from;
+	c->config->smtp_user = alerts.user;
+	c->config->slack_url = alerts.slack_url;
+	c->config->alert_interval_ms = alerts.interval_s * 1000;
+	return rc;
+}
+
 static int check_token(struct check *c, json_t *object, uint32_t index)
 {
 	struct config *config = c->config;
@@ -600,6 +644,7 @@ static int check_document(struct check *c, const char *data_dir)
 
 	rc = rc != 0 ? rc : check_service(c, doc.service, data_dir);
 	rc = rc != 0 ? rc : check_discovery(c, doc.discovery);
+	rc = rc != 0 ? rc : check_alerts(c, doc.alerts);
 	rc = rc != 0 ? rc : check_central(c, doc.central);
 	rc = rc != 0 ? rc : check_health(c, doc.health, doc.failover);
 	rc = rc != 0 ? rc : check_balancer(c, doc.load_balancer);
@@ -648,6 +693,7 @@ void config_free(struct config *config)
 		free(config->token_texts[i]);
 	}
 	free(config->connection);
+	free(config->smtp_password);
 	xbdev_text_free(config->text);
 	free(config);
 }

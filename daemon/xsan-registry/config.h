@@ -41,6 +41,11 @@ struct config {
 	struct xreg_health_config health;
 	struct xreg_balancer_opts balancer;
 
+	/* Alerts. */
+	const char *rules_path, *smtp_url, *smtp_from, *smtp_user, *slack_url; /* NULL: none */
+	char *smtp_password;
+	uint32_t alert_interval_ms;
+
 	uint32_t find_interval_s, find_timeout_s;
 	json_t *static_targets; /* NULL: none */
 

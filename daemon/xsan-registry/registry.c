@@ -7,10 +7,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "daemon/xsan-registry/alerts.h"
 #include "daemon/xsan-registry/central.h"
 #include "daemon/xsan-registry/config.h"
 #include "daemon/xsan-registry/grpc.h"
 #include "lib/util/log.h"
+#include "lib/xregistry/alert/alert.h"
 #include "lib/xregistry/drain.h"
 #include "lib/xregistry/finder.h"
 #include "lib/xregistry/monitor.h"
@@ -29,6 +31,7 @@ struct registry {
 	struct xreg_zones *zones;
 	struct xreg_monitor *monitor;
 	struct xreg_finder *finder;
+	struct alerts_part *alerts;
 	struct central *central; /* NULL: none */
 	struct grpc_part *grpc;  /* NULL: none */
 	struct xreg_rest *rest;
@@ -141,6 +144,17 @@ static int start_monitor(
 	return xreg_monitor_start(&opts, &registry->monitor, err);
 }
 
+static int start_alerts(
+	struct registry *registry, const struct config *config, struct xu_error *err)
+{
+	const struct alerts_part_opts opts = {.config = config,
+		.store = registry->store,
+		.monitor = registry->monitor,
+		.log = registry->log};
+
+	return alerts_part_start(&opts, &registry->alerts, err);
+}
+
 static int start_finder(
 	struct registry *registry, const struct config *config, struct xu_error *err)
 {
@@ -202,6 +216,9 @@ static int start_services(
 		rc = start_monitor(registry, config, err);
 	}
 	if (rc == 0) {
+		rc = start_alerts(registry, config, err);
+	}
+	if (rc == 0) {
 		rc = start_finder(registry, config, err);
 	}
 	if (rc == 0) {
@@ -217,13 +234,18 @@ static int start_services(
 	}
 	rest.monitor = registry->monitor;
 	rest.finder = registry->finder;
+	rest.alerts = alerts_part_alerts(registry->alerts);
 	registry->health = config->health;
 	http.log = registry->log;
 	nr_resumed = xreg_drains_resume(registry->drains);
 	if (nr_resumed != 0) {
 		xu_info(registry->log, "%u targets are drained on", nr_resumed);
 	}
-	return xreg_rest_start(&rest, &registry->rest, err);
+	rc = xreg_rest_start(&rest, &registry->rest, err);
+	if (rc == 0) {
+		alerts_part_set_rest(registry->alerts, registry->rest);
+	}
+	return rc;
 }
 
 int registry_start(
@@ -270,7 +292,6 @@ void registry_stop(struct registry *registry)
 		xreg_rest_quiesce(registry->rest);
 	}
 	grpc_part_quiesce(registry->grpc);
-	xreg_monitor_stop(registry->monitor);
 	if (registry->waits != NULL) {
 		xreg_waits_end(registry->waits);
 	}
@@ -278,7 +299,12 @@ void registry_stop(struct registry *registry)
 	central_stop(registry->central);
 	registry->central = NULL;
 	grpc_part_stop(registry->grpc);
+	if (registry->alerts != NULL) {
+		alerts_part_set_rest(registry->alerts, NULL);
+	}
 	xreg_rest_stop(registry->rest);
+	alerts_part_stop(registry->alerts);
+	xreg_monitor_stop(registry->monitor);
 	xreg_finder_free(registry->finder);
 	xreg_waits_stop(registry->waits);
 	xreg_store_close(registry->store);
@@ -298,6 +324,9 @@ void registry_reload(struct registry *registry, const struct config *config)
 		xu_err(registry->log, "%s", err.text);
 	}
 	xu_logger_set_level(registry->log, config->log.level);
+	if (xreg_alerts_reload(alerts_part_alerts(registry->alerts), &err) != 0) {
+		xu_err(registry->log, "the rules of alerts stay as they were: %s", err.text);
+	}
 	if (xreg_monitor_configure(registry->monitor, &config->health, &err) != 0) {
 		xu_err(registry->log, "%s", err.text);
 	}

@@ -428,7 +428,7 @@ class Copies(CliTest):
             with self.subTest(name=name):
                 self.xsan('restore', name, database, code=REFUSED, err=why)
                 self.assertEqual(database.read_bytes(), content)
-                self.assertEqual([p.name for p in self.data_dir.iterdir()], ['targets.db'])
+                self.assertEqual([p.name for p in self.data_dir.glob('targets*')], ['targets.db'])
         # Another program's database is not replaced; a damaged one of ours is.
         self.xsan('restore', 'good.db', 'other.db', code=REFUSED, err='no registry')
         self.xsan('restore', 'good.db', 'text.db', code=REFUSED, err='is no database')

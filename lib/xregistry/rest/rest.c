@@ -14,6 +14,7 @@
 #include "lib/xregistry/finder.h"
 #include "lib/xregistry/monitor.h"
 #include "lib/xregistry/rest/private.h"
+#include "lib/xregistry/summary.h"
 
 const struct xrpc_http_route rest_routes[] = {
 	{"POST", "/api/v1/targets", rest_targets_register, XRPC_ROLE_REGISTER, REST_BODY_MAX,
@@ -52,6 +53,14 @@ const struct xrpc_http_route rest_routes[] = {
 		REST_BODY_MAX, "Make a zone group what hosts see"},
 	{"POST", "/api/v1/zones/{group}/deactivate", rest_zone_group_deactivate, XRPC_ROLE_ADMIN,
 		REST_BODY_MAX, "Take a zone group out of what hosts see"},
+	{"GET", "/api/v1/alerts", rest_alerts_get, XRPC_ROLE_READ, 0,
+		"Rules of alerts, how they stand, and who was told"},
+	{"POST", "/api/v1/alerts/{rule}/test", rest_alert_test, XRPC_ROLE_OPERATE, REST_BODY_MAX,
+		"Send a test notification to those of a rule"},
+	{"PUT", "/api/v1/alerts/{rule}/silence", rest_alert_silence, XRPC_ROLE_OPERATE,
+		REST_BODY_MAX, "Tell nobody of a rule for a while"},
+	{"DELETE", "/api/v1/alerts/{rule}/silence", rest_alert_unsilence, XRPC_ROLE_OPERATE, 0,
+		"End a silence"},
 	{"GET", "/api/v1/hosts", rest_hosts, XRPC_ROLE_READ, 0,
 		"Hosts that are connected to the discovery controller, or registered with it"},
 	{"GET", "/api/v1/status", rest_status, XRPC_ROLE_READ, 0, "The registry itself"},
@@ -64,40 +73,12 @@ const struct xrpc_http_route rest_routes[] = {
 
 /* ---- the registry as a whole ---- */
 
-struct totals {
-	const struct xreg_rest *rest;
-	uint32_t by_state[XREG_DEGRADED + 1];
-	uint32_t count;
-	uint64_t iops, bandwidth_mbps, latency_us, connections, score;
-};
-
-static bool add_target(void *arg, const struct xreg_target *target)
-{
-	struct xreg_live_state state;
-	struct totals *totals = arg;
-	struct xreg_health health;
-
-	xreg_live_get(target, &state);
-	totals->count++;
-	totals->by_state[target->status.state]++;
-	totals->connections += state.metrics.active_connections;
-	if (target->status.state == XREG_AVAILABLE) {
-		xreg_health_score(target, &state, totals->rest->opts.health, &health);
-		totals->iops += state.metrics.current_iops;
-		totals->bandwidth_mbps += state.metrics.current_bandwidth_mbps;
-		totals->latency_us += state.metrics.current_latency_us;
-		totals->score += health.score;
-	}
-	return true;
-}
-
-static uint64_t sum_up(const struct xreg_rest *rest, struct totals *totals)
+static uint64_t sum_up(const struct xreg_rest *rest, struct xreg_summary *summary)
 {
 	struct xreg_view *view = xreg_store_view(rest->opts.store);
 	uint64_t revision = xreg_view_revision(view);
 
-	*totals = (struct totals){.rest = rest};
-	xreg_view_each(view, XREG_BY_ID, "", true, add_target, totals);
+	xreg_summary_make(view, rest->opts.health, summary);
 	xreg_view_unref(view);
 	return revision;
 }
@@ -105,7 +86,7 @@ static uint64_t sum_up(const struct xreg_rest *rest, struct totals *totals)
 void rest_status(struct xrpc_http_call *call, void *arg)
 {
 	const struct xreg_rest *rest = arg;
-	struct totals totals;
+	struct xreg_summary totals;
 	uint64_t revision = sum_up(rest, &totals);
 	uint32_t healthy = totals.by_state[XREG_AVAILABLE];
 	json_t *states = json_object();
@@ -123,14 +104,13 @@ void rest_status(struct xrpc_http_call *call, void *arg)
 			"uptime_seconds", (json_int_t)((rest_unix_ms() - rest->start_ms) / 1000),
 			"revision", (json_int_t)revision, "first_event_revision",
 			(json_int_t)xreg_store_first_event(rest->opts.store), "total_targets",
-			(int)totals.count, "healthy_targets", (int)healthy, "failed_targets",
+			(int)totals.nr_targets, "healthy_targets", (int)healthy, "failed_targets",
 			(int)(totals.by_state[XREG_FAILED] + totals.by_state[XREG_OFFLINE]),
 			"maintenance_targets", (int)totals.by_state[XREG_MAINTENANCE], "targets",
 			states, "total_iops", (json_int_t)totals.iops, "total_bandwidth_mbps",
 			(json_int_t)totals.bandwidth_mbps, "avg_latency_us",
-			(json_int_t)(healthy != 0 ? totals.latency_us / healthy : 0),
-			"overall_health_score", healthy != 0 ? (double)totals.score / healthy : 0.0,
-			"discovery",
+			(json_int_t)xreg_summary_latency_us(&totals), "overall_health_score",
+			xreg_summary_score(&totals), "discovery",
 			rest->opts.finder != NULL ? xreg_finder_json(rest->opts.finder)
 						  : json_array()));
 }
@@ -211,9 +191,8 @@ void rest_prometheus(struct xrpc_http_call *call, void *arg)
 {
 	const struct xreg_rest *rest = arg;
 	struct xrpc_http_stats stats;
-	struct totals totals;
+	struct xreg_summary totals;
 	uint64_t revision = sum_up(rest, &totals);
-	uint32_t healthy = totals.by_state[XREG_AVAILABLE];
 	char *text = NULL;
 	size_t size;
 	FILE *out = open_memstream(&text, &size);
@@ -234,11 +213,11 @@ void rest_prometheus(struct xrpc_http_call *call, void *arg)
 	one(out, "bandwidth_megabytes_per_second", "gauge", "Bandwidth of all available targets.",
 		(double)totals.bandwidth_mbps);
 	one(out, "latency_seconds", "gauge", "Mean latency of the available targets.",
-		healthy != 0 ? (double)totals.latency_us / healthy / 1e6 : 0);
+		xreg_summary_latency_us(&totals) / 1e6);
 	one(out, "health_score", "gauge", "Mean health of the available targets, 0 to 100.",
-		healthy != 0 ? (double)totals.score / healthy : 0);
+		xreg_summary_score(&totals));
 	one(out, "connections", "gauge", "Hosts' connections to all targets.",
-		(double)totals.connections);
+		(double)totals.nr_connections);
 	one(out, "http_requests_total", "counter", "Calls that were answered.",
 		(double)stats.nr_calls);
 	one(out, "http_errors_total", "counter", "Calls that were answered with 5xx.",
@@ -368,6 +347,11 @@ void xreg_rest_stop(struct xreg_rest *rest)
 		xrpc_http_stop(rest->http);
 		free(rest);
 	}
+}
+
+void xreg_rest_get_stats(const struct xreg_rest *rest, struct xrpc_http_stats *ret_stats)
+{
+	xrpc_http_get_stats(rest->http, ret_stats);
 }
 
 uint16_t xreg_rest_port(const struct xreg_rest *rest)

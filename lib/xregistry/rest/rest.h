@@ -10,6 +10,7 @@
 #include <jansson.h>
 #include <stdint.h>
 
+struct xreg_alerts;
 struct xreg_balancer;
 struct xreg_drains;
 struct xreg_finder;
@@ -29,6 +30,7 @@ struct xreg_rest_opts {
 	struct xreg_waits *waits;
 	struct xreg_drains *drains;
 	struct xreg_balancer *balancer;
+	struct xreg_alerts *alerts;   /* NULL: none */
 	struct xreg_finder *finder;   /* NULL: none */
 	struct xreg_monitor *monitor; /* whose counters are shown; NULL: none */
 	struct xreg_zones *zones;     /* NULL: none */
@@ -49,6 +51,8 @@ void xreg_rest_quiesce(struct xreg_rest *rest);
 /* end the connections and free. NULL is fine. */
 void xreg_rest_stop(struct xreg_rest *rest);
 
+struct xrpc_http_stats;
+void xreg_rest_get_stats(const struct xreg_rest *rest, struct xrpc_http_stats *ret_stats);
 uint16_t xreg_rest_port(const struct xreg_rest *rest);
 
 #endif

@@ -89,7 +89,7 @@ static const struct {
 	{"target_info", "address", "\"storage.example\"", "target_info.address", "numeric"},
 	{"target_info", "address", "\"0.0.0.0\"", "target_info.address", "every address"},
 	{"target_info", "address", "\"::\"", "target_info.address", "every address"},
-	{"target_info", "port", "0", "target_info.address", "port"},
+	{"target_info", "port", "0", "target_info.port", "port"},
 	{"target_info", "port", "65536", "target_info.port", "65535"},
 	{"target_info", "security_type", "\"ssl\"", "target_info.security_type", "ipsec"},
 	{"target_info", "interface", "\"eth\\u0007\"", "target_info.interface", "control"},
