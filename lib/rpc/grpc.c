@@ -450,7 +450,8 @@ static void stop_core(struct xrpc_grpc *server, uint32_t grace_ms)
 {
 	xrpc_grpc_quiesce(server);
 	wait_for(server, false, grace_ms);
-	/* Also when there are none: it ends the connections, which otherwise wait for the client. */
+	/* Also when there are none: it ends the connections, which otherwise wait for the client.
+	 */
 	grpc_server_cancel_all_calls(server->core);
 	if (!wait_for(server, false, CANCEL_MS)) {
 		abandon_calls(server);
