@@ -366,6 +366,7 @@ static const struct cli_command *const members[] = {&list_command, &get_command,
 	&registry_register_command, &registry_update_command, &registry_status_command,
 	&registry_report_command, &registry_drain_command, &registry_delete_command,
 	&registry_select_command, &registry_watch_command, &events_command, &info_command,
+	&registry_hosts_command, &registry_zones_command, &registry_alerts_command,
 	&registry_export_command, &registry_import_command, &registry_backup_command,
 	&registry_restore_command, NULL};
 

@@ -13,7 +13,8 @@ extern const struct cli_command registry_register_command, registry_update_comma
 	registry_status_command, registry_report_command, registry_drain_command,
 	registry_delete_command, registry_select_command, registry_watch_command,
 	registry_export_command, registry_import_command, registry_backup_command,
-	registry_restore_command;
+	registry_restore_command, registry_hosts_command, registry_zones_command,
+	registry_alerts_command;
 
 extern const char *const registry_states[];
 extern const char *const registry_transports[];

@@ -55,6 +55,32 @@ class Commands(CliTest):
         super().setUp()
         self.start()
 
+    def test_hosts_zones_and_alerts(self):
+        self.assertEqual(self.xsan('hosts'), 'no host is connected\n')
+        self.assertEqual(self.json('hosts'), {'connected': [], 'registered': []})
+        self.assertEqual(self.xsan('zones', 'show'),
+                         'there are no zones\na host and a target in no zone: allow\n')
+        group = {'zones': [{'name': 'z', 'hosts': ['nqn.2026-11.io.xsan:h'],
+                            'targets': ['node:a', 'tag:b']}]}
+        path = self.write('group', group)
+        self.assertIn('lab is configured', self.xsan('zones', 'set', 'lab', path))
+        self.assertRegex(self.xsan('zones', 'show').splitlines()[1], r'^lab +no +z +1 +2$')
+        self.assertEqual(self.xsan('zones', 'activate', 'lab'), 'lab is active\n')
+        self.assertRegex(self.xsan('zones', 'show').splitlines()[1], r'^lab +yes +z +1 +2$')
+        self.xsan('zones', 'delete', 'lab', code=REFUSED, err='is active')
+        self.xsan('zones', 'deactivate', 'lab')
+        self.xsan('zones', 'delete', 'lab')
+        self.xsan('zones', 'activate', 'lab', code=REFUSED, err="no zone group 'lab'")
+        self.xsan('zones', 'set', 'lab', self.write('bad', {'zones': 1}), code=REFUSED, err='zones')
+        self.xsan('zones', 'policy', 'deny')
+        self.assertEqual(self.json('zones', 'show')['default_policy'], 'deny')
+        self.xsan('zones', 'policy', 'perhaps', code=USAGE)
+        self.assertEqual(self.xsan('alerts', 'show'), 'there are no rules\n')
+        self.xsan('alerts', 'silence', 'x', '5', code=REFUSED, err="no rule 'x'")
+        self.xsan('alerts', 'silence', 'x', 'long', code=USAGE)
+        self.xsan('alerts', 'test', 'a b', code=REFUSED, err="no rule 'a b'")
+        self.xsan('alerts', 'unsilence', 'x', code=REFUSED, err="no rule 'x'")
+
     def test_list(self):
         self.assertEqual(self.xsan('list'), 'there are no such targets\n')
         ids = [self.made(i, node_id=f'node-{i % 2}', metadata__location=f'rack-{i}')
