@@ -38,7 +38,9 @@ enum xreg__probe_step {
 	XREG__STEP_BAD,  /* see failure, problem */
 };
 
-#define XREG__PROBE_OUT (128u + sizeof(struct nvme_connect_data))
+/* A command's header has 72 bytes, and what follows begins at a multiple of 4 to 128: at 136 (of
+ * 68) at the latest. */
+#define XREG__PROBE_OUT (136u + sizeof(struct nvme_connect_data))
 
 struct xreg__probe {
 	struct xreg__probe_opts opts;
