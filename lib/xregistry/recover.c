@@ -131,21 +131,21 @@ void xreg__recover_reached(struct xreg_monitor *m, struct xreg__entry *e,
 }
 
 /* The end of an attempt. A machine that answers, and no NVMe on it, is what the document calls
- * offline. */
+ * offline. A connection that works may be no recovery: the last report can be what is bad. */
 void xreg__recover_checked(
 	struct xreg_monitor *m, struct xreg__entry *e, const struct xreg__verdict *verdict)
 {
-	bool is_good = verdict->level < XREG__DOWN;
 	bool was_network = verdict->failures[XREG_FAILURE_NETWORK_TIMEOUT].is_active;
 	char text[XREG_DESCRIPTION_SIZE];
 	struct xreg_live_state live;
 
 	xreg_live_get(e->target, &live);
 	snprintf(text, sizeof(text), "step 2, NVMe connection: %.180s",
-		is_good ? "it works" : live.probe.problem);
-	tell_step(m, e, is_good || was_network ? XREG_FAILURE_NETWORK_TIMEOUT : what_for(e),
-		is_good, text);
-	if (!is_good && was_network && e->target->status.state == XREG_FAILED && !e->has_change) {
+		live.probe.is_good ? "it works" : live.probe.problem);
+	tell_step(m, e, was_network ? XREG_FAILURE_NETWORK_TIMEOUT : what_for(e),
+		live.probe.is_good, text);
+	if (!live.probe.is_good && was_network && e->target->status.state == XREG_FAILED &&
+		!e->has_change) {
 		xreg__states_change(
 			m, e, XREG_OFFLINE, "its machine answers, but there is no NVMe connection");
 		tell_step(m, e, XREG_FAILURE_NETWORK_TIMEOUT, false, "step 3, marked offline");

@@ -227,6 +227,17 @@ static uint32_t count_events(enum xreg_health_event_kind kind)
 	return count;
 }
 
+static void expect_event(
+	uint32_t at, enum xreg_health_event_kind kind, bool is_good, const char *text)
+{
+	assert_true(at < nr_events);
+	if (events[at].kind != kind || events[at].is_good != is_good ||
+		strstr(events[at].text, text) == NULL) {
+		fail_msg("event %u is %s (%d): %s", at, xreg_health_event_name(events[at].kind),
+			events[at].is_good, events[at].text);
+	}
+}
+
 /* ---- checks and hysteresis ---- */
 
 static void test_monitor_checks_once_in_an_interval(void **state)
@@ -286,17 +297,6 @@ static void test_monitor_needs_bad_checks_in_a_row(void **state)
 }
 
 /* ---- recovery from being down ---- */
-
-static void expect_event(
-	uint32_t at, enum xreg_health_event_kind kind, bool is_good, const char *text)
-{
-	assert_true(at < nr_events);
-	if (events[at].kind != kind || events[at].is_good != is_good ||
-		strstr(events[at].text, text) == NULL) {
-		fail_msg("event %u is %s (%d): %s", at, xreg_health_event_name(events[at].kind),
-			events[at].is_good, events[at].text);
-	}
-}
 
 /* The document's steps: reachability, connection, offline; and back when it answers again. */
 static void test_monitor_recovers_from_network_timeouts_step_by_step(void **state)
@@ -583,6 +583,10 @@ static void test_monitor_judges_errors_and_load(void **state)
 	expect_state(XREG_DEGRADED, "monitor: 0.02 of all I/Os fail, more than 0.01");
 	run_reporting(3, (struct xreg_metrics){.error_rate = 0.1});
 	expect_state(XREG_FAILED, "monitor: 0.1 of all I/Os fail, far more than 0.01");
+	run_s(20);
+	expect_event(nr_events - 1, XREG_HEALTH_STEP, true, "step 2, NVMe connection: it works");
+	assert_int_equal(events[nr_events - 1].failure, XREG_FAILURE_HIGH_ERROR_RATE);
+	assert_int_equal(state_now(), XREG_FAILED);
 	run_reporting(3, (struct xreg_metrics){.load_percentage = 100});
 	expect_state(XREG_BUSY, "monitor: 2 checks in a row were better");
 	run_reporting(3, (struct xreg_metrics){.memory_usage = 0.96});
@@ -709,7 +713,7 @@ static void test_monitor_takes_another_configuration(void **state)
 
 /* ---- many ---- */
 
-static void add_many(uint32_t count)
+static void add_more(uint32_t first, uint32_t count)
 {
 	struct xreg_change *changes = calloc(count, sizeof(*changes));
 	char(*texts)[96] = calloc(count, sizeof(*texts));
@@ -717,7 +721,7 @@ static void add_many(uint32_t count)
 
 	assert_true(changes != NULL && texts != NULL && specs != NULL);
 	for (uint32_t i = 0; i < count; i++) {
-		specs[i] = spec_of(i, texts[i], texts[i] + 32);
+		specs[i] = spec_of(first + i, texts[i], texts[i] + 32);
 		changes[i] = (struct xreg_change){.op = XREG_REGISTER,
 			.spec = &specs[i],
 			.status = {.state = XREG_AVAILABLE, .reason = ""}};
@@ -726,6 +730,20 @@ static void add_many(uint32_t count)
 	free(changes);
 	free(texts);
 	free(specs);
+}
+
+/* More changes at once than the store keeps events: everything is walked over. */
+static void test_monitor_catches_up_without_events(void **state)
+{
+	xreg_store_close(store);
+	store = fixture_open(&(struct xreg_store_opts){
+		.now_ms = sim_unix_ms, .now_arg = sim, .nr_events_kept = 2});
+	begin_with(SIM_ANSWERS, 0, XREG_AVAILABLE);
+	run_s(1);
+	add_more(1, 7);
+	run_s(31);
+	assert_int_equal(stats_now().nr_targets, 8);
+	assert_in_range(stats_now().nr_checks, 8, 10);
 }
 
 /* No burst, neither at the start nor later, and not more probes at a time than allowed. */
@@ -738,7 +756,7 @@ static void test_monitor_spreads_ten_thousand_targets(void **state)
 	fixture_teardown(state);
 	fixture_setup(state);
 	set_up(10000);
-	add_many(10000);
+	add_more(0, 10000);
 	for (uint32_t i = 0; i < 10000; i++) {
 		sim_machine(sim, i)->delay_us = 1000;
 	}
@@ -766,7 +784,7 @@ static void test_monitor_bounds_probes_when_all_vanish(void **state)
 	set_up(600);
 	config.max_probes = 64;
 	config.health_check_timeout_s = 2;
-	add_many(600);
+	add_more(0, 600);
 	for (uint32_t i = 0; i < 600; i++) {
 		sim_machine(sim, i)->behaviour = SIM_BLACK_HOLE;
 	}
@@ -816,6 +834,7 @@ int main(void)
 		T(test_monitor_goes_on_after_a_restart),
 		T(test_monitor_follows_targets_that_come_move_and_go),
 		T(test_monitor_takes_another_configuration),
+		T(test_monitor_catches_up_without_events),
 		T(test_monitor_spreads_ten_thousand_targets),
 		T(test_monitor_bounds_probes_when_all_vanish),
 	};

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "lib/xregistry/select.h"
 #include "lib/xregistry/store.h"
@@ -560,6 +561,44 @@ static void test_select_is_for_many_threads(void **state)
 	}
 }
 
+/* Every policy over as many targets as the registry is made for. */
+static void test_select_from_ten_thousand(void **state)
+{
+	static struct xreg_change changes[10000];
+	static struct xreg_spec specs[10000];
+	static char nqns[10000][48];
+	struct timespec from, to;
+
+	for (uint32_t i = 0; i < 10000; i++) {
+		snprintf(nqns[i], sizeof(nqns[i]), "nqn.2026-11.io.xsan:%05u", i);
+		specs[i] = fixture_spec();
+		specs[i].nqn = nqns[i];
+		specs[i].node_id = nqns[i / 100];
+		changes[i] = (struct xreg_change){.op = XREG_REGISTER,
+			.spec = &specs[i],
+			.status = {.state = XREG_AVAILABLE, .reason = ""}};
+	}
+	fixture_change_all(store, changes, 10000);
+	criteria.target_count = 100;
+	criteria.spread_over_nodes = true;
+	criteria.hash_key = "host";
+	for (uint32_t i = XREG_ROUND_ROBIN; i < XREG_NR_POLICIES; i++) {
+		criteria.policy = i;
+		clock_gettime(CLOCK_MONOTONIC, &from);
+		assert_int_equal(choose_at(NOW_MS), 0);
+		clock_gettime(CLOCK_MONOTONIC, &to);
+		assert_int_equal(selection.nr_chosen, 100);
+		assert_int_equal(selection.nr_candidates, 10000);
+		for (uint32_t at = 1; at < 100; at++) { /* 100 nodes, one of each */
+			assert_string_not_equal(selection.chosen[at].target->spec.node_id,
+				selection.chosen[at - 1].target->spec.node_id);
+		}
+		print_message("100 of 10,000 by %s: %.1f ms\n", xreg_policy_name(i),
+			(double)(to.tv_sec - from.tv_sec) * 1e3 +
+				(double)(to.tv_nsec - from.tv_nsec) / 1e6);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -595,6 +634,7 @@ int main(void)
 			test_select_refuses_criteria_that_cannot_be, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_select_without_memory_changes_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_select_from_ten_thousand, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_select_is_for_many_threads, setup, teardown),
 	};
 
