@@ -235,20 +235,26 @@ static void tell_score(struct finding *f)
 
 /* ---- one check ---- */
 
+/* The later of two Unix times, as far as it is not yet to come. */
+static uint64_t later_ms(uint64_t a_ms, uint64_t b_ms, uint64_t now_ms)
+{
+	return b_ms > a_ms && b_ms <= now_ms ? b_ms : a_ms;
+}
+
 /* When its time to live is over, in Unix milliseconds; UINT64_MAX: never. Reports from before this
  * monitor was started are not known to it. */
 static uint64_t expires_ms(const struct xreg_monitor *m, const struct xreg__entry *e)
 {
 	const struct xreg_target *target = e->target;
-	uint64_t base_ms = m->started_ms;
+	uint64_t base_ms = m->since_ms, now_ms = m->world.unix_ms(m->world.arg);
 	struct xreg_live_state live;
 
 	if (target->spec.ttl_s == 0) {
 		return UINT64_MAX;
 	}
 	xreg_live_get(target, &live);
-	base_ms = base_ms > target->origin.registered_ms ? base_ms : target->origin.registered_ms;
-	base_ms = base_ms > live.reported_ms ? base_ms : live.reported_ms;
+	base_ms = later_ms(base_ms, target->origin.registered_ms, now_ms);
+	base_ms = later_ms(base_ms, live.reported_ms, now_ms);
 	return base_ms + target->spec.ttl_s * 1000ull;
 }
 

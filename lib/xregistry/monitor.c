@@ -14,7 +14,8 @@
 
 #define NR_TOKENS     64u
 #define WAIT_US_MAX   1000000u
-#define BEGIN_AT_ONCE 128u /* checks that begin between two looks at the sockets */
+#define CLOCK_SET_MS  1000u /* less is what clocks drift */
+#define BEGIN_AT_ONCE 128u  /* checks that begin between two looks at the sockets */
 
 static void on_store_changed(struct xreg_watcher *watcher, uint64_t revision)
 {
@@ -42,6 +43,22 @@ static bool take_orders(struct xreg_monitor *m, uint64_t now_us)
 		xreg__targets_spread(m, now_us);
 	}
 	return !must_stop;
+}
+
+/* A clock that was set says nothing of the targets: all of them get their whole time to live. */
+static void watch_clock(struct xreg_monitor *m)
+{
+	uint64_t unix_ms = m->world.unix_ms(m->world.arg);
+	uint64_t differ_ms = unix_ms - m->world.now_us(m->world.arg) / 1000;
+
+	if (m->since_ms == 0 || differ_ms - m->clocks_differ_ms + CLOCK_SET_MS > 2 * CLOCK_SET_MS) {
+		if (m->since_ms != 0) {
+			xu_warn(m->log, "the system's clock was set; no target is taken for silent "
+					"before its time to live is over once more");
+		}
+		m->since_ms = unix_ms;
+	}
+	m->clocks_differ_ms = differ_ms;
 }
 
 /* Begins what is due; returns when the next is, as far as that can begin then. */
@@ -83,6 +100,7 @@ static void run(struct xreg_monitor *m)
 	uint64_t now_us = m->world.now_us(m->world.arg), due_us, probe_us;
 
 	while (take_orders(m, now_us)) {
+		watch_clock(m);
 		xreg__targets_sync(m, now_us);
 		xreg__states_answered(m, now_us);
 		probe_us = xreg__prober_turn(&m->prober);
@@ -167,7 +185,7 @@ int xreg_monitor_start(const struct xreg_monitor_opts *opts, struct xreg_monitor
 	pthread_cond_init(&m->no_changes, NULL);
 	rc = open_world(m, opts->world, err);
 	if (rc == 0) {
-		m->started_ms = m->world.unix_ms(m->world.arg);
+		watch_clock(m);
 		xreg__prober_init(&m->prober, &m->world, xreg__check_probed, m);
 		rc = -pthread_create(&m->thread, NULL, monitor_main, m);
 		if (rc != 0) {

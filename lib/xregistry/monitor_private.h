@@ -79,9 +79,12 @@ struct xreg_monitor {
 	pthread_t thread;
 
 	struct xreg_health_config config; /* in use */
-	uint64_t started_ms;
-	uint64_t revision; /* of the store, that is known here */
-	bool must_walk;    /* what is monitored may not be what there is */
+	/* Times to live are counted from this Unix time at the earliest: the start, or the last
+	 * time that somebody set the clock. */
+	uint64_t since_ms;
+	uint64_t clocks_differ_ms; /* Unix time less the monotonic one */
+	uint64_t revision;         /* of the store, that is known here */
+	bool must_walk;            /* what is monitored may not be what there is */
 	uint64_t walk_due_us;
 	uint32_t mark;
 	struct xreg__entry **buckets;

@@ -36,7 +36,7 @@ struct sim_sock {
 struct sim_world {
 	pthread_mutex_t mutex;
 	pthread_cond_t moved;
-	uint64_t now_us, limit_us;
+	uint64_t now_us, limit_us, unix_ms;
 	bool is_parked, is_woken;
 	struct xreg_world ops;
 	struct sim_machine *machines;
@@ -203,7 +203,20 @@ uint64_t sim_now_us(void *arg)
 
 uint64_t sim_unix_ms(void *arg)
 {
-	return UNIX_MS + sim_now_us(arg) / 1000;
+	struct sim_world *sim = arg;
+	uint64_t unix_ms;
+
+	pthread_mutex_lock(&sim->mutex);
+	unix_ms = sim->unix_ms + sim->now_us / 1000;
+	pthread_mutex_unlock(&sim->mutex);
+	return unix_ms;
+}
+
+void sim_set_clock(struct sim_world *sim, int64_t by_s)
+{
+	pthread_mutex_lock(&sim->mutex);
+	sim->unix_ms += (uint64_t)(by_s * 1000);
+	pthread_mutex_unlock(&sim->mutex);
 }
 
 void sim_address(uint32_t index, char address[32])
@@ -395,6 +408,7 @@ struct sim_world *sim_world_new(uint32_t nr_machines)
 	assert_non_null(sim->machines);
 	sim->nr_machines = nr_machines;
 	sim->now_us = sim->limit_us = 1000000;
+	sim->unix_ms = UNIX_MS;
 	pthread_mutex_init(&sim->mutex, NULL);
 	pthread_cond_init(&sim->moved, NULL);
 	sim->ops = (struct xreg_world){.now_us = sim_now_us,

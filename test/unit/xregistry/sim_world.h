@@ -47,6 +47,9 @@ void sim_address(uint32_t index, char address[32]);
 uint64_t sim_unix_ms(void *sim);
 uint64_t sim_now_us(void *sim);
 
+/* Sets the machine's clock; what counts seconds goes on as it did. */
+void sim_set_clock(struct sim_world *sim, int64_t by_s);
+
 /* Lets time pass; returns when the monitor has nothing left to do before its end and the store has
  * answered. NULL: there is no monitor that could do anything. */
 void sim_world_run(struct sim_world *sim, struct xreg_monitor *monitor, uint64_t us);

@@ -530,6 +530,26 @@ static void test_monitor_a_report_in_time_keeps_it(void **state)
 	assert_int_equal(count_events(XREG_HEALTH_CONNECTIONS), 1);
 }
 
+/* Whichever way the clock is set, a target that reports in time stays, one that does not goes. */
+static void test_monitor_bears_a_clock_that_is_set(void **state)
+{
+	static const int64_t by_s[] = {86400, -2 * 86400};
+
+	begin_with(SIM_ANSWERS, 90, XREG_AVAILABLE);
+	for (uint32_t i = 0; i < 2; i++) {
+		run_s(60);
+		report((struct xreg_metrics){.current_iops = 20000});
+		run_s(30);
+		sim_set_clock(sim, by_s[i]);
+		run_s(85);
+		assert_int_equal(state_now(), XREG_AVAILABLE);
+		report((struct xreg_metrics){.current_iops = 20000});
+	}
+	assert_int_equal(stats_now().nr_expired, 0);
+	sim_set_clock(sim, -86400);
+	run_until(XREG_OFFLINE, 92);
+}
+
 static void run_reporting(uint32_t nr_times, struct xreg_metrics metrics)
 {
 	for (uint32_t i = 0; i < nr_times; i++) {
@@ -825,6 +845,7 @@ int main(void)
 		T(test_monitor_probes_only_what_it_can),
 		T(test_monitor_without_reports_goes_offline),
 		T(test_monitor_a_report_in_time_keeps_it),
+		T(test_monitor_bears_a_clock_that_is_set),
 		T(test_monitor_advises_less_while_latency_is_high),
 		T(test_monitor_judges_errors_and_load),
 		T(test_monitor_old_reports_are_not_judged),
