@@ -309,6 +309,48 @@ static void test_monitor_hears_garbage(void **state)
 	close(sock);
 }
 
+/* More targets than probes may be under way, all of them good; the figures are for people. */
+static void test_monitor_probes_a_thousand_real_targets(void **state)
+{
+	static struct xreg_change changes[1000];
+	static struct xreg_spec specs[1000];
+	static char nqns[1000][48];
+	struct xreg_monitor_stats stats = {0};
+	uint16_t port = node_start();
+	struct timespec from, to;
+	time_t end;
+
+	for (uint32_t i = 0; i < 1000; i++) {
+		snprintf(nqns[i], sizeof(nqns[i]), "nqn.2026-11.io.xsan:%05u", i);
+		specs[i] = fixture_spec();
+		specs[i].nqn = nqns[i];
+		specs[i].address = "127.0.0.1";
+		specs[i].port = port;
+		specs[i].security = XREG_SECURITY_NONE;
+		specs[i].ttl_s = 0;
+		changes[i] = (struct xreg_change){.op = XREG_REGISTER,
+			.spec = &specs[i],
+			.status = {.state = XREG_AVAILABLE, .reason = ""}};
+	}
+	fixture_change_all(store, changes, 1000);
+	config.probe_discovery = true;
+	config.max_probes = 16;
+	config.health_check_timeout_s = 20;
+	begin(port, NQN, XREG_AVAILABLE);
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	for (end = time(NULL) + PATIENCE_S; stats.nr_checks < 3000;) {
+		harness_poll(&node);
+		xreg_monitor_stats(monitor, &stats);
+		assert_true(time(NULL) < end);
+		assert_true(stats.nr_probes <= 16);
+	}
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	assert_int_equal(stats.nr_targets, 1001);
+	assert_int_equal(stats.nr_failed_checks, 0);
+	print_message("%llu probes in %.1f s\n", (unsigned long long)stats.nr_checks,
+		(double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9);
+}
+
 /* Stopping does not wait for a probe that nobody answers, nor does it lose what is under way. */
 static void test_monitor_stops_in_the_middle(void **state)
 {
@@ -355,6 +397,7 @@ int main(void)
 		T(test_monitor_finds_a_dead_port),
 		T(test_monitor_gives_up_on_silence),
 		T(test_monitor_hears_garbage),
+		T(test_monitor_probes_a_thousand_real_targets),
 		T(test_monitor_stops_in_the_middle),
 		T(test_monitor_refuses_a_configuration_that_cannot_be),
 	};
