@@ -104,6 +104,7 @@ static void *thread_main(void *arg)
 		}
 		if (event.type == GRPC_OP_COMPLETE) {
 			tag = event.tag;
+			atomic_load_explicit(&tag->is_handed, memory_order_acquire);
 			if (tag->call == NULL) {
 				on_shut_down(server);
 			} else {

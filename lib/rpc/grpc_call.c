@@ -125,11 +125,12 @@ bool xrpc__grpc_accept(struct xrpc_grpc *server)
 	xu_list_init(&call->link);
 	grpc_call_details_init(&call->details);
 	grpc_metadata_array_init(&call->metadata);
-	call->accepted = (struct xrpc__grpc_tag){on_accepted, call};
-	call->received = (struct xrpc__grpc_tag){on_received, call};
-	call->closed = (struct xrpc__grpc_tag){on_closed, call};
-	call->sent = (struct xrpc__grpc_tag){on_sent, call};
-	call->ended = (struct xrpc__grpc_tag){on_ended, call};
+	call->accepted = (struct xrpc__grpc_tag){.fn = on_accepted, .call = call};
+	call->received = (struct xrpc__grpc_tag){.fn = on_received, .call = call};
+	call->closed = (struct xrpc__grpc_tag){.fn = on_closed, .call = call};
+	call->sent = (struct xrpc__grpc_tag){.fn = on_sent, .call = call};
+	call->ended = (struct xrpc__grpc_tag){.fn = on_ended, .call = call};
+	xrpc__grpc_hand(&call->accepted);
 	/* Cannot fail with arguments that are right; a server that stops completes it. */
 	if (grpc_server_request_call(server->core, &call->core, &call->details, &call->metadata,
 		    server->queue, server->queue, &call->accepted) != GRPC_CALL_OK) {
@@ -151,6 +152,7 @@ static bool start(
 		return false;
 	}
 	ref(call);
+	xrpc__grpc_hand(tag);
 	if (grpc_call_start_batch(call->core, ops, nr_ops, tag, NULL) != GRPC_CALL_OK) {
 		atomic_fetch_sub_explicit(&call->nr_refs, 1, memory_order_relaxed);
 		return false;

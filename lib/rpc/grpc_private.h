@@ -21,7 +21,15 @@
 struct xrpc__grpc_tag {
 	void (*fn)(struct xrpc_grpc_call *call, bool is_good);
 	struct xrpc_grpc_call *call; /* NULL: the server's shutdown */
+	/* What was done before the tag went to the core is seen by who gets it back. The core sees
+	 * to that too, but by means that a thread sanitizer does not know. */
+	_Atomic bool is_handed;
 };
+
+static inline void xrpc__grpc_hand(struct xrpc__grpc_tag *tag)
+{
+	atomic_store_explicit(&tag->is_handed, true, memory_order_release);
+}
 
 struct xrpc_grpc {
 	_Atomic uint32_t nr_refs; /* its owner's, and each call's */
