@@ -84,8 +84,7 @@ struct xrpc_grpc_opts {
 /*
  * Listens and serves. `opts` is borrowed during the call, the table of methods until the end.
  * -EPERM: the address is not a loopback address, nobody would have to authenticate, and it is not
- * said to be open; -EINVAL,
- * -EADDRINUSE and others with a sentence. Any thread, blocks.
+ * said to be open; -EINVAL, -EADDRINUSE and others with a sentence. Any thread, blocks.
  */
 int xrpc_grpc_start(
 	const struct xrpc_grpc_opts *opts, struct xrpc_grpc **ret_server, struct xu_error *err);
