@@ -3,8 +3,10 @@
  * bench-discovery: the registry as a central discovery controller, over loopback in one process.
  * "read": one host reads a log of many entries in pieces of 4 KiB, one after the other. "tell":
  * many hosts are connected and wait for an event; a target changes, durably, and each host's time
- * from the asking for the change to its event is taken. Prints one line of JSON with milliseconds;
- * of "tell" also the memory that the connected hosts take.
+ * from the asking for the change to its event is taken. With --filter it is asked of each host what
+ * it may see, as with zones. "zone": as "tell", but what changes is the filter, so each host is
+ * asked about every target. Prints one line of JSON with milliseconds, and what memory the hosts
+ * take.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -37,6 +39,8 @@ static struct xnvmf_target *target;
 static struct xreg_store *store;
 static struct xreg_discovery *discovery;
 static _Atomic bool must_end, is_ready, is_stopped;
+static bool has_filter, is_zone;
+static _Atomic bool is_hidden; /* one target, from all hosts */
 static uint16_t port;
 
 static _Noreturn void give_up(const char *what)
@@ -52,9 +56,23 @@ static uint64_t now_ns(void)
 
 /* ---- the node ---- */
 
+/* As quick as a filter can be: what is measured is the rest. */
+static bool may_see(void *arg, const char *hostnqn, const struct xreg_target *of)
+{
+	return !atomic_load_explicit(&is_hidden, memory_order_relaxed) ||
+	       strcmp(of->spec.nqn, "nqn.2026-11.io.xsan:volume-00000000") != 0;
+}
+
+static void on_filter(struct xr_msg *msg)
+{
+	xreg_discovery_filter_changed(discovery);
+}
+
 static void make_node(void)
 {
-	const struct xreg_discovery_opts opts = {.store = store, .reactor = xbdev_ctx_control(ctx)};
+	const struct xreg_discovery_opts opts = {.store = store,
+		.reactor = xbdev_ctx_control(ctx),
+		.may_see = has_filter ? may_see : NULL};
 	const struct xnvmf_listener_opts listener = {
 		.trtype = "tcp", .traddr = "127.0.0.1", .trsvcid = "0"};
 	struct xnvmf_target_opts target_opts;
@@ -347,12 +365,18 @@ static void measure_read(uint32_t nr_entries, uint32_t nr_rounds)
 /* One change, and each host's time until its event. */
 static void tell_once(int poller, uint32_t nr_hosts, uint32_t number, double *taken)
 {
+	struct xr_msg filter_msg = {.fn = on_filter};
 	struct epoll_event events[256];
 	struct filler filler = {0};
 	uint64_t start = now_ns();
 	uint32_t nr_told = 0;
 
-	fill_one(&filler, number);
+	if (is_zone) {
+		atomic_store(&is_hidden, number % 2 == 0);
+		xr_msg_send(xbdev_ctx_control(ctx), &filter_msg);
+	} else {
+		fill_one(&filler, number);
+	}
 	while (nr_told < nr_hosts) {
 		int count = epoll_wait(poller, events, 256, 30000);
 		uint64_t now = now_ns();
@@ -370,7 +394,9 @@ static void tell_once(int poller, uint32_t nr_hosts, uint32_t number, double *ta
 			taken[nr_told++] = (double)(now - start) / 1e6;
 		}
 	}
-	wait_filled(&filler);
+	if (!is_zone) {
+		wait_filled(&filler);
+	}
 }
 
 static void measure_tell(uint32_t nr_entries, uint32_t nr_hosts, uint32_t nr_rounds)
@@ -441,7 +467,7 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {{"entries", required_argument, NULL, 'e'},
 		{"hosts", required_argument, NULL, 'h'}, {"rounds", required_argument, NULL, 'r'},
-		{NULL, 0, NULL, 0}};
+		{"filter", no_argument, NULL, 'f'}, {NULL, 0, NULL, 0}};
 	char dir[] = "/tmp/bench-discovery-XXXXXX", path[64];
 	struct xreg_store_opts opts = {.backend = &xreg_sqlite, .where = path};
 	uint32_t nr_entries = 10000, nr_hosts = 1000, nr_rounds = 10;
@@ -454,17 +480,24 @@ int main(int argc, char **argv)
 				   : option == 'r' ? &nr_rounds
 						   : NULL;
 
+		if (option == 'f') {
+			has_filter = true;
+			continue;
+		}
 		if (number == NULL) {
 			return 2;
 		}
 		*number = (uint32_t)atoi(optarg);
 	}
 	if (optind + 1 != argc || nr_hosts == 0 || nr_hosts > NR_HOSTS_MAX || nr_rounds == 0 ||
-		(strcmp(argv[optind], "read") != 0 && strcmp(argv[optind], "tell") != 0)) {
+		(strcmp(argv[optind], "read") != 0 && strcmp(argv[optind], "tell") != 0 &&
+			strcmp(argv[optind], "zone") != 0)) {
 		fprintf(stderr, "usage: bench-discovery [--entries N] [--hosts N] [--rounds N] "
-				"read|tell\n");
+				"[--filter] read|tell|zone\n");
 		return 2;
 	}
+	is_zone = strcmp(argv[optind], "zone") == 0;
+	has_filter |= is_zone;
 	allow_descriptors();
 	if (mkdtemp(dir) == NULL) {
 		give_up(dir);
