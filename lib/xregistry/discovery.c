@@ -280,6 +280,7 @@ int xreg_discovery_new(const struct xreg_discovery_opts *opts,
 		xu_list_init(&d->buckets[i]);
 		xu_list_init(&d->registered_buckets[i]);
 	}
+	pthread_mutex_init(&d->send_mutex, NULL);
 	init_ops(d);
 	d->view = xreg_store_view(opts->store);
 	d->delta_end = xreg_view_revision(d->view);
@@ -308,7 +309,11 @@ void xreg_discovery_free(struct xreg_discovery *d)
 	if (d == NULL) {
 		return;
 	}
+	/* After these the writer is nowhere in here, nor in the reactor on our behalf. */
 	xreg_store_unwatch(d->opts.store, &d->watcher);
+	pthread_mutex_lock(&d->send_mutex);
+	pthread_mutex_unlock(&d->send_mutex);
+	pthread_mutex_destroy(&d->send_mutex);
 	xreg__discovery_forget(d);
 	xreg__registered_free(d);
 	d->target = NULL;

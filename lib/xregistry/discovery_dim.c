@@ -374,14 +374,18 @@ static void on_change_done(struct xreg_change *change)
 {
 	struct part *part = change->arg;
 	struct request *request = part->request;
+	struct xreg_discovery *d = request->d;
 	uint16_t none = 0, status = status_of(change);
 
 	if (status != 0) {
 		atomic_compare_exchange_strong(&request->status, &none, status);
 	}
+	/* The reactor may run the message, and its owner end, before it has been sent in full. */
+	pthread_mutex_lock(&d->send_mutex);
 	if (atomic_fetch_sub(&request->nr_left, 1) == 1) {
-		xr_msg_send(request->d->opts.reactor, &request->msg);
+		xr_msg_send(d->opts.reactor, &request->msg);
 	}
+	pthread_mutex_unlock(&d->send_mutex);
 }
 
 static uint16_t resolve(struct request *request, struct xu_error *err)

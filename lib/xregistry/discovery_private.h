@@ -4,6 +4,7 @@
 #ifndef LIB_XREGISTRY_DISCOVERY_PRIVATE_H
 #define LIB_XREGISTRY_DISCOVERY_PRIVATE_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "lib/reactor/reactor.h"
@@ -68,6 +69,8 @@ struct xreg_discovery {
 	struct xu_list registered;
 	struct xu_list registered_buckets[XREG_HOST_BUCKETS];
 	uint32_t nr_registered;
+
+	pthread_mutex_t send_mutex; /* held while the writer sends a request back */
 
 	struct xreg_watcher watcher;
 	struct xr_msg changed_msg;
