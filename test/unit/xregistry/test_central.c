@@ -9,6 +9,7 @@
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "lib/reactor/reactor.h"
@@ -608,6 +609,45 @@ static void test_central_changes_are_told(void **state)
 	}
 }
 
+/* A host that asks for much and takes nothing, so that everything to it is stuck, holds up nobody:
+ * the others read, register and are told of it. */
+static void test_central_a_host_that_does_not_read(void **state)
+{
+	enum { NR_READS = 24, READ_BYTES = 1 << 20, NUMD = READ_BYTES / 4 - 1 };
+	struct nvme_cmd aer = {.opc = NVME_ADMIN_ASYNC_EVENT};
+	struct nvme_cmd greedy = {.opc = NVME_ADMIN_GET_LOG_PAGE,
+		.cdw10 = NVME_LOG_DISCOVERY | (NUMD & 0xffffu) << 16,
+		.cdw11 = NUMD >> 16};
+	struct one_request r = request_of(EID, SUB, 4420);
+	struct wire_conn deaf, conn;
+	const int rcvbuf = 4096;
+	struct wire_result result;
+	uint64_t start_ns;
+	struct world w;
+
+	world_start(&w);
+	assert_true(open_host(&w, &deaf, 1));
+	assert_true(open_host(&w, &conn, 2));
+	assert_int_equal(setsockopt(deaf.fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf, sizeof(rcvbuf)), 0);
+	assert_int_equal(wire_send_cmd(&deaf, &aer, NULL, 0), 0);
+	for (uint32_t i = 0; i < NR_READS; i++) {
+		assert_int_equal(wire_send_cmd(&deaf, &greedy, NULL, READ_BYTES), 0);
+	}
+	assert_null(look(&conn, SUB));
+	assert_int_equal(wire_send_cmd(&conn, &aer, NULL, 0), 0);
+	start_ns = xu_clock_now_ns(xu_clock_system());
+	fixture_register(w.store, "node", 1);
+	result = wire_finish(&conn, aer.cid, NULL, NULL, 0);
+	assert_int_equal(result.error | result.status, 0);
+	assert_int_equal(result.dw0, NVME_AEN_DISCOVERY);
+	assert_true(xu_clock_now_ns(xu_clock_system()) - start_ns < 10 * XU_NS_PER_S);
+	assert_int_equal(dim(&conn, NVME_DIM_REGISTER, &r, sizeof(r)), 0);
+	assert_non_null(look(&conn, SUB));
+	world_stop(&w);
+	wire_close(&deaf);
+	wire_close(&conn);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -620,6 +660,7 @@ int main(void)
 		TEST(test_central_hosts_register),
 		TEST(test_central_many_register_at_once),
 		TEST(test_central_changes_are_told),
+		TEST(test_central_a_host_that_does_not_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
