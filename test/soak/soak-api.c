@@ -54,6 +54,7 @@ void soak_fail(const char *file, int line, const char *what)
 {
 	fprintf(stderr, "%s:%d: %s is not so (--seed %llu)\n", file, line, what,
 		(unsigned long long)soak.seed);
+	tell_state();
 	abort();
 }
 

@@ -126,6 +126,12 @@ void model_check_places(uint32_t device, uint64_t first_block, const char *buf, 
 /* At the end, when nothing is in flight: reads everything. */
 void model_verify(struct worker *worker);
 
+/* ---- state.c ---- */
+
+/* Says on stderr what all devices, reactors and rings have under way; for one who is about to give
+ * up, once. Any thread. */
+void tell_state(void);
+
 /* ---- workers.c ---- */
 
 /* NULL for the last: the controller is that itself, now and then. */
