@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The table of all routes, and what is asked of the registry as a whole. The table is also the
- * description of the interface that is served (OpenAPI), so that one cannot be without the other.
+ * The table of all routes, and what is asked of the registry as a whole. The description of the
+ * interface that is served is made from the table (openapi.c).
  */
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -240,65 +239,6 @@ void rest_prometheus(struct xrpc_http_call *call, void *arg)
 		text = NULL;
 	}
 	xrpc_http_answer_text(call, 200, "text/plain; version=0.0.4; charset=utf-8", text);
-}
-
-/* ---- OpenAPI ---- */
-
-static json_t *segments_of(const char *path)
-{
-	json_t *list = json_array();
-
-	for (const char *at = strchr(path, '{'); at != NULL; at = strchr(at + 1, '{')) {
-		json_array_append_new(list,
-			json_pack("{s:s%, s:s, s:b, s:{s:s}}", "name", at + 1, strcspn(at + 1, "}"),
-				"in", "path", "required", 1, "schema", "type", "string"));
-	}
-	return list;
-}
-
-static json_t *operation_of(const struct xrpc_http_route *route)
-{
-	json_t *operation = json_pack("{s:s, s:s, s:o, s:{s:{s:s}, s:{s:s, s:{s:{s:{s:s}}}}}}",
-		"summary", route->summary, "x-role", xrpc_role_names[route->role], "parameters",
-		segments_of(route->path), "responses", "2XX", "description", "done", "default",
-		"description", "refused: problem details", "content", "application/problem+json",
-		"schema", "$ref", "#/components/schemas/Problem");
-
-	if (route->body_max != 0) {
-		json_object_set_new(operation, "requestBody",
-			json_pack("{s:b, s:{s:{s:{s:s}}}}", "required",
-				(int)(strcmp(route->method, "DELETE") != 0), "content",
-				"application/json", "schema", "type", "object"));
-	}
-	return operation;
-}
-
-void rest_openapi(struct xrpc_http_call *call, void *arg)
-{
-	json_t *paths = json_object(), *at;
-	char method[16];
-
-	for (const struct xrpc_http_route *route = rest_routes; route->method != NULL; route++) {
-		size_t i = 0;
-
-		for (; route->method[i] != '\0' && i + 1 < sizeof(method); i++) {
-			method[i] = (char)tolower(route->method[i]);
-		}
-		method[i] = '\0';
-		at = json_object_get(paths, route->path);
-		if (at == NULL) {
-			json_object_set_new(paths, route->path, json_object());
-			at = json_object_get(paths, route->path);
-		}
-		json_object_set_new(at, method, operation_of(route));
-	}
-	xrpc_http_answer(call, 200,
-		json_pack("{s:s, s:{s:s, s:s}, s:o, s:{s:{s:{s:s, s:{s:{s:s}, s:{s:s}, s:{s:s}, "
-			  "s:{s:s}}}}}}",
-			"openapi", "3.1.0", "info", "title", "XSAN registry", "version",
-			XSAN_VERSION, "paths", paths, "components", "schemas", "Problem", "type",
-			"object", "properties", "title", "type", "string", "status", "type",
-			"integer", "detail", "type", "string", "field", "type", "string"));
 }
 
 /* ---- life ---- */
