@@ -23,6 +23,11 @@ DOC = TOP / 'docs/registry-rest.md'
 class Description(RegistryTest):
     def setUp(self):
         super().setUp()
+        rules = self.dir / 'rules.json'
+        rules.write_text(json.dumps([{
+            'rule_name': 'r', 'metric_type': 'cpu_usage', 'operator': '>', 'threshold_value': 1e9,
+            'notification_targets': 'webhook:http://127.0.0.1:9/'}]))
+        self.config['alerts'] = {'alert_rules_file': str(rules)}
         self.start()
         self.openapi = self.good('GET', '/api/v1/openapi.json')
         self.asked = {}
@@ -87,6 +92,7 @@ class Description(RegistryTest):
         self.change_targets()
         self.read_targets()
         self.change_zones()
+        self.change_alerts()
         self.ask('GET', '/api/v1/hosts')
         self.ask('GET', '/api/v1/status')
         self.ask('GET', '/api/v1/openapi.json')
@@ -159,6 +165,16 @@ class Description(RegistryTest):
         self.ask('DELETE', '/api/v1/zones/g')
         self.ask('PATCH', '/api/v1/zones', {'default_policy': 'deny'})
         self.ask('PATCH', '/api/v1/zones', {'default_policy': 'allow'}, {'If-Match': '"1"'}, status=412)
+
+    def change_alerts(self):
+        self.ask('GET', '/api/v1/alerts')
+        self.ask('POST', '/api/v1/alerts/r/test')
+        self.ask('POST', '/api/v1/alerts/none/test', status=404)
+        self.ask('PUT', '/api/v1/alerts/r/silence', {'duration_minutes': 5, 'comment': 'x'})
+        self.ask('PUT', '/api/v1/alerts/r/silence', {'duration_minutes': 0}, status=422)
+        self.ask('DELETE', '/api/v1/alerts/r/silence')
+        self.ask('DELETE', '/api/v1/alerts/none/silence', status=404)
+        self.assertTrue(self.ask('GET', '/api/v1/alerts')['notifications'])
 
     def test_parameters_that_are_described_are_taken(self):
         examples = {'string': 'x', 'integer': '1', 'number': '1', 'boolean': 'true'}
