@@ -169,7 +169,9 @@ static void *pin(void *arg, const struct xnvmf_discovery_asker *asker)
 	}
 	*view = (struct view){.sight = sight,
 		.nr_own = nr_own,
-		.info = {.genctr = host->genctr,
+		.info = {.options = (asker->options & XNVMF_DISCOVERY_EXTENDED) |
+				    (host->is_all ? XNVMF_DISCOVERY_ALL : 0),
+			.genctr = host->genctr,
 			.nr_entries = nr_own + sight->nr_targets,
 			.entry_bytes = asker->options & XNVMF_DISCOVERY_EXTENDED ? EXT_BYTES
 										 : ENTRY_BYTES}};

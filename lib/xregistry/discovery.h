@@ -35,7 +35,9 @@ struct xreg_discovery_opts {
 		*clock;        /* NULL: the system's; change counters begin at its wall clock */
 	uint32_t nr_hosts_max; /* whose change counters are kept, those used last; and who may
 				  be registered; 0: 20,000 */
-	bool has_all;          /* readers may ask to see everything, whatever the filter says */
+	/* Readers may ask to see everything (ALLSUBE). With a filter only those that say that they
+	 * are discovery controllers get it; nobody proves that, nor a host its name. */
+	bool has_all;
 	/* Whether a host may see a target. NULL: every host sees all. Asked for any pair at any
 	 * time, so it must be quick; what it says may change, see xreg_discovery_filter_changed().
 	 */

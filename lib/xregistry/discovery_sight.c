@@ -278,7 +278,9 @@ static struct xreg_host_sight *new_host(
 struct xreg_host_sight *xreg__host_sight(
 	struct xreg_discovery *d, const struct xnvmf_discovery_asker *asker)
 {
-	bool is_all = (asker->options & XNVMF_DISCOVERY_ALL) != 0;
+	/* Past the filter come other discovery controllers, not hosts. */
+	bool is_all = (asker->options & XNVMF_DISCOVERY_ALL) != 0 &&
+		      (d->opts.may_see == NULL || asker->is_controller);
 	/* Without a filter all hosts are one. */
 	const char *hostnqn = is_all || d->opts.may_see == NULL ? "" : asker->hostnqn;
 	struct xu_list *bucket =

@@ -170,7 +170,7 @@ def extended_entries(t):
 @case(central=True)
 def each_host_sees_its_own(t):
     """5.2: what a host may not see is not in its log; GENCTR moves for those who see the change;
-    who asks for all (LSP b2) gets all."""
+    a discovery controller that asks for all (LSP b2) gets all, a host does not, and is told so."""
     half = t.discovery(hostnqn=f'{fresh("host")}even')
     full = t.discovery()
     before = DiscoveryLog(read_log(half)), DiscoveryLog(read_log(full))
@@ -181,7 +181,12 @@ def each_host_sees_its_own(t):
     after = DiscoveryLog(read_log(half)), DiscoveryLog(read_log(full))
     equal(after[0].genctr, before[0].genctr, 'GENCTR of the host that does not see it')
     equal(after[1].genctr, before[1].genctr + 1, 'GENCTR of the host that sees it')
-    check(odd in seen(half, ALL), 'not in the log of all')
+    equal(seen(half, ALL), seen(half), 'what a host sees that asks for all')
+    equal(half.log(LOG, HEADER, lsp=ALL)[18], 0, 'DLPF of a host that asks for all')
+    peer = t.discovery(hostnqn=f'{fresh("host")}even', cattr=0x10)
+    check(odd in seen(peer, ALL), 'not in the log of all')
+    equal(peer.log(LOG, HEADER, lsp=ALL)[18], ALL, 'DLPF of all')
+    check(odd not in seen(peer), 'in the log of a discovery controller that does not ask')
     tell(t, f'unregister {odd}')
 
 

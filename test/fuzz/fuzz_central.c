@@ -66,7 +66,8 @@ static void *log_pin(void *arg, const struct xnvmf_discovery_asker *asker)
 {
 	struct xnvmf_discovery_info *view = malloc(sizeof(*view));
 
-	*view = (struct xnvmf_discovery_info){.genctr = run.genctr,
+	*view = (struct xnvmf_discovery_info){.options = asker->options,
+		.genctr = run.genctr,
 		.nr_entries = (uint32_t)(run.genctr % NR_ENTRIES),
 		.entry_bytes = asker->options & XNVMF_DISCOVERY_EXTENDED ? 1100 : 1024};
 	run.nr_views++;

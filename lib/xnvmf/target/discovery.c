@@ -126,10 +126,10 @@ static size_t read_header(const struct xnvmf_ctrl *ctrl, uint64_t offset, uint8_
 {
 	struct nvme_discovery_header header = {.genctr = ctrl->sight.info.genctr,
 		.numrec = ctrl->sight.info.nr_entries,
-		.dlpf = (uint8_t)ctrl->sight.options};
+		.dlpf = (uint8_t)ctrl->sight.info.options};
 	size_t part = sizeof(header) - offset < len ? sizeof(header) - offset : len;
 
-	if (ctrl->sight.options & XNVMF_DISCOVERY_EXTENDED) {
+	if (ctrl->sight.info.options & XNVMF_DISCOVERY_EXTENDED) {
 		header.tdlpl = (uint32_t)xnvmf__discovery_log_bytes(ctrl);
 	}
 	memcpy(buf, (const uint8_t *)&header + offset, part);

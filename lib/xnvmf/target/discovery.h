@@ -40,6 +40,7 @@ struct xnvmf_discovery_info {
 	uint64_t genctr;
 	uint32_t nr_entries;
 	uint32_t entry_bytes; /* of each: 1024, or more when they are extended */
+	uint32_t options;     /* of those that were asked for, what has been done */
 };
 
 /* ---- Discovery Information Management ---- */

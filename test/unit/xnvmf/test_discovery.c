@@ -77,7 +77,8 @@ static void *log_pin(void *arg, const struct xnvmf_discovery_asker *asker)
 
 	assert_non_null(view);
 	*view = (struct view){.nr_refs = 1,
-		.info = {.genctr = log_genctr(w, asker),
+		.info = {.options = asker->options,
+			.genctr = log_genctr(w, asker),
 			.nr_entries = w->nr_entries,
 			.entry_bytes = asker->options & XNVMF_DISCOVERY_EXTENDED ? EXT_BYTES
 										 : ENTRY_BYTES}};

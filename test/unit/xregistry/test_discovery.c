@@ -24,7 +24,8 @@ struct world {
 	struct xreg_discovery *d;
 	struct xu_error err;
 	bool is_stopped;
-	char hidden; /* hosts whose NQN ends with it do not see what ends with it */
+	bool is_controller; /* who pins */
+	char hidden;        /* hosts whose NQN ends with it do not see what ends with it */
 	uint64_t nr_asked;
 };
 
@@ -123,9 +124,15 @@ static uint64_t counter(struct world *w, const char *hostnqn)
 static void *pin(struct world *w, const char *hostnqn, uint32_t options)
 {
 	struct xnvmf_discovery_asker asker = asker_of(hostnqn, options);
-	void *view = w->d->ops.pin(w->d, &asker);
+	struct xnvmf_discovery_info info;
+	void *view;
 
+	asker.is_controller = w->is_controller;
+	view = w->d->ops.pin(w->d, &asker);
 	assert_non_null(view);
+	w->d->ops.describe(view, &info);
+	assert_int_equal(info.options & XNVMF_DISCOVERY_ALL,
+		w->is_controller || w->d->opts.may_see == NULL ? options & XNVMF_DISCOVERY_ALL : 0);
 	return view;
 }
 
@@ -445,11 +452,15 @@ static void test_discovery_filter(void **state)
 	asker = asker_of(c, 0);
 	second = xreg__host_sight(w.d, &asker);
 	assert_ptr_equal(xreg__host_targets(w.d, second), xreg__host_targets(w.d, first));
-	/* Asked for everything, it is everything, filter or not. */
+	/* Asked for everything, it is everything for a discovery controller, and for nobody else.
+	 */
 	w.hidden = '3';
 	xreg_discovery_filter_changed(w.d);
 	assert_int_equal(count_of(&w, a, 0), 10);
+	assert_int_equal(count_of(&w, a, XNVMF_DISCOVERY_ALL), 10);
+	w.is_controller = true;
 	assert_int_equal(count_of(&w, a, XNVMF_DISCOVERY_ALL), 12);
+	assert_int_equal(count_of(&w, a, 0), 10);
 	world_stop(&w);
 }
 
