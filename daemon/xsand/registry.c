@@ -346,6 +346,46 @@ static void on_timer(struct xr_timer *timer)
 	ask_next(registry);
 }
 
+/* ---- what the registry says of a target ---- */
+
+struct state_msg {
+	struct xr_msg msg;
+	struct node *node;
+	bool is_draining;
+	char nqn[];
+};
+
+static void on_state_msg(struct xr_msg *msg)
+{
+	struct state_msg *state = xu_container_of(msg, struct state_msg, msg);
+	struct xnvmf_subsystem *subsystem = NULL;
+
+	if (state->node->target != NULL && !state->node->is_stopping) {
+		subsystem = xnvmf_subsystem_find(state->node->target, state->nqn);
+	}
+	if (subsystem != NULL) {
+		xnvmf_subsystem_set_draining(subsystem, state->is_draining);
+	}
+	free(state);
+}
+
+/* On the agent's thread. */
+static void on_state(void *arg, const char *nqn, const char *status, const char *reason)
+{
+	struct node *node = arg;
+	size_t len = strlen(nqn) + 1;
+	struct state_msg *state = calloc(1, sizeof(*state) + len);
+
+	if (state == NULL) {
+		return;
+	}
+	state->msg.fn = on_state_msg;
+	state->node = node;
+	state->is_draining = strcmp(status, "maintenance") == 0 && strcmp(reason, "draining") == 0;
+	memcpy(state->nqn, nqn, len);
+	xr_msg_send(xbdev_ctx_control(node->ctx), &state->msg);
+}
+
 /* ---- life ---- */
 
 /* The first line of the file. */
@@ -402,7 +442,9 @@ int node_registry_start(struct node *node, struct xu_error *err)
 		.key_path = config->key_path,
 		.interval_s = config->interval_s,
 		.leave = (enum xreg_agent_leave)config->leave,
-		.log = node->log};
+		.log = node->log,
+		.on_state = on_state,
+		.arg = node};
 	if (rc == 0) {
 		rc = xreg_agent_start(&opts, &registry->agent, err);
 	}

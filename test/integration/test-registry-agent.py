@@ -3,13 +3,20 @@
 """A storage node and the registry: the node registers what it exports, at start and on every change,
 reports how it is doing, says good-bye, and lives without a registry."""
 
+import json
+import pathlib
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 from node_harness import NQN, PATIENCE_S, XSAND, NodeTest, free_port
 from registry_harness import RegistryTest, main
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'conformance'))
+from host import Controller  # noqa: E402
+from nvmetcp import Failure  # noqa: E402
 
 OTHER = 'nqn.2026-11.io.xsan:other'
 
@@ -116,6 +123,33 @@ class Agent(RegistryTest):
         self.node.start()
         time.sleep(1.5)
         self.assertEqual(self.good('GET', path)['status_reason'], 'new fans')
+
+    def test_a_drained_node_takes_no_new_hosts(self):
+        self.start()
+        self.node.start()
+        target, = self.wait_for_targets((NQN, self.node.port))
+        host = Controller(('127.0.0.1', self.node.port), NQN).enable()
+        path = f"/api/v1/targets/{target['target_id']}"
+        self.wait_for(lambda: (self.good('GET', path)['metrics'] or {}).get('active_connections')
+                      == 1, 'the host is not reported')
+        connection = self.connect()
+        connection.request('DELETE', path, json.dumps({'drain_timeout_seconds': 60}))
+        self.wait_for(lambda: 'takes no new hosts' in self.node.log_text(), 'the node is not told')
+        with self.assertRaises(Failure) as refused:
+            Controller(('127.0.0.1', self.node.port), NQN)
+        self.assertIn('1/81', str(refused.exception))
+        # The host that is there is served, and its queues may come.
+        host.keep_alive()
+        host.close()
+        answer = json.loads(connection.getresponse().read())
+        connection.close()
+        self.assertEqual((answer['status'], answer['drained_connections']), ('unregistered', 1))
+        # Nobody puts back what an operator has taken away, but a restart of the node does.
+        time.sleep(2.5)
+        self.assertEqual(self.targets(), {})
+        self.stop_node()
+        self.node.start()
+        self.wait_for_targets((NQN, self.node.port))
 
     def test_unregisters_when_told_so(self):
         self.node.config['registry']['on_stop'] = 'unregister'

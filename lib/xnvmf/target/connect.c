@@ -121,6 +121,10 @@ static void connect_admin(struct xnvmf_req *req, struct xnvmf_subsystem *subsyst
 		reject(req, NVME_SC_CONNECT_PARAM, NVME_IPO_CMD(sqsize));
 		return;
 	}
+	if (subsystem->is_draining) {
+		reject(req, NVME_SC_CONNECT_BUSY, 0);
+		return;
+	}
 	if (is_host_ending(subsystem, data)) {
 		qpair->held_req = req;
 		xu_list_add_tail(&qpair->target->held_connects, &req->link);

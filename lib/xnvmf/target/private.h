@@ -168,6 +168,7 @@ struct xnvmf_subsystem {
 	bool is_discovery;
 	bool allow_any_host;
 	bool is_removing;
+	bool is_draining;
 	uint32_t max_namespaces;
 	uint16_t next_cntlid;
 	struct xnvmf_ns **ns;                 /* by NSID - 1 */

@@ -327,3 +327,13 @@ void xnvmf_subsystem_allow_any_host(struct xnvmf_subsystem *subsystem, bool allo
 	subsystem->allow_any_host = allow;
 	enforce_hosts(subsystem);
 }
+
+void xnvmf_subsystem_set_draining(struct xnvmf_subsystem *subsystem, bool is_draining)
+{
+	if (subsystem->is_draining != is_draining) {
+		xu_info(subsystem->target->log, "%s: %s", subsystem->nqn,
+			is_draining ? "takes no new hosts, it is being drained"
+				    : "takes hosts again");
+	}
+	subsystem->is_draining = is_draining;
+}

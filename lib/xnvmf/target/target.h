@@ -88,6 +88,10 @@ int xnvmf_subsystem_remove_host(
 	struct xnvmf_subsystem *subsystem, const char *host_nqn, struct xu_error *err);
 void xnvmf_subsystem_allow_any_host(struct xnvmf_subsystem *subsystem, bool allow);
 
+/* While it is drained, new associations are refused as with a controller that is busy; those that
+ * there are go on. */
+void xnvmf_subsystem_set_draining(struct xnvmf_subsystem *subsystem, bool is_draining);
+
 /* ---- namespaces ---- */
 
 /* No identifier may be that of another namespace of the target, in whatever subsystem: -EEXIST. */

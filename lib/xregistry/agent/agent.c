@@ -39,7 +39,8 @@ struct xreg_agent {
 
 	pthread_mutex_t mutex; /* for what follows */
 	pthread_cond_t cond;
-	json_t *wanted; /* NULL: as before */
+	json_t *wanted;  /* NULL: as before */
+	json_t *removed; /* ids that somebody has taken off the registry; NULL: none */
 	bool is_stopping;
 	bool is_connected, was_connected;
 	size_t nr_wanted, nr_registered;
@@ -328,6 +329,27 @@ static void say_goodbye(struct xreg_agent *agent)
 
 /* ---- the worker ---- */
 
+/* What an operator has taken off the registry stays off, until it is exported in another way or the
+ * node is started again. Under the mutex. */
+static void forget_removed(struct xreg_agent *agent)
+{
+	json_t *entry, *id;
+	const char *key;
+	size_t i;
+
+	json_array_foreach (agent->removed, i, id) {
+		json_object_foreach (agent->known, key, entry) {
+			if (json_equal(json_object_get(entry, "id"), id)) {
+				xu_warn(agent->opts.log,
+					"%s was taken off the registry, and stays off it", key);
+				json_object_set_new(entry, "id", json_string(""));
+			}
+		}
+	}
+	json_decref(agent->removed);
+	agent->removed = NULL;
+}
+
 /* Sleeps until something is wanted, the time has come, or the end; false: the end. */
 static bool sleep_until(struct xreg_agent *agent, uint64_t until_ms)
 {
@@ -335,9 +357,10 @@ static bool sleep_until(struct xreg_agent *agent, uint64_t until_ms)
 	bool goes_on;
 
 	pthread_mutex_lock(&agent->mutex);
-	while (agent->wanted == NULL && !agent->is_stopping &&
+	while (agent->wanted == NULL && agent->removed == NULL && !agent->is_stopping &&
 		pthread_cond_timedwait(&agent->cond, &agent->mutex, &until) != ETIMEDOUT) {
 	}
+	forget_removed(agent);
 	if (agent->wanted != NULL) {
 		json_decref(agent->targets);
 		agent->targets = agent->wanted;
@@ -383,7 +406,8 @@ static void *worker_main(void *arg)
 
 static void on_event(void *arg, const char *kind, json_t *data)
 {
-	const struct xreg_agent *agent = arg;
+	struct xreg_agent *agent = arg;
+	const char *id = json_string_value(json_object_get(data, "target_id"));
 	json_t *target = json_object_get(data, "target");
 	const char *nqn = json_string_value(json_object_get(target, "nqn"));
 	const char *status = json_string_value(json_object_get(target, "status"));
@@ -391,6 +415,17 @@ static void on_event(void *arg, const char *kind, json_t *data)
 
 	if (strcmp(kind, "state_changed") == 0 && nqn != NULL && status != NULL) {
 		agent->opts.on_state(agent->opts.arg, nqn, status, reason != NULL ? reason : "");
+	}
+	if (strcmp(kind, "unregistered") == 0 && nqn != NULL && id != NULL) {
+		/* Whoever connects now was told of it by somebody else. */
+		agent->opts.on_state(agent->opts.arg, nqn, "", "");
+		pthread_mutex_lock(&agent->mutex);
+		if (agent->removed == NULL) {
+			agent->removed = json_array();
+		}
+		json_array_append_new(agent->removed, json_string(id));
+		pthread_cond_signal(&agent->cond);
+		pthread_mutex_unlock(&agent->mutex);
 	}
 }
 
@@ -419,6 +454,7 @@ static void free_agent(struct xreg_agent *agent)
 	agent_http_free(agent->http);
 	agent_http_free(agent->stream);
 	json_decref(agent->wanted);
+	json_decref(agent->removed);
 	json_decref(agent->targets);
 	json_decref(agent->known);
 	pthread_mutex_destroy(&agent->mutex);
