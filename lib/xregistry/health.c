@@ -105,7 +105,7 @@ int xreg_health_config_check(const struct xreg_health_config *config, struct xu_
 		{"health_check_timeout_sec", config->health_check_timeout_s, 1, 600},
 		{"failover_threshold_failures", config->failover_threshold_failures, 1, 1000},
 		{"failover_timeout_sec", config->failover_timeout_s, 0, 30 * DAY_S},
-		{"recovery_threshold", config->recovery_threshold, 1, 100},
+		{"recovery_threshold_checks", config->recovery_threshold, 1, 100},
 		{"flap_limit", config->flap_limit, 0, 32},
 		{"flap_window_sec", config->flap_window_s, 1, DAY_S},
 		{"hold_down_sec", config->hold_down_s, 1, DAY_S},

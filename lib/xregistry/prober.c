@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/util/hash.h"
 #include "lib/xregistry/probe.h"
 #include "lib/xregistry/world.h"
 
@@ -52,13 +53,23 @@ static bool is_ours(int rc)
 	       rc == -EADDRNOTAVAIL;
 }
 
+/* Hosts with different names are to have different identifiers, a host always the same. */
+static void make_hostid(const char *hostnqn, uint8_t hostid[16])
+{
+	uint32_t hash = xu_hash32(hostnqn, strlen(hostnqn));
+
+	for (uint32_t i = 0; i < 4; i++) {
+		memcpy(hostid + i * sizeof(hash), &hash, sizeof(hash));
+		hash = xu_hash32(hostid, 16);
+	}
+}
+
 static void begin(struct xreg__prober *prober, struct xreg__probe_job *job,
 	const struct xreg__probe_order *order)
 {
 	struct xreg__probe_opts opts = {.level = order->level,
 		.subnqn = job->subnqn,
 		.hostnqn = job->hostnqn,
-		.hostid = "xsan-registry",
 		.is_discovery = order->is_discovery};
 
 	job->owner = order->owner;
@@ -69,6 +80,7 @@ static void begin(struct xreg__prober *prober, struct xreg__probe_job *job,
 	snprintf(job->address, sizeof(job->address), "%s", order->address);
 	snprintf(job->subnqn, sizeof(job->subnqn), "%s", order->subnqn);
 	snprintf(job->hostnqn, sizeof(job->hostnqn), "%s", order->hostnqn);
+	make_hostid(job->hostnqn, opts.hostid);
 	xreg__probe_begin(&job->probe, &opts, job->started_us);
 }
 

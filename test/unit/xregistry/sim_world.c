@@ -103,6 +103,7 @@ static void on_connect(struct sim_world *sim, struct sim_sock *sock, uint16_t ci
 	struct nvme_connect_data data;
 
 	memcpy(&data, sock->in + pdo, sizeof(data));
+	assert_memory_not_equal(data.hostid, (uint8_t[16]){0}, 16);
 	assert_memory_equal(data.hostnqn, "nqn.2026-11.io.xsan:registry", 29);
 	memcpy(sock->subnqn, data.subnqn, sizeof(sock->subnqn));
 	switch (sock->machine->behaviour) {
