@@ -26,6 +26,7 @@ installed = None
 
 class Installation:
     def __init__(self, root):
+        self.root = root
         done = subprocess.run(['meson', 'install', '-C', BUILD, '--no-rebuild'], env=os.environ | {'DESTDIR': str(root)},
                               capture_output=True, text=True, timeout=120, check=False)
         check(done.returncode == 0, f'meson install: {done.stdout}{done.stderr}')
@@ -105,6 +106,26 @@ def test_installed_tools_find_their_library(directory):
         check(out.startswith(name), out)
         loaded = run(['ldd', installed.prefix / 'bin' / name])
         check(str(installed.prefix) in loaded, loaded)
+
+
+# ---- daemons ----
+
+def test_daemons_are_installed_with_their_units_and_pages(directory):
+    for name in ('xsand', 'xsan-registry'):
+        program = next(installed.prefix.rglob(f'sbin/{name}'))
+        check(run([program, '--version']).startswith(name), program)
+        unit = next(installed.prefix.rglob(f'systemd/system/{name}.service')).read_text()
+        words = re.search(r'^ExecStart=(\S+) --config (\S+)$', unit, re.M)
+        check(words, unit)
+        check(pathlib.Path(words.group(1)) == pathlib.Path('/') / program.relative_to(installed.root),
+              f'{name}.service starts {words.group(1)}, installed is {program}')
+        check('@' not in re.sub(r'@(system-service|io-event)', '', unit), f'{name}.service has a name left open')
+        for page in (f'man8/{name}.8', f'man5/{name}.json.5'):
+            check(list(installed.prefix.rglob(page)), f'{page} is not installed')
+            check(page.split('/')[1][:-2] in unit, f'{name}.service does not name {page}')
+    board = json.loads(next(installed.prefix.rglob('xsan/grafana/xsan-registry.json')).read_text())
+    check_equal(board['title'], 'XSAN registry', 'the board')
+    check('registry' in run([installed.prefix / 'bin/xsan', 'registry', '--help']), 'xsan registry')
 
 
 # ---- examples ----

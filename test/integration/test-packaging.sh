@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# The man pages have no markup that groff warns of, and systemd finds nothing wrong with the unit.
+# The man pages have no markup that groff warns of, and systemd finds nothing wrong with the units.
 # Skips, saying so, where a tool is missing: groff-base, systemd.
 set -euo pipefail
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -25,11 +25,13 @@ for page in "$top"/packaging/man/*.[1358]; do
 	fi
 done
 
-# The unit as it is installed, with programs that exist.
-sed "s|^\(ExecStart[A-Za-z]*=\)[^ ]*|\1$build/daemon/xsand/xsand|; /^Documentation/d" \
-	"$build/packaging/xsand.service" >"$dir/xsand.service"
-if ! systemd-analyze verify "$dir/xsand.service" 2>"$dir/warnings" || [ -s "$dir/warnings" ]; then
-	echo "FAIL: xsand.service"
-	cat "$dir/warnings"
-	exit 1
-fi
+# The units as they are installed, with programs that exist.
+for unit in xsand xsan-registry; do
+	sed "s|^\(ExecStart[A-Za-z]*=\)[^ ]*|\1$build/daemon/$unit/$unit|; /^Documentation/d" \
+		"$build/packaging/$unit.service" >"$dir/$unit.service"
+	if ! systemd-analyze verify "$dir/$unit.service" 2>"$dir/warnings" || [ -s "$dir/warnings" ]; then
+		echo "FAIL: $unit.service"
+		cat "$dir/warnings"
+		exit 1
+	fi
+done
