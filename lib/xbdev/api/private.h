@@ -43,7 +43,7 @@ struct api_event {
 };
 
 void api_event_init(struct api_event *event);
-/* Any thread; the event may be gone when it returns. */
+/* On a reactor; the event may be gone when it returns. */
 void api_event_set(struct api_event *event);
 bool api_event_is_set(struct api_event *event);
 /* Waits until it is set, spinning first when what is waited for takes about `service_us`. The owner
@@ -423,6 +423,10 @@ int api_request_cancel_on(struct api_queue *queue, const char *name, struct api_
 	xbdev_request_t *req, uint64_t deadline_ns);
 
 /* The reactor's side: serve.c. */
+
+/* Has the thread that drives the first reactor, and waits in it, look at what it waits for. On this
+ * shard's reactor. */
+void api_nudge(struct api_shard *shard);
 int api_link_new(struct api_queue *queue, uint32_t shard, struct api_link **ret_link);
 void api_link_ring(struct api_link *link);
 /* Hands over what has completed. The reactor's thread. */

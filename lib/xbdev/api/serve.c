@@ -69,16 +69,18 @@ static void free_orphan(struct api_link *link)
 	}
 }
 
+/* It may come before the client has gone to sleep: in the round that the client sleeps in. */
 static void on_nudge(struct xr_msg *msg)
 {
 	struct api_shard *shard = xu_container_of(msg, struct api_shard, nudge);
 
 	atomic_exchange(&shard->is_nudging, false);
+	xr_reactor_stay_awake(api_lib.shards[0].reactor);
 }
 
-/* The client waits in the first reactor. One message is enough: when it is under way already, it
- * has not been looked at, so the client will look at its rings after it. */
-static void nudge(struct api_shard *shard)
+/* One message is enough: when it is under way already, it has not been looked at, so the client
+ * will look at what it waits for after it. */
+void api_nudge(struct api_shard *shard)
 {
 	if (shard == &api_lib.shards[0]) {
 		xr_reactor_stay_awake(shard->reactor);
@@ -102,7 +104,7 @@ static void wake_client(struct api_shard *shard, struct api_queue *queue)
 	if (how == API_SLEEPS) {
 		api_futex_wake(&queue->is_sleeping);
 	} else if (how == API_DRIVES) {
-		nudge(shard);
+		api_nudge(shard);
 	}
 	if (atomic_load_explicit(&queue->is_armed, memory_order_relaxed) &&
 		atomic_exchange(&queue->is_armed, false)) {

@@ -22,7 +22,12 @@
 #define SPIN_BATCH    64u
 #define FIRST_LOOK_NS 100u /* no answer takes less */
 
-enum { EVENT_PENDING, EVENT_AWAITED, EVENT_SET };
+enum {
+	EVENT_PENDING,
+	EVENT_AWAITED, /* on the futex */
+	EVENT_DRIVEN,  /* in the first reactor, which the waiter drives */
+	EVENT_SET,
+};
 enum { LOCK_FREE, LOCK_TAKEN, LOCK_AWAITED };
 
 uint64_t api_now_ns(void)
@@ -76,14 +81,17 @@ void api_event_init(struct api_event *event)
 
 void api_event_set(struct api_event *event)
 {
-	if (api_lib.is_embedded && xr_reactor_current() != NULL) {
-		xr_reactor_stay_awake(xr_reactor_current()); /* who drives it may be who waits */
-	}
 	/* Once it is set the waiter may leave and its stack be used anew; a wake-up of an address
 	 * where nobody waits does nothing. */
-	if (atomic_exchange_explicit(&event->state, EVENT_SET, memory_order_acq_rel) ==
-		EVENT_AWAITED) {
+	switch (atomic_exchange_explicit(&event->state, EVENT_SET, memory_order_acq_rel)) {
+	case EVENT_AWAITED:
 		api_futex_wake(&event->state);
+		break;
+	case EVENT_DRIVEN:
+		api_nudge(&api_lib.shards[xr_reactor_index(xr_reactor_current())]);
+		break;
+	default:
+		break;
 	}
 }
 
@@ -128,6 +136,9 @@ void api_event_wait(struct api_event *event, struct api_thread *thread, uint32_t
 	uint64_t spin_ns;
 
 	if (thread->is_owner) {
+		uint32_t pending = EVENT_PENDING;
+
+		atomic_compare_exchange_strong(&event->state, &pending, EVENT_DRIVEN);
 		while (!api_event_is_set(event)) {
 			xr_reactor_wait(api_lib.shards[0].reactor, XR_IDLE);
 		}

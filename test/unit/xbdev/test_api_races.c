@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -640,6 +641,94 @@ static void test_poll_of_a_queue_that_is_taken_ends_in_time(void **state)
 	assert_int_equal(user.req->result, -ECANCELED);
 	assert_int_equal(xbdev_request_free(user.req), 0);
 	assert_int_equal(xbdev_io_queue_destroy(user.queue), 0);
+	assert_int_equal(xbdev_fini(), 0);
+}
+
+/* ---- a queue in embedded mode, with I/O on another reactor ---- */
+
+/* The canceller sleeps in its reactor, and another one knows that the cancel has been asked for. */
+static void test_embedded_cancel_on_another_reactor(void **state)
+{
+	struct queue_user user = {0};
+
+	init_with(2, true);
+	make_slow("slow", 1, HOUR_US);
+	user.fd = open_must("slow");
+	user.queue = xbdev_io_queue_create("embedded", 8, 0);
+	user.req = new_request(user.fd, XBDEV_OP_READ, 0);
+	for (int i = 0; i < 100; i++) {
+		pthread_join(start_thread(submit_to_queue, &user), NULL);
+		assert_int_equal(user.result, 0);
+		assert_int_equal(xbdev_io_queue_cancel_request(user.queue, user.req), 0);
+		/* It may have met the I/O before the delay. */
+		assert_true(user.req->result == -ECANCELED || user.req->result == (int)BLOCK);
+	}
+	assert_int_equal(xbdev_request_free(user.req), 0);
+	assert_int_equal(xbdev_io_queue_destroy(user.queue), 0);
+	assert_int_equal(xbdev_fini(), 0);
+}
+
+#define NR_TURNS 30000u
+#define TURNS_MS 3000 /* on a busy machine there are fewer of them */
+
+struct submitter {
+	int queue, fd;
+	xbdev_request_t *req;
+	_Atomic uint32_t turn; /* odd: the submitter's */
+	_Atomic bool must_stop;
+};
+
+static void *submit_in_turn(void *arg)
+{
+	struct submitter *s = arg;
+
+	for (uint32_t i = 0;; i++) {
+		while (atomic_load(&s->turn) != 2 * i + 1) {
+			if (atomic_load(&s->must_stop)) {
+				return NULL;
+			}
+			sched_yield();
+		}
+		MUST(xbdev_io_queue_submit_request(s->queue, s->req) == 0);
+		atomic_store(&s->turn, 2 * i + 2);
+	}
+}
+
+/* The completion comes at any moment of a wait's beginning, also between its last look and its
+ * sleep. */
+static void test_embedded_wait_hears_of_another_reactor(void **state)
+{
+	struct question q = {.name = "memory"};
+	struct submitter s = {.fd = -1};
+	pthread_t thread;
+	uint64_t end_ms;
+
+	init_with(2, true);
+	do {
+		MUST(s.fd < 0 || (xbdev_close(s.fd) == 0 && xbdev_config_remove("memory") == 0));
+		MUST(xbdev_config_malloc(1, BLOCK, "memory") == 0);
+		s.fd = open_must("memory");
+		ask(&q, 0, on_owner_question);
+	} while (q.answer != 1);
+	s.queue = xbdev_io_queue_create("embedded", 8, 0);
+	s.req = new_request(s.fd, XBDEV_OP_READ, 0);
+	thread = start_thread(submit_in_turn, &s);
+	end_ms = now_ms() + TURNS_MS;
+	for (uint32_t i = 0; i < NR_TURNS && now_ms() < end_ms; i++) {
+		atomic_store(&s.turn, 2 * i + 1);
+		while (atomic_load(&s.turn) != 2 * i + 2) {
+			sched_yield();
+		}
+		for (uint32_t j = 0; j < i % 512; j++) {
+			api_relax();
+		}
+		assert_int_equal(xbdev_io_queue_wait(s.queue), 0);
+		assert_int_equal(s.req->result, BLOCK);
+	}
+	atomic_store(&s.must_stop, true);
+	pthread_join(thread, NULL);
+	assert_int_equal(xbdev_request_free(s.req), 0);
+	assert_int_equal(xbdev_io_queue_destroy(s.queue), 0);
 	assert_int_equal(xbdev_fini(), 0);
 }
 
@@ -1430,6 +1519,8 @@ int main(int argc, char **argv)
 		race_test(test_eventfd_outlives_a_change_of_settings),
 		race_test(test_waits_end_in_time_beside_a_busy_chain),
 		race_test(test_poll_of_a_queue_that_is_taken_ends_in_time),
+		race_test(test_embedded_cancel_on_another_reactor),
+		race_test(test_embedded_wait_hears_of_another_reactor),
 		race_test(test_queue_flush_is_not_forgotten_when_it_fails),
 		race_test(test_queue_flush_knows_a_descriptor_that_was_closed),
 		race_test(test_threads_are_spread_over_the_reactors),
