@@ -236,12 +236,22 @@ static int check_values(
 
 int xreg_sqlite_check(const char *path, struct xreg_sqlite_info *ret_info, struct xu_error *err)
 {
+	char log[PATH_MAX];
 	struct stat st;
 	sqlite3 *db;
 	int rc;
 
 	if (stat(path, &st) != 0) {
 		return xu_error_set_errno(err, -errno, "reading %.256s", path);
+	}
+	/* Its last changes would be missed. */
+	if ((size_t)snprintf(log, sizeof(log), "%s-wal", path) < sizeof(log) &&
+		stat(log, &st) == 0 && st.st_size != 0) {
+		return xu_error_set(err, -EINVAL,
+			"%.200s is not all of its database, some is in %.200s: it is in use, or "
+			"was "
+			"not closed; take a copy with 'xsan registry backup'",
+			path, log);
 	}
 	if (open_unchanging(path, &db) != SQLITE_OK) {
 		rc = xu_error_set(err, -EIO, "%.256s cannot be read: %s", path,

@@ -32,7 +32,7 @@ struct xreg_sqlite_info {
 };
 
 /* Whether a file is a registry's database without a fault, of a version that is known. It is only
- * read. -EINVAL: it is not; -EILSEQ: it is damaged. */
+ * read. -EINVAL: it is not, or it has a log beside it; -EILSEQ: it is damaged. */
 int xreg_sqlite_check(const char *path, struct xreg_sqlite_info *ret_info, struct xu_error *err);
 
 /*

@@ -419,6 +419,9 @@ class Copies(CliTest):
         self.made(50)
         self.stop(signal.SIGKILL)
         database = self.data_dir / 'targets.db'
+        # The database without its log would be an older one.
+        self.xsan('restore', database, self.dir / 'data2.db', code=REFUSED, err='not all of its database')
+        self.assertFalse((self.dir / 'data2.db').exists())
         kept = self.json('restore', 'copy.db', database)['kept']
         self.xsan('restore', kept, self.dir / 'data2.db')
         with contextlib.closing(sqlite3.connect(self.dir / 'data2.db')) as db:
