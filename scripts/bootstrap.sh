@@ -10,7 +10,7 @@ build=(gcc libc6-dev make meson ninja-build pkg-config liburing-dev libisal-dev 
 	libgrpc-dev libprotobuf-c-dev protobuf-c-compiler)
 test=(g++ clang libclang-rt-14-dev clang-format-14 clang-format libcmocka-dev python3 groff-base shellcheck codespell
 	qemu-system-x86 busybox-static kmod cpio zstd socat zsh nvme-cli mdadm fio e2fsprogs xfsprogs util-linux
-	binutils file procps iproute2 openssl python3-grpcio python3-jsonschema python3-protobuf protobuf-compiler protobuf-compiler-grpc)
+	binutils file procps iproute2 openssl curl python3-grpcio python3-jsonschema python3-protobuf protobuf-compiler protobuf-compiler-grpc)
 long=(librbd-dev ceph-mon ceph-osd ceph-base ceph-common)
 bench=(fio python3 qemu-system-common util-linux)
 
