@@ -265,7 +265,8 @@ static void config_reload(struct xrpc_request *req, void *arg, const void *opts_
 /* The parts of the file that are not in the model, from the start of the node. */
 static void save_config(struct xrpc_request *req, void *arg, const void *opts)
 {
-	static const char *const kept[] = {"reactors", "rpc", "state_dir", "stop_timeout_s"};
+	static const char *const kept[] = {
+		"reactors", "rpc", "registry", "state_dir", "stop_timeout_s"};
 	struct node *node = arg;
 	json_t *model = model_to_config(node->wanted), *root = json_object(), *log;
 	int rc = model == NULL || root == NULL ? -1 : 0;

@@ -77,6 +77,7 @@ class Agent(RegistryTest):
         status = self.node.call('xsan_status')['registry']
         self.assertEqual((status['connected'], status['registered'], status['wanted']),
                          (True, 1, 1))
+        self.assertEqual(self.node.call('save_config')['registry'], self.node.config['registry'])
 
     def test_changes_are_told_within_a_second(self):
         self.start()

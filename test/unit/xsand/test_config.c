@@ -66,10 +66,12 @@ static void test_config_parse_refuses_wrong_sections(void **state)
 		{"[]", "x.json:1:1: an object { … } is needed here"},
 		{"{\n  \"device\": []\n}",
 			"x.json:2:13: device: 'device' is not known here; accepted: log, reactors, "
-			"rpc, state_dir, stop_timeout_s, devices, lvol_stores, lvol_volumes, nvmf"},
+			"rpc, state_dir, stop_timeout_s, devices, lvol_stores, lvol_volumes, nvmf, "
+			"registry"},
 		{"{\"a\\nb\\u001b\": 1}",
 			"x.json:1:16: a?b?: 'a?b?' is not known here; accepted: log, reactors, "
-			"rpc, state_dir, stop_timeout_s, devices, lvol_stores, lvol_volumes, nvmf"},
+			"rpc, state_dir, stop_timeout_s, devices, lvol_stores, lvol_volumes, nvmf, "
+			"registry"},
 		{"{\"log\": []}", "x.json:1:9: log: an object { … } is needed here"},
 		{"{\n\"log\": {\"level\": \"loud\"}}",
 			"x.json:2:18: log.level: \"loud\" is not accepted; it takes one of: "
