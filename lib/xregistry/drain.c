@@ -158,6 +158,18 @@ static struct drain *new_drain(struct xreg_drains *drains, const char *id, uint6
 	return drain;
 }
 
+/* What the node has reported by now: by the time that the state is durable it may be less. */
+static void count_connections(struct drain *drain)
+{
+	struct xreg_view *view = xreg_store_view(drain->drains->store);
+	const struct xreg_target *target = xreg_view_get(view, drain->id);
+
+	if (target != NULL) {
+		drain->nr_first = drain->nr_left = connections_of(target);
+	}
+	xreg_view_unref(view);
+}
+
 int xreg_drain_start(struct xreg_drains *drains, const struct xreg_drain_opts *opts,
 	void (*done)(void *arg, const struct xreg_drained *drained), void *arg)
 {
@@ -168,6 +180,7 @@ int xreg_drain_start(struct xreg_drains *drains, const struct xreg_drain_opts *o
 	}
 	drain->done = done;
 	drain->arg = arg;
+	count_connections(drain);
 	if (opts->force) {
 		submit(drain, XREG_UNREGISTER, opts->if_revision, on_unregistered);
 	} else {

@@ -218,7 +218,8 @@ class Changes(RegistryTest):
         other = self.register(9)
         self.good('PUT', f'/api/v1/targets/{other}/metrics', {'active_connections': 3})
         start = time.monotonic()
-        self.good('DELETE', f'/api/v1/targets/{other}', {'force': True})
+        gone = self.good('DELETE', f'/api/v1/targets/{other}', {'force': True})
+        self.assertEqual((gone['drained_connections'], gone['remaining_connections']), (0, 3))
         self.assertLess(time.monotonic() - start, 30)
 
     def test_a_drain_goes_on_after_a_restart(self):
@@ -262,6 +263,9 @@ class Lists(RegistryTest):
         self.assertEqual(self.names('sort=nqn&limit=3'), ['001', '002', '003'])
         self.assertEqual(self.names('sort=-nqn&limit=3'), ['030', '029', '028'])
         self.assertEqual(self.refused(400, 'GET', '/api/v1/targets?sort=colour')['field'], 'sort')
+        for name in ('transport', 'source', 'status'):
+            self.assertEqual(self.refused(400, 'GET', f'/api/v1/targets?{name}=colour')['field'],
+                             name)
 
     def test_pages(self):
         for sort in ('nqn', '-nqn', 'port', '-registered_at', 'health_score', 'target_id'):

@@ -292,6 +292,29 @@ static bool read_sort(struct list *list)
 	return false;
 }
 
+/* Whether a filter's text is one of those that there are; else the call has been answered. */
+static bool check_choice(struct list *list, uint32_t filter, const char *(*name_of)(uint32_t value))
+{
+	const char *given = list->values[filter];
+
+	if (given == NULL) {
+		return true;
+	}
+	for (uint32_t i = 0; name_of(i) != NULL; i++) {
+		if (strcmp(name_of(i), given) == 0) {
+			return true;
+		}
+	}
+	xrpc_http_problem(list->call, 400, filters[filter].name, "there is no %s '%.32s'",
+		filters[filter].name, given);
+	return false;
+}
+
+static const char *transport_name(uint32_t transport)
+{
+	return xreg_transport_names[transport]; /* NULL at its end */
+}
+
 static bool read_filters(struct list *list)
 {
 	for (uint32_t i = 0; i < NR_FILTERS; i++) {
@@ -305,7 +328,9 @@ static bool read_filters(struct list *list)
 			list->values[BY_STATUS]);
 		return false;
 	}
-	return rest_query_number(list->call, "port", 1, UINT16_MAX, &list->port) &&
+	return check_choice(list, BY_TRANSPORT, transport_name) &&
+	       check_choice(list, BY_SOURCE, xreg_source_name) &&
+	       rest_query_number(list->call, "port", 1, UINT16_MAX, &list->port) &&
 	       rest_query_number(list->call, "min_health_score", 0, 100, &list->min_score) &&
 	       rest_query_number(list->call, "max_load_percentage", 0, 100, &list->max_load);
 }

@@ -14,6 +14,7 @@
 
 #define STATES     "unknown|available|busy|maintenance|failed|offline|degraded"
 #define TRANSPORTS "tcp|rdma|fc"
+#define SOURCES    "registered|static|mdns|multicast|dhcp|dim|pulled"
 #define TYPE_SIZE  256u
 
 /* ---- what routes take and answer ---- */
@@ -50,8 +51,8 @@ static const struct param get_params[] = {BLOCKING, {0}};
 static const struct param list_params[] = {{"node_id", "text", "only of this node"},
 	{"nqn", "text", "only of this subsystem"}, {"address", "text", "only at this address"},
 	{"location", "text", "only where the location begins with this"},
-	{"tag", "text", "only with this tag"}, {"transport", "text", "only of this transport"},
-	{"source", "text", "only those that were found in this way"},
+	{"tag", "text", "only with this tag"}, {"transport", TRANSPORTS, "only of this transport"},
+	{"source", SOURCES, "only those that were found in this way"},
 	{"status", STATES, "only in this state"}, {"port", "int:1..65535", "only at this port"},
 	{"min_health_score", "int:0..100", "only with at least this health"},
 	{"max_load_percentage", "int:0..100", "only with at most this load"},
