@@ -16,6 +16,7 @@
 
 #include "daemon/xsan-registry/config.h"
 #include "lib/util/error.h"
+#include "lib/util/memory.h"
 #include "lib/xregistry/alert/alert.h"
 #include "lib/xregistry/alert/notify.h"
 #include "lib/xregistry/monitor.h"
@@ -67,20 +68,6 @@ static double grown(struct hourly *hourly, uint64_t counter, uint64_t now_ns)
 }
 
 /* ---- what the process uses ---- */
-
-static double memory_mib(void)
-{
-	unsigned long long size, resident = 0;
-	FILE *file = fopen("/proc/self/statm", "re");
-
-	if (file != NULL) {
-		if (fscanf(file, "%llu %llu", &size, &resident) != 2) {
-			resident = 0;
-		}
-		fclose(file);
-	}
-	return (double)resident * (double)sysconf(_SC_PAGESIZE) / (1 << 20);
-}
 
 static uint64_t cpu_ns(void)
 {
@@ -164,7 +151,7 @@ static void measure(void *arg, double values[XREG_NR_METRICS])
 	values[XREG_METRIC_FAILURE_RATE] = grown(&part->failures, stats.nr_failures, now_ns);
 	values[XREG_METRIC_RECOVERIES_PER_HOUR] =
 		grown(&part->recoveries, stats.nr_recoveries, now_ns);
-	values[XREG_METRIC_MEMORY_USAGE] = memory_mib();
+	values[XREG_METRIC_MEMORY_USAGE] = (double)xu_memory_resident() / (1 << 20);
 	values[XREG_METRIC_DISK_USAGE] = disk_percent(part->opts.config->data_dir);
 	if (elapsed_ns != 0) {
 		values[XREG_METRIC_CPU_USAGE] =

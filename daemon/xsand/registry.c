@@ -22,6 +22,7 @@
 #include "lib/reactor/address.h"
 #include "lib/util/clock.h"
 #include "lib/util/log.h"
+#include "lib/util/memory.h"
 #include "lib/xbdev/core/device.h"
 #include "lib/xnvmf/target/target.h"
 #include "lib/xregistry/agent/agent.h"
@@ -96,16 +97,8 @@ static uint64_t process_cpu_ns(void)
 /* The share of the machine's memory that the process has. */
 static double memory_share(void)
 {
-	unsigned long long size, resident = 0;
-	FILE *file = fopen("/proc/self/statm", "re");
-
-	if (file != NULL) {
-		if (fscanf(file, "%llu %llu", &size, &resident) != 2) {
-			resident = 0;
-		}
-		fclose(file);
-	}
-	return (double)resident / (double)sysconf(_SC_PHYS_PAGES);
+	return (double)xu_memory_resident() /
+	       ((double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE));
 }
 
 static uint64_t rate(uint64_t now, uint64_t before, uint64_t elapsed_ns)

@@ -227,3 +227,17 @@ int xu_memory_read(const char *root, struct xu_memory *ret_memory)
 	*ret_memory = memory;
 	return 0;
 }
+
+uint64_t xu_memory_resident(void)
+{
+	unsigned long long size, resident = 0;
+	FILE *file = fopen("/proc/self/statm", "re");
+
+	if (file != NULL) {
+		if (fscanf(file, "%llu %llu", &size, &resident) != 2) {
+			resident = 0;
+		}
+		fclose(file);
+	}
+	return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}

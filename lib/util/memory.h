@@ -27,4 +27,7 @@ struct xu_memory {
  */
 int xu_memory_read(const char *root, struct xu_memory *ret_memory);
 
+/* What this process has of it; 0: unknown. Blocks for a moment. */
+uint64_t xu_memory_resident(void);
+
 #endif

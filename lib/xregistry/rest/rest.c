@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "lib/util/log.h"
+#include "lib/util/memory.h"
 #include "lib/xregistry/finder.h"
 #include "lib/xregistry/monitor.h"
 #include "lib/xregistry/rest/private.h"
@@ -144,21 +145,6 @@ void rest_hosts(struct xrpc_http_call *call, void *arg)
 
 /* ---- Prometheus ---- */
 
-/* The process's memory in bytes. */
-static uint64_t resident_bytes(void)
-{
-	unsigned long long size, resident = 0;
-	FILE *file = fopen("/proc/self/statm", "re");
-
-	if (file != NULL) {
-		if (fscanf(file, "%llu %llu", &size, &resident) != 2) {
-			resident = 0;
-		}
-		fclose(file);
-	}
-	return resident * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 static void one(FILE *out, const char *name, const char *type, const char *help, double value)
 {
 	fprintf(out,
@@ -233,7 +219,7 @@ void rest_prometheus(struct xrpc_http_call *call, void *arg)
 		monitor_metrics(out, rest->opts.monitor);
 	}
 	one(out, "resident_memory_bytes", "gauge", "Memory of the process.",
-		(double)resident_bytes());
+		(double)xu_memory_resident());
 	if (fclose(out) != 0) {
 		free(text);
 		text = NULL;

@@ -237,6 +237,23 @@ static void test_memory_cuts_long_names(void **state)
 	assert_memory_equal(memory.group, line + 3, sizeof(memory.group) - 1);
 }
 
+/* A block that is written is seen; the size of the process's own pages is not known better. */
+static void test_memory_resident(void **state)
+{
+	size_t size = 64u << 20;
+	uint64_t before = xu_memory_resident(), after;
+	volatile char *block = malloc(size);
+
+	assert_non_null(block);
+	assert_true(before > 0);
+	for (size_t i = 0; i < size; i += 4096) {
+		block[i] = 1;
+	}
+	after = xu_memory_resident();
+	free((void *)block);
+	assert_in_range(after, before + size / 2, before + 4 * size);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -248,6 +265,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_memory_in_a_container, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_memory_survives_nonsense, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_memory_cuts_long_names, setup, teardown),
+		cmocka_unit_test(test_memory_resident),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
