@@ -36,7 +36,7 @@ class Client(threading.Thread):
         choice = rng.random()
         if choice < 0.5 or not known:
             self.next += 1
-            number = self.number * 1000000 + self.test.round * 10000 + self.next
+            number = self.number * 100000000 + self.test.round * 10000 + self.next
             self.doubt = (None, number, 1)
             status, body = self.call(connection, 'POST', '/api/v1/targets',
                                      registration(number, config={'weight': 1}))
@@ -106,11 +106,10 @@ class Crash(RegistryTest):
         found = {}
         cursor = ''
         while True:
-            page = self.good('GET', f'/api/v1/targets?limit=1000{cursor}')
+            page = self.good('GET', f'/api/v1/targets?full=true&limit=1000{cursor}')
             for target in page['targets']:
-                full = self.good('GET', f"/api/v1/targets/{target['target_id']}")
-                number = int(full['nqn'].rsplit(':', 1)[1]) - 1
-                found[target['target_id']] = (number, full['config']['weight'])
+                number = int(target['nqn'].rsplit(':', 1)[1]) - 1
+                found[target['target_id']] = (number, target['config']['weight'])
             if 'next_cursor' not in page:
                 break
             cursor = '&cursor=' + page['next_cursor']
