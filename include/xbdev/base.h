@@ -56,13 +56,14 @@ int xbdev_init_with(const xbdev_init_options_t *options);
 
 /*
  * Ends the library when this is the last user: closes what is open, removes the devices, stops the
- * threads. Calls that wait come back, new ones are refused. Queues keep what has completed, and
- * named queues their names, for when the library is started again. -EBUSY when within 10 s I/O does
- * not come back from a device, a thread does not come out of a call, or a notification callback, a
- * check of a disk or a call of the management server does not end: the library goes on with what
- * was closed closed, without health monitor and management server, the buffers of that I/O must
- * stay, and xbdev_fini() may be called again. -ESHUTDOWN when the library does not run; -EPERM:
- * embedded, and not the thread that started it.
+ * threads. Calls that wait come back, new ones are refused. A wait that comes back with -ESHUTDOWN
+ * has left its I/O where it was: memory of that must stay until this has returned. Queues keep what
+ * has completed, and named queues their names, for when the library is started again. -EBUSY when
+ * within 10 s I/O does not come back from a device, a thread does not come out of a call, or a
+ * notification callback, a check of a disk or a call of the management server does not end: the
+ * library goes on with what was closed closed, without health monitor and management server, the
+ * buffers of that I/O must stay, and xbdev_fini() may be called again. -ESHUTDOWN when the library
+ * does not run; -EPERM: embedded, and not the thread that started it.
  */
 int xbdev_fini(void);
 

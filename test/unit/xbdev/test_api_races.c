@@ -933,9 +933,27 @@ struct waiter {
 	int fd;
 	int queue;
 	_Atomic bool is_in;
+	/* Not on the thread's stack: who is told -ESHUTDOWN has I/O that is still out. */
+	char buf[BLOCK];
+	bool is_back; /* the I/O has completed: nobody writes to `buf` any more */
 };
 
+#define BACK_BYTE 0x5a
+
 static int waited_result;
+
+static void note_back(struct waiter *waiter)
+{
+	waiter->is_back = true;
+	memset(waiter->buf, BACK_BYTE, sizeof(waiter->buf));
+}
+
+static void check_back(const struct waiter *waiter)
+{
+	for (size_t i = 0; waiter->is_back && i < sizeof(waiter->buf); i++) {
+		assert_int_equal(waiter->buf[i], BACK_BYTE);
+	}
+}
 
 /* Each way of waiting for I/O that hangs. */
 static void *wait_somehow(void *arg)
@@ -943,14 +961,14 @@ static void *wait_somehow(void *arg)
 	struct waiter *waiter = arg;
 	xbdev_request_t *req = new_request(waiter->fd, XBDEV_OP_READ, 0);
 	xbdev_aio_event_t event;
-	char buf[BLOCK];
 	ssize_t rc;
 
 	atomic_store(&waiter->is_in, true);
 	switch (waiter->kind) {
 	case 0:
-		rc = xbdev_read(waiter->fd, buf, BLOCK, 0);
+		rc = xbdev_read(waiter->fd, waiter->buf, BLOCK, 0);
 		MUST(rc == -ECANCELED || rc == -ESHUTDOWN || rc == -EBADF);
+		note_back(waiter);
 		break;
 	case 1:
 		if (xbdev_request_submit(req) == 0) {
@@ -974,10 +992,13 @@ static void *wait_somehow(void *arg)
 		}
 		break;
 	case 4:
-		if (xbdev_aio_read(waiter->fd, buf, BLOCK, 0, buf) == 0 &&
+		if (xbdev_aio_read(waiter->fd, waiter->buf, BLOCK, 0, waiter) == 0 &&
 			xbdev_aio_submit() == 1) {
 			rc = xbdev_aio_get_events(&event, 1, FOREVER);
 			MUST(rc == 1 ? event.result < 0 : rc == -ESHUTDOWN);
+			if (rc == 1) {
+				note_back(waiter);
+			}
 		}
 		break;
 	default:
@@ -1024,6 +1045,7 @@ static void test_fini_lets_everybody_out(void **state)
 
 			pthread_join(waiters[i].thread, &req);
 			assert_int_equal(xbdev_request_free(req), 0);
+			check_back(&waiters[i]);
 		}
 	}
 	init_with(1, false);
