@@ -801,8 +801,8 @@ class Strangers(CliTest):
                             connection.sendall(status)
                         else:
                             self.assertIn(b'since=7 ', text)
-                            connection.sendall(head + bodies[count % 3])
-                            count += 1
+                            count += 1   # before the answer: the client may be gone right after it
+                            connection.sendall(head + bodies[(count - 1) % 3])
 
         with socket.create_server(('127.0.0.1', 0)) as listener:
             threading.Thread(target=serve, args=(listener,), daemon=True).start()
