@@ -2,10 +2,14 @@
 /*
  * bench-registry: the registry's store by itself. "register": clients that each register one target
  * after the other and wait until it is durable. "get": clients that take the current view and look
- * up a target in it, while nobody writes. The database is made for it and removed. Prints one line
- * of JSON: operations per second, CPU nanoseconds per operation, and of "register" the bytes of
- * memory that a target and its event take.
+ * up a target in it, while nobody writes. The database is made for it and removed, or is the etcd
+ * at --etcd. "http": clients that each register one target after the other with the registry that
+ * listens at --port of this machine, on a connection of their own. "put": what etcd itself does:
+ * clients that each put a key of a record's size. Prints one line of JSON: operations per second,
+ * CPU nanoseconds per operation of this process, and of "register" the bytes of memory that a
+ * target and its event take.
  */
+#include <arpa/inet.h>
 #include <getopt.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -13,16 +17,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/etcd/etcd.h"
 #include "lib/util/clock.h"
 #include "lib/util/error.h"
+#include "lib/xregistry/etcd/etcd.h"
 #include "lib/xregistry/store.h"
 
 #define NR_CLIENTS_MAX 256u
 #define NR_READ        10000u /* targets that are there to be read */
 
 static struct xreg_store *store;
+static struct xetcd *etcd;
+static uint16_t port;
 static _Atomic bool must_stop;
 static _Atomic uint32_t next_number;
 static _Atomic uint64_t nr_done;
@@ -97,6 +106,104 @@ static void *get_much(void *arg)
 	return NULL;
 }
 
+/* ---- over HTTP ---- */
+
+static int connect_to_registry(void)
+{
+	const struct sockaddr_in addr = {.sin_family = AF_INET,
+		.sin_port = htons(port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) != 0) {
+		perror("bench-registry: connecting to the registry");
+		exit(1);
+	}
+	return fd;
+}
+
+/* Reads an answer to the end of its body. */
+static void expect_created(int fd)
+{
+	char text[4096];
+	size_t len = 0, end = 0;
+
+	while (end == 0 || len < end) {
+		ssize_t done = recv(fd, text + len, sizeof(text) - 1 - len, 0);
+		const char *body, *length;
+
+		if (done <= 0) {
+			fprintf(stderr, "bench-registry: the registry has hung up\n");
+			exit(1);
+		}
+		len += (size_t)done;
+		text[len] = '\0';
+		body = strstr(text, "\r\n\r\n");
+		length = strcasestr(text, "content-length:");
+		if (body != NULL && length != NULL) {
+			end = (size_t)(body + 4 - text) + strtoul(length + 15, NULL, 10);
+		}
+	}
+	if (strncmp(text, "HTTP/1.1 201", 12) != 0) {
+		fprintf(stderr, "bench-registry: %s\n", text);
+		exit(1);
+	}
+}
+
+static void *post_much(void *arg)
+{
+	int fd = connect_to_registry();
+	char body[1024], head[256];
+
+	while (!atomic_load(&must_stop)) {
+		uint32_t number = atomic_fetch_add(&next_number, 1);
+		int len = snprintf(body, sizeof(body),
+			"{\"node_id\":\"node-%u\",\"target_info\":{\"nqn\":\"nqn.2026-11.io.xsan:"
+			"volume-%08u\",\"transport\":\"tcp\",\"address\":\"192.0.2.7\",\"port\":"
+			"4420,"
+			"\"namespace_capacity\":1099511627776},\"performance_caps\":{\"max_iops\":"
+			"500000},\"metadata\":{\"location\":\"rack-1-slot-3\"}}",
+			number % 100, number);
+		int head_len = snprintf(head, sizeof(head),
+			"POST /api/v1/targets HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
+			"application/json\r\nContent-Length: %d\r\n\r\n",
+			len);
+
+		send(fd, head, (size_t)head_len, MSG_MORE | MSG_NOSIGNAL);
+		send(fd, body, (size_t)len, MSG_NOSIGNAL);
+		expect_created(fd);
+		atomic_fetch_add(&nr_done, 1);
+	}
+	close(fd);
+	return NULL;
+}
+
+/* ---- etcd itself ---- */
+
+static void *put_much(void *arg)
+{
+	char key[64], value[700];
+	const struct xetcd_op op = {
+		.what = XETCD_PUT, .key = key, .value = value, .len = sizeof(value)};
+	struct xetcd_reply reply;
+	struct xu_error err;
+
+	memset(value, 'v', sizeof(value));
+	while (!atomic_load(&must_stop)) {
+		snprintf(key, sizeof(key), "/bench/%08u", atomic_fetch_add(&next_number, 1));
+		if (xetcd_txn(etcd, &(const struct xetcd_txn){.then = &op, .nr_then = 1}, &reply,
+			    &err) != 0) {
+			fprintf(stderr, "bench-registry: %s\n", err.text);
+			exit(1);
+		}
+		xetcd_reply_free(&reply);
+		atomic_fetch_add(&nr_done, 1);
+	}
+	return NULL;
+}
+
+/* ---- measuring ---- */
+
 static uint64_t cpu_ns(void)
 {
 	struct rusage usage;
@@ -153,48 +260,109 @@ static void run(void *(*fn)(void *), uint32_t nr_clients, double seconds)
 	printf("}\n");
 }
 
-int main(int argc, char **argv)
+struct mode {
+	const char *name;
+	void *(*fn)(void *);
+};
+
+static const struct mode modes[] = {
+	{"register", register_much}, {"get", get_much}, {"http", post_much}, {"put", put_much}};
+
+struct options {
+	const struct mode *mode;
+	const char *etcd;
+	uint32_t nr_clients;
+	double seconds;
+};
+
+static bool read_options(int argc, char **argv, struct options *ret_options)
 {
 	static const struct option options[] = {{"clients", required_argument, NULL, 'c'},
-		{"seconds", required_argument, NULL, 's'}, {NULL, 0, NULL, 0}};
+		{"seconds", required_argument, NULL, 's'}, {"etcd", required_argument, NULL, 'e'},
+		{"port", required_argument, NULL, 'p'}, {NULL, 0, NULL, 0}};
+	int option;
+
+	*ret_options = (struct options){.nr_clients = 64, .seconds = 3};
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			ret_options->nr_clients = (uint32_t)atoi(optarg);
+			break;
+		case 's':
+			ret_options->seconds = atof(optarg);
+			break;
+		case 'e':
+			ret_options->etcd = optarg;
+			break;
+		case 'p':
+			port = (uint16_t)atoi(optarg);
+			break;
+		default:
+			return false;
+		}
+	}
+	for (size_t i = 0; optind + 1 == argc && i < sizeof(modes) / sizeof(modes[0]); i++) {
+		if (strcmp(argv[optind], modes[i].name) == 0) {
+			ret_options->mode = &modes[i];
+		}
+	}
+	return ret_options->mode != NULL && ret_options->nr_clients != 0 &&
+	       ret_options->nr_clients <= NR_CLIENTS_MAX &&
+	       (ret_options->mode->fn != put_much || ret_options->etcd != NULL) &&
+	       (ret_options->mode->fn != post_much || port != 0);
+}
+
+/* On a store of its own. */
+static int bench_store(const struct options *options)
+{
 	char dir[] = "/tmp/bench-registry-XXXXXX", path[64];
 	struct xreg_store_opts opts = {
 		.backend = &xreg_sqlite, .where = path, .nr_targets_max = 1u << 24};
-	uint32_t nr_clients = 64;
-	double seconds = 3;
 	struct xu_error err;
-	bool is_get;
-	int option;
 
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (option == 'c') {
-			nr_clients = (uint32_t)atoi(optarg);
-		} else if (option == 's') {
-			seconds = atof(optarg);
-		} else {
-			return 2;
-		}
-	}
-	is_get = optind < argc && strcmp(argv[optind], "get") == 0;
-	if (optind + 1 != argc || (!is_get && strcmp(argv[optind], "register") != 0) ||
-		nr_clients == 0 || nr_clients > NR_CLIENTS_MAX) {
-		fprintf(stderr, "usage: bench-registry [--clients N] [--seconds S] register|get\n");
-		return 2;
-	}
 	if (mkdtemp(dir) == NULL) {
 		perror(dir);
 		return 1;
 	}
 	snprintf(path, sizeof(path), "%s/targets.db", dir);
+	if (options->etcd != NULL) {
+		opts.backend = &xreg_etcd;
+		opts.where = options->etcd;
+	}
 	if (xreg_store_open(&opts, &store, &err) != 0) {
 		fprintf(stderr, "bench-registry: %s\n", err.text);
 		return 1;
 	}
-	if (is_get) {
+	if (options->mode->fn == get_much) {
 		run_threads(fill, NR_CLIENTS_MAX, 0);
 	}
-	run(is_get ? get_much : register_much, nr_clients, seconds);
+	run(options->mode->fn, options->nr_clients, options->seconds);
 	xreg_store_close(store);
 	unlink(path);
 	return rmdir(dir) != 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct options options;
+	struct xu_error err;
+
+	if (!read_options(argc, argv, &options)) {
+		fprintf(stderr,
+			"usage: bench-registry [--clients N] [--seconds S] [--etcd ENDPOINTS] "
+			"[--port PORT] register|get|http|put\n");
+		return 2;
+	}
+	if (options.mode->fn == register_much || options.mode->fn == get_much) {
+		return bench_store(&options);
+	}
+	if (options.mode->fn == put_much &&
+		xetcd_open(&(const struct xetcd_opts){.endpoints = options.etcd}, &etcd, &err) !=
+			0) {
+		fprintf(stderr, "bench-registry: %s\n", err.text);
+		return 1;
+	}
+	run(options.mode->fn, options.nr_clients, options.seconds);
+	xetcd_close(etcd);
+	return 0;
 }

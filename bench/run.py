@@ -16,12 +16,19 @@ because a figure of another machine is no reason to refuse a change.
 import argparse
 import json
 import os
+import pathlib
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
+import tempfile
+import time
 
 from node import node_rows
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'test'))
+from ports import free_port  # noqa: E402
 
 NULL = '{"driver":"null","name":"n","size":"1TiB","zero_reads":false}'
 MEMORY = '{"driver":"malloc","name":"m","size":"512MiB"}'
@@ -271,12 +278,80 @@ def volume_memory_rows(bench):
                           lambda count=count: {'bytes_per_tib': 4 * count}, 0, by='bytes_per_tib')
 
 
+class Server:
+    """A program that serves while it is wanted, in a directory of its own."""
+
+    def __init__(self, *command, **kwargs):
+        self.dir = tempfile.TemporaryDirectory(prefix='xsan-bench-')
+        self.process = subprocess.Popen([word.replace('@', self.dir.name) for word in command], stdout=subprocess.DEVNULL,
+                                        stderr=subprocess.DEVNULL, **kwargs)
+
+    def wait_for(self, port):
+        end = time.monotonic() + 30
+        while True:
+            try:
+                socket.create_connection(('127.0.0.1', port), 1).close()
+                return self
+            except OSError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.1)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.dir.cleanup()
+
+
+def etcd_server(port, peer):
+    client, other = f'http://127.0.0.1:{port}', f'http://127.0.0.1:{peer}'
+    return Server('etcd', '--name', 'm', '--data-dir', '@', '--listen-client-urls', client, '--advertise-client-urls', client,
+                  '--listen-peer-urls', other, '--initial-advertise-peer-urls', other, '--initial-cluster', f'm={other}',
+                  '--log-level', 'error').wait_for(port)
+
+
+def registry_http(bench, persistence):
+    """Registrations over HTTP with a new registry."""
+    port = free_port()
+    with tempfile.NamedTemporaryFile('w', suffix='.json') as config:
+        json.dump({'service': {'listen_port': port, 'grpc_port': 0, 'max_targets': 1000000},
+                   'discovery_controller': {'listen_port': 0}, 'health_monitoring': {'probe_level': 'none'},
+                   **persistence}, config)
+        config.flush()
+        with Server(os.path.join(bench.args.build, 'daemon/xsan-registry/xsan-registry'), '--config', config.name,
+                    '--data-dir', '@').wait_for(port):
+            return bench.run('bench-registry', '--port', str(port), 'http')
+
+
 def registry_rows(bench):
-    """The registry's store: durable registrations by many clients, and reads."""
+    """Durable registrations by many clients, and reads: the store alone, over HTTP, and on etcd beside etcd itself."""
     bench.compare('registry, targets registered by 64 clients', lambda: bench.run('bench-registry', 'register'),
+                  'a fixed aim', None, 0, iops=5e3)
+    bench.compare('registry, targets registered over HTTP by 64 clients', lambda: registry_http(bench, {}),
                   'a fixed aim', None, 0, iops=5e3)
     bench.compare('registry, targets read by 2 clients', lambda: bench.run('bench-registry', '--clients', '2', 'get'),
                   'nothing', None, 0)
+    if shutil.which('etcd') is None:
+        print('# no etcd here, its rows are left out', file=sys.stderr)
+        return
+
+    def etcd(*words):
+        port, peer = free_port(), free_port()
+        with etcd_server(port, peer):
+            return bench.run('bench-registry', '--etcd', f'http://127.0.0.1:{port}', *words)
+
+    def over_http():
+        port, peer = free_port(), free_port()
+        with etcd_server(port, peer):
+            return registry_http(bench, {'persistence': {'persistence_backend': 'etcd',
+                                                         'connection_string': f'http://127.0.0.1:{port}'}})
+    bench.compare('registry on etcd, targets registered by 64 clients', lambda: etcd('register'),
+                  'puts of etcd', lambda: etcd('put'), 0)
+    bench.compare('registry on etcd, targets registered over HTTP by 64 clients', over_http,
+                  'puts of etcd', lambda: etcd('put'), 0)
 
 
 def make_file(bench):

@@ -37,8 +37,9 @@ enum cli_words {
 	CLI_DRIVERS,
 	CLI_PARAMETERS, /* name=value of the driver that is the first word */
 	CLI_COMMANDS,
-	CLI_TARGETS, /* of a registry */
-	CLI_METRICS, /* name=value of a report to a registry */
+	CLI_TARGETS,  /* of a registry */
+	CLI_METRICS,  /* name=value of a report to a registry */
+	CLI_SETTINGS, /* name=value of what a registry wants of a target */
 };
 
 struct cli_arg {

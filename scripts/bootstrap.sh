@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
 # Installs the Debian packages that are missing for the groups named (default: build) and says which.
-# Groups: build (compile and run), test (make check), long (what else make check-long wants: Ceph),
+# Groups: build (compile and run), test (make check), long (what else make check-long wants: Ceph, Prometheus),
 # bench (make bench). As root or with sudo.
 set -euo pipefail
 
 build=(gcc libc6-dev make meson ninja-build pkg-config liburing-dev libisal-dev libjansson-dev libssl-dev
 	libsqlite3-dev libmicrohttpd-dev libgnutls28-dev libcurl4-openssl-dev
-	libgrpc-dev libprotobuf-c-dev protobuf-c-compiler)
+	libgrpc-dev libprotobuf-c-dev protobuf-c-compiler libavahi-client-dev)
 test=(g++ clang libclang-rt-14-dev clang-format-14 clang-format libcmocka-dev python3 groff-base shellcheck codespell
-	qemu-system-x86 busybox-static kmod cpio zstd socat zsh nvme-cli mdadm fio e2fsprogs xfsprogs util-linux
-	binutils file procps iproute2 openssl curl python3-grpcio python3-jsonschema python3-protobuf protobuf-compiler protobuf-compiler-grpc)
-long=(librbd-dev ceph-mon ceph-osd ceph-base ceph-common)
+	etcd-server etcd-client qemu-system-x86 busybox-static kmod cpio zstd socat zsh nvme-cli mdadm fio e2fsprogs xfsprogs util-linux
+	binutils file procps iproute2 dnsmasq-base openssl curl avahi-daemon avahi-utils dbus python3-grpcio python3-jsonschema python3-protobuf protobuf-compiler protobuf-compiler-grpc)
+long=(prometheus librbd-dev ceph-mon ceph-osd ceph-base ceph-common)
 bench=(fio python3 qemu-system-common util-linux)
 
 declare -a wanted=()

@@ -58,7 +58,8 @@ result() {
 	esac
 }
 
-# start NAME COMMAND...: a step that passes or fails as a whole, beside others, one a core.
+# start NAME COMMAND...: a step that passes or fails as a whole, or is skipped with exit status 77,
+# beside others, one a core.
 start() {
 	local name=$1
 	shift
@@ -66,20 +67,26 @@ start() {
 		wait -n
 	done
 	started+=("$name")
-	("$@" >"$logs/$name.log" 2>&1 && echo pass || echo fail) >"$logs/$name.end" &
+	(
+		"$@" >"$logs/$name.log" 2>&1
+		echo $? >"$logs/$name.end"
+	) &
 }
 
 # finish: waits for all that were started, and tells how they ended.
 finish() {
-	local name
+	local name status
 	wait
 	for name in "${started[@]}"; do
-		if [ "$(cat "$logs/$name.end")" = pass ]; then
-			result "$name" pass
-		else
-			result "$name" fail "see $logs/$name.log"
-			tail -n 25 "$logs/$name.log"
-		fi
+		status=$(cat "$logs/$name.end")
+		case $status in
+		0) result "$name" pass ;;
+		77) result "$name" skip "$(tail -n 1 "$logs/$name.log")" ;;
+		*)
+			result "$name" fail "exit status $status; see $logs/$name.log"
+			tail -n 30 "$logs/$name.log"
+			;;
+		esac
 	done
 	started=()
 }
@@ -90,8 +97,12 @@ one() {
 	finish
 }
 
-# needed DIR SUITE: what ninja must build for the tests of a suite.
+# needed DIR SUITE: what ninja must build for the tests of a suite. Of "fuzzers": the fuzzers.
 needed() {
+	if [ "$2" = fuzzers ]; then
+		ninja -C "$1" -t targets all | sed -n 's,^\(test/fuzz/fuzz_[a-z]*\): .*,\1,p'
+		return
+	fi
 	meson introspect "$1" --tests --targets --force-object-output | python3 -c '
 import json, os, sys
 told = json.load(sys.stdin)
@@ -119,9 +130,9 @@ build() {
 	}
 }
 
-# number LOG LABEL: a count of meson's summary.
+# number LOG LABEL: a count of meson's summaries, of which there may be several.
 number() {
-	sed -n "s/^$2: *\([0-9]*\).*/\1/p" "$1" | tail -n 1
+	sed -n "s/^$2: *\([0-9]*\).*/\1/p" "$1" | awk '{ sum += $1; seen = 1 } END { if (seen) print sum }'
 }
 
 # bad_tests LOG: the names of the tests that have failed, as meson's list has them.
@@ -130,31 +141,63 @@ bad_tests() {
 		"$1" | sort -u
 }
 
-# suite STAGE DIR MESON-TEST-OPTIONS...: runs meson's tests and adds up their results. Two a core: they
-# wait for disks and clocks most of the time.
-suite() {
-	local stage=$1 dir=$2 log ok bad skip late
-	shift 2
-	log=$logs/$stage-tests.log
-	meson test -C "$dir" --no-rebuild --print-errorlogs --num-processes $((2 * jobs)) "$@" \
+# tests DIR SUITE: the tests of a suite ("all": of every one but conformance), each behind how it is
+# run: "waits" with others that mostly wait for clocks, "alone", or "works".
+tests() {
+	meson introspect "$1" --tests | python3 -c '
+import json, sys
+for test in json.load(sys.stdin):
+    suites = {s.split(":")[-1] for s in test["suite"]}
+    if sys.argv[1] in suites or sys.argv[1] == "all" and "conformance" not in suites:
+        print(*({"waits", "alone"} & suites or {"works"}), test["name"])' "$2"
+}
+
+# run_tests LIST KIND LOG DIR MESON-TEST-OPTIONS...: runs those of the list that are of this kind.
+run_tests() {
+	local list=$1 kind=$2 log=$3 dir=$4 names
+	shift 4
+	mapfile -t names < <(sed -n "s/^$kind //p" "$list")
+	[ "${#names[@]}" -eq 0 ] && return
+	meson test -C "$dir" --no-rebuild --print-errorlogs --logbase "testlog-$kind" "$@" "${names[@]}" \
 		>"$log" 2>&1
+}
+
+# suite STAGE DIR SUITE MESON-TEST-OPTIONS...: runs meson's tests and adds up their results. Those that
+# only wait use no processor, so they run beside the others; of these there is one more than there
+# are cores, as they wait for disks now and then. More would not be sooner, and what is to happen in
+# some time would be late.
+suite() {
+	local stage=$1 dir=$2 log ok bad skip late kind
+	log=$logs/$stage-tests.log
+	tests "$dir" "$3" >"$logs/$stage-tests.list"
+	shift 3
+	for kind in waits works alone; do
+		: >"$log.$kind"
+	done
+	run_tests "$logs/$stage-tests.list" waits "$log.waits" "$dir" --num-processes 4 "$@" &
+	run_tests "$logs/$stage-tests.list" works "$log.works" "$dir" --num-processes $((jobs + 1)) "$@"
+	wait
+	run_tests "$logs/$stage-tests.list" alone "$log.alone" "$dir" "$@"
+	cat "$log.waits" "$log.works" "$log.alone" >"$log"
 	ok=$(number "$log" Ok) bad=$(number "$log" Fail) late=$(number "$log" Timeout)
 	skip=$(number "$log" Skipped)
-	if [ -z "$ok" ]; then
-		result "$stage-tests" fail "no summary; see $log"
+	if [ -z "$ok" ] || [ $((ok + bad + late + skip)) -ne "$(wc -l <"$logs/$stage-tests.list")" ]; then
+		result "$stage-tests" fail "no summary of all tests; see $log"
 		tail -n 20 "$log"
 		return
 	fi
-	bad=$((${bad:-0} + ${late:-0}))
+	bad=$((bad + late))
 	passed=$((passed + ok))
 	failed=$((failed + bad))
-	skipped=$((skipped + ${skip:-0}))
+	skipped=$((skipped + skip))
 	if [ "$bad" -ne 0 ]; then
 		failures+=("$stage-tests ($(bad_tests "$log" | paste -sd ' '))")
 		grep -E '(FAIL|TIMEOUT)' "$log" | head -n 40
-		tail -n 60 "$log"
+		for kind in waits works alone; do
+			grep -q '^Fail: *0 *$' "$log.$kind" || tail -n 60 "$log.$kind"
+		done
 	fi
-	[ "${skip:-0}" -ne 0 ] && grep -E 'SKIP' "$log" | head -n 20
+	[ "$skip" -ne 0 ] && grep -E 'SKIP' "$log" | head -n 20
 	return 0
 }
 
@@ -173,7 +216,7 @@ stage_gcc() {
 		return
 	fi
 	result build-gcc pass
-	suite gcc "$top/build-gcc" --no-suite conformance --timeout-multiplier "$patience"
+	suite gcc "$top/build-gcc" all --timeout-multiplier "$patience"
 }
 
 stage_asan() {
@@ -182,7 +225,7 @@ stage_asan() {
 		return
 	fi
 	result build-asan pass
-	suite asan "$top/build-asan" --no-suite conformance --timeout-multiplier $((4 * patience))
+	suite asan "$top/build-asan" all --timeout-multiplier $((4 * patience))
 }
 
 stage_tsan() {
@@ -192,7 +235,7 @@ stage_tsan() {
 		return
 	fi
 	result build-tsan pass
-	suite tsan "$top/build-tsan" --suite threaded --timeout-multiplier $((4 * patience))
+	suite tsan "$top/build-tsan" threaded --timeout-multiplier $((4 * patience))
 }
 
 # conformance NAME OPTIONS...: one run of the suite.
@@ -227,7 +270,7 @@ stage_conformance() {
 }
 
 stage_fuzz() {
-	local target name
+	local target name only_suite=fuzzers
 	if ! build "$top/build-fuzz" clang -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false; then
 		result build-fuzz fail "fuzzers"
 		return
@@ -245,26 +288,20 @@ stage_fuzz() {
 	finish
 }
 
+# A guest's two processors are emulated, and take one of ours between them: two guests at a time take
+# little more than half the time. Each test has ports of its own.
 stage_e2e() {
-	local script name log status
+	local script nr=0
 	if ! build "$top/build-gcc" gcc; then
 		result e2e fail "gcc build"
 		return
 	fi
 	for script in test/e2e/test-*.sh; do
-		name=${script##*/}
-		log=$logs/$name.log
-		XSAN_BUILD=$top/build-gcc timeout "$e2e_seconds" bash "$script" >"$log" 2>&1
-		status=$?
-		case $status in
-		0) result "$name" pass ;;
-		77) result "$name" skip "$(tail -n 1 "$log")" ;;
-		*)
-			result "$name" fail "exit status $status; see $log"
-			tail -n 30 "$log"
-			;;
-		esac
+		start "${script##*/}" env XSAN_BUILD="$top/build-gcc" XSAN_E2E_PORTS=$((20000 + 100 * nr)) \
+			timeout "$e2e_seconds" bash "$script"
+		nr=$((nr + 1))
 	done
+	finish
 }
 
 # The soaks, whose short form is in the suites, against both sanitizer builds.

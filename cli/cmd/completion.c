@@ -253,6 +253,11 @@ static void offer_words(struct cli *cli, enum cli_words words, const char *begin
 			offer(registry_metrics[i], begin, "=");
 		}
 		break;
+	case CLI_SETTINGS:
+		for (size_t i = 0; registry_settings[i] != NULL; i++) {
+			offer(registry_settings[i], begin, "=");
+		}
+		break;
 	case CLI_ANYTHING:
 		break;
 	}

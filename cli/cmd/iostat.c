@@ -12,10 +12,10 @@
 #include <string.h>
 #include <time.h>
 
-#include "cli/base64.h"
 #include "cli/cli.h"
 #include "cli/json.h"
 #include "cli/table.h"
+#include "lib/util/base64.h"
 #include "lib/util/hist.h"
 
 #define MIB      1048576.0
@@ -99,7 +99,7 @@ static bool read_buckets(json_t *histogram, uint64_t buckets[XU_HIST_BUCKETS])
 		get_u64(histogram, "tsc_rate") != NS_PER_S) {
 		return false;
 	}
-	bytes = base64_decode(get_text(histogram, "histogram"), &len);
+	bytes = xu_base64_decode(get_text(histogram, "histogram"), &len);
 	if (bytes == NULL || len < XU_HIST_BUCKETS * sizeof(uint64_t)) {
 		free(bytes);
 		return false;

@@ -294,6 +294,9 @@ void registry_event_what(const json_t *event, char what[REGISTRY_WHAT_SIZE])
 		snprintf(what, REGISTRY_WHAT_SIZE, "%.32s -> %.32s%s%.255s",
 			get_text(event, "old_status"), get_text(target, "status"),
 			reason[0] != '\0' ? ": " : "", reason);
+	} else if (strcmp(get_text(event, "type"), "config_changed") == 0) {
+		snprintf(what, REGISTRY_WHAT_SIZE, "%.32s%s%.255s", get_text(event, "config_state"),
+			reason[0] != '\0' ? ": " : "", reason);
 	}
 }
 
@@ -364,11 +367,11 @@ static const struct cli_command info_command = {
 
 static const struct cli_command *const members[] = {&list_command, &get_command,
 	&registry_register_command, &registry_update_command, &registry_status_command,
-	&registry_report_command, &registry_drain_command, &registry_delete_command,
-	&registry_select_command, &registry_watch_command, &events_command, &info_command,
-	&registry_hosts_command, &registry_zones_command, &registry_alerts_command,
-	&registry_export_command, &registry_import_command, &registry_backup_command,
-	&registry_restore_command, NULL};
+	&registry_config_command, &registry_report_command, &registry_drain_command,
+	&registry_delete_command, &registry_select_command, &registry_watch_command,
+	&events_command, &info_command, &registry_hosts_command, &registry_zones_command,
+	&registry_alerts_command, &registry_export_command, &registry_import_command,
+	&registry_backup_command, &registry_restore_command, NULL};
 
 const struct cli_command cli_registry = {
 	.name = "registry",

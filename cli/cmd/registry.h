@@ -14,7 +14,7 @@ extern const struct cli_command registry_register_command, registry_update_comma
 	registry_delete_command, registry_select_command, registry_watch_command,
 	registry_export_command, registry_import_command, registry_backup_command,
 	registry_restore_command, registry_hosts_command, registry_zones_command,
-	registry_alerts_command;
+	registry_alerts_command, registry_config_command;
 
 extern const char *const registry_states[];
 extern const char *const registry_transports[];
@@ -32,7 +32,8 @@ void registry_add_place(struct table *table, const json_t *target);
 /* What an event says beyond its kind; "" of most. */
 void registry_event_what(const json_t *event, char what[REGISTRY_WHAT_SIZE]);
 
-/* The members of a report, for completion; ends with NULL. */
+/* The members of a report, and what can be desired of a target, for completion; end with NULL. */
 extern const char *const registry_metrics[];
+extern const char *const registry_settings[];
 
 #endif

@@ -103,9 +103,11 @@ static void measure_targets(struct alerts_part *part, double values[XREG_NR_METR
 {
 	struct recent recent = {clock_ns(CLOCK_REALTIME) / 1000000 - 3600000, 0};
 	struct xreg_view *view = xreg_store_view(part->opts.store);
+	struct xreg_health_config health;
 	struct xreg_summary summary;
 
-	xreg_summary_make(view, &part->opts.config->health, &summary);
+	xreg_monitor_config(part->opts.monitor, &health);
+	xreg_summary_make(view, &health, &summary);
 	xreg_view_each(view, XREG_BY_ID, "", true, count_recent, &recent);
 	xreg_view_unref(view);
 	values[XREG_METRIC_HEALTHY_TARGET_RATIO] =

@@ -23,6 +23,7 @@
 #include "lib/util/uuid.h"
 #include "lib/xbdev/core/context.h"
 #include "lib/xregistry/discovery.h"
+#include "lib/xregistry/pull.h"
 #include "lib/xregistry/zone.h"
 
 #define BUFFER_BYTES (16u << 20)
@@ -33,6 +34,8 @@ struct central {
 	struct xreg_discovery *discovery;
 	pthread_t thread;
 	const struct central_opts *opts; /* until `is_ready` */
+	struct xreg_zones *zones;
+	struct xreg_pull *pull;
 
 	pthread_mutex_t mutex; /* for how the start went */
 	pthread_cond_t has_started;
@@ -49,34 +52,34 @@ struct central {
 
 /* ---- its name ---- */
 
-/* The name of this service, which must be the same after a restart: made once, kept in a file. */
-static int read_nqn(struct central *central, const struct central_opts *opts, struct xu_error *err)
+int central_name(
+	const char *given, const char *data_dir, char name[XNVMF_NQN_MAX + 1], struct xu_error *err)
 {
+	const size_t size = XNVMF_NQN_MAX + 1;
 	char path[1024], text[XU_UUID_TEXT_SIZE];
 	struct xu_random random;
 	struct xu_uuid uuid;
 	ssize_t len;
 	int fd;
 
-	if (opts->nqn != NULL) {
-		snprintf(central->nqn, sizeof(central->nqn), "%s", opts->nqn);
+	if (given != NULL) {
+		snprintf(name, size, "%s", given);
 		return 0;
 	}
-	snprintf(path, sizeof(path), "%s/discovery-nqn", opts->data_dir);
+	snprintf(path, sizeof(path), "%s/discovery-nqn", data_dir);
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
 	if (fd < 0) {
 		return xu_error_set_errno(err, -errno, "opening %s", path);
 	}
-	len = read(fd, central->nqn, sizeof(central->nqn) - 1);
-	central->nqn[len > 0 ? len : 0] = '\0';
-	central->nqn[strcspn(central->nqn, "\n")] = '\0';
-	if (xnvmf_nqn_check(central->nqn, NULL) != 0) {
+	len = read(fd, name, size - 1);
+	name[len > 0 ? len : 0] = '\0';
+	name[strcspn(name, "\n")] = '\0';
+	if (xnvmf_nqn_check(name, NULL) != 0) {
 		xu_random_seed_entropy(&random);
 		uuid = xu_uuid_random(&random);
 		xu_uuid_format(&uuid, text);
-		len = snprintf(central->nqn, sizeof(central->nqn),
-			"nqn.2014-08.org.nvmexpress:uuid:%s", text);
-		if (ftruncate(fd, 0) != 0 || pwrite(fd, central->nqn, (size_t)len, 0) != len ||
+		len = snprintf(name, size, "nqn.2014-08.org.nvmexpress:uuid:%s", text);
+		if (ftruncate(fd, 0) != 0 || pwrite(fd, name, (size_t)len, 0) != len ||
 			fsync(fd) != 0) {
 			close(fd);
 			return xu_error_set_errno(err, -EIO, "writing %s", path);
@@ -104,7 +107,7 @@ static void on_stop(struct xr_msg *msg)
 
 static bool may_see(void *arg, const char *hostnqn, const struct xreg_target *target)
 {
-	return xreg_zones_may_see(arg, hostnqn, target);
+	return xreg_zones_may_see(((struct central *)arg)->zones, hostnqn, target);
 }
 
 static void on_zones(struct xr_msg *msg)
@@ -126,6 +129,11 @@ void central_zones_changed(struct central *central)
 
 /* ---- life ---- */
 
+static enum xnvmf_kick_result kick_start(void *arg, const struct xnvmf_kick_start *kick)
+{
+	return xreg_pull_kick_start(((struct central *)arg)->pull, kick);
+}
+
 static int make_target(
 	struct central *central, const struct central_opts *opts, struct xu_error *err)
 {
@@ -137,7 +145,10 @@ static int make_target(
 		.log = opts->log,
 		.has_all = true,
 		.may_see = may_see,
-		.arg = opts->zones};
+		.kick_start = opts->pull != NULL ? kick_start : NULL,
+		.referrals = opts->referrals,
+		.nr_referrals = opts->nr_referrals,
+		.arg = central};
 	struct xnvmf_target_opts target;
 	int rc = xbdev_ctx_new(&ctx_opts, &central->ctx, err);
 
@@ -245,14 +256,12 @@ int central_start(
 	central->opts = opts;
 	pthread_mutex_init(&central->mutex, NULL);
 	pthread_cond_init(&central->has_started, NULL);
-	rc = read_nqn(central, opts, err);
-	if (rc == 0) {
-		rc = -pthread_create(&central->thread, NULL, central_main, central);
-		if (rc != 0) {
-			xu_error_set_errno(err, rc, "starting the discovery controller");
-		}
-	}
+	central->pull = opts->pull;
+	central->zones = opts->zones;
+	snprintf(central->nqn, sizeof(central->nqn), "%s", opts->nqn);
+	rc = -pthread_create(&central->thread, NULL, central_main, central);
 	if (rc != 0) {
+		xu_error_set_errno(err, rc, "starting the discovery controller");
 		free_central(central);
 		return rc;
 	}

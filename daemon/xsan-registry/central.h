@@ -10,7 +10,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lib/xregistry/discovery.h"
+
 struct central;
+struct xreg_pull;
 struct xreg_store;
 struct xu_error;
 struct xreg_zones;
@@ -20,13 +23,20 @@ struct central_opts {
 	const char *address;   /* numeric */
 	uint16_t port;         /* 0: any */
 	const char *advertise; /* address that hosts are told; NULL: that which they came by */
-	const char *nqn;       /* NULL: made once and kept in `data_dir` */
-	const char *data_dir;
+	const char *nqn;       /* see central_name() */
 	uint32_t nr_connections_max;
+	const struct xreg_referral *referrals;
+	uint32_t nr_referrals;
+	struct xreg_pull *pull;   /* takes kick-starts; must live longer; NULL: nobody does */
 	struct xreg_store *store; /* must live longer */
 	struct xreg_zones *zones; /* who sees what; must live longer */
 	struct xu_logger *log;
 };
+
+/* The name of the registry as a discovery controller, which is the same after a restart: `given`,
+ * or one that is made once and kept in `data_dir` when that is NULL. -errno with a sentence. */
+int central_name(const char *given, const char *data_dir, char name[XNVMF_NQN_MAX + 1],
+	struct xu_error *err);
 
 /* Listens from now on. -EADDRINUSE and others with a sentence. */
 int central_start(

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,10 @@
 #include "lib/xbdev/config/text.h"
 #include "lib/xnvmf/wire/nqn.h"
 #include "lib/xregistry/backend.h"
+#include "lib/xregistry/consul/consul.h"
+#include "lib/xregistry/dhcp.h"
+#include "lib/xregistry/etcd/etcd.h"
+#include "lib/xregistry/pull.h"
 #include "lib/xregistry/target.h"
 
 #define TOKEN_MIN 16u
@@ -81,10 +86,10 @@ static const struct xu_param service_params[] = {
 };
 
 struct discovery {
-	bool is_enabled;
-	uint32_t interval_s, timeout_s, port, off;
-	const char *group;
-	json_t *targets;
+	bool is_enabled, has_mdns, has_multicast, has_dhcp;
+	uint32_t interval_s, timeout_s, port, entries_max, forget_s, dhcp_option;
+	const char *group, *interface, *key_path, *key_variable, *dhcp_interface;
+	json_t *targets, *controllers;
 };
 
 static const struct xu_param discovery_params[] = {
@@ -94,15 +99,22 @@ static const struct xu_param discovery_params[] = {
 	{"discovery_timeout_sec", XU_PARAM_U32, offsetof(struct discovery, timeout_s), .min = 1,
 		.max = 3600},
 	{"static_targets", XU_PARAM_JSON, offsetof(struct discovery, targets)},
-	{"enable_mdns", XU_PARAM_OFF, offsetof(struct discovery, off),
-		.help = "finding targets by mDNS is not in this version"},
-	{"enable_dhcp", XU_PARAM_OFF, offsetof(struct discovery, off),
-		.help = "finding targets by DHCP is not in this version"},
-	{"enable_multicast", XU_PARAM_OFF, offsetof(struct discovery, off),
-		.help = "finding targets by multicast is not in this version"},
+	{"discovery_controllers", XU_PARAM_JSON, offsetof(struct discovery, controllers)},
+	{"pulled_entries_max", XU_PARAM_U32, offsetof(struct discovery, entries_max), .min = 1,
+		.max = XREG_PULL_ENTRIES_MAX},
+	{"pulled_forget_sec", XU_PARAM_U32, offsetof(struct discovery, forget_s), .max = 2592000},
+	{"enable_mdns", XU_PARAM_BOOL, offsetof(struct discovery, has_mdns)},
+	{"enable_dhcp", XU_PARAM_BOOL, offsetof(struct discovery, has_dhcp)},
+	{"dhcp_interface", XU_PARAM_STRING, offsetof(struct discovery, dhcp_interface)},
+	{"dhcp_option", XU_PARAM_U32, offsetof(struct discovery, dhcp_option),
+		.min = XREG_DHCP_OPTION_MIN, .max = XREG_DHCP_OPTION_MAX},
+	{"enable_multicast", XU_PARAM_BOOL, offsetof(struct discovery, has_multicast)},
 	{"multicast_group", XU_PARAM_STRING, offsetof(struct discovery, group)},
 	{"multicast_port", XU_PARAM_U32, offsetof(struct discovery, port), .min = 1,
 		.max = UINT16_MAX},
+	{"multicast_interface", XU_PARAM_STRING, offsetof(struct discovery, interface)},
+	{"multicast_key_file", XU_PARAM_STRING, offsetof(struct discovery, key_path)},
+	{"multicast_key_env", XU_PARAM_STRING, offsetof(struct discovery, key_variable)},
 	{0},
 };
 
@@ -123,10 +135,25 @@ static const struct xu_param alerts_params[] = {
 	{0},
 };
 
+/* Another discovery controller. */
+struct place {
+	const char *address, *nqn;
+	uint32_t port;
+};
+
+static const struct xu_param place_params[] = {
+	{"address", XU_PARAM_STRING, offsetof(struct place, address), .is_required = true,
+		.help = "the numeric address of a discovery controller"},
+	{"port", XU_PARAM_U32, offsetof(struct place, port), .min = 1, .max = UINT16_MAX},
+	{"nqn", XU_PARAM_STRING, offsetof(struct place, nqn)},
+	{0},
+};
+
 struct central {
-	bool is_enabled;
+	bool is_enabled, takes_kick_starts, is_published;
 	const char *address, *advertise, *nqn;
 	uint32_t port, nr_connections;
+	json_t *referrals;
 };
 
 static const struct xu_param central_params[] = {
@@ -137,6 +164,9 @@ static const struct xu_param central_params[] = {
 	{"nqn", XU_PARAM_STRING, offsetof(struct central, nqn)},
 	{"max_connections", XU_PARAM_U32, offsetof(struct central, nr_connections), .min = 2,
 		.max = 65536},
+	{"accept_kick_start", XU_PARAM_BOOL, offsetof(struct central, takes_kick_starts)},
+	{"referrals", XU_PARAM_JSON, offsetof(struct central, referrals)},
+	{"publish_mdns", XU_PARAM_BOOL, offsetof(struct central, is_published)},
 	{0},
 };
 
@@ -165,6 +195,8 @@ static const struct xu_param health_params[] = {
 	{"probe_discovery", XU_PARAM_BOOL, HEALTH(probe_discovery)},
 	{"max_probes", XU_PARAM_U32, HEALTH(max_probes)},
 	{"max_acceptable_probe_us", XU_PARAM_U32, HEALTH(max_acceptable_probe_us)},
+	{"blind_share_pct", XU_PARAM_U32, HEALTH(blind_share_pct)},
+	{"blind_min_nodes", XU_PARAM_U32, HEALTH(blind_min_nodes)},
 	{0},
 };
 
@@ -208,8 +240,8 @@ static const struct xu_param integration_params[] = {
 struct security {
 	bool has_tls, is_open;
 	const char *cert, *key, *ca;
-	uint32_t client_role, rate_max;
-	json_t *tokens;
+	uint32_t client_role, rate_max, wrong_max;
+	json_t *tokens, *certificates;
 };
 
 static const struct xu_param security_params[] = {
@@ -219,9 +251,20 @@ static const struct xu_param security_params[] = {
 	{"ca_file", XU_PARAM_STRING, offsetof(struct security, ca)},
 	{"client_role", XU_PARAM_ENUM, offsetof(struct security, client_role),
 		.choices = xrpc_role_names},
+	{"client_certificates", XU_PARAM_JSON, offsetof(struct security, certificates)},
 	{"tokens", XU_PARAM_JSON, offsetof(struct security, tokens)},
 	{"allow_insecure", XU_PARAM_BOOL, offsetof(struct security, is_open)},
 	{"rate_limit_per_sec", XU_PARAM_U32, offsetof(struct security, rate_max), .max = 1000000},
+	{"wrong_tokens_per_sec", XU_PARAM_U32, offsetof(struct security, wrong_max),
+		.max = 1000000},
+	{0},
+};
+
+static const struct xu_param certificate_params[] = {
+	{"subject", XU_PARAM_STRING, offsetof(struct xrpc_certificate, subject)},
+	{"san", XU_PARAM_STRING, offsetof(struct xrpc_certificate, san)},
+	{"role", XU_PARAM_ENUM, offsetof(struct xrpc_certificate, role), .choices = xrpc_role_names,
+		.is_required = true, .help = "what it allows"},
 	{0},
 };
 
@@ -302,16 +345,51 @@ static void note(struct check *c, const char *text)
 	}
 }
 
+static json_t *value_of(const struct xu_param *param, const void *opts)
+{
+	const char *at = (const char *)opts + param->offset;
+
+	switch (param->type) {
+	case XU_PARAM_STRING:
+		return *(const char *const *)at != NULL ? json_string(*(const char *const *)at)
+							: json_null();
+	case XU_PARAM_BOOL:
+		return json_boolean(*(const bool *)at);
+	case XU_PARAM_U32:
+	case XU_PARAM_ENUM:
+		return json_integer(*(const uint32_t *)at);
+	case XU_PARAM_U64:
+		return json_integer((json_int_t) * (const uint64_t *)at);
+	case XU_PARAM_REAL:
+		return json_real(*(const double *)at);
+	case XU_PARAM_JSON:
+		return *(json_t *const *)at != NULL ? json_incref(*(json_t *const *)at)
+						    : json_null();
+	default:
+		return json_null();
+	}
+}
+
+/* Keeps what a section says now. */
+static void keep(struct check *c, const char *path, const struct xu_param *params, const void *opts)
+{
+	char name[XU_PARAM_PATH_SIZE];
+
+	for (; params->name != NULL; params++) {
+		snprintf(name, sizeof(name), "%s.%s", path, params->name);
+		json_object_set_new(c->config->effective, name, value_of(params, opts));
+	}
+}
+
 static int section(struct check *c, const char *path, const struct xu_param *params, void *opts,
 	json_t *object)
 {
 	char inner[XU_PARAM_PATH_SIZE];
-	int rc;
+	int rc = object != NULL ? xu_params_parse(params, opts, object, inner, c->err) : 0;
 
-	if (object == NULL) {
-		return 0;
+	if (rc == 0 && path[0] != '\0' && strchr(path, '[') == NULL) {
+		keep(c, path, params, opts);
 	}
-	rc = xu_params_parse(params, opts, object, inner, c->err);
 	if (rc != 0) {
 		snprintf(c->path, sizeof(c->path), "%s%s%s", path,
 			path[0] != '\0' && inner[0] != '\0' ? "." : "", inner);
@@ -368,28 +446,206 @@ static int check_static(struct check *c, json_t *list)
 	return 0;
 }
 
+/* One of a list of discovery controllers. */
+static int check_place(
+	struct check *c, const char *list, size_t index, json_t *object, struct xreg_ddc *ret_ddc)
+{
+	struct place place = {.port = 8009};
+	char path[96];
+	int rc;
+
+	snprintf(path, sizeof(path), "%s[%zu]", list, index);
+	rc = section(c, path, place_params, &place, object);
+	if (rc == 0) {
+		rc = xreg_ddc_make(place.address, place.port, place.nqn, ret_ddc, c->err);
+		if (rc != 0) {
+			fail(c, path, rc);
+		}
+	}
+	return rc;
+}
+
+static int check_list(struct check *c, const char *path, json_t *list, uint32_t max)
+{
+	if (!json_is_array(list)) {
+		return fail(c, path,
+			xu_error_set(c->err, -EINVAL,
+				"a list [ … ] of discovery controllers is needed here"));
+	}
+	if (json_array_size(list) > max) {
+		return fail(c, path,
+			xu_error_set(
+				c->err, -EINVAL, "there may be %u discovery controllers", max));
+	}
+	return 0;
+}
+
+static int check_controllers(struct check *c, json_t *list)
+{
+	static const char path[] = "discovery.discovery_controllers";
+	int rc = check_list(c, path, list, XREG_DDCS_MAX);
+	json_t *object;
+	size_t i;
+
+	if (rc != 0) {
+		return rc;
+	}
+	c->config->controllers = calloc(json_array_size(list) + 1, sizeof(struct xreg_ddc));
+	if (c->config->controllers == NULL) {
+		return xu_error_set_errno(c->err, -ENOMEM, "reading the configuration");
+	}
+	json_array_foreach (list, i, object) {
+		rc = rc != 0 ? rc : check_place(c, path, i, object, &c->config->controllers[i]);
+	}
+	c->config->nr_controllers = (uint32_t)json_array_size(list);
+	return rc;
+}
+
+static int check_multicast(struct check *c, const struct discovery *discovery)
+{
+	struct config *config = c->config;
+	const char *member = "multicast_key_file";
+	char path[64];
+	int rc = 0;
+
+	if (discovery->key_path != NULL && discovery->key_variable != NULL) {
+		return fail(c, "discovery.multicast_key_env",
+			xu_error_set(c->err, -EINVAL,
+				"multicast_key_file is given too, and one key is enough"));
+	}
+	if (discovery->key_path != NULL || discovery->key_variable != NULL) {
+		member = discovery->key_path != NULL ? member : "multicast_key_env";
+		rc = xreg_mcast_key_read(discovery->key_path, discovery->key_variable,
+			&config->multicast_key, c->err);
+	}
+	config->multicast = (struct xreg_mcast_opts){.group = discovery->group,
+		.port = (uint16_t)discovery->port,
+		.interface = discovery->interface,
+		.key = config->multicast_key};
+	rc = rc != 0 ? rc : xreg_mcast_check(&config->multicast, &member, c->err);
+	snprintf(path, sizeof(path), "discovery.%s", member);
+	return rc != 0 ? fail(c, path, rc) : 0;
+}
+
+static int check_dhcp(struct check *c, const struct discovery *discovery)
+{
+	const char *interface = discovery->dhcp_interface;
+
+	if (interface == NULL || interface[0] == '\0' || strlen(interface) >= IF_NAMESIZE) {
+		return fail(c, "discovery.dhcp_interface",
+			xu_error_set(c->err, -EINVAL,
+				"the name of the interface is needed here by which the DHCP "
+				"servers are asked, such as \"eth0\""));
+	}
+	c->config->dhcp_interface = interface;
+	c->config->dhcp_option = (uint8_t)discovery->dhcp_option;
+	return 0;
+}
+
+/* The ways of looking for targets in the network. */
+static int check_search(struct check *c, json_t *object, const struct discovery *discovery)
+{
+	bool has_any = discovery->has_mdns || discovery->has_multicast || discovery->has_dhcp;
+	int rc = discovery->has_multicast ? check_multicast(c, discovery) : 0;
+
+	rc = rc == 0 && discovery->has_dhcp ? check_dhcp(c, discovery) : rc;
+	c->config->finds_mdns = discovery->is_enabled && discovery->has_mdns;
+	c->config->has_multicast = discovery->is_enabled && discovery->has_multicast;
+	c->config->has_dhcp = discovery->is_enabled && discovery->has_dhcp;
+	if (!has_any && json_is_true(json_object_get(object, "auto_discovery_enabled"))) {
+		note(c, "discovery.auto_discovery_enabled: no way of searching the network is "
+			"enabled; targets register themselves, or are in static_targets");
+	}
+	if (has_any && !discovery->is_enabled) {
+		note(c, "discovery.auto_discovery_enabled is false: the network is not searched, "
+			"whatever else is enabled");
+	}
+	return rc;
+}
+
 static int check_discovery(struct check *c, json_t *object)
 {
-	struct discovery discovery = {.interval_s = 60, .timeout_s = 5};
+	struct discovery discovery = {.is_enabled = true,
+		.interval_s = 60,
+		.timeout_s = 5,
+		.entries_max = 4096,
+		.forget_s = 86400,
+		.group = XREG_MCAST_GROUP,
+		.port = XREG_MCAST_PORT,
+		.dhcp_option = XREG_DHCP_OPTION};
 	int rc = section(c, "discovery", discovery_params, &discovery, object);
 
 	if (rc == 0 && discovery.targets != NULL) {
 		rc = check_static(c, discovery.targets);
 	}
+	if (rc == 0 && discovery.controllers != NULL) {
+		rc = check_controllers(c, discovery.controllers);
+	}
+	c->config->pull_entries_max = discovery.entries_max;
+	c->config->pull_forget_s = discovery.forget_s;
 	c->config->find_interval_s = discovery.interval_s;
 	c->config->find_timeout_s = discovery.timeout_s;
 	c->config->static_targets = discovery.targets;
-	if (rc == 0 && discovery.is_enabled) {
-		note(c, "discovery.auto_discovery_enabled: this version does not search the "
-			"network; targets register themselves, or are in static_targets");
+	return rc == 0 ? check_search(c, object, &discovery) : rc;
+}
+
+static int check_referrals(struct check *c, json_t *list)
+{
+	static const char path[] = "discovery_controller.referrals";
+	int rc = check_list(c, path, list, XREG_REFERRALS_MAX);
+	struct xreg_ddc ddc;
+	json_t *object;
+	size_t i;
+
+	if (rc != 0) {
+		return rc;
 	}
-	return rc;
+	json_array_foreach (list, i, object) {
+		struct xreg_referral *referral = &c->config->referrals[i];
+
+		rc = check_place(c, path, i, object, &ddc);
+		if (rc != 0) {
+			return rc;
+		}
+		if (ddc.port == c->config->central_port &&
+			strcmp(ddc.address, c->config->central_address) == 0) {
+			return fail(c, path,
+				xu_error_set(c->err, -EINVAL,
+					"%s port %u is this registry itself; hosts that are "
+					"referred to where they are would never end",
+					ddc.address, ddc.port));
+		}
+		memcpy(referral->address, ddc.address, sizeof(referral->address));
+		memcpy(referral->nqn, ddc.nqn, sizeof(referral->nqn));
+		referral->port = ddc.port;
+		c->config->nr_referrals++;
+	}
+	return 0;
+}
+
+/* What only this machine reaches is announced to others when it is asked for, else not. */
+static void check_publishing(struct check *c, json_t *object, const struct central *central)
+{
+	struct config *config = c->config;
+	bool is_said = json_object_get(object, "publish_mdns") != NULL;
+
+	config->publishes_mdns =
+		central->is_enabled &&
+		(is_said ? central->is_published : !xr_address_is_loopback(central->address));
+	config->is_publish_asked = is_said && config->publishes_mdns;
+	if (is_said && central->is_published && !central->is_enabled) {
+		note(c, "discovery_controller.publish_mdns: there is no discovery controller to "
+			"announce");
+	}
 }
 
 static int check_central(struct check *c, json_t *object)
 {
-	struct central central = {
-		.is_enabled = true, .address = "127.0.0.1", .port = 8009, .nr_connections = 20000};
+	struct central central = {.is_enabled = true,
+		.takes_kick_starts = true,
+		.address = "127.0.0.1",
+		.port = 8009,
+		.nr_connections = 20000};
 	struct sockaddr_storage addr;
 	int rc = section(c, "discovery_controller", central_params, &central, object);
 
@@ -408,12 +664,17 @@ static int check_central(struct check *c, json_t *object)
 	if (rc == 0 && central.nqn != NULL && xnvmf_nqn_check(central.nqn, c->err) != 0) {
 		return fail(c, "discovery_controller.nqn", -EINVAL);
 	}
+	check_publishing(c, object, &central);
 	c->config->has_central = central.is_enabled;
 	c->config->central_address = central.address;
 	c->config->central_advertise = central.advertise;
 	c->config->central_nqn = central.nqn;
 	c->config->central_port = (uint16_t)central.port;
 	c->config->central_connections_max = central.nr_connections;
+	c->config->takes_kick_starts = central.takes_kick_starts;
+	if (rc == 0 && central.referrals != NULL) {
+		rc = check_referrals(c, central.referrals);
+	}
 	return rc;
 }
 
@@ -501,6 +762,8 @@ static int check_alerts(struct check *c, json_t *object)
 		if (rc != 0) {
 			return fail(c, "alerts.smtp_password_file", rc);
 		}
+		json_object_set_new(c->config->effective, "alerts.smtp_password_file",
+			json_string(c->config->smtp_password));
 	}
 	c->config->rules_path = alerts.rules;
 	c->config->smtp_url = alerts.smtp_url;
@@ -548,42 +811,88 @@ static int check_token(struct check *c, json_t *object, uint32_t index)
 			"the token has %zu characters; it needs %u to %u", strlen(text), TOKEN_MIN,
 			TOKEN_MAX);
 	}
-	config->tokens[index] =
-		(struct xrpc_http_token){token.name, text, (enum xrpc_role)token.role};
-	config->http.nr_tokens = index + 1;
+	config->tokens[index] = (struct xrpc_token){token.name, text, (enum xrpc_role)token.role};
+	config->access.nr_tokens = index + 1;
+	json_array_append_new(json_object_get(config->effective, "security.tokens"),
+		json_pack("[s, s, i]", token.name, text, (int)token.role));
 	return 0;
+}
+
+static int check_tokens(struct check *c, json_t *tokens)
+{
+	int rc = 0;
+
+	if (tokens != NULL && !json_is_array(tokens)) {
+		return fail(c, "security.tokens",
+			xu_error_set(c->err, -EINVAL, "a list [ … ] of tokens is needed here"));
+	}
+	if (json_array_size(tokens) > CONFIG_TOKENS_MAX) {
+		return fail(c, "security.tokens",
+			xu_error_set(c->err, -EINVAL, "there may be %u tokens", CONFIG_TOKENS_MAX));
+	}
+	json_object_set_new(c->config->effective, "security.tokens", json_array());
+	for (uint32_t i = 0; rc == 0 && i < json_array_size(tokens); i++) {
+		rc = check_token(c, json_array_get(tokens, i), i);
+	}
+	return rc;
+}
+
+static int check_certificates(struct check *c, const struct security *security)
+{
+	static const char name[] = "security.client_certificates";
+	json_t *list = security->certificates;
+	char path[64];
+	int rc = 0;
+
+	if (list != NULL && (!security->has_tls || security->ca == NULL)) {
+		return fail(c, name,
+			xu_error_set(c->err, -EINVAL,
+				"clients show certificates only with tls_enabled and ca_file"));
+	}
+	if (list != NULL &&
+		(!json_is_array(list) || json_array_size(list) > CONFIG_CERTIFICATES_MAX)) {
+		return fail(c, name,
+			xu_error_set(c->err, -EINVAL,
+				"a list [ … ] of up to %u certificates is needed here",
+				CONFIG_CERTIFICATES_MAX));
+	}
+	for (uint32_t i = 0; rc == 0 && i < json_array_size(list); i++) {
+		struct xrpc_certificate *one = &c->config->certificates[i];
+
+		snprintf(path, sizeof(path), "%s[%u]", name, i);
+		rc = section(c, path, certificate_params, one, json_array_get(list, i));
+		if (rc == 0 && xrpc_certificate_check(one, c->err) != 0) {
+			rc = fail(c, path, -EINVAL);
+		}
+	}
+	c->config->access.certificates = c->config->certificates;
+	c->config->access.nr_certificates = (uint32_t)json_array_size(list);
+	return rc;
 }
 
 static int check_security(struct check *c, json_t *object)
 {
-	struct xrpc_http_opts *http = &c->config->http;
-	struct security security = {.client_role = XRPC_ROLE_ADMIN};
+	struct security security = {.client_role = XRPC_ROLE_ADMIN, .wrong_max = 16};
+	struct config *config = c->config;
 	int rc = section(c, "security", security_params, &security, object);
 
 	if (rc == 0 && security.has_tls && (security.cert == NULL || security.key == NULL)) {
 		return fail(c, "security",
 			xu_error_set(c->err, -EINVAL, "TLS needs cert_file and key_file"));
 	}
-	if (rc == 0 && security.tokens != NULL && !json_is_array(security.tokens)) {
-		return fail(c, "security.tokens",
-			xu_error_set(c->err, -EINVAL, "a list [ … ] of tokens is needed here"));
-	}
-	if (rc == 0 && json_array_size(security.tokens) > CONFIG_TOKENS_MAX) {
-		return fail(c, "security.tokens",
-			xu_error_set(c->err, -EINVAL, "there may be %u tokens", CONFIG_TOKENS_MAX));
-	}
-	for (uint32_t i = 0; rc == 0 && i < json_array_size(security.tokens); i++) {
-		rc = check_token(c, json_array_get(security.tokens, i), i);
-	}
+	rc = rc != 0 ? rc : check_tokens(c, security.tokens);
+	rc = rc != 0 ? rc : check_certificates(c, &security);
 	if (security.has_tls) {
-		http->cert_path = security.cert;
-		http->key_path = security.key;
-		http->client_ca_path = security.ca;
+		config->cert_path = security.cert;
+		config->key_path = security.key;
+		config->client_ca_path = security.ca;
 	}
-	http->tokens = c->config->tokens;
-	http->client_role = (enum xrpc_role)security.client_role;
-	http->rate_max = security.rate_max;
-	http->is_open = security.is_open;
+	config->access.tokens = config->tokens;
+	config->access.has_client_ca = config->client_ca_path != NULL;
+	config->access.certificate_role = (enum xrpc_role)security.client_role;
+	config->access.rate_max = security.rate_max;
+	config->access.wrong_tokens_max = security.wrong_max;
+	config->http.is_open = security.is_open;
 	return rc;
 }
 
@@ -606,6 +915,82 @@ static int check_logging(struct check *c, json_t *object)
 	return rc;
 }
 
+static int keep_connection(struct check *c, const char *text)
+{
+	c->config->connection = text != NULL ? strdup(text) : NULL;
+	if (text == NULL &&
+		asprintf(&c->config->connection, "%s/targets.db", c->config->data_dir) < 0) {
+		c->config->connection = NULL;
+	}
+	return c->config->connection != NULL
+		       ? 0
+		       : xu_error_set_errno(c->err, -ENOMEM, "reading the configuration");
+}
+
+static int check_etcd(struct check *c, const char *text)
+{
+	struct xreg_etcd_where where;
+	int rc;
+
+	if (!xreg_etcd_is_there()) {
+		return fail(c, "persistence.persistence_backend",
+			xu_error_set(c->err, -ENOTSUP,
+				"this program was built without gRPC, which etcd is reached "
+				"through"));
+	}
+	if (text == NULL) {
+		return fail(c, "persistence.connection_string",
+			xu_error_set(c->err, -EINVAL,
+				"etcd's endpoints are needed here, such as "
+				"\"http://127.0.0.1:2379\""));
+	}
+	rc = xreg_etcd_where_parse(text, &where, c->err);
+	if (rc != 0) {
+		return fail(c, "persistence.connection_string", rc);
+	}
+	xreg_etcd_where_free(&where);
+	return 0;
+}
+
+static int check_consul(struct check *c, const char *text)
+{
+	struct xreg_consul_where where;
+	int rc;
+
+	if (text == NULL) {
+		return fail(c, "persistence.connection_string",
+			xu_error_set(c->err, -EINVAL,
+				"Consul's address is needed here, such as "
+				"\"http://127.0.0.1:8500\""));
+	}
+	rc = xreg_consul_where_parse(text, &where, c->err);
+	if (rc != 0) {
+		return fail(c, "persistence.connection_string", rc);
+	}
+	xreg_consul_where_free(&where);
+	return 0;
+}
+
+static int choose_backend(struct check *c, const struct persistence *persistence)
+{
+	int rc = 0;
+
+	switch (persistence->backend) {
+	case 0:
+		c->config->backend = &xreg_sqlite;
+		break;
+	case 1:
+		c->config->backend = &xreg_etcd;
+		rc = check_etcd(c, persistence->connection);
+		break;
+	default:
+		c->config->backend = &xreg_consul;
+		rc = check_consul(c, persistence->connection);
+		break;
+	}
+	return rc == 0 ? keep_connection(c, persistence->connection) : rc;
+}
+
 static int check_persistence(struct check *c, json_t *object)
 {
 	struct persistence persistence = {.is_enabled = true, .interval_s = 60};
@@ -621,20 +1006,7 @@ static int check_persistence(struct check *c, json_t *object)
 				"show "
 				"hosts an empty log after a restart, and they would disconnect"));
 	}
-	if (persistence.backend != 0) {
-		return fail(c, "persistence.persistence_backend",
-			xu_error_set(c->err, -EINVAL, "'%s' is not in this version; use sqlite",
-				backends[persistence.backend]));
-	}
-	c->config->backend = &xreg_sqlite;
-	if (persistence.connection != NULL) {
-		c->config->connection = strdup(persistence.connection);
-	} else if (asprintf(&c->config->connection, "%s/targets.db", c->config->data_dir) < 0) {
-		c->config->connection = NULL;
-	}
-	return c->config->connection != NULL
-		       ? 0
-		       : xu_error_set_errno(c->err, -ENOMEM, "reading the configuration");
+	return choose_backend(c, &persistence);
 }
 
 static int check_document(struct check *c, const char *data_dir)
@@ -663,7 +1035,8 @@ int config_read(
 	struct check c = {.config = config, .err = err};
 	int rc = 0;
 
-	if (config == NULL) {
+	if (config == NULL || (config->effective = json_object()) == NULL) {
+		free(config);
 		return xu_error_set_errno(err, -ENOMEM, "reading the configuration");
 	}
 	if (path != NULL) {
@@ -684,6 +1057,14 @@ int config_read(
 	return 0;
 }
 
+struct xreg_pull_limits config_pull_limits(const struct config *config)
+{
+	return (struct xreg_pull_limits){.interval_s = config->find_interval_s,
+		.timeout_s = config->find_timeout_s,
+		.nr_entries_max = config->pull_entries_max,
+		.forget_s = config->pull_forget_s};
+}
+
 void config_free(struct config *config)
 {
 	if (config == NULL) {
@@ -694,6 +1075,9 @@ void config_free(struct config *config)
 	}
 	free(config->connection);
 	free(config->smtp_password);
+	free(config->controllers);
+	json_decref(config->effective);
+	free(config->multicast_key);
 	xbdev_text_free(config->text);
 	free(config);
 }

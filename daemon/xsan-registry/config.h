@@ -13,24 +13,36 @@
 
 #include "lib/rpc/http.h"
 #include "lib/util/log.h"
+#include "lib/xregistry/ddc.h"
+#include "lib/xregistry/discovery.h"
 #include "lib/xregistry/health.h"
+#include "lib/xregistry/multicast_net.h"
+#include "lib/xregistry/pull.h"
 #include "lib/xregistry/select.h"
 
 struct xbdev_text;
 struct xreg_backend_ops;
 struct xu_error;
 
-#define CONFIG_TOKENS_MAX 64u
-#define CONFIG_NOTES_MAX  8u
+#define CONFIG_TOKENS_MAX       64u
+#define CONFIG_CERTIFICATES_MAX 256u
+#define CONFIG_NOTES_MAX        8u
 
 struct config {
 	struct xbdev_text *text; /* NULL: there is no file */
 	json_t *root;            /* what texts below point into */
+	/* What each member of each section says, given or by default, as "section.member"; secrets
+	 * that are in files are in it as what the files say. */
+	json_t *effective;
 
 	const char *data_dir;
-	struct xrpc_http_opts http;
-	struct xrpc_http_token tokens[CONFIG_TOKENS_MAX];
+	struct xrpc_http_opts http;                        /* but its access and certificate, … */
+	const char *cert_path, *key_path, *client_ca_path; /* … the certificate in files; NULL: none
+							    */
+	struct xrpc_access_opts access;                    /* … and who may do what */
+	struct xrpc_token tokens[CONFIG_TOKENS_MAX];
 	char *token_texts[CONFIG_TOKENS_MAX]; /* of files and the environment */
+	struct xrpc_certificate certificates[CONFIG_CERTIFICATES_MAX];
 	struct xu_log_opts log;
 	const char *audit_path; /* NULL: none */
 
@@ -48,6 +60,17 @@ struct config {
 
 	uint32_t find_interval_s, find_timeout_s;
 	json_t *static_targets; /* NULL: none */
+	bool finds_mdns;
+	bool has_multicast; /* targets are looked for by multicast */
+	struct xreg_mcast_opts multicast;
+	char *multicast_key; /* NULL: none */
+	bool has_dhcp;       /* by DHCP */
+	const char *dhcp_interface;
+	uint8_t dhcp_option;
+
+	/* Other discovery controllers. */
+	struct xreg_ddc *controllers;
+	uint32_t nr_controllers, pull_entries_max, pull_forget_s;
 
 	bool has_grpc, is_grpc_asked; /* asked for by name */
 	uint16_t grpc_port;
@@ -56,6 +79,10 @@ struct config {
 	const char *central_address, *central_advertise, *central_nqn;
 	uint16_t central_port;
 	uint32_t central_connections_max;
+	bool takes_kick_starts;
+	struct xreg_referral referrals[XREG_REFERRALS_MAX];
+	uint32_t nr_referrals;
+	bool publishes_mdns, is_publish_asked; /* asked for by name */
 
 	const char *notes[CONFIG_NOTES_MAX]; /* what is set and has no effect; ends with NULL */
 };
@@ -65,6 +92,9 @@ struct config {
 int config_read(
 	const char *path, const char *data_dir, struct config **ret_config, struct xu_error *err);
 void config_free(struct config *config); /* NULL is fine */
+
+/* What of it is for reading discovery controllers. */
+struct xreg_pull_limits config_pull_limits(const struct config *config);
 
 /* A complete file to begin with. */
 extern const char config_default_text[];

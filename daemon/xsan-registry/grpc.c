@@ -4,8 +4,14 @@
 
 #include "daemon/xsan-registry/config.h"
 #include "lib/xregistry/grpc/grpc.h"
+#include "lib/xregistry/monitor.h"
 
 #define GRACE_MS 2000u
+
+static void judge(void *arg, struct xreg_health_config *ret_config)
+{
+	xreg_monitor_config(arg, ret_config);
+}
 
 int grpc_part_start(
 	const struct grpc_part_opts *opts, struct grpc_part **ret_part, struct xu_error *err)
@@ -14,14 +20,15 @@ int grpc_part_start(
 	const struct xreg_grpc_opts grpc = {.store = opts->store,
 		.drains = opts->drains,
 		.balancer = opts->balancer,
-		.health = &config->health,
-		.tokens = config->http.tokens,
-		.nr_tokens = config->http.nr_tokens,
+		.health = judge,
+		.health_arg = opts->monitor,
+		.access = opts->access,
+		.audit_log = opts->audit_log,
 		.server = {.address = config->http.address,
 			.port = config->grpc_port,
-			.cert_path = config->http.cert_path,
-			.key_path = config->http.key_path,
-			.client_ca_path = config->http.client_ca_path,
+			.cert_path = config->cert_path,
+			.key_path = config->key_path,
+			.client_ca_path = config->client_ca_path,
 			.is_open = config->http.is_open,
 			.log = opts->log}};
 	struct xreg_grpc *started = NULL;
@@ -29,6 +36,11 @@ int grpc_part_start(
 
 	*ret_part = (struct grpc_part *)started;
 	return rc;
+}
+
+int grpc_part_set_pem(struct grpc_part *part, const struct xrpc_pem *pem, struct xu_error *err)
+{
+	return part != NULL ? xreg_grpc_set_pem((struct xreg_grpc *)part, pem, err) : 0;
 }
 
 void grpc_part_quiesce(struct grpc_part *part)

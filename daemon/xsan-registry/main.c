@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* xsan-registry: its command line and its signals. The main thread only waits for those; what there
- * is runs on threads of its own. */
+/* xsan-registry: its command line and its signals. The main thread only waits for those, reloads
+ * when it is asked to, and looks at the files of the certificate; what there is runs on threads of
+ * its own. */
 #include <getopt.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "daemon/xsan-registry/config.h"
@@ -16,7 +20,8 @@
 
 enum { EXIT_CLEAN = 0, EXIT_FAILED = 1, EXIT_BAD_CONFIG = 2, EXIT_NOT_IN_TIME = 3 };
 
-#define STOP_S 30u
+#define STOP_S  30u
+#define LOOK_MS 2000 /* from one look at files to the next */
 
 static const char usage[] =
 	"usage: xsan-registry [--config FILE] [--data-dir DIR] [--log-level LEVEL]\n"
@@ -90,24 +95,60 @@ static void raise_limits(const struct config *config)
 	}
 }
 
-/* Reads the configuration again; returns the one that counts from now on. */
-static struct config *reload(
-	struct registry *registry, const struct options *opts, struct config *config)
+/* The names of a list, for the log. */
+static void write_names(json_t *list, char *text, size_t size)
 {
-	struct config *next;
-	struct xu_error err;
+	size_t len = 0, i;
+	json_t *name;
+
+	snprintf(text, size, "nothing");
+	json_array_foreach (list, i, name) {
+		if (len < size) {
+			len += (size_t)snprintf(text + len, size - len, "%s%s", i != 0 ? ", " : "",
+				json_string_value(name));
+		}
+	}
+}
+
+static void log_taken(struct registry *registry, json_t *taken)
+{
+	json_t *left = json_object_get(taken, "needs_restart");
+	char text[1024];
+
+	write_names(json_object_get(taken, "taken"), text, sizeof(text));
+	xu_info(registry_log(registry),
+		"reloaded: the log files, the rules of alerts%s; changed: %s",
+		json_is_true(json_object_get(taken, "new_certificate")) ? ", the certificate" : "",
+		text);
+	if (json_array_size(left) != 0) {
+		write_names(left, text, sizeof(text));
+		xu_warn(registry_log(registry), "this takes a restart: %s", text);
+	}
+}
+
+/* Reads the configuration again, and tells who has asked for it. */
+static void reload(struct registry *registry, const struct options *opts)
+{
+	struct config *config = NULL;
+	struct xu_error err = {0};
+	json_t *taken = NULL;
+	int rc;
 
 	notify_send("RELOADING=1");
-	if (read_config(opts, &next, &err) != 0) {
+	rc = read_config(opts, &config, &err);
+	if (rc == 0) {
+		rc = registry_reload(registry, config, &taken, &err);
+	}
+	if (rc == 0) {
+		log_taken(registry, taken);
+		notify_send("READY=1\nSTATUS=reloaded");
+	} else {
 		xu_err(registry_log(registry), "not reloaded, nothing was changed: %s", err.text);
 		notify_send("READY=1\nSTATUS=not reloaded, see the log");
-		return config;
 	}
-	registry_reload(registry, next);
-	xu_info(registry_log(registry),
-		"reloaded: the log and health_monitoring and failover; the rest takes a restart");
-	notify_send("READY=1\nSTATUS=reloaded");
-	return next;
+	registry_answer_reloads(registry, taken, &err);
+	json_decref(taken);
+	config_free(config);
 }
 
 /* A second signal, or a stop that takes too long, ends it at once. */
@@ -116,25 +157,44 @@ static void on_impatience(int number)
 	_exit(EXIT_NOT_IN_TIME);
 }
 
-static void wait_for_signals(struct registry *registry, const struct options *opts,
-	struct config *config, const sigset_t *set)
+/* Waits for a signal or for somebody who wants a reload, and looks at files meanwhile; returns the
+ * signal, 0: it was none. */
+static int wait_once(struct registry *registry, int signals)
 {
-	struct config *current = config, *next;
-	sigset_t others;
-	int number = SIGHUP;
+	struct pollfd fds[] = {{.fd = signals, .events = POLLIN},
+		{.fd = registry_reload_fd(registry), .events = POLLIN}};
+	struct signalfd_siginfo info;
+	eventfd_t count;
 
-	while (number == SIGHUP) {
-		sigwait(set, &number);
+	if (poll(fds, 2, LOOK_MS) <= 0) {
+		registry_look_at_files(registry);
+		registry_look_at_lead(registry);
+		return 0;
+	}
+	if ((fds[0].revents & POLLIN) != 0 && read(signals, &info, sizeof(info)) == sizeof(info)) {
+		return (int)info.ssi_signo;
+	}
+	return eventfd_read(fds[1].fd, &count) == 0 ? SIGHUP : 0;
+}
+
+static void wait_for_signals(
+	struct registry *registry, const struct options *opts, const sigset_t *set)
+{
+	int signals = signalfd(-1, set, SFD_CLOEXEC), number = 0;
+	sigset_t others;
+
+	while (number == 0 || number == SIGHUP) {
+		if (signals >= 0) {
+			number = wait_once(registry, signals);
+		} else { /* no descriptor is left: then it is the signals that count */
+			sigwait(set, &number);
+		}
 		if (number == SIGHUP) {
-			next = reload(registry, opts, current);
-			if (next != current && current != config) {
-				config_free(current);
-			}
-			current = next;
+			reload(registry, opts);
 		}
 	}
-	if (current != config) {
-		config_free(current);
+	if (signals >= 0) {
+		close(signals);
 	}
 	xu_info(registry_log(registry), "stopping: %s", number == SIGTERM ? "SIGTERM" : "SIGINT");
 	notify_send("STOPPING=1");
@@ -176,7 +236,7 @@ static int run(const struct options *opts)
 		return EXIT_FAILED;
 	}
 	notify_send("READY=1\nSTATUS=REST on port %u", registry_port(registry));
-	wait_for_signals(registry, opts, config, &set);
+	wait_for_signals(registry, opts, &set);
 	registry_stop(registry);
 	config_free(config);
 	return EXIT_CLEAN;

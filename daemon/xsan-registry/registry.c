@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Start and end of the registry; see registry.h for the order and why. */
-#include "daemon/xsan-registry/registry.h"
+#include "daemon/xsan-registry/registry_private.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -11,31 +11,23 @@
 #include "daemon/xsan-registry/central.h"
 #include "daemon/xsan-registry/config.h"
 #include "daemon/xsan-registry/grpc.h"
+#include "daemon/xsan-registry/mdns.h"
 #include "lib/util/log.h"
 #include "lib/xregistry/alert/alert.h"
+#include "lib/xregistry/ddc.h"
 #include "lib/xregistry/drain.h"
+#include "lib/xregistry/find_dhcp.h"
+#include "lib/xregistry/find_multicast.h"
 #include "lib/xregistry/finder.h"
+#include "lib/xregistry/health_log.h"
 #include "lib/xregistry/monitor.h"
+#include "lib/xregistry/pull.h"
 #include "lib/xregistry/rest/rest.h"
 #include "lib/xregistry/store.h"
 #include "lib/xregistry/wait.h"
 #include "lib/xregistry/zone.h"
 
-struct registry {
-	struct xu_logger *log, *audit;
-	struct xreg_health_config health; /* REST's; never written while it runs */
-	struct xreg_store *store;
-	struct xreg_waits *waits;
-	struct xreg_drains *drains;
-	struct xreg_balancer *balancer;
-	struct xreg_zones *zones;
-	struct xreg_monitor *monitor;
-	struct xreg_finder *finder;
-	struct alerts_part *alerts;
-	struct central *central; /* NULL: none */
-	struct grpc_part *grpc;  /* NULL: none */
-	struct xreg_rest *rest;
-};
+#define HEALTH_KEPT 4096u /* what the health monitor has told */
 
 /* Makes a directory and those above it. */
 static int make_dirs(const char *path, struct xu_error *err)
@@ -95,8 +87,8 @@ static int start_core(struct registry *registry, const struct config *config, st
 		rc = xreg_store_open(&opts, &registry->store, err);
 	}
 	if (rc == 0) {
-		rc = xreg_zones_open(
-			config->data_dir, on_zones_changed, registry, &registry->zones, err);
+		rc = xreg_zones_open(registry->store, config->data_dir, on_zones_changed, registry,
+			&registry->zones, err);
 	}
 	if (rc == 0) {
 		rc = xreg_waits_start(registry->store, &registry->waits, err);
@@ -113,15 +105,58 @@ static int start_core(struct registry *registry, const struct config *config, st
 	return rc;
 }
 
+/* Takes kick-starts, but reads nobody before the discovery controller's own place is known. */
+static int make_pull(struct registry *registry, const struct config *config, struct xu_error *err)
+{
+	struct xreg_pull_opts opts = {.store = registry->store,
+		.log = registry->log,
+		.nqn = registry->nqn,
+		.nr_targets_max = config->nr_targets_max,
+		.limits = config_pull_limits(config)};
+	int rc = central_name(config->central_nqn, config->data_dir, registry->nqn, err);
+
+	if (rc == 0) {
+		rc = xreg_ddcs_new(&registry->ddcs);
+		if (rc != 0) {
+			xu_error_set_errno(err, rc, "listing discovery controllers");
+		}
+	}
+	opts.ddcs = registry->ddcs;
+	return rc == 0 ? xreg_pull_new(&opts, &registry->pull, err) : rc;
+}
+
+void list_controllers(struct registry *registry, const struct config *config)
+{
+	uint32_t count = xreg_ddcs_replace(
+		registry->ddcs, XREG_DDC_STATIC, config->controllers, config->nr_controllers);
+
+	if (count < config->nr_controllers) {
+		xu_warn(registry->log,
+			"%u of discovery.discovery_controllers are this registry itself, or there "
+			"twice, and are not read",
+			config->nr_controllers - count);
+	}
+}
+
+static int start_pull(struct registry *registry, const struct config *config, struct xu_error *err)
+{
+	xreg_ddcs_set_own(registry->ddcs, registry->nqn, config->central_address,
+		registry->central != NULL ? central_port(registry->central) : 0);
+	list_controllers(registry, config);
+	return xreg_pull_start(registry->pull, err);
+}
+
 static int start_central(
 	struct registry *registry, const struct config *config, struct xu_error *err)
 {
 	const struct central_opts opts = {.address = config->central_address,
 		.port = config->central_port,
 		.advertise = config->central_advertise,
-		.nqn = config->central_nqn,
-		.data_dir = config->data_dir,
+		.nqn = registry->nqn,
 		.nr_connections_max = config->central_connections_max,
+		.referrals = config->referrals,
+		.nr_referrals = config->nr_referrals,
+		.pull = config->takes_kick_starts ? registry->pull : NULL,
 		.store = registry->store,
 		.zones = registry->zones,
 		.log = registry->log};
@@ -138,9 +173,15 @@ static int start_central(
 static int start_monitor(
 	struct registry *registry, const struct config *config, struct xu_error *err)
 {
-	const struct xreg_monitor_opts opts = {
-		.store = registry->store, .config = &config->health, .log = registry->log};
+	struct xreg_monitor_opts opts = {.store = registry->store,
+		.config = &config->health,
+		.log = registry->log,
+		.fn = xreg_health_log_add};
 
+	if (xreg_health_log_new(HEALTH_KEPT, &registry->health_log) != 0) {
+		return xu_error_set_errno(err, -ENOMEM, "starting the health monitor");
+	}
+	opts.arg = registry->health_log;
 	return xreg_monitor_start(&opts, &registry->monitor, err);
 }
 
@@ -155,6 +196,57 @@ static int start_alerts(
 	return alerts_part_start(&opts, &registry->alerts, err);
 }
 
+static json_t *pull_json(void *arg)
+{
+	return xreg_pull_json(arg);
+}
+
+static void kick_pull(void *arg)
+{
+	xreg_pull_kick(arg);
+}
+
+static int add_static(struct registry *registry, const struct config *config, struct xu_error *err)
+{
+	if (xreg_find_static_new(config->static_targets, &registry->static_targets) != 0) {
+		return xu_error_set_errno(err, -ENOMEM, "preparing to find targets");
+	}
+	return xreg_finder_add(registry->finder, &xreg_find_static, registry->static_targets, err);
+}
+
+static int add_multicast(
+	struct registry *registry, const struct config *config, struct xu_error *err)
+{
+	void *multicast;
+	int rc = xreg_find_multicast_new(&config->multicast, registry->log, &multicast);
+
+	return rc == 0 ? xreg_finder_add(registry->finder, &xreg_find_multicast, multicast, err)
+		       : xu_error_set_errno(err, rc, "preparing to find targets by multicast");
+}
+
+static int add_dhcp(struct registry *registry, const struct config *config, struct xu_error *err)
+{
+	const struct xreg_find_dhcp_opts opts = {.interface = config->dhcp_interface,
+		.option = config->dhcp_option,
+		.ddcs = registry->ddcs};
+	void *dhcp;
+	int rc = xreg_find_dhcp_new(&opts, &dhcp);
+
+	return rc == 0 ? xreg_finder_add(registry->finder, &xreg_find_dhcp, dhcp, err)
+		       : xu_error_set_errno(err, rc, "preparing to find targets by DHCP");
+}
+
+static int add_mdns(struct registry *registry, const struct config *config, struct xu_error *err)
+{
+	const struct mdns_part_opts opts = {.config = config,
+		.ddcs = registry->ddcs,
+		.finder = registry->finder,
+		.central = registry->central,
+		.log = registry->log};
+
+	return mdns_part_start(&opts, &registry->mdns, err);
+}
+
 static int start_finder(
 	struct registry *registry, const struct config *config, struct xu_error *err)
 {
@@ -162,16 +254,24 @@ static int start_finder(
 		.interval_s = config->find_interval_s,
 		.timeout_s = config->find_timeout_s,
 		.log = registry->log};
-	void *list;
+	const struct xreg_find_other pull = {
+		.json = pull_json, .kick = kick_pull, .arg = registry->pull};
 	int rc = xreg_finder_new(&opts, &registry->finder, err);
 
-	if (rc != 0 || config->static_targets == NULL) {
-		return rc;
+	if (rc == 0) {
+		xreg_finder_set_other(registry->finder, &pull);
+		/* Also when it is empty: a reload may fill it. */
+		rc = add_static(registry, config, err);
 	}
-	if (xreg_find_static_new(config->static_targets, &list) != 0) {
-		return xu_error_set_errno(err, -ENOMEM, "preparing to find targets");
+	if (rc == 0) {
+		rc = add_mdns(registry, config, err);
 	}
-	rc = xreg_finder_add(registry->finder, &xreg_find_static, list, err);
+	if (rc == 0 && config->has_multicast) {
+		rc = add_multicast(registry, config, err);
+	}
+	if (rc == 0 && config->has_dhcp) {
+		rc = add_dhcp(registry, config, err);
+	}
 	return rc == 0 ? xreg_finder_start(registry->finder, err) : rc;
 }
 
@@ -181,7 +281,10 @@ static int start_grpc(struct registry *registry, const struct config *config, st
 		.store = registry->store,
 		.drains = registry->drains,
 		.balancer = registry->balancer,
-		.log = registry->log};
+		.monitor = registry->monitor,
+		.access = registry->access,
+		.log = registry->log,
+		.audit_log = registry->audit};
 	int rc = grpc_part_start(&opts, &registry->grpc, err);
 
 	if (rc == 0 && registry->grpc != NULL) {
@@ -196,6 +299,25 @@ static int ask_hosts(void *arg, void (*done)(void *done_arg, json_t *hosts), voi
 	return central_hosts(arg, done, done_arg);
 }
 
+static void judge(void *arg, struct xreg_health_config *ret_config)
+{
+	xreg_monitor_config(((const struct registry *)arg)->monitor, ret_config);
+}
+
+void registry_look_at_lead(struct registry *registry)
+{
+	bool leads = xreg_store_leads(registry->store);
+	uint32_t nr_resumed = 0;
+
+	if (leads && !registry->has_led) {
+		nr_resumed = xreg_drains_resume(registry->drains);
+	}
+	if (nr_resumed != 0) {
+		xu_info(registry->log, "%u targets are drained on", nr_resumed);
+	}
+	registry->has_led = leads;
+}
+
 static int start_services(
 	struct registry *registry, const struct config *config, struct xu_error *err)
 {
@@ -205,13 +327,21 @@ static int start_services(
 		.drains = registry->drains,
 		.balancer = registry->balancer,
 		.zones = registry->zones,
-		.health = &registry->health,
+		.health = judge,
+		.health_arg = registry,
+		.reload = reload_ask,
+		.reload_arg = registry,
 		.http = &http,
 		.log = registry->log,
 		.audit_log = registry->audit};
-	uint32_t nr_resumed;
-	int rc = start_central(registry, config, err);
+	int rc = make_pull(registry, config, err);
 
+	if (rc == 0) {
+		rc = start_central(registry, config, err);
+	}
+	if (rc == 0) {
+		rc = start_pull(registry, config, err);
+	}
 	if (rc == 0) {
 		rc = start_monitor(registry, config, err);
 	}
@@ -233,17 +363,17 @@ static int start_services(
 		rest.hosts_arg = registry->central;
 	}
 	rest.monitor = registry->monitor;
+	rest.health_log = registry->health_log;
 	rest.finder = registry->finder;
 	rest.alerts = alerts_part_alerts(registry->alerts);
-	registry->health = config->health;
 	http.log = registry->log;
-	nr_resumed = xreg_drains_resume(registry->drains);
-	if (nr_resumed != 0) {
-		xu_info(registry->log, "%u targets are drained on", nr_resumed);
-	}
+	http.access = registry->access;
+	http.pem = registry->pem.cert != NULL ? &registry->pem : NULL;
+	registry_look_at_lead(registry);
 	rc = xreg_rest_start(&rest, &registry->rest, err);
 	if (rc == 0) {
 		alerts_part_set_rest(registry->alerts, registry->rest);
+		xreg_zones_follow(registry->zones);
 	}
 	return rc;
 }
@@ -258,7 +388,12 @@ int registry_start(
 	if (registry == NULL) {
 		return xu_error_set_errno(err, -ENOMEM, "starting the registry");
 	}
+	registry->reload_fd = -1;
+	pthread_mutex_init(&registry->mutex, NULL);
 	rc = start_logs(registry, config, err);
+	if (rc == 0) {
+		rc = reload_init(registry, config, err);
+	}
 	if (rc == 0) {
 		rc = start_core(registry, config, err);
 	}
@@ -276,7 +411,7 @@ int registry_start(
 	xu_info(registry->log,
 		"registry of %u targets at revision %llu, data in %s, REST on %s://%s:%u",
 		xreg_view_count(view), (unsigned long long)xreg_view_revision(view),
-		config->connection, config->http.cert_path != NULL ? "https" : "http",
+		config->connection, config->cert_path != NULL ? "https" : "http",
 		config->http.address, xreg_rest_port(registry->rest));
 	xreg_view_unref(view);
 	*ret_registry = registry;
@@ -290,12 +425,18 @@ void registry_stop(struct registry *registry)
 	}
 	if (registry->rest != NULL) {
 		xreg_rest_quiesce(registry->rest);
+		registry_answer_reloads(registry, NULL,
+			&(struct xu_error){.code = -ESHUTDOWN, .text = "the registry stops"});
 	}
 	grpc_part_quiesce(registry->grpc);
 	if (registry->waits != NULL) {
 		xreg_waits_end(registry->waits);
 	}
 	xreg_drains_free(registry->drains);
+	if (registry->zones != NULL) {
+		xreg_zones_unfollow(registry->zones);
+	}
+	mdns_part_quiesce(registry->mdns);
 	central_stop(registry->central);
 	registry->central = NULL;
 	grpc_part_stop(registry->grpc);
@@ -306,30 +447,19 @@ void registry_stop(struct registry *registry)
 	alerts_part_stop(registry->alerts);
 	xreg_monitor_stop(registry->monitor);
 	xreg_finder_free(registry->finder);
+	mdns_part_stop(registry->mdns);
+	xreg_pull_free(registry->pull);
+	xreg_ddcs_free(registry->ddcs);
 	xreg_waits_stop(registry->waits);
+	xreg_zones_close(registry->zones);
 	xreg_store_close(registry->store);
 	xreg_balancer_free(registry->balancer);
-	xreg_zones_close(registry->zones);
+	xreg_health_log_free(registry->health_log);
+	reload_fini(registry);
 	xu_logger_free(registry->audit);
 	xu_logger_free(registry->log);
+	pthread_mutex_destroy(&registry->mutex);
 	free(registry);
-}
-
-void registry_reload(struct registry *registry, const struct config *config)
-{
-	struct xu_error err;
-
-	if (xu_logger_reopen(registry->log, &err) != 0 ||
-		(registry->audit != NULL && xu_logger_reopen(registry->audit, &err) != 0)) {
-		xu_err(registry->log, "%s", err.text);
-	}
-	xu_logger_set_level(registry->log, config->log.level);
-	if (xreg_alerts_reload(alerts_part_alerts(registry->alerts), &err) != 0) {
-		xu_err(registry->log, "the rules of alerts stay as they were: %s", err.text);
-	}
-	if (xreg_monitor_configure(registry->monitor, &config->health, &err) != 0) {
-		xu_err(registry->log, "%s", err.text);
-	}
 }
 
 struct xu_logger *registry_log(struct registry *registry)

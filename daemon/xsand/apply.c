@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/xsand/config_central.h"
 #include "daemon/xsand/config_check.h"
 #include "daemon/xsand/lvol.h"
 #include "daemon/xsand/model.h"
@@ -415,6 +416,7 @@ static void made_subsystem(struct job *job)
 	json_object_set_new(copy, "hosts", json_object());
 	json_object_set_new(copy, "namespaces", json_object());
 	json_object_set_new(copy, "listeners", json_object());
+	json_object_del(copy, "registry");
 	json_object_set_new(model_subsystems(job->node->made), job->step.nqn, copy);
 }
 
@@ -427,6 +429,78 @@ static void made_allow_any_host(struct job *job)
 {
 	json_object_set(
 		model_subsystem(job->node->made, job->step.nqn), "allow_any_host", job->step.value);
+}
+
+/* ---- what a registry has set ---- */
+
+static uint32_t number_of(const json_t *object, const char *name)
+{
+	return (uint32_t)json_integer_value(json_object_get(object, name));
+}
+
+/* A node whose transport was made shallower since is as deep as it can be. */
+static int set_policy(struct job *job, struct xnvmf_subsystem *subsystem, const json_t *merged,
+	struct xu_error *err)
+{
+	const json_t *any_host = json_object_get(merged, "any_host");
+	const json_t *list = json_object_get(merged, "hosts"), *host;
+	uint32_t depth_max = xnvmf_target_get_opts(job->node->target)->max_queue_depth;
+	struct xnvmf_policy policy = {.queue_depth = number_of(merged, "queue_depth"),
+		.max_controllers = number_of(merged, "max_connections"),
+		.has_hosts = any_host != NULL || list != NULL,
+		.allow_any_host = json_is_true(any_host),
+		.nr_hosts = (uint32_t)json_array_size(list),
+		.is_read_only = json_is_true(json_object_get(merged, "read_only"))};
+	const char **hosts = calloc(policy.nr_hosts + 1, sizeof(*hosts));
+	size_t i;
+	int rc;
+
+	if (hosts == NULL) {
+		return xu_error_set_errno(err, -ENOMEM, "setting what the registry wants");
+	}
+	json_array_foreach (list, i, host) {
+		hosts[i] = json_string_value(host);
+	}
+	policy.hosts = hosts;
+	if (policy.queue_depth > depth_max) {
+		xu_warn(job->node->log,
+			"%s: the registry wants queues of %u entries, and the transport has at "
+			"most %u",
+			job->step.nqn, policy.queue_depth, depth_max);
+		policy.queue_depth = depth_max;
+	}
+	rc = xnvmf_subsystem_set_policy(subsystem, &policy, err);
+	free(hosts);
+	return rc;
+}
+
+static void policy(struct job *job)
+{
+	struct xnvmf_subsystem *subsystem = subsystem_of(job);
+	struct xu_error err = {0};
+	json_t *merged;
+
+	if (subsystem == NULL) {
+		return;
+	}
+	if (job->step.value == NULL) {
+		xnvmf_subsystem_set_policy(subsystem, NULL, &err);
+	} else if (central_merge(job->step.value, &merged, &err) == 0) {
+		set_policy(job, subsystem, merged, &err);
+		json_decref(merged);
+	}
+	job_done(job, &err);
+}
+
+static void made_policy(struct job *job)
+{
+	json_t *subsystem = model_subsystem(job->node->made, job->step.nqn);
+
+	if (job->step.value != NULL) {
+		json_object_set(subsystem, "registry", job->step.value);
+	} else {
+		json_object_del(subsystem, "registry");
+	}
 }
 
 /* ---- parts of subsystems ---- */
@@ -649,6 +723,7 @@ static const struct {
 	[STEP_STORE_MAKE] = {lvol_add, made_lvol},
 	[STEP_VOLUME_MAKE] = {lvol_add, made_lvol},
 	[STEP_SUBSYSTEM_ADD] = {subsystem_add, made_subsystem},
+	[STEP_POLICY] = {policy, made_policy},
 	[STEP_HOST_ADD] = {host_add, made_host},
 	[STEP_ALLOW_ANY_HOST] = {allow_any_host, made_allow_any_host},
 	[STEP_HOST_REMOVE] = {host_remove, gone_host},

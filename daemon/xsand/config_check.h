@@ -53,6 +53,7 @@ struct config_subsystem {
 	json_t *hosts;
 	json_t *namespaces;
 	json_t *listeners;
+	json_t *central; /* config_central.h */
 };
 
 struct config_ns {

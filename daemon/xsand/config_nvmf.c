@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/xsand/config_central.h"
 #include "daemon/xsand/config_check.h"
 #include "lib/reactor/address.h"
 
@@ -55,6 +56,8 @@ const struct xu_param config_subsystem_params[] = {
 		.help = "list of namespaces"},
 	{"listeners", XU_PARAM_JSON, offsetof(struct config_subsystem, listeners),
 		.help = "list of listeners"},
+	{"registry", XU_PARAM_JSON, offsetof(struct config_subsystem, central),
+		.help = "what a registry has set; the node writes it itself"},
 	{0},
 };
 
@@ -444,6 +447,10 @@ int check_subsystem(struct check *c, const char *path, json_t *object)
 	if (rc == 0) {
 		check_path(inner, "%s.listeners", path);
 		rc = check_listeners(c, inner, sub.listeners);
+	}
+	if (rc == 0) {
+		check_path(inner, "%s.registry", path);
+		rc = check_central(c, inner, sub.central);
 	}
 	return rc;
 }

@@ -4,18 +4,25 @@
 #define XSAND_CONFIG_REGISTRY_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct check;
 
 struct config_registry {
-	const char *url;     /* NULL: the node has no registry */
+	const char *url;     /* NULL: it is registered nowhere */
 	const char *node_id; /* NULL: the machine's name */
 	const char *address; /* of listeners on all addresses; NULL: none */
 	const char *token_path, *ca_path, *cert_path, *key_path;
 	uint32_t interval_s;
 	uint32_t leave; /* enum xreg_agent_leave */
 	json_t *metadata, *tags;
+
+	bool has_multicast; /* a registry finds it by multicast */
+	struct {
+		const char *group, *interface, *key_path, *key_variable;
+		uint32_t port;
+	} multicast;
 };
 
 /* `object` may be NULL. */

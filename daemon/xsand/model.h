@@ -10,7 +10,8 @@
  *	  "nvmf": { "transport": {…},
  *	            "subsystems": { NQN: { serial_number …, "hosts": { NQN: true },
  *	                                   "namespaces": { NSID: {…} },
- *	                                   "listeners": { "tcp ADDRESS PORT": {…} } } } } }
+ *	                                   "listeners": { "tcp ADDRESS PORT": {…} },
+ *	                                   "registry": { "ADDRESS PORT": {…} } } } } }
  *
  * Every value is in its one form (xbdev_config_canonical()), so equal means the same. "devices",
  * "lvol_stores", "lvol_volumes", "subsystems" and a subsystem's "hosts", "namespaces", "listeners"

@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/xsand/central.h"
 #include "daemon/xsand/change.h"
 #include "daemon/xsand/config.h"
 #include "daemon/xsand/config_check.h"
@@ -287,6 +288,9 @@ static int load_state(struct node *node, struct xu_error *err)
 	}
 	json_array_foreach (notes, i, note) {
 		xu_warn(node->log, "%s", json_string_value(note));
+	}
+	if (rc == 0) {
+		central_forget(node);
 	}
 	json_decref(base);
 	json_decref(current);

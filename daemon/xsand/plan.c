@@ -551,6 +551,25 @@ static void add_subsystems(struct differ *d)
 	}
 }
 
+/* After the subsystem and before anybody can connect to it. */
+static void change_policies(struct differ *d)
+{
+	json_t *subsystem;
+	const char *nqn;
+
+	json_object_foreach (model_subsystems(d->to), nqn, subsystem) {
+		json_t *old = json_object_get(model_subsystem(d->from, nqn), "registry");
+		json_t *value = json_object_get(subsystem, "registry");
+
+		if (!model_equal(old, value)) {
+			add(d, (struct step){.kind = STEP_POLICY,
+				       .nqn = nqn,
+				       .key = nqn,
+				       .value = value});
+		}
+	}
+}
+
 static void allow_any_host(struct differ *d)
 {
 	json_t *subsystem;
@@ -611,7 +630,8 @@ static void run_passes(struct differ *d)
 	static void (*const passes[])(struct differ * d) = {change_log, remove_listeners,
 		remove_namespaces, remove_subsystems, remove_members, remove_devices,
 		change_transport, add_devices, change_devices, make_lvols, add_subsystems,
-		add_hosts, allow_any_host, remove_hosts, add_namespaces, add_listeners};
+		change_policies, add_hosts, allow_any_host, remove_hosts, add_namespaces,
+		add_listeners};
 
 	for (size_t i = 0; i < sizeof(passes) / sizeof(passes[0]) && d->rc == 0; i++) {
 		passes[i](d);
@@ -665,6 +685,7 @@ json_t *plan_describe(const struct step *step)
 		[STEP_STORE_MAKE] = {"make store", NULL},
 		[STEP_VOLUME_MAKE] = {"make volume", NULL},
 		[STEP_SUBSYSTEM_ADD] = {"add subsystem", NULL},
+		[STEP_POLICY] = {"set what the registry wants of", NULL},
 		[STEP_HOST_ADD] = {"allow host", "to use"},
 		[STEP_ALLOW_ANY_HOST] = {"set allow_any_host of", NULL},
 		[STEP_HOST_REMOVE] = {"forbid host", "to use"},

@@ -26,6 +26,7 @@ enum step_kind {
 	STEP_STORE_MAKE,
 	STEP_VOLUME_MAKE,
 	STEP_SUBSYSTEM_ADD,
+	STEP_POLICY, /* what a registry has set of a subsystem */
 	STEP_HOST_ADD,
 	STEP_ALLOW_ANY_HOST,
 	STEP_HOST_REMOVE,

@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "daemon/xsand/central.h"
 #include "daemon/xsand/config.h"
 #include "daemon/xsand/config_registry.h"
 #include "daemon/xsand/model.h"
@@ -26,6 +27,7 @@
 #include "lib/xbdev/core/device.h"
 #include "lib/xnvmf/target/target.h"
 #include "lib/xregistry/agent/agent.h"
+#include "lib/xregistry/agent/responder.h"
 
 #define GOODBYE_MS 2000u
 #define TOKEN_MAX  256u
@@ -36,7 +38,8 @@ struct sums {
 
 struct node_registry {
 	struct node *node;
-	struct xreg_agent *agent;
+	struct xreg_agent *agent;         /* NULL: it is registered nowhere */
+	struct xreg_responder *responder; /* NULL: it is not found by multicast */
 	char node_id[256];
 	char *token;
 	struct xr_timer timer;
@@ -50,6 +53,7 @@ struct node_registry {
 	json_t *sums;              /* NQN: what has been added up in this round, as an array */
 	json_t *last;              /* the same of the round before */
 	json_t *metrics;           /* NQN: the report */
+	json_t *central; /* "NQN PLACE": [NQN, PLACE, what the registry wants, and was made so] */
 	bool has_told_wildcard;
 };
 
@@ -192,27 +196,29 @@ static json_t *storage_of(struct node *node, json_t *subsystem, uint64_t *ret_by
 	return storage;
 }
 
-/* Where hosts reach a listener; NULL: it is not known. */
-static const char *address_of(struct node_registry *registry, const json_t *listener)
+const char *node_registry_address(struct node *node, const json_t *listener)
 {
-	const struct config_registry *config = &registry->node->started->settings.registry;
 	const char *advertise = json_string_value(json_object_get(listener, "advertise"));
 	const char *address = json_string_value(json_object_get(listener, "traddr"));
 
-	if (advertise != NULL) {
-		return advertise;
-	}
-	if (!xr_address_is_wildcard(address)) {
-		return address;
-	}
-	if (config->address == NULL && !registry->has_told_wildcard) {
+	return advertise != NULL                  ? advertise
+	       : !xr_address_is_wildcard(address) ? address
+						  : node->started->settings.registry.address;
+}
+
+/* Where hosts reach a listener; NULL: it is not known. */
+static const char *address_of(struct node_registry *registry, const json_t *listener)
+{
+	const char *address = node_registry_address(registry->node, listener);
+
+	if (address == NULL && !registry->has_told_wildcard) {
 		registry->has_told_wildcard = true;
 		xu_warn(registry->node->log,
 			"a listener on %s is not registered, for no host could be told where that "
 			"is: give it \"advertise\", or \"address\" in \"registry\"",
-			address);
+			json_string_value(json_object_get(listener, "traddr")));
 	}
-	return config->address;
+	return address;
 }
 
 static json_t *target_of(
@@ -229,13 +235,14 @@ static json_t *target_of(
 		return NULL;
 	}
 	storage = storage_of(node, subsystem, &bytes);
-	body = json_pack("{s:s, s:{s:s, s:s, s:s, s:i, s:I}, s:{s:I}, s:I, s:o*, s:o*}", "node_id",
-		registry->node_id, "target_info", "nqn", nqn, "transport", "tcp", "address",
-		address, "port", atoi(port), "namespace_capacity", (json_int_t)bytes,
+	body = json_pack("{s:s, s:{s:s, s:s, s:s, s:i, s:I}, s:{s:I}, s:I, s:o*, s:o*, s:o*}",
+		"node_id", registry->node_id, "target_info", "nqn", nqn, "transport", "tcp",
+		"address", address, "port", atoi(port), "namespace_capacity", (json_int_t)bytes,
 		"performance_caps", "max_queue_depth",
 		(json_int_t)xnvmf_target_get_opts(node->target)->max_queue_depth, "ttl_seconds",
 		(json_int_t)config->interval_s * 3 + 5, "storage", storage, "metrics",
-		metrics != NULL ? json_deep_copy(metrics) : NULL);
+		metrics != NULL ? json_deep_copy(metrics) : NULL, "actual",
+		central_actual(node, nqn));
 	if (body != NULL && config->metadata != NULL) {
 		json_object_set_new(body, "metadata", json_deep_copy(config->metadata));
 	}
@@ -244,6 +251,34 @@ static json_t *target_of(
 			body, "config", json_pack("{s:o}", "tags", json_deep_copy(config->tags)));
 	}
 	return body;
+}
+
+/* What the registry wants is put back where it has been lost: by a document that was loaded as a
+ * whole, say. Not while something is being changed. */
+static void keep_central(struct node_registry *registry)
+{
+	struct node *node = registry->node;
+	json_t *entry;
+	const char *key;
+
+	if (!node->is_ready || node->has_turn || !xu_list_is_empty(&node->changes)) {
+		return;
+	}
+	json_object_foreach (registry->central, key, entry) {
+		const char *nqn = json_string_value(json_array_get(entry, 0));
+		const char *place = json_string_value(json_array_get(entry, 1));
+		json_t *subsystem = model_subsystem(node->wanted, nqn);
+		json_t *config = json_array_get(entry, 2);
+
+		if (subsystem != NULL &&
+			!model_equal(json_object_get(json_object_get(subsystem, "registry"), place),
+				config)) {
+			xu_warn(node->log,
+				"%s: what the registry wants of it was lost, and is set again",
+				nqn);
+			central_set(node, nqn, place, json_deep_copy(config), NULL, NULL);
+		}
+	}
 }
 
 static void tell(struct node_registry *registry)
@@ -259,9 +294,16 @@ static void tell(struct node_registry *registry)
 			}
 		}
 	}
-	if (targets != NULL) {
-		xreg_agent_set(registry->agent, targets);
+	/* Before all of it is there, what there is would be a wrong answer. */
+	if (targets != NULL && registry->responder != NULL && registry->node->is_ready) {
+		xreg_responder_set(registry->responder, targets);
 	}
+	if (targets != NULL && registry->agent != NULL) {
+		xreg_agent_set(registry->agent, targets);
+	} else {
+		json_decref(targets);
+	}
+	keep_central(registry);
 }
 
 /* ---- a round ---- */
@@ -272,6 +314,7 @@ static void free_registry(struct node_registry *registry)
 	json_decref(registry->sums);
 	json_decref(registry->last);
 	json_decref(registry->metrics);
+	json_decref(registry->central);
 	free(registry->token);
 	free(registry);
 }
@@ -379,6 +422,104 @@ static void on_state(void *arg, const char *nqn, const char *status, const char 
 	xr_msg_send(xbdev_ctx_control(node->ctx), &state->msg);
 }
 
+/* ---- what the registry wants of a target ---- */
+
+/* On its way to the control reactor, and there until it has been carried out. */
+struct config_msg {
+	struct xr_msg msg;
+	struct node *node;
+	uint64_t revision;
+	json_t *config; /* NULL: it is in no registry any more */
+	char place[CENTRAL_PLACE_SIZE];
+	char nqn[];
+};
+
+static void free_config_msg(struct config_msg *config)
+{
+	json_decref(config->config);
+	free(config);
+}
+
+static void forget(struct node_registry *registry, const struct config_msg *config)
+{
+	char key[sizeof(config->place) + XNVMF_NQN_MAX + 2];
+
+	snprintf(key, sizeof(key), "%s %s", config->nqn, config->place);
+	json_object_del(registry->central, key);
+}
+
+/* Notes what has been made so; nothing where nothing is wanted. */
+static void remember(struct node_registry *registry, const struct config_msg *config)
+{
+	json_t *subsystem = model_subsystem(registry->node->wanted, config->nqn);
+	json_t *now = json_object_get(json_object_get(subsystem, "registry"), config->place);
+	char key[sizeof(config->place) + XNVMF_NQN_MAX + 2];
+
+	snprintf(key, sizeof(key), "%s %s", config->nqn, config->place);
+	if (now != NULL) {
+		json_object_set_new(registry->central, key,
+			json_pack("[s, s, o]", config->nqn, config->place, json_deep_copy(now)));
+	} else {
+		json_object_del(registry->central, key);
+	}
+}
+
+static void on_config_done(void *arg, const struct xu_error *err)
+{
+	struct config_msg *config = arg;
+	struct node *node = config->node;
+
+	if (node->registry != NULL && err->code == 0) {
+		remember(node->registry, config);
+	}
+	/* A node that stops has refused nothing: it is asked again when it is back. */
+	if (node->registry != NULL && err->code != -ESHUTDOWN) {
+		xreg_agent_answer(node->registry->agent, config->nqn, config->place,
+			config->revision, err->code != 0 ? err->text : NULL,
+			central_actual(node, config->nqn));
+	}
+	free_config_msg(config);
+}
+
+static void on_config_msg(struct xr_msg *msg)
+{
+	struct config_msg *config = xu_container_of(msg, struct config_msg, msg);
+	struct node *node = config->node;
+	json_t *wanted = config->config;
+
+	config->config = NULL;
+	if (node->registry == NULL || node->is_stopping) {
+		json_decref(wanted);
+		free_config_msg(config);
+	} else if (wanted == NULL) {
+		forget(node->registry, config);
+		central_set(node, config->nqn, config->place, NULL, NULL, NULL);
+		free_config_msg(config);
+	} else {
+		central_set(node, config->nqn, config->place, wanted, on_config_done, config);
+	}
+}
+
+/* On an agent's thread. */
+static void on_config(
+	void *arg, const char *nqn, const char *place, uint64_t revision, const json_t *wanted)
+{
+	struct node *node = arg;
+	size_t len = strlen(nqn) + 1;
+	struct config_msg *config = calloc(1, sizeof(*config) + len);
+
+	if (config == NULL) {
+		return;
+	}
+	config->msg.fn = on_config_msg;
+	config->node = node;
+	config->revision = revision;
+	config->config = wanted != NULL ? json_deep_copy(wanted) : NULL;
+	snprintf(config->place, sizeof(config->place), "%s", place);
+	memcpy(config->nqn, nqn, len);
+	xr_msg_send(xbdev_ctx_control(node->ctx), &config->msg);
+}
+
 /* ---- life ---- */
 
 /* The first line of the file. */
@@ -401,32 +542,13 @@ static int read_token(struct node_registry *registry, const char *path, struct x
 	return rc == 0 ? 0 : xu_error_set_errno(err, rc, "reading the registry's token %s", path);
 }
 
-int node_registry_start(struct node *node, struct xu_error *err)
+static int start_agent(struct node_registry *registry, struct xu_error *err)
 {
+	struct node *node = registry->node;
 	const struct config_registry *config = &node->started->settings.registry;
-	struct node_registry *registry;
 	struct xreg_agent_opts opts;
-	int rc = 0;
+	int rc = config->token_path != NULL ? read_token(registry, config->token_path, err) : 0;
 
-	if (config->url == NULL) {
-		return 0;
-	}
-	registry = calloc(1, sizeof(*registry));
-	if (registry == NULL) {
-		return xu_error_set_errno(err, -ENOMEM, "starting the registry's agent");
-	}
-	registry->node = node;
-	registry->sums = json_object();
-	registry->last = json_object();
-	registry->metrics = json_object();
-	registry->timer.fn = on_timer;
-	gethostname(registry->node_id, sizeof(registry->node_id) - 1);
-	if (config->node_id != NULL) {
-		snprintf(registry->node_id, sizeof(registry->node_id), "%s", config->node_id);
-	}
-	if (config->token_path != NULL) {
-		rc = read_token(registry, config->token_path, err);
-	}
 	opts = (struct xreg_agent_opts){.url = config->url,
 		.node_id = registry->node_id,
 		.token = registry->token,
@@ -437,11 +559,66 @@ int node_registry_start(struct node *node, struct xu_error *err)
 		.leave = (enum xreg_agent_leave)config->leave,
 		.log = node->log,
 		.on_state = on_state,
+		.on_config = on_config,
 		.arg = node};
-	if (rc == 0) {
-		rc = xreg_agent_start(&opts, &registry->agent, err);
+	return rc == 0 ? xreg_agent_start(&opts, &registry->agent, err) : rc;
+}
+
+static int start_responder(struct node_registry *registry, struct xu_error *err)
+{
+	struct node *node = registry->node;
+	const struct config_registry *config = &node->started->settings.registry;
+	struct xreg_responder_opts opts = {.net = {.group = config->multicast.group,
+						   .port = (uint16_t)config->multicast.port,
+						   .interface = config->multicast.interface},
+		.node_id = registry->node_id,
+		.log = node->log};
+	const char *member;
+	char *key = NULL;
+	int rc = 0;
+
+	if (config->multicast.key_path != NULL || config->multicast.key_variable != NULL) {
+		rc = xreg_mcast_key_read(
+			config->multicast.key_path, config->multicast.key_variable, &key, err);
+	}
+	opts.net.key = key;
+	if (rc == 0 && xreg_mcast_check(&opts.net, &member, err) != 0) {
+		rc = xu_error_prefix(err, "registry.%s", member);
+	}
+	rc = rc == 0 ? xreg_responder_start(&opts, &registry->responder, err) : rc;
+	free(key);
+	return rc;
+}
+
+int node_registry_start(struct node *node, struct xu_error *err)
+{
+	const struct config_registry *config = &node->started->settings.registry;
+	struct node_registry *registry;
+	int rc;
+
+	if (config->url == NULL && !config->has_multicast) {
+		return 0;
+	}
+	registry = calloc(1, sizeof(*registry));
+	if (registry == NULL) {
+		return xu_error_set_errno(err, -ENOMEM, "starting the registry's agent");
+	}
+	registry->node = node;
+	registry->sums = json_object();
+	registry->last = json_object();
+	registry->metrics = json_object();
+	registry->central = json_object();
+	registry->timer.fn = on_timer;
+	gethostname(registry->node_id, sizeof(registry->node_id) - 1);
+	if (config->node_id != NULL) {
+		snprintf(registry->node_id, sizeof(registry->node_id), "%s", config->node_id);
+	}
+	rc = config->has_multicast ? start_responder(registry, err) : 0;
+	if (rc == 0 && config->url != NULL) {
+		rc = start_agent(registry, err);
 	}
 	if (rc != 0) {
+		xreg_responder_stop(registry->responder);
 		free_registry(registry);
 		return rc;
 	}
@@ -466,6 +643,7 @@ void node_registry_stop(struct node *node)
 	}
 	node->registry = NULL;
 	xr_timer_stop(xbdev_ctx_control(node->ctx), &registry->timer);
+	xreg_responder_stop(registry->responder);
 	xreg_agent_stop(registry->agent, GOODBYE_MS);
 	registry->is_over = true;
 	if (!registry->is_asking) {
@@ -475,5 +653,16 @@ void node_registry_stop(struct node *node)
 
 json_t *node_registry_status(struct node *node)
 {
-	return node->registry != NULL ? xreg_agent_status(node->registry->agent) : NULL;
+	struct node_registry *registry = node->registry;
+	json_t *status;
+
+	if (registry == NULL) {
+		return NULL;
+	}
+	status = registry->agent != NULL ? xreg_agent_status(registry->agent) : json_object();
+	if (registry->responder != NULL) {
+		json_object_set_new(
+			status, "multicast", xreg_responder_status(registry->responder));
+	}
+	return status;
 }

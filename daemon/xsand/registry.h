@@ -18,6 +18,8 @@ int node_registry_start(struct node *node, struct xu_error *err);
 void node_registry_changed(struct node *node);
 /* Says good-bye; blocks for two seconds at most, when the registry does not answer. */
 void node_registry_stop(struct node *node);
+/* The address that a listener is registered with; NULL: none, it is not. Borrowed. */
+const char *node_registry_address(struct node *node, const json_t *listener);
 /* How the registration stands; NULL: there is no registry. New reference. */
 json_t *node_registry_status(struct node *node);
 

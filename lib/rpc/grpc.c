@@ -13,12 +13,10 @@
 #include <time.h>
 
 #include <grpc/compression.h>
-#include <grpc/grpc_security.h>
 #include <grpc/support/log.h>
 
 #include "lib/reactor/address.h"
 #include "lib/rpc/grpc_private.h"
-#include "lib/rpc/tls.h"
 #include "lib/util/clock.h"
 #include "lib/util/log.h"
 
@@ -33,7 +31,6 @@
 #define KEEPALIVE_WAIT_MS  20000  /* … and has so long to answer */
 #define PING_MS_MIN        5000   /* clients may ask so often */
 #define METADATA_BYTES_MAX (16 << 10)
-#define FILE_BYTES_MAX     (1 << 20) /* of certificates and keys */
 #define CANCEL_MS          1000
 #define SHUTDOWN_MS        5000
 
@@ -162,81 +159,6 @@ static grpc_server *make_core(const struct xrpc_grpc_opts *opts)
 	return core;
 }
 
-/* A file of PEM. free() it; NULL with a sentence. */
-static char *read_file(const char *path, struct xu_error *err)
-{
-	FILE *file = fopen(path, "re");
-	char *text = malloc(FILE_BYTES_MAX);
-	size_t len = 0;
-
-	if (file == NULL || text == NULL) {
-		xu_error_set_errno(err, -errno, "reading '%.200s'", path);
-	} else {
-		len = fread(text, 1, FILE_BYTES_MAX, file);
-		if (ferror(file) || len == FILE_BYTES_MAX) {
-			xu_error_set(
-				err, -EINVAL, "reading '%.200s': it is too large or broken", path);
-			len = FILE_BYTES_MAX;
-		} else {
-			text[len] = '\0';
-		}
-	}
-	if (file != NULL) {
-		fclose(file);
-	}
-	if (file == NULL || text == NULL || len == FILE_BYTES_MAX) {
-		free(text);
-		return NULL;
-	}
-	return text;
-}
-
-/* The files as credentials; they were found good before. */
-static grpc_server_credentials *read_credentials(
-	const struct xrpc_grpc_opts *opts, struct xu_error *err)
-{
-	char *cert = read_file(opts->cert_path, err), *key = read_file(opts->key_path, err);
-	char *ca = opts->client_ca_path != NULL ? read_file(opts->client_ca_path, err) : NULL;
-	grpc_ssl_pem_key_cert_pair pair = {key, cert};
-	grpc_server_credentials *credentials = NULL;
-
-	if (cert != NULL && key != NULL && (ca != NULL) == (opts->client_ca_path != NULL)) {
-		credentials = grpc_ssl_server_credentials_create_ex(ca, &pair, 1,
-			ca != NULL ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
-				   : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE,
-			NULL);
-		if (credentials == NULL) {
-			xu_error_set(err, -EINVAL, "gRPC does not take the certificate '%.200s'",
-				opts->cert_path);
-		}
-	}
-	free(cert);
-	if (key != NULL) {
-		explicit_bzero(key, strlen(key));
-	}
-	free(key);
-	free(ca);
-	return credentials;
-}
-
-/* TLS as everywhere else: OpenSSL says what is wrong with the files in more words than the core. */
-static grpc_server_credentials *make_credentials(
-	const struct xrpc_grpc_opts *opts, struct xu_error *err)
-{
-	const struct xrpc_tls_opts tls_opts = {
-		opts->cert_path, opts->key_path, opts->client_ca_path};
-	struct xrpc_tls *tls;
-
-	if (opts->cert_path == NULL) {
-		return grpc_insecure_server_credentials_create();
-	}
-	if (xrpc_tls_new(&tls_opts, &tls, err) != 0) {
-		return NULL;
-	}
-	xrpc_tls_free(tls);
-	return read_credentials(opts, err);
-}
-
 /* ---- listening ---- */
 
 static int check_opts(const struct xrpc_grpc_opts *opts, struct xu_error *err)
@@ -267,7 +189,7 @@ static int check_opts(const struct xrpc_grpc_opts *opts, struct xu_error *err)
 static int listen_on(
 	struct xrpc_grpc *server, const struct xrpc_grpc_opts *opts, struct xu_error *err)
 {
-	grpc_server_credentials *credentials = make_credentials(opts, err);
+	grpc_server_credentials *credentials = xrpc__grpc_credentials(server, opts, err);
 	char where[96];
 	int port;
 
@@ -296,6 +218,8 @@ void xrpc__grpc_unref(struct xrpc_grpc *server)
 	if (atomic_fetch_sub_explicit(&server->nr_refs, 1, memory_order_acq_rel) == 1) {
 		pthread_cond_destroy(&server->changed);
 		pthread_mutex_destroy(&server->mutex);
+		pthread_mutex_destroy(&server->pem_mutex);
+		xrpc_pem_clear(&server->pem);
 		free(server);
 	}
 }
@@ -312,6 +236,7 @@ static struct xrpc_grpc *new_server(const struct xrpc_grpc_opts *opts)
 	server->log = opts->log;
 	server->methods = opts->methods;
 	server->role_of = opts->role_of;
+	server->audit = opts->audit;
 	server->arg = opts->arg;
 	server->nr_calls_max = or_default(opts->nr_calls_max, NR_CALLS_MAX);
 	server->request_timeout_ns =
@@ -319,6 +244,7 @@ static struct xrpc_grpc *new_server(const struct xrpc_grpc_opts *opts)
 	xu_list_init(&server->calls);
 	xu_list_init(&server->watches);
 	pthread_mutex_init(&server->mutex, NULL);
+	pthread_mutex_init(&server->pem_mutex, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&server->changed, &attr);

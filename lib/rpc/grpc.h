@@ -59,17 +59,38 @@ struct xrpc_grpc_method {
 	const ProtobufCMessageDescriptor *request;
 	uint32_t role;     /* who calls it needs this one or a higher one; 0: anybody may */
 	bool is_streaming; /* any number of answers */
+	bool is_audited;
 	void (*fn)(struct xrpc_grpc_call *call, const ProtobufCMessage *request, void *arg);
+};
+
+/* Who calls. */
+struct xrpc_grpc_peer {
+	const char *from;  /* its numeric address */
+	const char *token; /* what comes after "Bearer"; no text: it has a length */
+	size_t token_len;
+	const char *certificate; /* PEM, which the clients' CA has signed; NULL: none was shown */
+	size_t certificate_len;
+};
+
+#define XRPC_GRPC_WHO_SIZE 256u
+
+/* Called by the server's threads for each call that is over and whose method says so; must not
+ * wait. */
+struct xrpc_grpc_audit {
+	const char *method, *who, *from;
+	enum xrpc_grpc_code code;
 };
 
 struct xrpc_grpc_opts {
 	const char *address; /* numeric IPv4 or IPv6 */
 	uint16_t port;       /* 0: any; see xrpc_grpc_port() */
-	/* TLS: PEM files as in lib/rpc/tls.h, read once; NULL: clear text. */
+	/* TLS: PEM files as in lib/rpc/tls.h; see xrpc_grpc_set_pem(). NULL: clear text. */
 	const char *cert_path, *key_path, *client_ca_path;
-	/* The role of who sends "authorization: Bearer …"; 0: nobody's. On the server's threads;
-	 * must not wait. NULL: no token is needed. */
-	uint32_t (*role_of)(void *arg, const char *token, size_t len);
+	/* The role of who calls, and a name for the log; 0: nobody's; -EBUSY: its address has tried
+	 * too often. On the server's threads; must not wait. NULL: everybody may do everything. */
+	int (*role_of)(
+		void *arg, const struct xrpc_grpc_peer *peer, char ret_who[XRPC_GRPC_WHO_SIZE]);
+	void (*audit)(void *arg, const struct xrpc_grpc_audit *audit); /* may be NULL */
 	bool is_open; /* may be reached from elsewhere without either, or in clear text */
 	const struct xrpc_grpc_method *methods; /* borrowed */
 	void *arg;                              /* of role_of and of the methods */
@@ -88,6 +109,13 @@ struct xrpc_grpc_opts {
  */
 int xrpc_grpc_start(
 	const struct xrpc_grpc_opts *opts, struct xrpc_grpc **ret_server, struct xu_error *err);
+
+struct xrpc_pem;
+
+/* Another certificate, key and CA from the next connection on; those that there are go on. Of a
+ * server with TLS; whether clients show certificates stays as it was. -EINVAL with a sentence, and
+ * nothing changed. Any thread. */
+int xrpc_grpc_set_pem(struct xrpc_grpc *server, const struct xrpc_pem *pem, struct xu_error *err);
 
 /* Takes no more calls: when it returns no method is running or will be called. Not from a method.
  */

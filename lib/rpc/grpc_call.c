@@ -203,6 +203,19 @@ static void send_end(struct xrpc_grpc_call *call)
 	grpc_slice_unref(text);
 }
 
+/* Who listens may be gone when the call is dead. Under the call's mutex. */
+static void audit(const struct xrpc_grpc_call *call, enum xrpc_grpc_code code)
+{
+	const struct xrpc_grpc *server = call->server;
+	const struct xrpc_grpc_audit what = {
+		call->method != NULL ? call->method->name : "", call->who, call->from, code};
+
+	if (server->audit != NULL && !call->is_dead && call->method != NULL &&
+		call->method->is_audited) {
+		server->audit(server->arg, &what);
+	}
+}
+
 /* Ends it, with `message` (taken, may be NULL) and what is in end_code and `text`; gives the
  * owner's reference back. */
 static void finish(struct xrpc_grpc_call *call, enum xrpc_grpc_code code, const char *text,
@@ -210,6 +223,7 @@ static void finish(struct xrpc_grpc_call *call, enum xrpc_grpc_code code, const 
 {
 	pthread_mutex_lock(&call->mutex);
 	assert(!call->is_ended);
+	audit(call, code);
 	call->is_ended = true;
 	call->end_code = code;
 	snprintf(call->end_err.text, sizeof(call->end_err.text), "%s", text);
@@ -266,23 +280,41 @@ static grpc_slice token_of(const struct xrpc_grpc_call *call)
 	return grpc_slice_sub_no_ref(found, scheme_len, GRPC_SLICE_LENGTH(found));
 }
 
-/* Whether who calls may do so; XRPC_GRPC_OK. */
-static enum xrpc_grpc_code check_role(const struct xrpc_grpc_call *call)
+/* The role of who calls; 0 and -EBUSY as role_of says. */
+static int role_of(struct xrpc_grpc_call *call)
 {
 	const struct xrpc_grpc *server = call->server;
-	grpc_slice token;
-	uint32_t role;
+	grpc_auth_context *context = NULL;
+	grpc_slice token = token_of(call);
+	struct xrpc_grpc_peer peer = {.token = (const char *)GRPC_SLICE_START_PTR(token),
+		.token_len = GRPC_SLICE_LENGTH(token)};
+	int role;
 
-	if (server->role_of == NULL || call->method->role == 0) {
+	xrpc__grpc_peer(call, &peer, &context);
+	role = server->role_of(server->arg, &peer, call->who);
+	grpc_auth_context_release(context);
+	return role;
+}
+
+/* Whether who calls may do so: XRPC_GRPC_OK, or with a sentence. */
+static enum xrpc_grpc_code check_role(struct xrpc_grpc_call *call, const char **ret_sentence)
+{
+	int role;
+
+	if (call->server->role_of == NULL || call->method->role == 0) {
 		return XRPC_GRPC_OK;
 	}
-	token = token_of(call);
-	role = server->role_of(
-		server->arg, (const char *)GRPC_SLICE_START_PTR(token), GRPC_SLICE_LENGTH(token));
-	if (role == 0) {
+	role = role_of(call);
+	if (role == -EBUSY) {
+		*ret_sentence = "too many calls or wrong tokens from this address in this second";
+		return XRPC_GRPC_RESOURCE_EXHAUSTED;
+	}
+	if (role <= 0) {
+		*ret_sentence = "the call needs a token of the server's: authorization: Bearer …";
 		return XRPC_GRPC_UNAUTHENTICATED;
 	}
-	return role < call->method->role ? XRPC_GRPC_PERMISSION_DENIED : XRPC_GRPC_OK;
+	*ret_sentence = "the role of the token or of the certificate does not allow this";
+	return (uint32_t)role < call->method->role ? XRPC_GRPC_PERMISSION_DENIED : XRPC_GRPC_OK;
 }
 
 static void refuse(struct xrpc_grpc_call *call, enum xrpc_grpc_code code, const char *text)
@@ -299,6 +331,7 @@ static void begin(struct xrpc_grpc_call *call, bool is_too_many)
 		.data.recv_close_on_server.cancelled = &call->was_cancelled};
 	const grpc_op receiving = {
 		.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &call->bytes};
+	const char *sentence = "";
 	enum xrpc_grpc_code code;
 
 	atomic_fetch_add(&server->nr_calls, 1);
@@ -313,11 +346,8 @@ static void begin(struct xrpc_grpc_call *call, bool is_too_many)
 			"the server has as many calls as it takes; try again later");
 	} else if (call->method == NULL) {
 		refuse(call, XRPC_GRPC_UNIMPLEMENTED, "there is no such method");
-	} else if ((code = check_role(call)) != XRPC_GRPC_OK) {
-		refuse(call, code,
-			code == XRPC_GRPC_UNAUTHENTICATED
-				? "the call needs a token of the server's: authorization: Bearer …"
-				: "the role of the token does not allow this");
+	} else if ((code = check_role(call, &sentence)) != XRPC_GRPC_OK) {
+		refuse(call, code, sentence);
 	} else {
 		atomic_store(&call->until_ns, xrpc__grpc_now_ns() + server->request_timeout_ns);
 		if (!start_receiving(call, &receiving, &call->received)) {

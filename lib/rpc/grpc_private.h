@@ -7,8 +7,11 @@
 #include <stdatomic.h>
 
 #include <grpc/grpc.h>
+#include <grpc/grpc_security.h>
 
+#include "lib/reactor/platform.h"
 #include "lib/rpc/grpc.h"
+#include "lib/rpc/pem.h"
 #include "lib/util/error.h"
 #include "lib/util/list.h"
 
@@ -35,7 +38,9 @@ struct xrpc_grpc {
 	_Atomic uint32_t nr_refs; /* its owner's, and each call's */
 	struct xu_logger *log;
 	const struct xrpc_grpc_method *methods;
-	uint32_t (*role_of)(void *arg, const char *token, size_t len);
+	int (*role_of)(
+		void *arg, const struct xrpc_grpc_peer *peer, char ret_who[XRPC_GRPC_WHO_SIZE]);
+	void (*audit)(void *arg, const struct xrpc_grpc_audit *audit);
 	void *arg;
 	uint32_t nr_calls_max;
 	uint64_t request_timeout_ns;
@@ -58,6 +63,11 @@ struct xrpc_grpc {
 	struct xu_list watches; /* struct watch, of the health service */
 	uint32_t nr_watches;
 
+	/* TLS. The core asks for a new certificate with each connection. */
+	pthread_mutex_t pem_mutex;
+	struct xrpc_pem pem;
+	bool is_pem_new;
+
 	_Atomic uint64_t nr_calls, nr_refused, nr_messages_sent;
 };
 
@@ -75,6 +85,7 @@ struct xrpc_grpc_call {
 	int was_cancelled;         /* the core's answer */
 	_Atomic uint64_t until_ns; /* cancelled then; 0: the client's deadline counts */
 	_Atomic bool is_cancelled;
+	char who[XRPC_GRPC_WHO_SIZE], from[XR_ADDRESS_SIZE]; /* for the audit log */
 
 	pthread_mutex_t mutex; /* for what follows, and for batches of sends */
 	grpc_call *core;
@@ -95,6 +106,17 @@ struct xrpc_grpc_call {
 
 void xrpc__grpc_unref(struct xrpc_grpc *server);
 uint64_t xrpc__grpc_now_ns(void);
+
+/* ---- grpc_tls.c ---- */
+
+/* What the core listens with; NULL with a sentence. The core asks the server for it until it ends.
+ */
+grpc_server_credentials *xrpc__grpc_credentials(
+	struct xrpc_grpc *server, const struct xrpc_grpc_opts *opts, struct xu_error *err);
+/* Fills in where it comes from and its certificate; *ret_context (may be NULL) is to be released
+ * when that is not used any more. */
+void xrpc__grpc_peer(
+	struct xrpc_grpc_call *call, struct xrpc_grpc_peer *peer, grpc_auth_context **ret_context);
 
 /* ---- grpc_call.c ---- */
 

@@ -10,12 +10,10 @@
  * same way whenever it has nothing to say.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,7 +27,6 @@
 #define NR_THREADS      2u
 #define IDLE_S          60u
 #define STOP_NS         2000000000ull
-#define PEM_MAX         (256u << 10)
 
 static uint64_t now_ns(void)
 {
@@ -202,17 +199,23 @@ static void find_route(struct xrpc_http_call *call, char *allowed, size_t size)
 	}
 }
 
+static void refuse_for_now(struct xrpc_http_call *call, const char *of_what)
+{
+	atomic_fetch_add(&call->http->nr_refused, 1);
+	xrpc_http_add_header(call, "Retry-After", "1");
+	xrpc_http_problem(
+		call, 429, NULL, "too many %s from %s in this second", of_what, call->from);
+}
+
 /* Whether the call may go to its route; else it has been answered. */
 static bool check_call(struct xrpc_http_call *call)
 {
+	struct xrpc_access *access = call->http->opts.access;
 	const char *length = xrpc_http_header(call, MHD_HTTP_HEADER_CONTENT_LENGTH);
 	char allowed[64];
 
-	if (!xrpc__http_may_call(call->http, call->from)) {
-		atomic_fetch_add(&call->http->nr_refused, 1);
-		xrpc_http_add_header(call, "Retry-After", "1");
-		xrpc_http_problem(call, 429, NULL, "more than %u calls in a second from %s",
-			call->http->opts.rate_max, call->from);
+	if (!xrpc_access_may_call(access, call->from)) {
+		refuse_for_now(call, "calls");
 		return false;
 	}
 	find_route(call, allowed, sizeof(allowed));
@@ -226,14 +229,18 @@ static bool check_call(struct xrpc_http_call *call)
 			allowed, call->method);
 		return false;
 	}
-	xrpc__http_identify(call);
-	if (call->role < call->route->role) {
+	if (xrpc__http_identify(call) != 0) {
+		refuse_for_now(call, "wrong tokens");
+		return false;
+	}
+	if (call->who.role < call->route->role) {
+		const bool is_nobody = call->who.role == XRPC_ROLE_NONE;
+
 		atomic_fetch_add(&call->http->nr_refused, 1);
 		xrpc_http_add_header(call, "WWW-Authenticate", "Bearer");
-		xrpc_http_problem(call, call->role == XRPC_ROLE_NONE ? 401 : 403, NULL,
+		xrpc_http_problem(call, is_nobody ? 401 : 403, NULL,
 			"%s of %.200s needs the role '%s'%s", call->method, call->path,
-			xrpc_role_names[call->route->role],
-			call->role == XRPC_ROLE_NONE ? "; send a token" : "");
+			xrpc_role_names[call->route->role], is_nobody ? "; send a token" : "");
 		return false;
 	}
 	if (length != NULL && strtoull(length, NULL, 10) > call->route->body_max) {
@@ -349,55 +356,11 @@ static void on_problem(void *arg, const char *format, va_list args)
 	xu_debug(http->opts.log, "HTTP: %.*s", (int)len, text);
 }
 
-/* A PEM file as a text. */
-static int read_pem(const char *path, char **ret_text, struct xu_error *err)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC), rc = 0;
-	struct stat st;
-	char *text = NULL;
-
-	if (fd < 0 || fstat(fd, &st) != 0) {
-		rc = -errno;
-	} else if (st.st_size > PEM_MAX) {
-		rc = -EFBIG;
-	} else {
-		text = calloc(1, (size_t)st.st_size + 1);
-		rc = text == NULL                                       ? -ENOMEM
-		     : read(fd, text, (size_t)st.st_size) == st.st_size ? 0
-									: -EIO;
-	}
-	if (fd >= 0) {
-		close(fd);
-	}
-	if (rc != 0) {
-		free(text);
-		return xu_error_set_errno(err, rc, "reading %s", path);
-	}
-	*ret_text = text;
-	return 0;
-}
-
-static int read_tls(struct xrpc_http *http, struct xu_error *err)
-{
-	const struct xrpc_http_opts *opts = &http->opts;
-	int rc = 0;
-
-	if (opts->cert_path != NULL) {
-		rc = read_pem(opts->cert_path, &http->cert, err);
-	}
-	if (rc == 0 && opts->cert_path != NULL) {
-		rc = read_pem(opts->key_path, &http->key, err);
-	}
-	if (rc == 0 && opts->client_ca_path != NULL) {
-		rc = read_pem(opts->client_ca_path, &http->client_ca, err);
-	}
-	return rc;
-}
-
 static int start_daemon(struct xrpc_http *http, struct xu_error *err)
 {
+	const bool has_tls = http->tls != NULL;
 	unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
-			 MHD_USE_ERROR_LOG | (http->cert != NULL ? MHD_USE_TLS : 0);
+			 MHD_USE_ERROR_LOG | (has_tls ? MHD_USE_TLS : 0);
 	const struct xrpc_http_opts *opts = &http->opts;
 	static char priorities[] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
 	struct MHD_OptionItem items[10];
@@ -410,24 +373,19 @@ static int start_daemon(struct xrpc_http *http, struct xu_error *err)
 		items[n++] = (struct MHD_OptionItem){
 			MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)nr_threads, NULL};
 	}
-	if (http->cert != NULL) {
-		items[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, http->cert};
-		items[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, http->key};
+	if (has_tls) {
+		items[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, http->pem.cert};
+		items[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, http->pem.key};
 		items[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_PRIORITIES, 0, priorities};
-	}
-	if (http->client_ca != NULL) {
-		items[n++] =
-			(struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_TRUST, 0, http->client_ca};
 	}
 	items[n] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
 	http->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, http,
 		MHD_OPTION_EXTERNAL_LOGGER, on_problem, http, MHD_OPTION_NOTIFY_COMPLETED,
-		on_completed, NULL, MHD_OPTION_LISTEN_SOCKET, http->fd, MHD_OPTION_ARRAY, items,
-		MHD_OPTION_END);
+		on_completed, NULL, MHD_OPTION_NOTIFY_CONNECTION, xrpc__http_on_connection, http,
+		MHD_OPTION_LISTEN_SOCKET, http->fd, MHD_OPTION_ARRAY, items, MHD_OPTION_END);
 	if (http->daemon == NULL) {
-		return xu_error_set(err, -EINVAL, "the HTTP server on %s port %u does not start%s",
-			opts->address, http->port,
-			http->cert != NULL ? "; are the certificate and the key a pair?" : "");
+		return xu_error_set(err, -EINVAL, "the HTTP server on %s port %u does not start",
+			opts->address, http->port);
 	}
 	http->fd = -1; /* the daemon's now */
 	return 0;
@@ -459,9 +417,12 @@ int xrpc_http_start(
 			"'%.64s' is not a numeric IPv4 or IPv6 address to listen on",
 			opts->address);
 	}
-	rc = xrpc__http_check_exposure(opts, err);
-	if (rc != 0) {
-		return rc;
+	if (!opts->is_open) {
+		rc = xrpc_access_check_exposure(
+			opts->address, opts->pem != NULL, !xrpc_access_is_open(opts->access), err);
+		if (rc != 0) {
+			return rc;
+		}
 	}
 	http = calloc(1, sizeof(*http));
 	if (http == NULL) {
@@ -469,15 +430,10 @@ int xrpc_http_start(
 	}
 	http->opts = *opts;
 	http->fd = -1;
-	pthread_mutex_init(&http->rate_mutex, NULL);
+	pthread_mutex_init(&http->tls_mutex, NULL);
 	pthread_mutex_init(&http->calls_mutex, NULL);
-	if (opts->rate_max != 0) {
-		http->buckets = calloc(XRPC__HTTP_BUCKETS, sizeof(*http->buckets));
-	}
 	xr_platform_linux()->entropy(xr_platform_linux(), &http->first_id, sizeof(http->first_id));
-	rc = opts->rate_max != 0 && http->buckets == NULL
-		     ? xu_error_set_errno(err, -ENOMEM, "starting the HTTP server")
-		     : read_tls(http, err);
+	rc = opts->pem != NULL ? xrpc__http_tls_init(http, opts->pem, err) : 0;
 	if (rc == 0) {
 		rc = listen_at(http, err);
 	}
@@ -534,12 +490,9 @@ void xrpc_http_stop(struct xrpc_http *http)
 	if (http->fd >= 0) {
 		close(http->fd);
 	}
-	pthread_mutex_destroy(&http->rate_mutex);
+	xrpc__http_tls_fini(http);
+	pthread_mutex_destroy(&http->tls_mutex);
 	pthread_mutex_destroy(&http->calls_mutex);
-	free(http->buckets);
-	free(http->cert);
-	free(http->key);
-	free(http->client_ca);
 	free(http);
 }
 

@@ -16,24 +16,15 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "lib/rpc/access.h"
+
 struct xrpc_http;
 struct xrpc_http_call;
+struct xrpc_pem;
 struct xu_error;
 struct xu_logger;
 
 #define XRPC_HTTP_ID_SIZE 65u /* of a request's identity, with its NUL */
-
-/* What a caller may do; each contains those before it. */
-enum xrpc_role {
-	XRPC_ROLE_NONE, /* nobody in particular */
-	XRPC_ROLE_READ,
-	XRPC_ROLE_REGISTER,
-	XRPC_ROLE_OPERATE,
-	XRPC_ROLE_ADMIN,
-};
-
-/* "none", "read", "register", "operate", "admin", NULL. */
-extern const char *const xrpc_role_names[];
 
 struct xrpc_http_route {
 	const char *method;
@@ -44,29 +35,19 @@ struct xrpc_http_route {
 	const char *summary;
 };
 
-struct xrpc_http_token {
-	const char *name; /* for the log */
-	const char *token;
-	enum xrpc_role role;
-};
-
 struct xrpc_http_opts {
 	const char *address;                  /* numeric IPv4 or IPv6 */
 	uint16_t port;                        /* 0: any; see xrpc_http_port() */
 	const struct xrpc_http_route *routes; /* until a method NULL; borrowed */
 	void *arg;                            /* for the routes' functions */
-	const struct xrpc_http_token *tokens; /* borrowed */
-	uint32_t nr_tokens;
-	const char *cert_path, *key_path; /* PEM; NULL: clear text */
-	const char *client_ca_path;       /* PEM: who signs clients' certificates; NULL: none asked
-					   */
-	enum xrpc_role client_role;       /* of who shows such a certificate */
-	bool is_open;                     /* may be reached from elsewhere in clear text or without
-					     credentials */
-	uint32_t nr_connections_max;      /* 0: 4096 */
-	uint32_t nr_threads;              /* 0: 2 */
-	uint32_t rate_max;                /* calls per second of one address; 0: no limit */
-	struct xu_logger *log;            /* NULL: silent */
+	struct xrpc_access *access;           /* who may do what; borrowed until the end */
+	const struct xrpc_pem *pem;  /* copied; NULL: clear text. With a CA for clients they are
+					asked for certificates, and judged by `access` */
+	bool is_open;                /* may be reached from elsewhere in clear text or without
+					credentials */
+	uint32_t nr_connections_max; /* 0: 4096 */
+	uint32_t nr_threads;         /* 0: 2 */
+	struct xu_logger *log;       /* NULL: silent */
 	/* Called for each answered call that was no GET; any thread, must not wait. May be NULL. */
 	void (*audit)(void *arg, const struct xrpc_http_call *call, unsigned status);
 };
@@ -75,6 +56,16 @@ struct xrpc_http_opts {
  * would not be protected; -EINVAL: address, files; and what bind(2) says, with a sentence. */
 int xrpc_http_start(
 	const struct xrpc_http_opts *opts, struct xrpc_http **ret_http, struct xu_error *err);
+/* Whether this could be the certificate of a server: a pair, and valid now. -EINVAL with a
+ * sentence.
+ */
+int xrpc_http_check_pem(const struct xrpc_pem *pem, struct xu_error *err);
+/* Another certificate from the next connection on; connections that there are go on with theirs,
+ * but clients' certificates are judged by the new CA at their next call. Of a server with TLS.
+ * -EINVAL, and it stays as it was. Any thread. */
+int xrpc_http_set_pem(struct xrpc_http *http, const struct xrpc_pem *pem, struct xu_error *err);
+/* Until when the certificate is valid, in Unix seconds; 0: there is none. */
+uint64_t xrpc_http_valid_until(struct xrpc_http *http);
 /* Takes no more connections, so that nothing new begins; what is out goes on. */
 void xrpc_http_quiesce(struct xrpc_http *http);
 /* Ends all connections and frees. No call may wait for its answer any more. NULL is fine. */

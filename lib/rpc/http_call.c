@@ -275,7 +275,7 @@ const char *xrpc_http_id(const struct xrpc_http_call *call)
 
 const char *xrpc_http_who(const struct xrpc_http_call *call)
 {
-	return call->who != NULL ? call->who : "";
+	return call->who.name;
 }
 
 const char *xrpc_http_from(const struct xrpc_http_call *call)

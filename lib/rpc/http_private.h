@@ -9,21 +9,19 @@
 
 #include "lib/reactor/platform.h"
 #include "lib/rpc/http.h"
+#include "lib/rpc/pem.h"
 
 #define XRPC__HTTP_SEGMENTS 4u
 #define XRPC__HTTP_HEADERS  6u
-#define XRPC__HTTP_BUCKETS  1024u /* of addresses whose calls are counted */
 
-struct xrpc__bucket {
-	char from[XR_ADDRESS_SIZE];
-	uint64_t second;
-	uint32_t nr_calls;
-};
+struct xrpc__http_tls;
 
 struct xrpc_http {
 	struct MHD_Daemon *daemon;
 	struct xrpc_http_opts opts;
-	char *cert, *key, *client_ca; /* PEM texts */
+	struct xrpc_pem pem;        /* the first one, which libmicrohttpd wants to have */
+	pthread_mutex_t tls_mutex;  /* of what follows */
+	struct xrpc__http_tls *tls; /* for new connections; NULL: clear text */
 	uint16_t port;
 	int fd; /* of the listening socket, when MHD has given it back; else -1 */
 	uint64_t first_id;
@@ -31,8 +29,6 @@ struct xrpc_http {
 	_Atomic uint64_t nr_calls, nr_errors, nr_refused, busy_us, nr_timed;
 	pthread_mutex_t calls_mutex;
 	struct xrpc_http_call *calls; /* all that there are */
-	pthread_mutex_t rate_mutex;
-	struct xrpc__bucket *buckets; /* by a hash of the address; NULL: no limit */
 };
 
 struct xrpc_http_call {
@@ -45,8 +41,7 @@ struct xrpc_http_call {
 	const char *segments[XRPC__HTTP_SEGMENTS];
 	char id[XRPC_HTTP_ID_SIZE];
 	char from[XR_ADDRESS_SIZE];
-	const char *who;
-	enum xrpc_role role;
+	struct xrpc_caller who;
 	char *body;
 	size_t body_len, body_room;
 	bool is_too_long, is_untimed;
@@ -76,11 +71,21 @@ void xrpc__http_rouse(struct xrpc_http_call *call);
 
 /* ---- http_auth.c ---- */
 
-/* Who calls and what they may: fills call->who and call->role. */
-void xrpc__http_identify(struct xrpc_http_call *call);
-/* False: this address has called too often in this second. */
-bool xrpc__http_may_call(struct xrpc_http *http, const char *from);
-/* Whether a server with these options may listen at their address. */
-int xrpc__http_check_exposure(const struct xrpc_http_opts *opts, struct xu_error *err);
+/* Who calls and what they may: fills call->who. -EBUSY: its address has sent too many wrong tokens.
+ */
+int xrpc__http_identify(struct xrpc_http_call *call);
+
+/* ---- http_tls.c ---- */
+
+/* Makes http->tls. -EINVAL with a sentence. */
+int xrpc__http_tls_init(struct xrpc_http *http, const struct xrpc_pem *pem, struct xu_error *err);
+void xrpc__http_tls_fini(struct xrpc_http *http);
+/* Of libmicrohttpd's, for each connection. */
+void xrpc__http_on_connection(void *arg, struct MHD_Connection *connection, void **state,
+	enum MHD_ConnectionNotificationCode code);
+/* The certificate (DER) of the client, which the CA has signed and which is valid now; borrowed.
+ * False: it has shown none that is. */
+bool xrpc__http_certificate(
+	const struct xrpc_http_call *call, const void **ret_data, size_t *ret_len);
 
 #endif

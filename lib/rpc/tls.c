@@ -12,11 +12,13 @@
 #include <errno.h>
 #include <limits.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/rpc/pem.h"
 #include "lib/util/error.h"
 
 #define INPUT_SIZE  16384u
@@ -57,7 +59,8 @@ static int fail(struct xu_error *err, const char *what, const char *path)
 	char reason[PROBLEM_LEN];
 
 	take_reason(reason, sizeof(reason));
-	return xu_error_set(err, -EINVAL, "%s %s: %s", what, path, reason);
+	return xu_error_set(err, -EINVAL, "%s%s%s: %s", what, path != NULL ? " " : "",
+		path != NULL ? path : "", reason);
 }
 
 /* Nobody is there to be asked for a pass phrase. */
@@ -66,29 +69,105 @@ static int no_passphrase(char *buf, int size, int is_writing, void *arg)
 	return -1;
 }
 
-static int load(SSL_CTX *ctx, const struct xrpc_tls_opts *opts, struct xu_error *err)
+/* The first certificate of a text is the server's, the others are its chain. */
+static bool use_chain(SSL_CTX *ctx, const char *text)
 {
-	const char *ca = opts->client_ca_path;
+	BIO *bio = BIO_new_mem_buf(text, -1);
+	X509 *cert = bio != NULL ? PEM_read_bio_X509_AUX(bio, NULL, no_passphrase, NULL) : NULL;
+	bool is_good = cert != NULL && SSL_CTX_use_certificate(ctx, cert) == 1;
 
-	ERR_clear_error();
-	if (SSL_CTX_use_certificate_chain_file(ctx, opts->cert_path) != 1) {
-		return fail(err, "the TLS certificate", opts->cert_path);
-	}
-	if (SSL_CTX_use_PrivateKey_file(ctx, opts->key_path, SSL_FILETYPE_PEM) != 1 ||
-		SSL_CTX_check_private_key(ctx) != 1) {
-		return fail(err, "the TLS key", opts->key_path);
-	}
-	if (ca != NULL) {
-		STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(ca);
-
-		if (names == NULL || SSL_CTX_load_verify_locations(ctx, ca, NULL) != 1) {
-			sk_X509_NAME_pop_free(names, X509_NAME_free);
-			return fail(err, "the CA of clients", ca);
+	X509_free(cert);
+	while (is_good && (cert = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL)) != NULL) {
+		is_good = SSL_CTX_add0_chain_cert(ctx, cert) == 1;
+		if (!is_good) {
+			X509_free(cert);
 		}
-		SSL_CTX_set_client_CA_list(ctx, names);
+	}
+	if (is_good) { /* the end of the text */
+		ERR_clear_error();
+	}
+	BIO_free(bio);
+	return is_good;
+}
+
+static bool use_key(SSL_CTX *ctx, const char *text)
+{
+	BIO *bio = BIO_new_mem_buf(text, -1);
+	EVP_PKEY *key =
+		bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL) : NULL;
+	bool is_good = key != NULL && SSL_CTX_use_PrivateKey(ctx, key) == 1 &&
+		       SSL_CTX_check_private_key(ctx) == 1;
+
+	EVP_PKEY_free(key);
+	BIO_free(bio);
+	return is_good;
+}
+
+/* All certificates of a text may sign clients', and their names are told to clients. */
+static bool use_client_ca(SSL_CTX *ctx, const char *text)
+{
+	BIO *bio = BIO_new_mem_buf(text, -1);
+	uint32_t count = 0;
+	bool is_good = bio != NULL;
+	X509 *cert;
+
+	while (is_good && (cert = PEM_read_bio_X509_AUX(bio, NULL, no_passphrase, NULL)) != NULL) {
+		is_good = X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), cert) == 1 &&
+			  SSL_CTX_add_client_CA(ctx, cert) == 1;
+		X509_free(cert);
+		count++;
+	}
+	is_good = is_good && count != 0;
+	if (is_good) {
+		ERR_clear_error();
 		SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
 	}
+	BIO_free(bio);
+	return is_good;
+}
+
+/* `opts` has the names of the files, for people. */
+static int use(SSL_CTX *ctx, const struct xrpc_pem *pem, const struct xrpc_tls_opts *opts,
+	struct xu_error *err)
+{
+	ERR_clear_error();
+	if (!use_chain(ctx, pem->cert)) {
+		return fail(err, "the TLS certificate", opts->cert_path);
+	}
+	if (!use_key(ctx, pem->key)) {
+		return fail(err, "the TLS key", opts->key_path);
+	}
+	if (pem->client_ca != NULL && !use_client_ca(ctx, pem->client_ca)) {
+		return fail(err, "the CA of clients", opts->client_ca_path);
+	}
 	return 0;
+}
+
+static int load(SSL_CTX *ctx, const struct xrpc_tls_opts *opts, struct xu_error *err)
+{
+	struct xrpc_pem pem;
+	int rc = xrpc_pem_read(opts->cert_path, opts->key_path, opts->client_ca_path, &pem, err);
+
+	if (rc == 0) {
+		rc = use(ctx, &pem, opts, err);
+		xrpc_pem_clear(&pem);
+	}
+	return rc;
+}
+
+int xrpc_tls_check(const struct xrpc_pem *pem, struct xu_error *err)
+{
+	const struct xrpc_tls_opts unnamed = {0};
+	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+	int rc;
+
+	if (ctx == NULL) {
+		return fail(err, "starting TLS", NULL);
+	}
+	SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
+	rc = use(ctx, pem, &unnamed, err);
+	SSL_CTX_free(ctx);
+	return rc;
 }
 
 int xrpc_tls_new(const struct xrpc_tls_opts *opts, struct xrpc_tls **ret_tls, struct xu_error *err)

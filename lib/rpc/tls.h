@@ -14,6 +14,7 @@
 
 struct xrpc_tls;
 struct xrpc_tls_session;
+struct xrpc_pem;
 struct xu_error;
 
 struct xrpc_tls_opts {
@@ -26,6 +27,8 @@ struct xrpc_tls_opts {
 /* Reads the files; blocks. -EINVAL with OpenSSL's reason, -ENOSYS: built without TLS. Any thread.
  */
 int xrpc_tls_new(const struct xrpc_tls_opts *opts, struct xrpc_tls **ret_tls, struct xu_error *err);
+/* Whether a server could be made of these. As xrpc_tls_new(). */
+int xrpc_tls_check(const struct xrpc_pem *pem, struct xu_error *err);
 /* NULL is fine. No session may be left. */
 void xrpc_tls_free(struct xrpc_tls *tls);
 bool xrpc_tls_verifies_clients(const struct xrpc_tls *tls);

@@ -6,11 +6,21 @@
 #include "lib/rpc/tls.h"
 #include "lib/util/error.h"
 
-int xrpc_tls_new(const struct xrpc_tls_opts *opts, struct xrpc_tls **ret_tls, struct xu_error *err)
+static int fail(struct xu_error *err)
 {
 	return xu_error_set(err, -ENOSYS,
 		"this build has no TLS; build with OpenSSL's libssl (meson -Dtls=enabled), or use "
 		"a token on a network that nobody else can listen on");
+}
+
+int xrpc_tls_new(const struct xrpc_tls_opts *opts, struct xrpc_tls **ret_tls, struct xu_error *err)
+{
+	return fail(err);
+}
+
+int xrpc_tls_check(const struct xrpc_pem *pem, struct xu_error *err)
+{
+	return fail(err);
 }
 
 void xrpc_tls_free(struct xrpc_tls *tls)

@@ -39,27 +39,49 @@ int xreg_policy_parse(const char *name, enum xreg_policy *ret_policy)
 	return -EINVAL;
 }
 
+/* What is not said becomes the default. */
+static int complete(struct xreg_balancer_opts *opts)
+{
+	if (opts->policy >= XREG_NR_POLICIES || !(opts->load_threshold >= 0) ||
+		opts->load_threshold > 1) {
+		return -EINVAL;
+	}
+	opts->policy = opts->policy != XREG_POLICY_DEFAULT ? opts->policy : XREG_SCORE;
+	opts->load_threshold = opts->load_threshold > 0 ? opts->load_threshold : LOAD_THRESHOLD;
+	opts->rebalance_interval_ms =
+		opts->rebalance_interval_ms > 0 ? opts->rebalance_interval_ms : REBALANCE_MS;
+	return 0;
+}
+
 int xreg_balancer_new(const struct xreg_balancer_opts *opts, struct xreg_balancer **ret_balancer)
 {
 	struct xreg_balancer_opts what = opts != NULL ? *opts : (struct xreg_balancer_opts){0};
 	struct xreg_balancer *balancer;
 
-	if (what.policy >= XREG_NR_POLICIES || !(what.load_threshold >= 0) ||
-		what.load_threshold > 1) {
+	if (complete(&what) != 0) {
 		return -EINVAL;
 	}
 	balancer = calloc(1, sizeof(*balancer));
 	if (balancer == NULL) {
 		return -ENOMEM;
 	}
-	what.policy = what.policy != XREG_POLICY_DEFAULT ? what.policy : XREG_SCORE;
-	what.load_threshold = what.load_threshold > 0 ? what.load_threshold : LOAD_THRESHOLD;
-	what.rebalance_interval_ms =
-		what.rebalance_interval_ms > 0 ? what.rebalance_interval_ms : REBALANCE_MS;
 	balancer->opts = what;
 	pthread_mutex_init(&balancer->mutex, NULL);
 	*ret_balancer = balancer;
 	return 0;
+}
+
+int xreg_balancer_set(struct xreg_balancer *balancer, const struct xreg_balancer_opts *opts)
+{
+	struct xreg_balancer_opts what = *opts;
+	int rc = complete(&what);
+
+	if (rc == 0) {
+		pthread_mutex_lock(&balancer->mutex);
+		balancer->opts = what;
+		pthread_mutex_unlock(&balancer->mutex);
+	}
+	return rc;
 }
 
 void xreg_balancer_free(struct xreg_balancer *balancer)

@@ -16,8 +16,8 @@ struct xreg_share {
 };
 
 struct xreg_balancer {
+	pthread_mutex_t mutex; /* of all below */
 	struct xreg_balancer_opts opts;
-	pthread_mutex_t mutex;      /* of all below */
 	uint64_t since_ms;          /* the last rebalancing */
 	char last_id[XREG_ID_SIZE]; /* whom XREG_ROUND_ROBIN chose last */
 	struct xreg_share *shares;  /* a hash table, a power of two of places */

@@ -27,6 +27,8 @@ static const char *const event_names[] = {
 	[XREG_HEALTH_FLAPPING] = "flapping",
 	[XREG_HEALTH_SCORE] = "health_changed",
 	[XREG_HEALTH_CONNECTIONS] = "connection_changed",
+	[XREG_HEALTH_BLIND] = "blind",
+	[XREG_HEALTH_SIGHTED] = "sighted",
 };
 
 const char *xreg_health_event_name(enum xreg_health_event_kind kind)
@@ -106,6 +108,7 @@ struct finding {
 	struct xreg_live_state live; /* after it */
 	uint32_t begun, cleared;
 	bool has_evidence;
+	bool is_silent;
 };
 
 static void keep_probe(struct xreg_live_state *state, const struct finding *f)
@@ -139,6 +142,21 @@ static void count_check(struct xreg_live_state *state, const struct finding *f)
 	state->nr_failed_checks += is_down;
 }
 
+/* Nothing was heard of it, neither by a probe nor by a report. */
+static bool is_silent(const struct xreg_live_state *state, const struct finding *f)
+{
+	const uint64_t ttl_ms = f->e->target->spec.ttl_s * 1000ull;
+	const uint64_t since_ms =
+		state->reported_ms > f->m->since_ms ? state->reported_ms : f->m->since_ms;
+	const bool is_late = ttl_ms != 0 && since_ms + ttl_ms / 3 * 2 <= f->now_ms;
+
+	if (f->job == NULL) {
+		return f->e->is_expired || is_late;
+	}
+	return state->reported_ms == f->e->judged_ms && !state->probe.is_good &&
+	       state->probe.failure == XREG_FAILURE_NETWORK_TIMEOUT && !f->job->was_refused;
+}
+
 static void keep(struct xreg_live_state *state, void *arg)
 {
 	struct finding *f = arg;
@@ -146,8 +164,10 @@ static void keep(struct xreg_live_state *state, void *arg)
 	if (f->job != NULL) {
 		keep_probe(state, f);
 	}
+	f->is_silent = is_silent(state, f);
 	f->has_evidence =
-		f->job != NULL || f->e->is_expired || state->reported_ms != f->e->judged_ms;
+		!(f->is_silent && f->m->is_blind) &&
+		(f->job != NULL || f->e->is_expired || state->reported_ms != f->e->judged_ms);
 	f->e->judged_ms = state->reported_ms;
 	xreg__judge(f->e->target, state, &f->m->config, f->e->is_expired, f->now_ms, &f->verdict);
 	if (f->has_evidence) {
@@ -246,7 +266,7 @@ static uint64_t later_ms(uint64_t a_ms, uint64_t b_ms, uint64_t now_ms)
 static uint64_t expires_ms(const struct xreg_monitor *m, const struct xreg__entry *e)
 {
 	const struct xreg_target *target = e->target;
-	uint64_t base_ms = m->since_ms, now_ms = m->world.unix_ms(m->world.arg);
+	uint64_t base_ms = m->since_ms, now_ms = m->world.unix_ms(m->world.arg), heard_ms;
 	struct xreg_live_state live;
 
 	if (target->spec.ttl_s == 0) {
@@ -255,6 +275,10 @@ static uint64_t expires_ms(const struct xreg_monitor *m, const struct xreg__entr
 	xreg_live_get(target, &live);
 	base_ms = later_ms(base_ms, target->origin.registered_ms, now_ms);
 	base_ms = later_ms(base_ms, live.reported_ms, now_ms);
+	heard_ms = xreg_store_heard_ms(m->store, target->spec.node_id);
+	if (later_ms(base_ms, heard_ms, now_ms) != base_ms) {
+		base_ms = heard_ms + XREG_HEARD_LATE_MS;
+	}
 	return base_ms + target->spec.ttl_s * 1000ull;
 }
 
@@ -287,9 +311,11 @@ static void check_end(struct xreg_monitor *m, struct xreg__entry *e,
 		.job = job,
 		.now_us = now_us,
 		.now_ms = m->world.unix_ms(m->world.arg)};
+	bool is_ignored;
 
 	e->is_recovering = false;
 	xreg_live_change(e->target, keep, &f);
+	is_ignored = xreg__blind_note(m, e, f.is_silent, now_us);
 	if (f.has_evidence) {
 		count_levels(e, f.verdict.level);
 		count_in_stats(&f);
@@ -299,7 +325,9 @@ static void check_end(struct xreg_monitor *m, struct xreg__entry *e,
 	if (was_recovering && job != NULL && xreg__is_to_recover(m, e)) {
 		xreg__recover_checked(m, e, &f.verdict);
 	}
-	xreg__states_decide(m, e, &f.verdict, now_us);
+	if (!is_ignored) {
+		xreg__states_decide(m, e, &f.verdict, now_us);
+	}
 	if (f.has_evidence) {
 		xreg__recover_advise(m, e, &f.verdict, now_us);
 	}
@@ -317,7 +345,8 @@ void xreg__check_begin(struct xreg_monitor *m, struct xreg__entry *e, uint64_t n
 		xreg__entry_plan(m, e, now_us + m->config.monitoring_interval_s * 1000000ull);
 		return;
 	}
-	e->is_expired = expires_ms(m, e) <= m->world.unix_ms(m->world.arg);
+	/* While it is blind nobody's time passes. */
+	e->is_expired = !m->is_blind && expires_ms(m, e) <= m->world.unix_ms(m->world.arg);
 	if (e->is_expired || level == XREG_PROBE_NONE) {
 		check_end(m, e, NULL, now_us);
 	} else if (!xreg__is_to_recover(m, e) || xreg__recover_begin(m, e, now_us)) {

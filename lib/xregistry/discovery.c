@@ -13,6 +13,7 @@
 #include "lib/util/error.h"
 #include "lib/util/random.h"
 #include "lib/xregistry/discovery_private.h"
+#include "lib/xregistry/pull.h"
 
 #define NR_HOSTS_MAX 20000u
 #define OWN_MAX      8u
@@ -31,7 +32,7 @@ struct view {
 	struct xreg_sight *sight;
 	struct xnvmf_discovery_info info;
 	uint32_t nr_own;
-	struct nvme_discovery_entry own[]; /* of the service itself, first in the log */
+	struct nvme_discovery_entry own[]; /* of the service itself, and referrals: first */
 };
 
 /* ---- entries ---- */
@@ -44,6 +45,12 @@ const char *xreg__metadata(const struct xreg_target *target, const char *key)
 		}
 	}
 	return NULL;
+}
+
+const char *xreg__portid(const struct xreg_target *target)
+{
+	return xreg__metadata(
+		target, target->origin.source == XREG_PULLED ? XREG_PULL_PORT : XREG_DIM_PORT);
 }
 
 bool xreg__is_disconnected(const struct xreg_target *target)
@@ -90,7 +97,7 @@ static void fill_transport(struct nvme_discovery_entry *entry, const struct xreg
 static void fill_entry(struct nvme_discovery_entry *entry, const struct xreg_target *target)
 {
 	const struct xreg_spec *spec = &target->spec;
-	const char *port = xreg__metadata(target, XREG_DIM_PORT);
+	const char *port = xreg__portid(target);
 	char service[16] = "none";
 
 	entry->subtype = NVME_SUBTYPE_NVM;
@@ -106,6 +113,24 @@ static void fill_entry(struct nvme_discovery_entry *entry, const struct xreg_tar
 	put_text(entry->trsvcid, sizeof(entry->trsvcid), service);
 	put_text(entry->subnqn, sizeof(entry->subnqn), spec->nqn);
 	put_text(entry->traddr, sizeof(entry->traddr), spec->address);
+}
+
+static void fill_referral(struct nvme_discovery_entry *entry, const struct xreg_referral *referral)
+{
+	char service[8];
+
+	memset(entry, 0, sizeof(*entry));
+	entry->trtype = NVME_TRTYPE_TCP;
+	entry->adrfam =
+		strchr(referral->address, ':') != NULL ? NVME_ADRFAM_IPV6 : NVME_ADRFAM_IPV4;
+	entry->subtype = NVME_SUBTYPE_REFERRAL;
+	entry->cntlid = 0xffff;
+	entry->asqsz = ADMIN_DEPTH;
+	snprintf(service, sizeof(service), "%u", referral->port);
+	put_text(entry->trsvcid, sizeof(entry->trsvcid), service);
+	put_text(entry->subnqn, sizeof(entry->subnqn),
+		referral->nqn[0] != '\0' ? referral->nqn : XNVMF_DISCOVERY_NQN);
+	put_text(entry->traddr, sizeof(entry->traddr), referral->address);
 }
 
 /* All extended entries have one length, and those of targets the name of their node as a label. */
@@ -149,7 +174,7 @@ static void render(const void *arg, uint32_t first, uint32_t count, void *buf)
 
 static void *pin(void *arg, const struct xnvmf_discovery_asker *asker)
 {
-	struct nvme_discovery_entry own[OWN_MAX];
+	struct nvme_discovery_entry own[OWN_MAX + XREG_REFERRALS_MAX];
 	struct xreg_discovery *d = arg;
 	struct xreg_host_sight *host;
 	struct xreg_sight *sight;
@@ -163,6 +188,9 @@ static void *pin(void *arg, const struct xnvmf_discovery_asker *asker)
 		return NULL;
 	}
 	nr_own = xnvmf_discovery_own_entries(d->target, asker->own_address, own, OWN_MAX);
+	for (uint32_t i = 0; i < d->opts.nr_referrals && !(host->is_peer && host->is_all); i++) {
+		fill_referral(&own[nr_own++], &d->referrals[i]);
+	}
 	view = malloc(sizeof(*view) + nr_own * sizeof(own[0]));
 	if (view == NULL) {
 		return NULL;
@@ -247,12 +275,14 @@ void xreg_discovery_filter_changed(struct xreg_discovery *d)
 static void init_ops(struct xreg_discovery *d)
 {
 	d->ops = (struct xnvmf_discovery_ops){
-		.options = XNVMF_DISCOVERY_EXTENDED | (d->opts.has_all ? XNVMF_DISCOVERY_ALL : 0),
-		.pin = pin,
-		.unpin = unpin,
-		.describe = describe,
-		.render = render,
-		.genctr = genctr,
+		.log = {.options = XNVMF_DISCOVERY_EXTENDED |
+				   (d->opts.has_all ? XNVMF_DISCOVERY_ALL : 0),
+			.pin = pin,
+			.unpin = unpin,
+			.describe = describe,
+			.render = render,
+			.genctr = genctr},
+		.hosts = &xreg__hosts_log,
 		.dim = xreg__dim,
 		.kick_start = d->opts.kick_start != NULL ? kick_start : NULL,
 	};
@@ -271,6 +301,14 @@ int xreg_discovery_new(const struct xreg_discovery_opts *opts,
 	if (d->opts.nr_hosts_max == 0) {
 		d->opts.nr_hosts_max = NR_HOSTS_MAX;
 	}
+	if (d->opts.nr_referrals > XREG_REFERRALS_MAX) {
+		free(d);
+		return xu_error_set(err, -EINVAL, "there may be %u referrals", XREG_REFERRALS_MAX);
+	}
+	if (d->opts.nr_referrals != 0) {
+		memcpy(d->referrals, opts->referrals,
+			d->opts.nr_referrals * sizeof(d->referrals[0]));
+	}
 	d->clock = opts->clock != NULL ? opts->clock : xu_clock_system();
 	xu_random_seed_entropy(&random);
 	d->seed = xu_random_u64(&random);
@@ -278,6 +316,7 @@ int xreg_discovery_new(const struct xreg_discovery_opts *opts,
 	xu_list_init(&d->used);
 	xu_list_init(&d->dims);
 	xu_list_init(&d->registered);
+	xu_list_init(&d->readers);
 	for (uint32_t i = 0; i < XREG_HOST_BUCKETS; i++) {
 		xu_list_init(&d->buckets[i]);
 		xu_list_init(&d->registered_buckets[i]);
@@ -318,6 +357,7 @@ void xreg_discovery_free(struct xreg_discovery *d)
 	pthread_mutex_destroy(&d->send_mutex);
 	xreg__discovery_forget(d);
 	xreg__registered_free(d);
+	xreg__readers_free(d);
 	d->target = NULL;
 	d->is_freed = true;
 	if (!atomic_load(&d->is_changed_sent)) {

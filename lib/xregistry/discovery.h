@@ -6,7 +6,8 @@
  * Each host has a sight of the store: all targets, or those that a filter lets it see. Hosts with
  * the same sight share it, and a reader keeps the one that it began with. Targets that are offline
  * or in maintenance stay in the log, because hosts disconnect from what is missing there; only
- * those that a discovery controller had registered are marked as not connected meanwhile.
+ * those that a discovery controller had registered are marked as not connected meanwhile. Other
+ * discovery controllers are not told what was pulled from some (pull.h).
  */
 #ifndef LIB_XREGISTRY_DISCOVERY_H
 #define LIB_XREGISTRY_DISCOVERY_H
@@ -14,7 +15,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lib/reactor/platform.h"
 #include "lib/xnvmf/target/discovery.h"
+#include "lib/xnvmf/wire/nqn.h"
 #include "lib/xregistry/store.h"
 
 struct xr_reactor;
@@ -46,7 +49,17 @@ struct xreg_discovery_opts {
 	 * connections are not known. */
 	enum xnvmf_kick_result (*kick_start)(void *arg, const struct xnvmf_kick_start *kick);
 	void *arg; /* of both */
+	/* Other discovery controllers that hosts are referred to; copied. Discovery controllers
+	 * that ask for everything (ALLSUBE) are not, they might come back here that way. */
+	const struct xreg_referral {
+		char address[XR_ADDRESS_SIZE]; /* numeric */
+		uint16_t port;
+		char nqn[XNVMF_NQN_MAX + 1]; /* "": the well-known one */
+	} * referrals;
+	uint32_t nr_referrals; /* at most XREG_REFERRALS_MAX */
 };
+
+#define XREG_REFERRALS_MAX 16u
 
 int xreg_discovery_new(const struct xreg_discovery_opts *opts,
 	struct xreg_discovery **ret_discovery, struct xu_error *err);

@@ -434,11 +434,13 @@ static void start_waiting(struct xreg_discovery *d)
 
 struct registered {
 	struct xu_list link, bucket_link;
-	char nqn[XNVMF_NQN_MAX + 1];
-	char name[XREG_TEXT_MAX + 1], version[65], address[XR_ADDRESS_SIZE];
-	uint8_t hostid[NVME_EXAT_HOSTID_BYTES];
-	uint64_t at_ms;
+	struct xreg_host_record *record;
 };
+
+struct xreg_host_record *xreg__registered_record(struct xu_list *node)
+{
+	return xu_list_entry(node, struct registered, link)->record;
+}
 
 static struct xu_list *bucket_of(struct xreg_discovery *d, const char *nqn)
 {
@@ -452,7 +454,7 @@ static struct registered *find_registered(struct xreg_discovery *d, const char *
 	xu_list_for_each (node, bucket_of(d, nqn)) {
 		struct registered *host = xu_list_entry(node, struct registered, bucket_link);
 
-		if (strcmp(host->nqn, nqn) == 0) {
+		if (strcmp(host->record->nqn, nqn) == 0) {
 			return host;
 		}
 	}
@@ -463,33 +465,52 @@ static void free_registered(struct xreg_discovery *d, struct registered *host)
 {
 	xu_list_del(&host->link);
 	xu_list_del(&host->bucket_link);
+	xreg__host_record_unref(host->record);
 	free(host);
 	d->nr_registered--;
+}
+
+static struct xreg_host_record *new_record(const struct xreg_discovery *d,
+	const struct xnvmf_dim *dim, const struct xnvmf_dim_entry *entry)
+{
+	struct xreg_host_record *record = calloc(1, sizeof(*record));
+
+	if (record != NULL) {
+		record->nr_refs = 1;
+		strcpy(record->nqn, entry->nqn);
+		snprintf(record->name, sizeof(record->name), "%.255s", dim->ename);
+		snprintf(record->version, sizeof(record->version), "%s", dim->ever);
+		snprintf(record->address, sizeof(record->address), "%.63s", entry->address);
+		memcpy(record->hostid, entry->hostid, sizeof(record->hostid));
+		record->at_ms = d->clock->wall_ns(d->clock) / XU_NS_PER_MS;
+	}
+	return record;
 }
 
 static uint16_t put_registered(
 	struct xreg_discovery *d, const struct xnvmf_dim *dim, const struct xnvmf_dim_entry *entry)
 {
 	struct registered *host = find_registered(d, entry->nqn);
+	struct xreg_host_record *record;
 
-	if (host == NULL) {
-		if (d->nr_registered == d->opts.nr_hosts_max) {
-			return NVME_SC_DISCOVERY_FULL;
-		}
-		host = calloc(1, sizeof(*host));
-		if (host == NULL) {
-			return NVME_SC_INTERNAL;
-		}
-		strcpy(host->nqn, entry->nqn);
-		xu_list_add_tail(&d->registered, &host->link);
-		xu_list_add_tail(bucket_of(d, host->nqn), &host->bucket_link);
-		d->nr_registered++;
+	if (host == NULL && d->nr_registered == d->opts.nr_hosts_max) {
+		return NVME_SC_DISCOVERY_FULL;
 	}
-	snprintf(host->name, sizeof(host->name), "%.255s", dim->ename);
-	snprintf(host->version, sizeof(host->version), "%s", dim->ever);
-	snprintf(host->address, sizeof(host->address), "%.63s", entry->address);
-	memcpy(host->hostid, entry->hostid, sizeof(host->hostid));
-	host->at_ms = d->clock->wall_ns(d->clock) / XU_NS_PER_MS;
+	record = new_record(d, dim, entry);
+	if (host == NULL && record != NULL) {
+		host = calloc(1, sizeof(*host));
+		if (host != NULL) {
+			xu_list_add_tail(&d->registered, &host->link);
+			xu_list_add_tail(bucket_of(d, record->nqn), &host->bucket_link);
+			d->nr_registered++;
+		}
+	}
+	if (host == NULL || record == NULL) {
+		free(record);
+		return NVME_SC_INTERNAL;
+	}
+	xreg__host_record_unref(host->record);
+	host->record = record;
 	return 0;
 }
 
@@ -509,12 +530,14 @@ static uint16_t register_host(struct xreg_discovery *d, const struct xnvmf_dim *
 
 		if (host != NULL) {
 			free_registered(d, host);
+			xnvmf_target_discovery_changed(d->target);
 		}
 		return 0;
 	}
 	for (uint32_t i = dim->task == NVME_DIM_UPDATE; i < dim->nr_entries && status == 0; i++) {
 		status = put_registered(d, dim, &dim->entries[i]);
 	}
+	xnvmf_target_discovery_changed(d->target);
 	return status;
 }
 
@@ -524,7 +547,7 @@ void xreg_discovery_each_registered(struct xreg_discovery *d,
 	struct xu_list *node;
 
 	xu_list_for_each (node, &d->registered) {
-		const struct registered *at = xu_list_entry(node, struct registered, link);
+		const struct xreg_host_record *at = xreg__registered_record(node);
 		const struct xreg_discovery_host host = {.nqn = at->nqn,
 			.name = at->name,
 			.version = at->version,

@@ -36,6 +36,7 @@ struct xreg_host_sight {
 	uint64_t revision; /* of the store that it is true for */
 	uint64_t filter;   /* and what the filter was */
 	bool is_all;
+	bool is_peer; /* a discovery controller: it is not told what was pulled from others */
 	struct xreg_sight *sight; /* NULL: nobody has read it since it changed */
 	const char *own_address;
 	char hostnqn[]; /* then own_address */
@@ -45,6 +46,7 @@ struct xreg_discovery {
 	struct xreg_discovery_opts opts;
 	struct xnvmf_discovery_ops ops;
 	struct xnvmf_target *target;
+	struct xreg_referral referrals[XREG_REFERRALS_MAX];
 	const struct xu_clock *clock;
 	uint64_t seed; /* of the hashes */
 
@@ -64,11 +66,13 @@ struct xreg_discovery {
 	uint64_t last_genctr;
 
 	/* Registration: see discovery_dim.c. */
-	struct xu_list dims; /* that wait for room in the store's queue */
-	uint32_t nr_changes; /* that are with the store */
-	struct xu_list registered;
+	struct xu_list dims;       /* that wait for room in the store's queue */
+	uint32_t nr_changes;       /* that are with the store */
+	struct xu_list registered; /* see xreg__registered_record() */
 	struct xu_list registered_buckets[XREG_HOST_BUCKETS];
 	uint32_t nr_registered;
+	struct xu_list readers; /* of the log of hosts; those used last first */
+	uint32_t nr_readers;
 
 	pthread_mutex_t send_mutex; /* held while the writer sends a request back */
 
@@ -82,6 +86,9 @@ struct xreg_discovery {
 
 /* Whether its entry says that the discovery controller which registered it has lost it. */
 bool xreg__is_disconnected(const struct xreg_target *target);
+/* A change counter to begin with: above all that went before, also before a restart, or before its
+ * host was forgotten. */
+uint64_t xreg__next_genctr(struct xreg_discovery *d);
 /* Brings discovery->view up to date. */
 void xreg__discovery_refresh(struct xreg_discovery *d);
 void xreg__discovery_forget(struct xreg_discovery *d);
@@ -92,12 +99,34 @@ struct xreg_host_sight *xreg__host_sight(
 struct xreg_sight *xreg__host_targets(struct xreg_discovery *d, struct xreg_host_sight *host);
 void xreg__sight_unref(struct xreg_sight *sight);
 
+/* PORTID of its entry, as text; NULL: it has none. */
+const char *xreg__portid(const struct xreg_target *target);
+
 /* ---- discovery_dim.c ---- */
 
 /* The value of a key of the metadata; NULL: it has none. */
 const char *xreg__metadata(const struct xreg_target *target, const char *key);
 
 void xreg__dim(void *arg, struct xnvmf_dim *dim);
+/* Of a node of d->registered; borrowed. */
+struct xreg_host_record *xreg__registered_record(struct xu_list *node);
 void xreg__registered_free(struct xreg_discovery *d);
+
+/* ---- discovery_hosts.c ---- */
+
+/* A host as it has registered itself. Never changes; counted by who has it. */
+struct xreg_host_record {
+	uint32_t nr_refs;
+	char nqn[XNVMF_NQN_MAX + 1];
+	char name[XREG_TEXT_MAX + 1], version[65], address[XR_ADDRESS_SIZE];
+	uint8_t hostid[NVME_EXAT_HOSTID_BYTES];
+	uint64_t at_ms;
+};
+
+struct xreg_host_record *xreg__host_record_ref(struct xreg_host_record *record);
+void xreg__host_record_unref(struct xreg_host_record *record); /* NULL is fine */
+
+extern const struct xnvmf_discovery_log_ops xreg__hosts_log;
+void xreg__readers_free(struct xreg_discovery *d);
 
 #endif

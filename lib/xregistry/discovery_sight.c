@@ -38,7 +38,7 @@ static uint64_t hash_text(uint64_t seed, const char *text)
 static uint64_t hash_target(const struct xreg_discovery *d, const struct xreg_target *target)
 {
 	const struct xreg_spec *spec = &target->spec;
-	const char *port = xreg__metadata(target, XREG_DIM_PORT);
+	const char *port = xreg__portid(target);
 	uint64_t hash = hash_text(d->seed ^ spec->security, target->place);
 
 	hash = hash_text(hash ^ xreg__is_disconnected(target), spec->node_id);
@@ -160,9 +160,14 @@ void xreg__discovery_refresh(struct xreg_discovery *d)
 
 /* ---- hosts ---- */
 
+/* What was pulled is not told to those who may be pulled from: two that read each other would keep
+ * alive between them what is gone. */
 static bool sees(const struct xreg_discovery *d, const struct xreg_host_sight *host,
 	const struct xreg_target *target)
 {
+	if (host->is_peer && target->origin.source == XREG_PULLED) {
+		return false;
+	}
 	return host->is_all || d->opts.may_see == NULL ||
 	       d->opts.may_see(d->opts.arg, host->hostnqn, target);
 }
@@ -216,6 +221,14 @@ static uint64_t hash_own(const struct xreg_discovery *d, const struct xreg_host_
 	return xu_crc32c(entries, count * sizeof(entries[0]));
 }
 
+uint64_t xreg__next_genctr(struct xreg_discovery *d)
+{
+	uint64_t wall_us = d->clock->wall_ns(d->clock) / XU_NS_PER_US;
+
+	d->last_genctr = wall_us > d->last_genctr ? wall_us : d->last_genctr + 1;
+	return d->last_genctr;
+}
+
 static int update(struct xreg_discovery *d, struct xreg_host_sight *host)
 {
 	uint64_t hash = host->hash, own_hash = hash_own(d, host);
@@ -231,11 +244,7 @@ static int update(struct xreg_discovery *d, struct xreg_host_sight *host)
 		host->sight = NULL;
 	}
 	if (is_new) {
-		/* Above all that went before, also before a restart, or before it was forgotten. */
-		uint64_t wall_us = d->clock->wall_ns(d->clock) / XU_NS_PER_US;
-
-		d->last_genctr = wall_us > d->last_genctr ? wall_us : d->last_genctr + 1;
-		host->genctr = d->last_genctr;
+		host->genctr = xreg__next_genctr(d);
 	} else if (hash != host->hash || own_hash != host->own_hash) {
 		host->genctr++;
 		d->last_genctr = host->genctr > d->last_genctr ? host->genctr : d->last_genctr;
@@ -257,7 +266,7 @@ static void free_host(struct xreg_discovery *d, struct xreg_host_sight *host)
 }
 
 static struct xreg_host_sight *new_host(
-	struct xreg_discovery *d, const char *hostnqn, const char *own_address, bool is_all)
+	struct xreg_discovery *d, const char *hostnqn, const char *own_address)
 {
 	size_t nqn_size = strlen(hostnqn) + 1, own_size = strlen(own_address) + 1;
 	struct xreg_host_sight *host = malloc(sizeof(*host) + nqn_size + own_size);
@@ -268,7 +277,7 @@ static struct xreg_host_sight *new_host(
 	if (d->nr_hosts == d->opts.nr_hosts_max) {
 		free_host(d, xu_list_entry(d->used.prev, struct xreg_host_sight, use_link));
 	}
-	*host = (struct xreg_host_sight){.is_all = is_all, .own_address = host->hostnqn + nqn_size};
+	*host = (struct xreg_host_sight){.own_address = host->hostnqn + nqn_size};
 	memcpy(host->hostnqn, hostnqn, nqn_size);
 	memcpy(host->hostnqn + nqn_size, own_address, own_size);
 	d->nr_hosts++;
@@ -281,7 +290,7 @@ struct xreg_host_sight *xreg__host_sight(
 	/* Past the filter come other discovery controllers, not hosts. */
 	bool is_all = (asker->options & XNVMF_DISCOVERY_ALL) != 0 &&
 		      (d->opts.may_see == NULL || asker->is_controller);
-	/* Without a filter all hosts are one. */
+	/* Without a filter all hosts are one, and all discovery controllers another. */
 	const char *hostnqn = is_all || d->opts.may_see == NULL ? "" : asker->hostnqn;
 	struct xu_list *bucket =
 		&d->buckets[xu_hash32(hostnqn, strlen(hostnqn)) % XREG_HOST_BUCKETS];
@@ -292,7 +301,8 @@ struct xreg_host_sight *xreg__host_sight(
 		struct xreg_host_sight *at =
 			xu_list_entry(node, struct xreg_host_sight, bucket_link);
 
-		if (at->is_all == is_all && strcmp(at->hostnqn, hostnqn) == 0 &&
+		if (at->is_all == is_all && at->is_peer == asker->is_controller &&
+			strcmp(at->hostnqn, hostnqn) == 0 &&
 			strcmp(at->own_address, asker->own_address) == 0) {
 			host = at;
 			xu_list_del(&host->use_link);
@@ -300,10 +310,12 @@ struct xreg_host_sight *xreg__host_sight(
 		}
 	}
 	if (host == NULL) {
-		host = new_host(d, hostnqn, asker->own_address, is_all);
+		host = new_host(d, hostnqn, asker->own_address);
 		if (host == NULL) {
 			return NULL;
 		}
+		host->is_all = is_all;
+		host->is_peer = asker->is_controller;
 		xu_list_add_tail(bucket, &host->bucket_link);
 	}
 	xu_list_add_head(&d->used, &host->use_link);
@@ -359,7 +371,7 @@ struct xreg_sight *xreg__host_targets(struct xreg_discovery *d, struct xreg_host
 	if (make_all(d) != 0) {
 		return NULL;
 	}
-	if (host->is_all || d->opts.may_see == NULL) {
+	if ((host->is_all || d->opts.may_see == NULL) && !host->is_peer) {
 		host->sight = d->all;
 		d->all->nr_refs++;
 		return host->sight;

@@ -106,3 +106,14 @@ int xreg_document_save(
 	rc = sync_dir(dir);
 	return rc == 0 ? 0 : xu_error_set_errno(err, rc, "saving %s", path);
 }
+
+int xreg_document_retire(const char *dir, const char *name, struct xu_error *err)
+{
+	char from[PATH_SIZE], to[PATH_SIZE];
+	int rc;
+
+	snprintf(from, sizeof(from), "%s/%s.json", dir, name);
+	snprintf(to, sizeof(to), "%s/%s.json.taken", dir, name);
+	rc = rename(from, to) == 0 ? sync_dir(dir) : -errno;
+	return rc == 0 ? 0 : xu_error_set_errno(err, rc, "renaming %s", from);
+}

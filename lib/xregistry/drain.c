@@ -30,6 +30,7 @@ struct drain {
 	char id[XREG_ID_SIZE];
 	uint64_t end_ms; /* Unix time */
 	bool force;
+	bool is_resumed; /* reports from before are not known */
 	struct xreg_change change;
 	struct xreg_wait wait;
 	struct xreg_target *target; /* whose connections are looked at */
@@ -90,25 +91,34 @@ static void submit(struct drain *drain, enum xreg_change_op op, uint64_t if_revi
 	xreg_store_submit(drain->drains->store, &drain->change);
 }
 
-static uint32_t connections_of(const struct xreg_target *target)
+/* False: its node has not reported them. */
+static bool get_connections(const struct xreg_target *target, uint32_t *ret_count)
 {
 	struct xreg_live_state state;
 
 	xreg_live_get(target, &state);
-	return state.has_metrics ? state.metrics.active_connections : 0;
+	*ret_count = state.has_metrics ? state.metrics.active_connections : 0;
+	return state.has_metrics;
+}
+
+/* Whether there are none, as far as can be known: a node that reports is waited for. */
+static bool has_none(const struct drain *drain, bool is_reported)
+{
+	return drain->nr_left == 0 &&
+	       (is_reported || !drain->is_resumed || drain->target->spec.ttl_s == 0);
 }
 
 /* Waits on, or unregisters. */
 static void look(struct drain *drain)
 {
 	struct xreg_drains *drains = drain->drains;
+	bool is_reported = get_connections(drain->target, &drain->nr_left);
 	struct xu_error err;
 
-	drain->nr_left = connections_of(drain->target);
 	if (drain->nr_left > drain->nr_first) {
 		drain->nr_first = drain->nr_left;
 	}
-	if (drain->nr_left == 0 || unix_ms() >= drain->end_ms) {
+	if (has_none(drain, is_reported) || unix_ms() >= drain->end_ms) {
 		submit(drain, XREG_UNREGISTER, 0, on_unregistered);
 	} else if (xreg_waits_has_ended(drains->waits)) {
 		xu_error_set(&err, -ESHUTDOWN,
@@ -165,7 +175,8 @@ static void count_connections(struct drain *drain)
 	const struct xreg_target *target = xreg_view_get(view, drain->id);
 
 	if (target != NULL) {
-		drain->nr_first = drain->nr_left = connections_of(target);
+		get_connections(target, &drain->nr_left);
+		drain->nr_first = drain->nr_left;
 	}
 	xreg_view_unref(view);
 }
@@ -222,6 +233,7 @@ static bool resume_one(void *arg, const struct xreg_target *target)
 		drain = new_drain(resume->drains, target->origin.id, target->status.until_ms);
 		if (drain != NULL) {
 			drain->target = xreg_target_ref(target);
+			drain->is_resumed = true;
 			resume->count++;
 			drain->wait.deadline_ns = xreg_clock_ns();
 			xreg_waits_add(resume->drains->waits, &drain->wait);

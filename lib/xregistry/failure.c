@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/xregistry/desired.h"
 #include "lib/xregistry/monitor_private.h"
 #include "lib/xregistry/target.h"
 
@@ -66,7 +67,7 @@ static void judge_resources(struct xreg__verdict *v, const struct xreg_target *t
 	const struct xreg_metrics *metrics, const struct xreg_health_config *config)
 {
 	uint32_t max_pct = config->max_acceptable_load_pct;
-	uint32_t max_connections = target->spec.max_connections;
+	uint32_t max_connections = xreg_target_max_connections(target);
 
 	if (max_pct > 0 && metrics->load_percentage > max_pct) {
 		find(v, XREG_FAILURE_RESOURCE_EXHAUSTION, XREG_SEVERITY_MEDIUM,

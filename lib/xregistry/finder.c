@@ -31,6 +31,7 @@ struct asked {
 	uint64_t nr_attempts, nr_successes, nr_failures;
 	uint32_t nr_found;
 	char problem[256];
+	bool is_woken; /* it is to be asked before its time */
 };
 
 struct xreg_finder {
@@ -42,6 +43,7 @@ struct xreg_finder {
 	pthread_mutex_t mutex;
 	pthread_cond_t cond;
 	bool must_stop, is_kicked;
+	struct xreg_find_other other; /* `json` NULL: nobody */
 };
 
 /* ---- what was found ---- */
@@ -172,6 +174,11 @@ static void take_all(struct xreg_finder *finder, uint32_t source, const struct x
 	struct xreg_view *view = xreg_store_view(finder->opts.store);
 	struct lost lost = {finder, found, source};
 
+	/* Of several registries on the same data one says what there is. */
+	if (!xreg_store_leads(finder->opts.store)) {
+		xreg_view_unref(view);
+		return;
+	}
 	for (uint32_t i = 0; i < found->count; i++) {
 		take_one(finder, view, source, found->targets[i]);
 	}
@@ -181,55 +188,106 @@ static void take_all(struct xreg_finder *finder, uint32_t source, const struct x
 
 /* ---- the thread ---- */
 
+/* Counts a round, and tells of a problem once, and once when it is over. */
+static void note(struct xreg_finder *finder, struct asked *asked, int rc, uint32_t nr_found,
+	const char *problem)
+{
+	const char *name = asked->method->name;
+
+	pthread_mutex_lock(&finder->mutex);
+	if (rc != 0 && rc != -ECANCELED &&
+		strncmp(asked->problem, problem, sizeof(asked->problem) - 1) != 0) {
+		xu_warn(finder->opts.log, "finding targets by %s: %s", name, problem);
+	}
+	if (rc == 0 && asked->problem[0] != '\0') {
+		xu_info(finder->opts.log, "finding targets by %s works again", name);
+	}
+	asked->nr_attempts++;
+	asked->nr_successes += rc == 0;
+	asked->nr_failures += rc != 0;
+	asked->nr_found = rc == 0 ? nr_found : asked->nr_found;
+	snprintf(asked->problem, sizeof(asked->problem), "%.255s", problem);
+	pthread_mutex_unlock(&finder->mutex);
+}
+
 static void ask(struct xreg_finder *finder, struct asked *asked)
 {
 	struct xreg_found found = {0};
 	struct xu_error err = {0};
-	int rc = asked->method->find(asked->arg, finder->opts.timeout_s, &found, &err);
+	uint32_t timeout_s;
+	int rc;
 
+	pthread_mutex_lock(&finder->mutex);
+	timeout_s = finder->opts.timeout_s;
+	pthread_mutex_unlock(&finder->mutex);
+	rc = asked->method->find(asked->arg, timeout_s, &found, &err);
 	if (rc == 0) {
 		take_all(finder, asked->method->source, &found);
-	} else {
-		xu_warn(finder->opts.log, "finding targets by %s: %s", asked->method->name,
-			err.text);
 	}
-	pthread_mutex_lock(&finder->mutex);
-	asked->nr_attempts++;
-	asked->nr_successes += rc == 0;
-	asked->nr_failures += rc != 0;
-	asked->nr_found = rc == 0 ? found.count : asked->nr_found;
-	snprintf(asked->problem, sizeof(asked->problem), "%.255s", rc == 0 ? "" : err.text);
-	pthread_mutex_unlock(&finder->mutex);
+	note(finder, asked, rc, found.count, rc == 0 ? "" : err.text);
 	free_found(&found);
 }
 
-/* False: the end. */
-static bool sleep_on(struct xreg_finder *finder)
+/* With the mutex. */
+static bool is_any_woken(const struct xreg_finder *finder)
 {
-	struct timespec until;
-	bool must_stop;
-
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += finder->opts.interval_s;
-	pthread_mutex_lock(&finder->mutex);
-	while (!finder->must_stop && !finder->is_kicked &&
-		pthread_cond_timedwait(&finder->cond, &finder->mutex, &until) == 0) {
+	for (uint32_t i = 0; i < finder->nr_methods; i++) {
+		if (finder->methods[i].is_woken) {
+			return true;
+		}
 	}
+	return false;
+}
+
+/* Until `until`, when all are to be asked, or somebody is to be asked before. False: the end. */
+static bool sleep_on(struct xreg_finder *finder, const struct timespec *until, bool *ret_is_round)
+{
+	bool must_stop;
+	int rc = 0;
+
+	pthread_mutex_lock(&finder->mutex);
+	while (!finder->must_stop && !finder->is_kicked && !is_any_woken(finder) && rc == 0) {
+		rc = pthread_cond_timedwait(&finder->cond, &finder->mutex, until);
+	}
+	*ret_is_round = finder->is_kicked || rc != 0;
 	finder->is_kicked = false;
 	must_stop = finder->must_stop;
 	pthread_mutex_unlock(&finder->mutex);
 	return !must_stop;
 }
 
+static bool take_woken(struct xreg_finder *finder, struct asked *asked)
+{
+	bool is_woken;
+
+	pthread_mutex_lock(&finder->mutex);
+	is_woken = asked->is_woken;
+	asked->is_woken = false;
+	pthread_mutex_unlock(&finder->mutex);
+	return is_woken;
+}
+
 static void *finder_main(void *arg)
 {
 	struct xreg_finder *finder = arg;
+	struct timespec until = {0};
+	bool is_round = true;
 
 	do {
 		for (uint32_t i = 0; i < finder->nr_methods; i++) {
-			ask(finder, &finder->methods[i]);
+			bool is_woken = take_woken(finder, &finder->methods[i]);
+
+			if (is_round || is_woken) {
+				ask(finder, &finder->methods[i]);
+			}
 		}
-	} while (sleep_on(finder));
+		if (is_round) {
+			clock_gettime(CLOCK_MONOTONIC, &until);
+			pthread_mutex_lock(&finder->mutex);
+			until.tv_sec += finder->opts.interval_s;
+			pthread_mutex_unlock(&finder->mutex);
+		}
+	} while (sleep_on(finder, &until, &is_round));
 	return NULL;
 }
 
@@ -273,10 +331,40 @@ int xreg_finder_start(struct xreg_finder *finder, struct xu_error *err)
 	return rc == 0 ? 0 : xu_error_set_errno(err, rc, "starting to find targets");
 }
 
+void xreg_finder_set(struct xreg_finder *finder, uint32_t interval_s, uint32_t timeout_s)
+{
+	pthread_mutex_lock(&finder->mutex);
+	finder->opts.interval_s = interval_s;
+	finder->opts.timeout_s = timeout_s;
+	pthread_mutex_unlock(&finder->mutex);
+}
+
 void xreg_finder_kick(struct xreg_finder *finder)
 {
 	pthread_mutex_lock(&finder->mutex);
 	finder->is_kicked = true;
+	pthread_cond_signal(&finder->cond);
+	if (finder->other.kick != NULL) {
+		finder->other.kick(finder->other.arg);
+	}
+	pthread_mutex_unlock(&finder->mutex);
+}
+
+void xreg_finder_set_other(struct xreg_finder *finder, const struct xreg_find_other *other)
+{
+	pthread_mutex_lock(&finder->mutex);
+	finder->other = other != NULL ? *other : (struct xreg_find_other){0};
+	pthread_mutex_unlock(&finder->mutex);
+}
+
+void xreg_finder_wake(struct xreg_finder *finder, const void *arg)
+{
+	pthread_mutex_lock(&finder->mutex);
+	for (uint32_t i = 0; i < finder->nr_methods; i++) {
+		if (finder->methods[i].arg == arg) {
+			finder->methods[i].is_woken = true;
+		}
+	}
 	pthread_cond_signal(&finder->cond);
 	pthread_mutex_unlock(&finder->mutex);
 }
@@ -291,6 +379,11 @@ void xreg_finder_free(struct xreg_finder *finder)
 		finder->must_stop = true;
 		pthread_cond_signal(&finder->cond);
 		pthread_mutex_unlock(&finder->mutex);
+		for (uint32_t i = 0; i < finder->nr_methods; i++) {
+			if (finder->methods[i].method->cancel != NULL) {
+				finder->methods[i].method->cancel(finder->methods[i].arg);
+			}
+		}
 		pthread_join(finder->thread, NULL);
 	}
 	for (uint32_t i = 0; i < finder->nr_methods; i++) {
@@ -303,20 +396,29 @@ void xreg_finder_free(struct xreg_finder *finder)
 	free(finder);
 }
 
+static json_t *method_json(const struct asked *asked)
+{
+	json_t *json = json_pack("{s:s, s:I, s:I, s:I, s:I, s:s}", "method", asked->method->name,
+		"attempts", (json_int_t)asked->nr_attempts, "successes",
+		(json_int_t)asked->nr_successes, "failures", (json_int_t)asked->nr_failures,
+		"found", (json_int_t)asked->nr_found, "problem", asked->problem);
+
+	if (asked->method->describe != NULL) {
+		json_object_set_new(json, "details", asked->method->describe(asked->arg));
+	}
+	return json;
+}
+
 json_t *xreg_finder_json(struct xreg_finder *finder)
 {
 	json_t *list = json_array();
 
 	pthread_mutex_lock(&finder->mutex);
 	for (uint32_t i = 0; i < finder->nr_methods; i++) {
-		const struct asked *asked = &finder->methods[i];
-
-		json_array_append_new(list,
-			json_pack("{s:s, s:I, s:I, s:I, s:I, s:s}", "method", asked->method->name,
-				"attempts", (json_int_t)asked->nr_attempts, "successes",
-				(json_int_t)asked->nr_successes, "failures",
-				(json_int_t)asked->nr_failures, "found",
-				(json_int_t)asked->nr_found, "problem", asked->problem));
+		json_array_append_new(list, method_json(&finder->methods[i]));
+	}
+	if (finder->other.json != NULL) {
+		json_array_append_new(list, finder->other.json(finder->other.arg));
 	}
 	pthread_mutex_unlock(&finder->mutex);
 	return list;
@@ -324,34 +426,70 @@ json_t *xreg_finder_json(struct xreg_finder *finder)
 
 /* ---- static ---- */
 
+struct static_list {
+	pthread_mutex_t mutex;
+	json_t *bodies; /* NULL: nothing is found */
+};
+
 static int find_static(
 	void *arg, uint32_t timeout_s, struct xreg_found *found, struct xu_error *err)
 {
+	struct static_list *list = arg;
 	struct xreg_parsed parsed;
 	char path[XU_PARAM_PATH_SIZE];
-	json_t *list = arg, *body;
+	json_t *body;
 	size_t i;
 	int rc = 0;
 
-	json_array_foreach (list, i, body) {
+	pthread_mutex_lock(&list->mutex);
+	json_array_foreach (list->bodies, i, body) {
 		rc = rc != 0 ? rc : xreg_spec_parse(body, &parsed, path, err);
 		rc = rc != 0 ? rc : xreg_found_add(found, &parsed.spec, err);
 	}
+	pthread_mutex_unlock(&list->mutex);
 	return rc;
 }
 
 static void fini_static(void *arg)
 {
-	json_decref(arg);
+	struct static_list *list = arg;
+
+	json_decref(list->bodies);
+	pthread_mutex_destroy(&list->mutex);
+	free(list);
 }
 
 const struct xreg_find_method xreg_find_static = {
 	.name = "static", .source = XREG_STATIC, .find = find_static, .fini = fini_static};
 
-int xreg_find_static_new(const json_t *list, void **ret_arg)
+int xreg_find_static_set(void *arg, const json_t *bodies)
 {
-	json_t *copy = json_deep_copy(list);
+	json_t *copy = bodies != NULL ? json_deep_copy(bodies) : NULL, *last;
+	struct static_list *list = arg;
 
-	*ret_arg = copy;
-	return copy != NULL ? 0 : -ENOMEM;
+	if (bodies != NULL && copy == NULL) {
+		return -ENOMEM;
+	}
+	pthread_mutex_lock(&list->mutex);
+	last = list->bodies;
+	list->bodies = copy;
+	pthread_mutex_unlock(&list->mutex);
+	json_decref(last);
+	return 0;
+}
+
+int xreg_find_static_new(const json_t *bodies, void **ret_arg)
+{
+	struct static_list *list = calloc(1, sizeof(*list));
+
+	if (list == NULL) {
+		return -ENOMEM;
+	}
+	pthread_mutex_init(&list->mutex, NULL);
+	if (xreg_find_static_set(list, bodies) != 0) {
+		fini_static(list);
+		return -ENOMEM;
+	}
+	*ret_arg = list;
+	return 0;
 }

@@ -33,7 +33,12 @@ struct xreg_find_method {
 	/* Finds what there is now; may block for `timeout_s`. Other than 0: the round counts as
 	 * failed, and what it found before stays as it is. */
 	int (*find)(void *arg, uint32_t timeout_s, struct xreg_found *found, struct xu_error *err);
+	/* It is the end: find() is to return at once, now and from now on. Called once, by another
+	 * thread. NULL: it never blocks. */
+	void (*cancel)(void *arg);
 	void (*fini)(void *arg); /* NULL: nothing to free */
+	/* More that is to be shown of it: an object, new reference; any thread. NULL: nothing. */
+	json_t *(*describe)(void *arg);
 };
 
 #define XREG_FIND_METHODS_MAX 8u
@@ -51,19 +56,34 @@ int xreg_finder_new(
 int xreg_finder_add(struct xreg_finder *finder, const struct xreg_find_method *method, void *arg,
 	struct xu_error *err);
 int xreg_finder_start(struct xreg_finder *finder, struct xu_error *err);
-/* Waits for the method that is being asked. NULL is fine. */
+/* Cancels the method that is being asked, and waits for it. NULL is fine. */
 void xreg_finder_free(struct xreg_finder *finder);
+/* How often methods are asked, and how long each may take, from the next round on. Any thread. */
+void xreg_finder_set(struct xreg_finder *finder, uint32_t interval_s, uint32_t timeout_s);
 /* Asks all methods now. Any thread. */
 void xreg_finder_kick(struct xreg_finder *finder);
+/* Asks the method with that argument now, and no other: it knows of a change. Any thread. */
+void xreg_finder_wake(struct xreg_finder *finder, const void *arg);
 
-/* [{"method", "attempts", "successes", "failures", "found", "problem"}…]. New reference. Any
- * thread. */
+/* What finds targets at its own pace is shown and kicked with the methods. `json` gives a new
+ * reference; any thread. Until it is set anew (NULL: nobody). */
+struct xreg_find_other {
+	json_t *(*json)(void *arg);
+	void (*kick)(void *arg);
+	void *arg;
+};
+void xreg_finder_set_other(struct xreg_finder *finder, const struct xreg_find_other *other);
+
+/* [{"method", "attempts", "successes", "failures", "found", "problem", and "details" where it has
+ * any}…]. New reference. Any thread. */
 json_t *xreg_finder_json(struct xreg_finder *finder);
 
 /* ---- the methods ---- */
 
 /* A list of bodies as they are registered (xreg_spec_parse()), checked already; copied. */
 extern const struct xreg_find_method xreg_find_static;
-int xreg_find_static_new(const json_t *list, void **ret_arg);
+int xreg_find_static_new(const json_t *bodies, void **ret_arg);
+/* Another list, from the next round on; NULL: nothing is. -ENOMEM. Any thread. */
+int xreg_find_static_set(void *arg, const json_t *bodies);
 
 #endif

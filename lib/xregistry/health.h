@@ -42,11 +42,17 @@ struct xreg_health_config {
 	uint32_t max_acceptable_probe_us; /* a slower Keep Alive is a high latency */
 	char host_nqn[256];               /* of the registry, when it probes */
 
+	/* So many of a hundred targets silent at once, at so many addresses or more, are this
+	 * registry's own trouble: it does not judge. 0: it always does. */
+	uint32_t blind_share_pct, blind_min_nodes;
+
 	uint32_t recovery_backoff_s; /* between two attempts to recover, doubled each time … */
 	uint32_t recovery_backoff_max_s; /* … up to this */
 	uint32_t min_queue_depth;        /* advice goes no lower */
 	uint32_t min_io_bytes;
 };
+
+#define XREG_BLIND_NODES_MAX 64u
 
 /* The document's sample; host_nqn is "nqn.2026-11.io.xsan:registry". */
 void xreg_health_config_default(struct xreg_health_config *ret_config);

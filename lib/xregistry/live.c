@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The state behind live.h: a counted block with a mutex. Most targets never fail, so what is kept
  * of a type of failure has memory only from the first one on. */
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -17,6 +18,7 @@ struct xreg_live {
 	pthread_mutex_t mutex;
 	struct xreg_failure *failures[XREG_NR_FAILURES]; /* NULL: never seen */
 	char head[HEAD_BYTES];                           /* the state before its failures */
+	struct xreg_config_report *config;               /* NULL: none yet */
 };
 
 static void unfold(const struct xreg_live *live, struct xreg_live_state *ret_state)
@@ -61,6 +63,14 @@ struct xreg_live *xreg_live_ref(struct xreg_live *live)
 	return live;
 }
 
+static void free_config(struct xreg_config_report *report)
+{
+	if (report != NULL) {
+		free(report->actual);
+		free(report);
+	}
+}
+
 void xreg_live_unref(struct xreg_live *live)
 {
 	if (live != NULL &&
@@ -68,6 +78,7 @@ void xreg_live_unref(struct xreg_live *live)
 		for (uint32_t i = 0; i < XREG_NR_FAILURES; i++) {
 			free(live->failures[i]);
 		}
+		free_config(live->config);
 		pthread_mutex_destroy(&live->mutex);
 		free(live);
 	}
@@ -113,6 +124,42 @@ void xreg_live_change(const struct xreg_target *target,
 	unfold(live, &state);
 	fn(&state, arg);
 	fold(live, &state);
+	pthread_mutex_unlock(&live->mutex);
+}
+
+int xreg_live_set_config(const struct xreg_target *target, const struct xreg_config_report *report)
+{
+	struct xreg_live *live = target->origin.live;
+	struct xreg_config_report *copy = malloc(sizeof(*copy)), *old;
+
+	if (copy == NULL) {
+		return -ENOMEM;
+	}
+	*copy = *report;
+	copy->actual = report->actual != NULL ? strdup(report->actual) : NULL;
+	if (report->actual != NULL && copy->actual == NULL) {
+		free(copy);
+		return -ENOMEM;
+	}
+	pthread_mutex_lock(&live->mutex);
+	old = live->config;
+	live->config = copy;
+	pthread_mutex_unlock(&live->mutex);
+	free_config(old);
+	return 0;
+}
+
+void xreg_live_get_config(const struct xreg_target *target, struct xreg_config_report *ret_report)
+{
+	struct xreg_live *live = target->origin.live;
+
+	*ret_report = (struct xreg_config_report){0};
+	pthread_mutex_lock(&live->mutex);
+	if (live->config != NULL) {
+		*ret_report = *live->config;
+		ret_report->actual =
+			live->config->actual != NULL ? strdup(live->config->actual) : NULL;
+	}
 	pthread_mutex_unlock(&live->mutex);
 }
 

@@ -125,6 +125,24 @@ void xreg_live_report(
 void xreg_live_change(const struct xreg_target *target,
 	void (*fn)(struct xreg_live_state *state, void *arg), void *arg);
 
+/*
+ * What the target's node says of the desired configuration (desired.h). Who registers has an agent
+ * that knows of such things when there is one. What has become of it is in the record, and durable;
+ * this is what the node has at the moment, as it was told.
+ */
+struct xreg_config_report {
+	uint64_t at_ms;    /* Unix time; 0: there was none since the registry was started */
+	uint64_t revision; /* of the configuration that it is about; 0: nothing was set */
+	bool is_applied;
+	char reason[XREG_DESCRIPTION_SIZE];
+	char *actual; /* JSON, the holder's; NULL: nothing is known */
+};
+
+/* Keeps a copy. -ENOMEM: the one before stays. */
+int xreg_live_set_config(const struct xreg_target *target, const struct xreg_config_report *report);
+/* A copy, whose `actual` the caller frees; without memory for it, NULL. */
+void xreg_live_get_config(const struct xreg_target *target, struct xreg_config_report *ret_report);
+
 /* "network_timeout" and so on; "low" and so on. */
 const char *xreg_failure_name(enum xreg_failure_type type);
 const char *xreg_severity_name(enum xreg_severity severity);

@@ -34,13 +34,15 @@ enum xreg_health_event_kind {
 	XREG_HEALTH_FLAPPING,    /* held down for now */
 	XREG_HEALTH_SCORE,       /* from `score_before` to `score`, by 5 points or more */
 	XREG_HEALTH_CONNECTIONS, /* from `connections_before` to `connections` */
+	XREG_HEALTH_BLIND,       /* nearly all are silent; no target's */
+	XREG_HEALTH_SIGHTED,     /* that is over */
 };
 const char *xreg_health_event_name(enum xreg_health_event_kind kind);
 
 struct xreg_health_event {
 	enum xreg_health_event_kind kind;
 	uint64_t at_ms;                   /* Unix time */
-	const struct xreg_target *target; /* borrowed during the call */
+	const struct xreg_target *target; /* borrowed during the call; NULL: of all */
 	enum xreg_failure_type failure;
 	enum xreg_severity severity;
 	uint32_t attempt;
@@ -85,8 +87,10 @@ struct xreg_monitor_stats {
 	uint64_t nr_state_changes;
 	uint64_t nr_expired; /* targets that went offline for want of a report */
 	uint64_t late_us;    /* how late the last check began, of what was planned */
-	uint32_t nr_targets; /* now, and so are those below */
-	uint32_t nr_probes;  /* under way */
+	uint64_t nr_blind;   /* how often it became blind */
+	bool is_blind;       /* now, and so are those below */
+	uint32_t nr_targets;
+	uint32_t nr_probes; /* under way */
 	uint32_t nr_offline, nr_failed, nr_degraded, nr_busy, nr_maintenance;
 	uint32_t nr_held_down;
 	uint32_t nr_changes; /* the store has yet to answer */

@@ -5,6 +5,7 @@
  *
  *   targets.c  what is monitored and when the next check of each is due
  *   check.c    one check, from its probe to what follows
+ *   blind.c    silence of nearly all, which is this registry's own
  *   failure.c  what is wrong with a target, and its failures
  *   states.c   which state follows, flapping, and changes through the store
  *   recover.c  attempts to recover, and advice to hosts
@@ -44,6 +45,7 @@ struct xreg__entry {
 	bool is_reaching;                   /* the first step of recovery is under way */
 	bool is_recovering;                 /* the check is an attempt to recover */
 	bool has_hint;                      /* score_told and connections_told say something */
+	bool is_heard_of, is_silent;        /* counted in the monitor's; see blind.c */
 	uint64_t judged_ms;                 /* the report that was judged last */
 	uint32_t above[XREG__NR_LEVELS];    /* checks in a row at this level or worse */
 	uint32_t below[XREG__NR_LEVELS];    /* … better than it */
@@ -93,6 +95,9 @@ struct xreg_monitor {
 	uint32_t nr_heap, heap_size;
 	struct xreg__prober prober;
 	uint64_t warned_us;
+	uint32_t nr_heard_of, nr_silent; /* targets that should be heard of, and are not */
+	bool is_blind;
+	uint64_t blind_due_us; /* not looked for before */
 
 	pthread_mutex_t mutex; /* of what follows */
 	pthread_cond_t no_changes;
@@ -137,6 +142,14 @@ void xreg__tell(struct xreg_monitor *m, const struct xreg__entry *e, struct xreg
 		(m)->stats.field++;                                                                \
 		pthread_mutex_unlock(&(m)->mutex);                                                 \
 	} while (0)
+
+/* ---- blind.c ---- */
+
+/* After a check of the target: whether it was silent. True: that is not to be judged. */
+bool xreg__blind_note(
+	struct xreg_monitor *m, struct xreg__entry *e, bool is_silent, uint64_t now_us);
+/* A target that is not monitored any more. */
+void xreg__blind_forget(struct xreg_monitor *m, struct xreg__entry *e);
 
 /* ---- failure.c ---- */
 

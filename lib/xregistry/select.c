@@ -25,6 +25,7 @@ struct selecting {
 	const struct xreg_criteria *criteria;
 	struct xreg_health_config config;
 	struct xreg_balancer *balancer;
+	double load_threshold; /* the balancer's */
 	uint64_t now_ms;
 	enum xreg_policy policy;
 	struct candidate *candidates;
@@ -175,7 +176,7 @@ static uint32_t why_not(const struct xreg_target *target, const struct xreg_crit
 		!is_within(target->location, criteria->location_prefix)) {
 		return XREG_REJECT_LOCATION;
 	}
-	if (criteria->is_writable && spec->is_read_only) {
+	if (criteria->is_writable && xreg_target_is_read_only(target)) {
 		return XREG_REJECT_READ_ONLY;
 	}
 	if (spec->capacity_bytes < criteria->min_capacity_bytes) {
@@ -196,11 +197,13 @@ static uint32_t latency_us(const struct xreg_target *target, const struct xreg_l
 static uint32_t why_not_now(const struct xreg_target *target, const struct xreg_live_state *live,
 	const struct xreg_criteria *criteria)
 {
+	uint32_t max_connections = xreg_target_max_connections(target);
+
 	if (criteria->max_latency_us > 0 && latency_us(target, live) > criteria->max_latency_us) {
 		return XREG_REJECT_LATENCY;
 	}
-	if (target->spec.max_connections > 0 && live->has_metrics &&
-		live->metrics.active_connections >= target->spec.max_connections) {
+	if (max_connections > 0 && live->has_metrics &&
+		live->metrics.active_connections >= max_connections) {
 		return XREG_REJECT_CONNECTIONS;
 	}
 	return 0;
@@ -267,7 +270,7 @@ static void add_candidate(
 	}
 	what->total = total_score(what, s->criteria);
 	what->is_degraded = target->status.state == XREG_DEGRADED;
-	what->is_over_load = candidate->load_pct > s->balancer->opts.load_threshold * 100;
+	what->is_over_load = candidate->load_pct > s->load_threshold * 100;
 }
 
 static bool on_target(void *arg, const struct xreg_target *target)
@@ -308,14 +311,15 @@ static uint32_t tier(const struct selecting *s, const struct candidate *candidat
 static double draw(const struct xreg_target *target, const char *key)
 {
 	double share = (double)(xreg__hash64(key, target->origin.id) >> 11) + 0.5;
+	double weight = xreg_target_weight(target);
 
-	return target->spec.weight > 0 ? log(share / 9007199254740992.0) / -target->spec.weight
-				       : INFINITY;
+	return weight > 0 ? log(share / 9007199254740992.0) / -weight : INFINITY;
 }
 
 static int value_shared(const struct selecting *s, struct candidate *candidate, uint32_t best_tier)
 {
-	const struct xreg_spec *spec = &candidate->what.target->spec;
+	uint32_t max_connections = xreg_target_max_connections(candidate->what.target);
+	double weight = xreg_target_weight(candidate->what.target);
 	struct xreg_share *share = xreg__balancer_share(s->balancer, candidate->what.target);
 
 	if (share == NULL) {
@@ -325,13 +329,13 @@ static int value_shared(const struct selecting *s, struct candidate *candidate, 
 	if (s->policy == XREG_LEAST_CONNECTIONS) {
 		candidate->value = (double)candidate->nr_connections + share->nr_given;
 	} else if (s->policy == XREG_LEAST_LOAD) {
-		double each = spec->max_connections > 0 ? 100.0 / spec->max_connections : 1;
+		double each = max_connections > 0 ? 100.0 / max_connections : 1;
 
 		candidate->value = candidate->load_pct + each * share->nr_given;
-	} else if (spec->weight > 0) {
+	} else if (weight > 0) {
 		/* Who waits in a lower tier does not save up. */
 		candidate->value = -share->credit;
-		candidate->value -= tier(s, candidate) == best_tier ? spec->weight : 0;
+		candidate->value -= tier(s, candidate) == best_tier ? weight : 0;
 	} else {
 		candidate->value = INFINITY;
 	}
@@ -449,8 +453,9 @@ static void charge_weights(struct selecting *s, uint32_t nr_chosen)
 		const struct xreg_target *target = s->candidates[i].what.target;
 
 		if (tier(s, &s->candidates[i]) == best_tier) {
-			xreg__balancer_share(s->balancer, target)->credit += target->spec.weight;
-			sum += target->spec.weight;
+			xreg__balancer_share(s->balancer, target)->credit +=
+				xreg_target_weight(target);
+			sum += xreg_target_weight(target);
 		}
 	}
 	for (uint32_t i = 0; i < nr_chosen; i++) {
@@ -565,10 +570,14 @@ int xreg_select(struct xreg_balancer *balancer, const struct xreg_view *view,
 		.config = *config,
 		.balancer = balancer,
 		.now_ms = now_ms,
-		.policy = criteria->policy != XREG_POLICY_DEFAULT ? criteria->policy
-								  : balancer->opts.policy};
-	int rc = check(criteria, s.policy);
+		.policy = criteria->policy};
+	int rc;
 
+	pthread_mutex_lock(&balancer->mutex);
+	s.load_threshold = balancer->opts.load_threshold;
+	s.policy = s.policy != XREG_POLICY_DEFAULT ? s.policy : balancer->opts.policy;
+	pthread_mutex_unlock(&balancer->mutex);
+	rc = check(criteria, s.policy);
 	if (rc != 0) {
 		return rc;
 	}

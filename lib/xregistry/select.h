@@ -132,6 +132,8 @@ struct xreg_balancer_opts {
 
 /* NULL opts: the defaults. -EINVAL, -ENOMEM. */
 int xreg_balancer_new(const struct xreg_balancer_opts *opts, struct xreg_balancer **ret_balancer);
+/* Others from now on. -EINVAL. Any thread. */
+int xreg_balancer_set(struct xreg_balancer *balancer, const struct xreg_balancer_opts *opts);
 void xreg_balancer_free(struct xreg_balancer *balancer); /* NULL is fine */
 
 #endif

@@ -5,6 +5,7 @@
  *   targets(id, record)   every target, its record as JSON
  *   events(revision, at_ms, kind, before, after)   the last changes
  *   state(name, value)    "revision": that of the last change
+ *   documents(name, version, text)   small texts beside the targets, as JSON
  *
  * The schema's version is the file's user_version; older ones are brought up to date by `steps`
  * when the file is opened, in one transaction. The application_id says whose file it is, so nothing
@@ -29,7 +30,15 @@
 
 #define PATIENCE_MS 3000
 
-enum { PUT_TARGET, DROP_TARGET, ADD_EVENT, FORGET_EVENTS, SET_REVISION, NR_STATEMENTS };
+enum {
+	PUT_TARGET,
+	DROP_TARGET,
+	ADD_EVENT,
+	FORGET_EVENTS,
+	SET_REVISION,
+	PUT_DOCUMENT,
+	NR_STATEMENTS
+};
 
 struct sqlite_backend {
 	sqlite3 *db;
@@ -44,6 +53,7 @@ static const char *const texts[NR_STATEMENTS] = {
 	[ADD_EVENT] = "INSERT INTO events VALUES(?1, ?2, ?3, ?4, ?5)",
 	[FORGET_EVENTS] = "DELETE FROM events WHERE revision <= ?1",
 	[SET_REVISION] = "UPDATE state SET value = ?1 WHERE name = 'revision'",
+	[PUT_DOCUMENT] = "INSERT OR REPLACE INTO documents VALUES(?1, ?2, ?3)",
 };
 
 static const char to_version_1[] =
@@ -54,7 +64,11 @@ static const char to_version_1[] =
 	"INSERT INTO state VALUES('revision', 0);";
 
 /* Step i brings version i to version i + 1. */
-static const char *const steps[] = {to_version_1};
+static const char to_version_2[] =
+	"CREATE TABLE documents(name TEXT PRIMARY KEY, version INTEGER NOT NULL,"
+	" text TEXT NOT NULL) WITHOUT ROWID;";
+
+static const char *const steps[] = {to_version_1, to_version_2};
 #define VERSION ((int)(sizeof(steps) / sizeof(steps[0])))
 _Static_assert(VERSION == XREG_SQLITE_VERSION, "another schema is another version");
 
@@ -245,21 +259,9 @@ static int read_record(
 	sqlite3_stmt *statement, int column, struct xreg_target **ret_target, struct xu_error *err)
 {
 	const char *text = (const char *)sqlite3_column_text(statement, column);
-	json_error_t where;
-	json_t *object;
-	int rc;
 
 	*ret_target = NULL;
-	if (text == NULL) {
-		return 0;
-	}
-	object = json_loads(text, JSON_REJECT_DUPLICATES, &where);
-	if (object == NULL) {
-		return xu_error_set(err, -EILSEQ, "a record is no JSON: %s", where.text);
-	}
-	rc = xreg_target_from_json(object, ret_target, err);
-	json_decref(object);
-	return rc;
+	return text == NULL ? 0 : xreg_backend_decode(text, strlen(text), ret_target, err);
 }
 
 static int load_targets(
@@ -292,6 +294,15 @@ static int load_event(
 	xreg_target_unref(event.before);
 	xreg_target_unref(event.after);
 	return rc;
+}
+
+static int load_document(
+	sqlite3_stmt *statement, const struct xreg_loader *loader, struct xu_error *err)
+{
+	const char *text = (const char *)sqlite3_column_text(statement, 2);
+
+	return loader->document(loader->arg, (const char *)sqlite3_column_text(statement, 0), text,
+		strlen(text), (uint64_t)sqlite3_column_int64(statement, 1), err);
 }
 
 static int load_rows(struct sqlite_backend *b, const char *text,
@@ -330,6 +341,10 @@ static int sqlite_load(void *backend, const struct xreg_loader *loader, uint64_t
 			load_event, loader, err);
 	}
 	if (rc == 0) {
+		rc = load_rows(
+			b, "SELECT name, version, text FROM documents", load_document, loader, err);
+	}
+	if (rc == 0) {
 		*ret_revision = (uint64_t)revision;
 	}
 	return rc;
@@ -354,21 +369,6 @@ static int bind_text(struct sqlite_backend *b, sqlite3_stmt *statement, int inde
 {
 	return explain(b, sqlite3_bind_text(statement, index, text, -1, SQLITE_STATIC),
 		"writing a record", err);
-}
-
-/* A record as text, NULL of none; to be freed. */
-static int encode(const struct xreg_target *target, char **ret_text, struct xu_error *err)
-{
-	json_t *object;
-
-	*ret_text = NULL;
-	if (target == NULL) {
-		return 0;
-	}
-	object = xreg_target_to_json(target);
-	*ret_text = object != NULL ? json_dumps(object, JSON_COMPACT) : NULL;
-	json_decref(object);
-	return *ret_text != NULL ? 0 : xu_error_set_errno(err, -ENOMEM, "writing a record");
 }
 
 static int write_target(struct sqlite_backend *b, const struct xreg_event *event, const char *after,
@@ -405,10 +405,10 @@ static int write_change(
 	struct sqlite_backend *b, const struct xreg_event *event, struct xu_error *err)
 {
 	char *before = NULL, *after = NULL;
-	int rc = encode(event->before, &before, err);
+	int rc = xreg_backend_encode(event->before, &before, err);
 
 	if (rc == 0) {
-		rc = encode(event->after, &after, err);
+		rc = xreg_backend_encode(event->after, &after, err);
 	}
 	if (rc == 0) {
 		rc = write_target(b, event, after, err);
@@ -455,6 +455,25 @@ static int sqlite_commit(void *backend, const struct xreg_event *events, uint32_
 	return rc;
 }
 
+/* The store has checked the version: nobody else has the file. */
+static int sqlite_put_document(void *backend, const char *name, const char *text,
+	uint64_t if_version, uint64_t *ret_version, struct xu_error *err)
+{
+	struct sqlite_backend *b = backend;
+	sqlite3_stmt *statement = b->statements[PUT_DOCUMENT];
+	int rc = bind_text(b, statement, 1, name, err);
+
+	sqlite3_bind_int64(statement, 2, (sqlite3_int64)if_version + 1);
+	if (rc == 0) {
+		rc = bind_text(b, statement, 3, text, err);
+	}
+	if (rc == 0) {
+		rc = run(b, PUT_DOCUMENT, err);
+	}
+	*ret_version = if_version + 1;
+	return rc;
+}
+
 /* ---- copies ---- */
 
 static int sqlite_copy(void *backend, void **copy, int *ret_fd, struct xu_error *err)
@@ -477,6 +496,7 @@ const struct xreg_backend_ops xreg_sqlite = {
 	.open = sqlite_open,
 	.load = sqlite_load,
 	.commit = sqlite_commit,
+	.put_document = sqlite_put_document,
 	.copy = sqlite_copy,
 	.copy_cancel = sqlite_copy_cancel,
 	.close = sqlite_close,

@@ -13,7 +13,7 @@ struct sqlite3;
 struct xu_error;
 
 #define XREG_SQLITE_ID      0x58524547 /* "XREG", the application_id */
-#define XREG_SQLITE_VERSION 1          /* the newest user_version that is known */
+#define XREG_SQLITE_VERSION 2          /* the newest user_version that is known */
 
 /* ---- of one that is in use: the thread that uses `db`, which is at `where` ---- */
 

@@ -71,6 +71,10 @@ void xreg__states_change(
 	size_t len;
 	va_list args;
 
+	if (!xreg_store_leads(m->store)) {
+		free(job);
+		return; /* another registry decides; should it die, the next check does the same */
+	}
 	if (job == NULL) {
 		xu_warn(m->log, "there is no memory to change the state of target %s",
 			e->target->origin.id);

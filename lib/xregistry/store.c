@@ -4,15 +4,22 @@
  *
  *   queue     changes that wait: under `queue_mutex`; the writer takes all of them at once
  *   copies    those that are asked for: under `queue_mutex`; the first is the writer's
+ *   puts      documents that are to be put: the same
  *   draft     the next view and the events of a batch: the writer's
  *   view      the current view: under `view_mutex`, which is held to copy a pointer and no longer
  *   events    the last changes, a ring: under `events_mutex`
+ *   documents under `documents_mutex`
  *   watchers  under `watch_mutex`, held while they are called
  *
  * A batch is applied change by change, so each sees those before it. One that is refused changes
  * nothing and is answered with the rest. The backend gets the events of the batch as one
  * transaction; when it refuses, the draft is thrown away, all that changed something are answered
  * with its error, and readers go on with the view that they have.
+ *
+ * Where the backend is shared, another registry may have been first. Then what it did is taken over
+ * (store_load.c) and the batch is made anew on top of that, as if it had come just now. When the
+ * end of a commit is not known, those who asked are told so; should it have been made, it is taken
+ * over later like a change of somebody else.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -22,50 +29,12 @@
 #include <time.h>
 
 #include "lib/util/log.h"
-#include "lib/util/random.h"
 #include "lib/util/uuid.h"
-#include "lib/xregistry/view.h"
+#include "lib/xregistry/store_private.h"
 
 #define NR_TARGETS_MAX 100000u
 #define NR_WAITING_MAX 8192u
-#define BATCH_MAX      1024u /* changes in one transaction */
-
-struct xreg_store {
-	const struct xreg_backend_ops *ops;
-	void *backend;
-	struct xu_logger *log;
-	uint64_t (*now_ms)(void *arg);
-	void *now_arg;
-	uint32_t nr_targets_max;
-	pthread_t writer;
-	bool has_writer;
-
-	pthread_mutex_t queue_mutex;
-	pthread_cond_t has_work, has_room;
-	struct xreg_change *first, **end;
-	uint32_t nr_waiting;
-	struct xreg_copy *copies;
-	bool must_stop;
-
-	/* The writer's. */
-	struct xu_random random;
-	struct xreg_view *draft;
-	struct xreg_event batch[BATCH_MAX];
-	uint32_t nr_batch;
-
-	pthread_mutex_t view_mutex;
-	struct xreg_view *view;
-
-	pthread_mutex_t events_mutex;
-	pthread_cond_t has_events; /* and the end of the store */
-	struct xreg_event *events; /* a ring: revision modulo nr_events_kept */
-	uint32_t nr_events_kept;
-	uint64_t first_event, revision; /* first_event above revision: there is none */
-	bool is_closing;
-
-	pthread_mutex_t watch_mutex;
-	struct xreg_watcher *watchers;
-};
+#define PATIENCE_MS    10000u /* for others who are always first */
 
 static uint64_t system_now_ms(void *arg)
 {
@@ -73,101 +42,6 @@ static uint64_t system_now_ms(void *arg)
 
 	clock_gettime(CLOCK_REALTIME, &ts);
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
-/* ---- events ---- */
-
-static void free_event(struct xreg_event *event)
-{
-	xreg_target_unref(event->before);
-	xreg_target_unref(event->after);
-	*event = (struct xreg_event){0};
-}
-
-static struct xreg_event copy_event(const struct xreg_event *event)
-{
-	struct xreg_event copy = *event;
-
-	copy.before = event->before != NULL ? xreg_target_ref(event->before) : NULL;
-	copy.after = event->after != NULL ? xreg_target_ref(event->after) : NULL;
-	return copy;
-}
-
-/* Takes the event. Under events_mutex, or before there are other threads. */
-static void keep_event(struct xreg_store *store, struct xreg_event event)
-{
-	struct xreg_event *slot = &store->events[event.revision % store->nr_events_kept];
-
-	free_event(slot);
-	*slot = event;
-	if (store->first_event > store->revision || event.revision != store->revision + 1) {
-		store->first_event = event.revision;
-	}
-	store->revision = event.revision;
-	if (store->revision - store->first_event >= store->nr_events_kept) {
-		store->first_event = store->revision - store->nr_events_kept + 1;
-	}
-}
-
-int xreg_store_events(struct xreg_store *store, uint64_t revision, struct xreg_event *ret_events,
-	uint32_t max, uint32_t *ret_count)
-{
-	uint32_t count = 0;
-	int rc = 0;
-
-	pthread_mutex_lock(&store->events_mutex);
-	/* One that is yet to come was told by another registry, or by this one before its data was
-	 * replaced. */
-	if (revision > store->revision ||
-		(revision < store->revision && revision + 1 < store->first_event)) {
-		rc = -ESTALE;
-	}
-	while (rc == 0 && count < max && revision + count < store->revision) {
-		uint64_t next = revision + count + 1;
-
-		ret_events[count++] = copy_event(&store->events[next % store->nr_events_kept]);
-	}
-	pthread_mutex_unlock(&store->events_mutex);
-	*ret_count = count;
-	return rc;
-}
-
-uint64_t xreg_store_first_event(struct xreg_store *store)
-{
-	uint64_t revision;
-
-	pthread_mutex_lock(&store->events_mutex);
-	revision = store->first_event;
-	pthread_mutex_unlock(&store->events_mutex);
-	return revision;
-}
-
-void xreg_events_free(struct xreg_event *events, uint32_t count)
-{
-	for (uint32_t i = 0; i < count; i++) {
-		free_event(&events[i]);
-	}
-}
-
-uint64_t xreg_store_wait(struct xreg_store *store, uint64_t revision, uint32_t timeout_ms)
-{
-	struct timespec end;
-	uint64_t now;
-
-	clock_gettime(CLOCK_MONOTONIC, &end);
-	end.tv_sec += timeout_ms / 1000;
-	end.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-	if (end.tv_nsec >= 1000000000) {
-		end.tv_nsec -= 1000000000;
-		end.tv_sec++;
-	}
-	pthread_mutex_lock(&store->events_mutex);
-	while (store->revision <= revision && !store->is_closing &&
-		pthread_cond_timedwait(&store->has_events, &store->events_mutex, &end) == 0) {
-	}
-	now = store->revision;
-	pthread_mutex_unlock(&store->events_mutex);
-	return now;
 }
 
 /* ---- views ---- */
@@ -231,6 +105,7 @@ static int draft_record(struct xreg_store *store, struct xreg_change *change,
 
 	if (before != NULL) {
 		origin = before->origin;
+		origin.source = change->op == XREG_REGISTER ? change->source : origin.source;
 	} else {
 		uuid = xu_uuid_random(&store->random);
 		xu_uuid_format(&uuid, text);
@@ -239,6 +114,9 @@ static int draft_record(struct xreg_store *store, struct xreg_change *change,
 	}
 	origin.revision = revision;
 	origin.updated_ms = now_ms;
+	if (change->desired != NULL) {
+		origin.desired = change->desired;
+	}
 	after = xreg_target_new(&origin, status, spec);
 	if (after == NULL) {
 		return xu_error_set_errno(&change->err, -ENOMEM, "making the record of a target");
@@ -262,6 +140,14 @@ static const struct xreg_target *at_place(struct xreg_store *store, const struct
 	return xreg_view_first(store->draft, XREG_BY_PLACE, place);
 }
 
+/* Whether who registers takes a target over that was found in another way, as nobody's but his from
+ * then on, also when whoever found it has lost it. What an operator has set stays. */
+static bool is_taken_over(const struct xreg_change *change, const struct xreg_target *other)
+{
+	return other->origin.source != change->source &&
+	       (other->status.state == XREG_UNKNOWN || other->status.state == XREG_OFFLINE);
+}
+
 static int do_register(struct xreg_store *store, struct xreg_change *change)
 {
 	const struct xreg_target *other = at_place(store, change->spec);
@@ -270,8 +156,9 @@ static int do_register(struct xreg_store *store, struct xreg_change *change)
 		return refuse_place(change, other);
 	}
 	if (other != NULL) {
-		return draft_record(
-			store, change, XREG_EVENT_UPDATED, other, &other->status, change->spec);
+		return draft_record(store, change, XREG_EVENT_UPDATED, other,
+			is_taken_over(change, other) ? &change->status : &other->status,
+			change->spec);
 	}
 	if (xreg_view_count(store->draft) >= store->nr_targets_max) {
 		return xu_error_set(&change->err, -EDQUOT,
@@ -280,6 +167,37 @@ static int do_register(struct xreg_store *store, struct xreg_change *change)
 	}
 	return draft_record(
 		store, change, XREG_EVENT_REGISTERED, NULL, &change->status, change->spec);
+}
+
+/* What is desired of a target, or what became of that, see desired.h. */
+static int do_config(
+	struct xreg_store *store, struct xreg_change *change, const struct xreg_target *before)
+{
+	const struct xreg_desired *old = before->origin.desired;
+	uint64_t revision = store->draft->revision + 1;
+	int rc = 0;
+
+	if (change->op == XREG_JUDGE_CONFIG) {
+		rc = xreg_desired_judge(
+			old, &change->verdict, revision, &change->desired, &change->err);
+		if (rc == -ESTALE || (rc == 0 && change->desired == NULL)) {
+			change->result = xreg_target_ref(before);
+			change->revision = before->origin.revision;
+			return rc;
+		}
+	} else {
+		change->desired = xreg_desired_set(old, change->config, revision);
+	}
+	if (rc == 0 && change->desired == NULL) {
+		rc = xu_error_set_errno(&change->err, -ENOMEM, "noting what is desired");
+	}
+	if (rc == 0) {
+		rc = draft_record(
+			store, change, XREG_EVENT_CONFIG, before, &before->status, &before->spec);
+	}
+	xreg_desired_unref(change->desired);
+	change->desired = NULL;
+	return rc;
 }
 
 /* Those that change a target which is there. */
@@ -301,6 +219,9 @@ static int do_existing(struct xreg_store *store, struct xreg_change *change)
 	switch (change->op) {
 	case XREG_UNREGISTER:
 		return draft(store, change, XREG_EVENT_UNREGISTERED, before, NULL);
+	case XREG_SET_CONFIG:
+	case XREG_JUDGE_CONFIG:
+		return do_config(store, change, before);
 	case XREG_SET_STATUS:
 		return draft_record(
 			store, change, XREG_EVENT_STATE, before, &change->status, &before->spec);
@@ -312,6 +233,16 @@ static int do_existing(struct xreg_store *store, struct xreg_change *change)
 		return draft_record(
 			store, change, XREG_EVENT_UPDATED, before, &before->status, change->spec);
 	}
+}
+
+/* As it was when it was asked for; it may be made more than once before it is durable. */
+static void begin(struct xreg_change *change)
+{
+	xreg_target_unref(change->result);
+	change->result = NULL;
+	change->rc = 0;
+	change->err = (struct xu_error){0};
+	change->revision = 0;
 }
 
 static void apply(struct xreg_store *store, struct xreg_change *change)
@@ -349,75 +280,143 @@ static void keep_batch(struct xreg_store *store)
 {
 	pthread_mutex_lock(&store->events_mutex);
 	for (uint32_t i = 0; i < store->nr_batch; i++) {
-		keep_event(store, store->batch[i]);
+		xreg__store_keep(store, store->batch[i]);
 	}
 	pthread_cond_broadcast(&store->has_events);
 	pthread_mutex_unlock(&store->events_mutex);
-}
-
-static void call_watchers(struct xreg_store *store, uint64_t revision)
-{
-	pthread_mutex_lock(&store->watch_mutex);
-	for (struct xreg_watcher *watcher = store->watchers; watcher != NULL;) {
-		struct xreg_watcher *next = watcher->next;
-
-		watcher->fn(watcher, revision);
-		watcher = next;
-	}
-	pthread_mutex_unlock(&store->watch_mutex);
-}
-
-/* Makes the changes of the list durable and visible, and answers them. */
-static void run_batch(struct xreg_store *store, struct xreg_change *first)
-{
-	struct xu_error err = {0};
-	uint64_t revision;
-
 	store->nr_batch = 0;
+}
+
+void xreg__store_show(struct xreg_store *store)
+{
+	uint64_t revision = store->draft->revision;
+
+	show(store, store->draft);
+	store->draft = NULL;
+	keep_batch(store);
+	xreg__store_tell(store, revision);
+}
+
+void xreg__store_drop(struct xreg_store *store)
+{
+	xreg_events_free(store->batch, store->nr_batch);
+	store->nr_batch = 0;
+	xreg_view_unref(store->draft);
+	store->draft = NULL;
+}
+
+/* Makes the changes of the list durable and visible. When it fails with `err` none is; those that
+ * were refused for themselves say so each, and are no failure. */
+static int make_changes(struct xreg_store *store, struct xreg_change *first, struct xu_error *err)
+{
+	int rc = 0;
+
+	*err = (struct xu_error){0};
 	store->draft = xreg__view_new(store->view); /* nobody else changes store->view */
 	if (store->draft == NULL) {
-		xu_error_set_errno(&err, -ENOMEM, "making the next view");
-		answer(first, &err);
-		return;
+		return xu_error_set_errno(err, -ENOMEM, "making the next view");
 	}
 	for (struct xreg_change *change = first; change != NULL; change = change->next) {
+		begin(change);
 		apply(store, change);
 	}
 	if (store->nr_batch != 0) {
-		store->ops->commit(
-			store->backend, store->batch, store->nr_batch, store->nr_events_kept, &err);
+		rc = store->ops->commit(
+			store->backend, store->batch, store->nr_batch, store->nr_events_kept, err);
 	}
-	if (err.code != 0 || store->nr_batch == 0) {
-		if (err.code != 0) {
-			xu_err(store->log, "changes were not made: %s", err.text);
-		}
-		xreg_events_free(store->batch, store->nr_batch);
-		xreg_view_unref(store->draft);
-		answer(first, &err);
-		return;
+	if (rc != 0 || store->nr_batch == 0) {
+		xreg__store_drop(store);
+	} else {
+		xreg__store_show(store);
 	}
-	revision = store->draft->revision;
-	show(store, store->draft);
-	keep_batch(store);
-	call_watchers(store, revision);
-	answer(first, &err);
+	return rc;
 }
 
-/* Takes up to BATCH_MAX changes off the queue; NULL: there are none. *ret_copy is the copy that is
- * to be made, if any; both NULL: the end. */
-static struct xreg_change *take_batch(struct xreg_store *store, struct xreg_copy **ret_copy)
+/* Ends the list behind its `count`th change and returns the rest. */
+static struct xreg_change *cut(struct xreg_change *first, uint32_t count)
 {
-	struct xreg_change *first, **end;
+	struct xreg_change *rest;
+
+	while (--count != 0 && first->next != NULL) {
+		first = first->next;
+	}
+	rest = first->next;
+	first->next = NULL;
+	return rest;
+}
+
+static void join(struct xreg_change *first, struct xreg_change *rest)
+{
+	while (first->next != NULL) {
+		first = first->next;
+	}
+	first->next = rest;
+}
+
+/* Whether the same is worth another try, after what others did was taken over. */
+static bool follow_and_retry(struct xreg_store *store, uint64_t until_ms, struct xu_error *err)
+{
+	if (store->now_ms(store->now_arg) >= until_ms) {
+		err->code = -EBUSY;
+		xu_error_prefix(err, "other registries were always first");
+		return false;
+	}
+	*err = (struct xu_error){0};
+	return xreg__store_follow(store, err) == 0;
+}
+
+/* Makes the changes of the list, as many at a time as the backend takes, and answers them. */
+static void run_batch(struct xreg_store *store, struct xreg_change *first)
+{
+	uint32_t limit =
+		store->ops->nr_events_max != 0 ? store->ops->nr_events_max : XREG__BATCH_MAX;
+	uint64_t until_ms = store->now_ms(store->now_arg) + PATIENCE_MS;
+
+	while (first != NULL) {
+		struct xreg_change *rest = cut(first, limit);
+		struct xu_error err;
+		int rc = make_changes(store, first, &err);
+
+		if (rc == -E2BIG && first->next != NULL) {
+			limit = (limit + 1) / 2;
+			join(first, rest);
+			continue;
+		}
+		if (rc == -EAGAIN && follow_and_retry(store, until_ms, &err)) {
+			join(first, rest);
+			continue;
+		}
+		if (rc != 0) {
+			xu_err(store->log, "changes were not made: %s", err.text);
+		}
+		answer(first, &err);
+		first = rest;
+	}
+}
+
+/* What the writer is to do next. */
+struct work {
+	struct xreg_change *changes; /* at most XREG__BATCH_MAX */
+	struct xreg_copy *copy;
+	struct xreg__put *put;
+	bool must_follow;
+};
+
+/* Waits for work; false: the end. */
+static bool take_work(struct xreg_store *store, struct work *ret_work)
+{
+	struct xreg_change **end = &store->first;
 	uint32_t count = 0;
 
 	pthread_mutex_lock(&store->queue_mutex);
-	while (store->first == NULL && store->copies == NULL && !store->must_stop) {
+	while (store->first == NULL && store->copies == NULL && store->puts == NULL &&
+		!store->must_follow && !store->must_stop) {
 		pthread_cond_wait(&store->has_work, &store->queue_mutex);
 	}
-	*ret_copy = store->copies;
-	first = store->first;
-	end = &store->first;
-	while (*end != NULL && count < BATCH_MAX) {
+	*ret_work = (struct work){
+		store->first, store->copies, store->puts, store->must_follow && !store->must_stop};
+	store->must_follow = false;
+	while (*end != NULL && count < XREG__BATCH_MAX) {
 		end = &(*end)->next;
 		count++;
 	}
@@ -431,7 +430,8 @@ static struct xreg_change *take_batch(struct xreg_store *store, struct xreg_copy
 	store->nr_waiting -= count;
 	pthread_cond_broadcast(&store->has_room);
 	pthread_mutex_unlock(&store->queue_mutex);
-	return first;
+	return ret_work->changes != NULL || ret_work->copy != NULL || ret_work->put != NULL ||
+	       ret_work->must_follow;
 }
 
 /* ---- copies ---- */
@@ -484,32 +484,86 @@ int xreg_store_copy(struct xreg_store *store, struct xreg_copy *copy)
 	return 0;
 }
 
+/* Takes over what others did; what cannot be reached now is told again when it can be. */
+static void run_follow(struct xreg_store *store)
+{
+	struct xu_error err = {0};
+
+	if (xreg__store_follow(store, &err) != 0) {
+		xu_warn(store->log, "what other registries do is not known now: %s", err.text);
+	}
+}
+
+/* Puts the first document of the list. */
+static void run_put(struct xreg_store *store, struct xreg__put *put)
+{
+	uint64_t until_ms = store->now_ms(store->now_arg) + PATIENCE_MS;
+
+	do {
+		xreg__store_put(store, put);
+	} while (put->rc == -EAGAIN && follow_and_retry(store, until_ms, put->err));
+	put->rc = put->err->code;
+	pthread_mutex_lock(&store->queue_mutex);
+	store->puts = put->next;
+	put->is_done = true;
+	pthread_cond_broadcast(&store->is_put);
+	pthread_mutex_unlock(&store->queue_mutex);
+}
+
 static void *writer_main(void *arg)
 {
 	struct xreg_store *store = arg;
-	struct xreg_change *first;
-	struct xreg_copy *copy;
+	struct work work;
 
-	for (;;) {
-		first = take_batch(store, &copy);
-		if (first == NULL && copy == NULL) {
-			return NULL;
+	while (take_work(store, &work)) {
+		if (work.must_follow) {
+			run_follow(store);
 		}
-		if (first != NULL) {
-			run_batch(store, first);
+		if (work.changes != NULL) {
+			run_batch(store, work.changes);
 		}
-		if (copy != NULL) {
-			run_copy(store, copy);
+		if (work.put != NULL) {
+			run_put(store, work.put);
+		}
+		if (work.copy != NULL) {
+			run_copy(store, work.copy);
 		}
 	}
+	return NULL;
+}
+
+int xreg_store_put_document(struct xreg_store *store, const char *name, const json_t *document,
+	uint64_t if_version, uint64_t *ret_version, struct xu_error *err)
+{
+	struct xreg__put put = {.name = name,
+		.text = json_dumps(document, JSON_COMPACT),
+		.if_version = if_version,
+		.err = err};
+	struct xreg__put **at = &store->puts;
+
+	*err = (struct xu_error){0};
+	if (put.text == NULL) {
+		return xu_error_set_errno(err, -ENOMEM, "saving '%s'", name);
+	}
+	pthread_mutex_lock(&store->queue_mutex);
+	while (*at != NULL) {
+		at = &(*at)->next;
+	}
+	*at = &put;
+	pthread_cond_signal(&store->has_work);
+	while (!put.is_done) {
+		pthread_cond_wait(&store->is_put, &store->queue_mutex);
+	}
+	pthread_mutex_unlock(&store->queue_mutex);
+	free(put.text);
+	*ret_version = put.version;
+	return put.rc;
 }
 
 void xreg_store_submit(struct xreg_store *store, struct xreg_change *change)
 {
-	change->rc = 0;
-	change->err = (struct xu_error){0};
 	change->result = NULL;
-	change->revision = 0;
+	change->desired = NULL;
 	change->next = NULL;
 	pthread_mutex_lock(&store->queue_mutex);
 	/* The writer itself, which makes room, never waits for it. */
@@ -557,50 +611,7 @@ int xreg_store_change(struct xreg_store *store, struct xreg_change *change)
 	return change->rc;
 }
 
-/* ---- watchers ---- */
-
-void xreg_store_watch(struct xreg_store *store, struct xreg_watcher *watcher)
-{
-	pthread_mutex_lock(&store->watch_mutex);
-	watcher->next = store->watchers;
-	store->watchers = watcher;
-	pthread_mutex_unlock(&store->watch_mutex);
-}
-
-void xreg_store_unwatch(struct xreg_store *store, struct xreg_watcher *watcher)
-{
-	pthread_mutex_lock(&store->watch_mutex);
-	for (struct xreg_watcher **at = &store->watchers; *at != NULL; at = &(*at)->next) {
-		if (*at == watcher) {
-			*at = watcher->next;
-			break;
-		}
-	}
-	pthread_mutex_unlock(&store->watch_mutex);
-}
-
 /* ---- life ---- */
-
-static int on_loaded_target(void *arg, struct xreg_target *target, struct xu_error *err)
-{
-	struct xreg_store *store = arg;
-	const struct xreg_target *other =
-		xreg_view_first(store->view, XREG_BY_PLACE, target->place);
-	int rc;
-
-	if (other != NULL) {
-		return xu_error_set(err, -EILSEQ, "the data has '%s' twice, as %s and %s",
-			target->place, other->origin.id, target->origin.id);
-	}
-	rc = xreg__view_replace(store->view, NULL, target, &store->random);
-	return rc == 0 ? 0 : xu_error_set_errno(err, rc, "loading a target");
-}
-
-static int on_loaded_event(void *arg, const struct xreg_event *event, struct xu_error *err)
-{
-	keep_event(arg, copy_event(event));
-	return 0;
-}
 
 static void init_locks(struct xreg_store *store)
 {
@@ -612,28 +623,38 @@ static void init_locks(struct xreg_store *store)
 	pthread_mutex_init(&store->view_mutex, NULL);
 	pthread_mutex_init(&store->events_mutex, NULL);
 	pthread_mutex_init(&store->watch_mutex, NULL);
+	pthread_mutex_init(&store->documents_mutex, NULL);
 	pthread_cond_init(&store->has_work, NULL);
 	pthread_cond_init(&store->has_room, NULL);
+	pthread_cond_init(&store->is_put, NULL);
 	pthread_cond_init(&store->has_events, &attr);
 	pthread_condattr_destroy(&attr);
 }
 
-static int load(struct xreg_store *store, struct xu_error *err)
+static void on_changed(void *arg)
 {
-	const struct xreg_loader loader = {on_loaded_target, on_loaded_event, store};
-	uint64_t revision;
-	int rc = store->ops->load(store->backend, &loader, &revision, err);
+	struct xreg_store *store = arg;
 
+	pthread_mutex_lock(&store->queue_mutex);
+	store->must_follow = true;
+	pthread_cond_signal(&store->has_work);
+	pthread_mutex_unlock(&store->queue_mutex);
+}
+
+/* Loads, and starts what goes on from there. */
+static int start(struct xreg_store *store, struct xu_error *err)
+{
+	int rc = xreg__store_load(store, err);
+
+	if (rc == 0 && store->ops->watch != NULL) {
+		rc = store->ops->watch(store->backend, on_changed, store, err);
+	}
 	if (rc != 0) {
 		return rc;
 	}
-	/* Without the events up to it nobody can go on before it. */
-	if (store->revision != revision) {
-		store->first_event = revision + 1;
-		store->revision = revision;
-	}
-	store->view->revision = revision;
-	return 0;
+	rc = -pthread_create(&store->writer, NULL, writer_main, store);
+	store->has_writer = rc == 0;
+	return rc == 0 ? 0 : xu_error_set_errno(err, rc, "starting the registry's writer");
 }
 
 int xreg_store_open(
@@ -661,14 +682,7 @@ int xreg_store_open(
 		     ? xu_error_set_errno(err, -ENOMEM, "opening the registry's store")
 		     : store->ops->open(opts->where, opts->log, &store->backend, err);
 	if (rc == 0) {
-		rc = load(store, err);
-	}
-	if (rc == 0) {
-		rc = -pthread_create(&store->writer, NULL, writer_main, store);
-		store->has_writer = rc == 0;
-		if (rc != 0) {
-			xu_error_set_errno(err, rc, "starting the registry's writer");
-		}
+		rc = start(store, err);
 	}
 	if (rc != 0) {
 		xreg_store_close(store);
@@ -706,13 +720,18 @@ void xreg_store_close(struct xreg_store *store)
 		xreg_events_free(store->events, store->nr_events_kept);
 		free(store->events);
 	}
+	for (uint32_t i = 0; i < store->nr_documents; i++) {
+		free(store->documents[i].text);
+	}
 	xreg_view_unref(store->view);
 	pthread_mutex_destroy(&store->queue_mutex);
 	pthread_mutex_destroy(&store->view_mutex);
 	pthread_mutex_destroy(&store->events_mutex);
 	pthread_mutex_destroy(&store->watch_mutex);
+	pthread_mutex_destroy(&store->documents_mutex);
 	pthread_cond_destroy(&store->has_work);
 	pthread_cond_destroy(&store->has_room);
+	pthread_cond_destroy(&store->is_put);
 	pthread_cond_destroy(&store->has_events);
 	free(store);
 }

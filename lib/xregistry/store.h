@@ -11,11 +11,13 @@
 #ifndef LIB_XREGISTRY_STORE_H
 #define LIB_XREGISTRY_STORE_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "lib/util/error.h"
 #include "lib/xregistry/backend.h"
+#include "lib/xregistry/desired.h"
 #include "lib/xregistry/target.h"
 
 struct xreg_store;
@@ -79,6 +81,8 @@ enum xreg_change_op {
 	XREG_UPDATE,     /* another specification */
 	XREG_SET_STATUS, /* another state */
 	XREG_UNREGISTER,
+	XREG_SET_CONFIG,   /* another desired configuration */
+	XREG_JUDGE_CONFIG, /* what the node says of it */
 };
 
 /*
@@ -87,27 +91,33 @@ enum xreg_change_op {
  *   0         made, durable and visible; `result` is the target (of UNREGISTER: as it was)
  *   -EEXIST   another target is at that place; `result` is that one
  *   -ENOENT   there is no target with that id
- *   -ESTALE   it has another revision than `if_revision`; `result` is what there is
+ *   -ESTALE   it has another revision than `if_revision`, or what is desired has another than the
+ *             node's verdict is of; `result` is what there is
  *   -EDQUOT   the registry is full
+ *   -EBUSY    other registries, which share the data, were always first
+ *   -ETIMEDOUT  it is not known whether it was made: the data cannot be reached at the moment
  *   -ENOSPC, -EIO and others: it could not be made durable, nothing has changed
  * `result` is a reference of the caller's, NULL where nothing is said of it.
  */
 struct xreg_change {
 	enum xreg_change_op op;
-	const char *id;               /* not for REGISTER */
-	const struct xreg_spec *spec; /* REGISTER, UPDATE */
-	struct xreg_status status;    /* REGISTER, SET_STATUS */
-	uint32_t source;              /* REGISTER: enum xreg_source */
-	bool may_update;              /* REGISTER */
-	uint64_t if_revision;         /* 0: whatever it has */
+	const char *id;                   /* not for REGISTER */
+	const struct xreg_spec *spec;     /* REGISTER, UPDATE */
+	struct xreg_status status;        /* REGISTER, SET_STATUS */
+	const struct xreg_config *config; /* SET_CONFIG */
+	struct xreg_verdict verdict;      /* JUDGE_CONFIG; one that says nothing new is no change */
+	uint32_t source;                  /* REGISTER: enum xreg_source */
+	bool may_update;                  /* REGISTER */
+	uint64_t if_revision;             /* 0: whatever it has */
 	void (*done)(struct xreg_change *change);
 	void *arg;
 
 	int rc;
 	struct xu_error err;
 	struct xreg_target *result;
-	uint64_t revision;        /* of the change */
-	struct xreg_change *next; /* the store's */
+	uint64_t revision;            /* of the change */
+	struct xreg_change *next;     /* the store's */
+	struct xreg_desired *desired; /* the store's */
 };
 
 /* Any thread; blocks only while very many changes wait, and never in `done`. */
@@ -137,6 +147,45 @@ struct xreg_copy {
 /* One at a time is made, in their order. -ENOTSUP: the backend has no copies, and `done` is not
  * called. Any thread. */
 int xreg_store_copy(struct xreg_store *store, struct xreg_copy *copy);
+
+/* ---- documents ---- */
+
+/*
+ * Small texts beside the targets, such as the zones, each a JSON object with a version of its own.
+ * All registries that share the data have the same. Any thread.
+ */
+
+/* What it is now, the caller's alone; NULL with version 0: there is none, else no memory. */
+json_t *xreg_store_document(struct xreg_store *store, const char *name, uint64_t *ret_version);
+/* Durable when it returns 0. -ESTALE: its version is not `if_version` any more; others as of
+ * changes. Blocks; not in a callback of the store. */
+int xreg_store_put_document(struct xreg_store *store, const char *name, const json_t *document,
+	uint64_t if_version, uint64_t *ret_version, struct xu_error *err);
+
+/* Called on the writer's thread when another registry has changed a document; must not wait. */
+struct xreg_document_watcher {
+	const char *name;
+	void (*fn)(struct xreg_document_watcher *watcher, const json_t *document, uint64_t version);
+	struct xreg_document_watcher *next; /* the store's */
+};
+void xreg_store_watch_document(struct xreg_store *store, struct xreg_document_watcher *watcher);
+void xreg_store_unwatch_document(struct xreg_store *store, struct xreg_document_watcher *watcher);
+
+/* Whether changes can be made now, as far as the backend knows; one that is a file always says so.
+ * Any thread. */
+bool xreg_store_is_up(struct xreg_store *store);
+
+/* ---- other registries ---- */
+
+const char *xreg_store_backend(const struct xreg_store *store); /* its name */
+/* Whether this registry judges targets and looks for new ones: of those that share the data one
+ * does, and for some seconds after it died none. Any thread, quick; so are those below. */
+bool xreg_store_leads(struct xreg_store *store);
+/* A node has reported here; and when it last did to any registry (0: not known), which is told up
+ * to XREG_HEARD_LATE_MS late. */
+#define XREG_HEARD_LATE_MS 5000u
+void xreg_store_hear(struct xreg_store *store, const char *node_id, uint64_t unix_ms);
+uint64_t xreg_store_heard_ms(struct xreg_store *store, const char *node_id);
 
 /* ---- watching ---- */
 

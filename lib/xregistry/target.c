@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "lib/xregistry/desired.h"
 #include "lib/xregistry/live.h"
 #include "lib/xregistry/target.h"
 
@@ -138,6 +139,7 @@ struct xreg_target *xreg_target_new(const struct xreg_origin *origin,
 		free(target);
 		return NULL;
 	}
+	target->origin.desired = xreg_desired_ref(origin->desired);
 	atomic_init(&target->nr_refs, 1);
 	return target;
 }
@@ -156,6 +158,7 @@ void xreg_target_unref(const struct xreg_target *target)
 
 	if (own != NULL && atomic_fetch_sub_explicit(&own->nr_refs, 1, memory_order_acq_rel) == 1) {
 		xreg_live_unref(own->origin.live);
+		xreg_desired_unref(own->origin.desired);
 		free(own);
 	}
 }

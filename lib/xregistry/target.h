@@ -15,6 +15,7 @@
 
 #include "lib/util/param.h"
 
+struct xreg_desired;
 struct xreg_live;
 struct xu_error;
 
@@ -100,6 +101,7 @@ struct xreg_origin {
 	uint64_t revision;                  /* of its last change */
 	uint64_t registered_ms, updated_ms; /* Unix time */
 	struct xreg_live *live;             /* how it is doing; NULL: to be made new */
+	struct xreg_desired *desired;       /* what is wanted of it; NULL: nothing ever was */
 };
 
 struct xreg_target {
@@ -115,7 +117,8 @@ struct xreg_target {
 /* Writes the text that is the target's `place`. */
 void xreg_spec_place(const struct xreg_spec *spec, char place[XREG_PLACE_SIZE]);
 
-/* Makes a record with one reference; copies all texts, shares `origin->live`. NULL: no memory. */
+/* Makes a record with one reference; copies all texts, shares `live` and `desired` of the origin.
+ * NULL: no memory. */
 struct xreg_target *xreg_target_new(const struct xreg_origin *origin,
 	const struct xreg_status *status, const struct xreg_spec *spec);
 struct xreg_target *xreg_target_ref(const struct xreg_target *target);

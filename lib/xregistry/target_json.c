@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "lib/util/error.h"
+#include "lib/xregistry/desired.h"
 #include "lib/xregistry/target.h"
 
 /* The sections of a registration, as they are found. */
@@ -326,7 +327,7 @@ struct record {
 	const char *id, *reason;
 	uint32_t source, state;
 	uint64_t created_revision, revision, registered_ms, updated_ms, until_ms;
-	json_t *spec;
+	json_t *spec, *desired;
 };
 
 static const struct xu_param record_params[] = {
@@ -344,6 +345,8 @@ static const struct xu_param record_params[] = {
 	{"updated_ms", XU_PARAM_U64, offsetof(struct record, updated_ms), .help = "when"},
 	{"spec", XU_PARAM_JSON, offsetof(struct record, spec), .is_required = true,
 		.help = "what was registered"},
+	{"desired", XU_PARAM_JSON, offsetof(struct record, desired),
+		.help = "what is wanted of it"},
 	{0},
 };
 
@@ -362,12 +365,16 @@ json_t *xreg_target_to_json(const struct xreg_target *target)
 	put_number(object, "registered_ms", target->origin.registered_ms, &failed);
 	put_number(object, "updated_ms", target->origin.updated_ms, &failed);
 	put(object, "spec", xreg_spec_to_json(&target->spec), &failed);
+	if (target->origin.desired != NULL) {
+		put(object, "desired", xreg_desired_to_json(target->origin.desired), &failed);
+	}
 	return finished(object, failed);
 }
 
 int xreg_target_from_json(json_t *object, struct xreg_target **ret_target, struct xu_error *err)
 {
 	struct record record = {.reason = ""};
+	struct xreg_desired *desired = NULL;
 	struct xreg_parsed parsed;
 	char path[XU_PARAM_PATH_SIZE];
 	int rc = xu_params_parse(record_params, &record, object, path, err);
@@ -378,6 +385,9 @@ int xreg_target_from_json(json_t *object, struct xreg_target **ret_target, struc
 	if (rc == 0) {
 		rc = xreg_spec_parse(record.spec, &parsed, path, err);
 	}
+	if (rc == 0 && record.desired != NULL) {
+		rc = xreg_desired_from_json(record.desired, &desired, err);
+	}
 	if (rc != 0) {
 		return xu_error_prefix(
 			err, "record of target '%.64s'", record.id != NULL ? record.id : "?");
@@ -387,10 +397,12 @@ int xreg_target_from_json(json_t *object, struct xreg_target **ret_target, struc
 					      .created_revision = record.created_revision,
 					      .revision = record.revision,
 					      .registered_ms = record.registered_ms,
-					      .updated_ms = record.updated_ms},
+					      .updated_ms = record.updated_ms,
+					      .desired = desired},
 		&(struct xreg_status){.state = record.state,
 			.reason = record.reason,
 			.until_ms = record.until_ms},
 		&parsed.spec);
+	xreg_desired_unref(desired);
 	return *ret_target != NULL ? 0 : xu_error_set_errno(err, -ENOMEM, "loading a target");
 }

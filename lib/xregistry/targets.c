@@ -179,6 +179,7 @@ static void drop(struct xreg_monitor *m, struct xreg__entry **at)
 
 	*at = e->next;
 	heap_drop(m, e);
+	xreg__blind_forget(m, e);
 	if (e->job != NULL) {
 		xreg__prober_cancel(&m->prober, e->job);
 	}

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The document (document.h) is the truth; what is asked for each pair of host and target is
- * compiled from its active part: names sorted, each with the zones that have it. A change is made
- * to a copy, checked, saved, and then takes the place of what there was, with what is compiled of
- * it, under the lock that readers share. Changes take turns.
+ * The store's document is the truth; what is asked for each pair of host and target is compiled
+ * from its active part: names sorted, each with the zones that have it. A change is made to a copy,
+ * checked, saved, and then takes the place of what there was, with what is compiled of it, under
+ * the lock that readers share. Changes take turns; one that another registry has overtaken is made
+ * anew. Versions of the document only rise, so what is older never takes the place of what is
+ * newer.
  */
 #include <errno.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,10 +17,12 @@
 #include "lib/util/error.h"
 #include "lib/xnvmf/wire/nqn.h"
 #include "lib/xregistry/document.h"
+#include "lib/xregistry/store.h"
 #include "lib/xregistry/target.h"
 #include "lib/xregistry/zone.h"
 
-#define DOCUMENT "zones"
+#define DOCUMENT  "zones"
+#define TRIES_MAX 20u /* of a change, when others are faster */
 
 /* A name and a zone that has it. */
 struct member {
@@ -33,12 +38,15 @@ struct compiled {
 };
 
 struct xreg_zones {
-	char *dir;
+	struct xreg_store *store;
+	struct xreg_document_watcher watcher;
+	bool is_following;
 	void (*changed)(void *arg);
 	void *arg;
 	pthread_mutex_t change_mutex;
 	pthread_rwlock_t lock; /* for what follows */
 	json_t *document;
+	uint64_t version; /* of the store; 0: there is none yet */
 	struct compiled compiled;
 };
 
@@ -305,20 +313,56 @@ static uint64_t revision_of(const json_t *document)
 	return (uint64_t)json_integer_value(json_object_get(document, "revision"));
 }
 
-/* Puts `next` (taken) in the place of what there is, once it is saved. Under change_mutex. */
-static int replace(struct xreg_zones *zones, json_t *next, struct xu_error *err)
+/* A copy of what there is now. NULL: no memory. */
+static json_t *copy_current(struct xreg_zones *zones, uint64_t *ret_version)
+{
+	json_t *document;
+
+	pthread_rwlock_rdlock(&zones->lock);
+	document = json_deep_copy(zones->document);
+	*ret_version = zones->version;
+	pthread_rwlock_unlock(&zones->lock);
+	return document;
+}
+
+/* Takes both, and puts them in the place of what there is, unless that is newer. */
+static bool adopt(
+	struct xreg_zones *zones, json_t *next, struct compiled compiled, uint64_t version)
+{
+	bool is_newer;
+
+	pthread_rwlock_wrlock(&zones->lock);
+	is_newer = version > zones->version;
+	if (is_newer) {
+		json_t *before = zones->document;
+		struct compiled old = zones->compiled;
+
+		zones->document = next;
+		zones->compiled = compiled;
+		zones->version = version;
+		next = before;
+		compiled = old;
+	}
+	pthread_rwlock_unlock(&zones->lock);
+	free_compiled(&compiled);
+	json_decref(next);
+	return is_newer;
+}
+
+/* Saves `next` (taken), which was made of the version `version`, and shows it. -ESTALE: another
+ * registry was faster. */
+static int replace(struct xreg_zones *zones, json_t *next, uint64_t version, struct xu_error *err)
 {
 	struct compiled compiled;
-	json_t *before;
+	uint64_t saved;
 	int rc;
 
-	json_object_set_new(
-		next, "revision", json_integer((json_int_t)revision_of(zones->document) + 1));
+	json_object_set_new(next, "revision", json_integer((json_int_t)revision_of(next) + 1));
 	rc = compile(next, &compiled);
 	if (rc != 0) {
 		xu_error_set_errno(err, rc, "changing zones");
 	} else {
-		rc = xreg_document_save(zones->dir, DOCUMENT, next, err);
+		rc = xreg_store_put_document(zones->store, DOCUMENT, next, version, &saved, err);
 		if (rc != 0) {
 			free_compiled(&compiled);
 		}
@@ -327,44 +371,50 @@ static int replace(struct xreg_zones *zones, json_t *next, struct xu_error *err)
 		json_decref(next);
 		return rc;
 	}
-	pthread_rwlock_wrlock(&zones->lock);
-	before = zones->document;
-	free_compiled(&zones->compiled);
-	zones->document = next;
-	zones->compiled = compiled;
-	pthread_rwlock_unlock(&zones->lock);
-	json_decref(before);
+	adopt(zones, next, compiled, saved);
 	return 0;
 }
 
-/* A change from its beginning to its end: `edit` changes a copy. */
+/* One try: `edit` changes a copy. */
+static int try_change(struct xreg_zones *zones, uint64_t if_revision,
+	int (*edit)(json_t *document, void *arg, struct xu_error *err), void *arg,
+	struct xu_error *err)
+{
+	uint64_t version;
+	json_t *next = copy_current(zones, &version);
+	int rc;
+
+	if (next == NULL) {
+		rc = xu_error_set_errno(err, -ENOMEM, "changing zones");
+	} else if (if_revision != 0 && if_revision != revision_of(next)) {
+		rc = xu_error_set(err, -EPERM,
+			"the zones have revision %llu, not %llu; read them again",
+			(unsigned long long)revision_of(next), (unsigned long long)if_revision);
+	} else {
+		rc = edit(next, arg, err);
+	}
+	if (rc != 0) {
+		json_decref(next);
+		return rc;
+	}
+	return replace(zones, next, version, err);
+}
+
+/* A change from its beginning to its end. */
 static int change(struct xreg_zones *zones, uint64_t if_revision,
 	int (*edit)(json_t *document, void *arg, struct xu_error *err), void *arg,
 	struct xu_error *err)
 {
-	json_t *next;
-	int rc = 0;
+	int rc = -ESTALE;
 
 	pthread_mutex_lock(&zones->change_mutex);
-	if (if_revision != 0 && if_revision != revision_of(zones->document)) {
-		rc = xu_error_set(err, -ESTALE,
-			"the zones have revision %llu, not %llu; read them again",
-			(unsigned long long)revision_of(zones->document),
-			(unsigned long long)if_revision);
-	}
-	next = rc == 0 ? json_deep_copy(zones->document) : NULL;
-	if (rc == 0 && next == NULL) {
-		rc = xu_error_set_errno(err, -ENOMEM, "changing zones");
-	}
-	if (rc == 0) {
-		rc = edit(next, arg, err);
-		if (rc != 0) {
-			json_decref(next);
-		} else {
-			rc = replace(zones, next, err);
-		}
+	for (uint32_t i = 0; i < TRIES_MAX && rc == -ESTALE; i++) {
+		rc = try_change(zones, if_revision, edit, arg, err);
 	}
 	pthread_mutex_unlock(&zones->change_mutex);
+	if (rc == -EPERM) {
+		err->code = rc = -ESTALE; /* it is the caller's, no reason to try again */
+	}
 	if (rc == 0 && zones->changed != NULL) {
 		zones->changed(zones->arg);
 	}
@@ -539,8 +589,88 @@ static int check_document(json_t *document, struct xu_error *err)
 	return rc;
 }
 
-int xreg_zones_open(const char *dir, void (*changed)(void *arg), void *arg,
-	struct xreg_zones **ret_zones, struct xu_error *err)
+/* ---- life ---- */
+
+/* On the store's writer. What is no set of zones changes nothing: hosts see what they saw. */
+static void on_document(
+	struct xreg_document_watcher *watcher, const json_t *document, uint64_t version)
+{
+	struct xreg_zones *zones =
+		(struct xreg_zones *)((char *)watcher - offsetof(struct xreg_zones, watcher));
+	json_t *copy = json_deep_copy(document);
+	struct compiled compiled;
+	struct xu_error err;
+
+	if (copy == NULL || check_document(copy, &err) != 0 || compile(copy, &compiled) != 0) {
+		json_decref(copy);
+		return;
+	}
+	if (adopt(zones, copy, compiled, version) && zones->changed != NULL) {
+		zones->changed(zones->arg);
+	}
+}
+
+void xreg_zones_follow(struct xreg_zones *zones)
+{
+	json_t *document;
+	uint64_t version;
+
+	zones->watcher = (struct xreg_document_watcher){.name = DOCUMENT, .fn = on_document};
+	xreg_store_watch_document(zones->store, &zones->watcher);
+	zones->is_following = true;
+	/* What came between the opening and now. */
+	document = xreg_store_document(zones->store, DOCUMENT, &version);
+	if (document != NULL) {
+		on_document(&zones->watcher, document, version);
+		json_decref(document);
+	}
+}
+
+void xreg_zones_unfollow(struct xreg_zones *zones)
+{
+	if (zones->is_following) {
+		xreg_store_unwatch_document(zones->store, &zones->watcher);
+		zones->is_following = false;
+	}
+}
+
+/* Takes over the file of earlier versions, once. */
+static int take_file(struct xreg_zones *zones, const char *dir, struct xu_error *err)
+{
+	int rc = xreg_document_load(dir, DOCUMENT, &zones->document, err);
+
+	if (rc != 0 || zones->document == NULL) {
+		return rc;
+	}
+	rc = check_document(zones->document, err);
+	if (rc != 0) {
+		return xu_error_prefix(err, "%s/%s.json", dir, DOCUMENT);
+	}
+	rc = xreg_store_put_document(
+		zones->store, DOCUMENT, zones->document, 0, &zones->version, err);
+	return rc == 0 ? xreg_document_retire(dir, DOCUMENT, err) : rc;
+}
+
+static int read_document(struct xreg_zones *zones, const char *dir, struct xu_error *err)
+{
+	int rc = 0;
+
+	zones->document = xreg_store_document(zones->store, DOCUMENT, &zones->version);
+	if (zones->document != NULL) {
+		rc = check_document(zones->document, err);
+		rc = rc != 0 ? xu_error_prefix(err, "the zones in the store") : 0;
+	} else {
+		rc = take_file(zones, dir, err);
+	}
+	if (rc == 0 && zones->document == NULL) {
+		zones->document = json_pack("{s:i, s:s, s:[], s:[]}", "revision", 1,
+			"default_policy", "allow", "groups", "active");
+	}
+	return rc;
+}
+
+int xreg_zones_open(struct xreg_store *store, const char *dir, void (*changed)(void *arg),
+	void *arg, struct xreg_zones **ret_zones, struct xu_error *err)
 {
 	struct xreg_zones *zones = calloc(1, sizeof(*zones));
 	int rc = zones == NULL ? -ENOMEM : 0;
@@ -550,20 +680,10 @@ int xreg_zones_open(const char *dir, void (*changed)(void *arg), void *arg,
 	}
 	pthread_mutex_init(&zones->change_mutex, NULL);
 	pthread_rwlock_init(&zones->lock, NULL);
+	zones->store = store;
 	zones->changed = changed;
 	zones->arg = arg;
-	zones->dir = strdup(dir);
-	rc = zones->dir == NULL ? xu_error_set_errno(err, -ENOMEM, "reading the zones")
-				: xreg_document_load(dir, DOCUMENT, &zones->document, err);
-	if (rc == 0 && zones->document == NULL) {
-		zones->document = json_pack("{s:i, s:s, s:[], s:[]}", "revision", 1,
-			"default_policy", "allow", "groups", "active");
-	} else if (rc == 0) {
-		rc = check_document(zones->document, err);
-		if (rc != 0) {
-			xu_error_prefix(err, "%s/%s.json", dir, DOCUMENT);
-		}
-	}
+	rc = read_document(zones, dir, err);
 	if (rc == 0) {
 		rc = zones->document != NULL ? compile(zones->document, &zones->compiled) : -ENOMEM;
 		if (rc != 0) {
@@ -583,10 +703,10 @@ void xreg_zones_close(struct xreg_zones *zones)
 	if (zones == NULL) {
 		return;
 	}
+	xreg_zones_unfollow(zones);
 	free_compiled(&zones->compiled);
 	json_decref(zones->document);
 	pthread_mutex_destroy(&zones->change_mutex);
 	pthread_rwlock_destroy(&zones->lock);
-	free(zones->dir);
 	free(zones);
 }

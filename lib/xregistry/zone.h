@@ -7,6 +7,8 @@
  * both, or, when none has either of them, if the default policy allows it. Without an active group
  * everybody sees everything.
  *
+ * Zones are a document of the store, so all registries that share its data have the same.
+ *
  * Any thread. Changes block until they are durable.
  */
 #ifndef LIB_XREGISTRY_ZONE_H
@@ -16,6 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct xreg_store;
 struct xreg_target;
 struct xreg_zones;
 struct xu_error;
@@ -24,11 +27,17 @@ struct xu_error;
 #define XREG_ZONES_MAX        1024u /* of a group */
 #define XREG_ZONE_MEMBERS_MAX 4096u /* hosts, or targets, of a zone */
 
-/* Reads what is in `dir` (copied), nothing at first. `changed` (may be NULL) is called after each
- * change of what hosts see, on the thread that made it. */
-int xreg_zones_open(const char *dir, void (*changed)(void *arg), void *arg,
-	struct xreg_zones **ret_zones, struct xu_error *err);
-void xreg_zones_close(struct xreg_zones *zones); /* NULL is fine */
+/* Reads what is in `store`, nothing at first. Versions before had a file in `dir`: what is in it is
+ * taken over, and it is renamed. `changed` (may be NULL) is called after each change of what hosts
+ * see, on the thread that made it. */
+int xreg_zones_open(struct xreg_store *store, const char *dir, void (*changed)(void *arg),
+	void *arg, struct xreg_zones **ret_zones, struct xu_error *err);
+/* From now on, also takes over what other registries change, and calls `changed` on the store's
+ * writer, where it must not wait. */
+void xreg_zones_follow(struct xreg_zones *zones);
+void xreg_zones_unfollow(struct xreg_zones *zones);
+/* Before the store is closed. NULL is fine. */
+void xreg_zones_close(struct xreg_zones *zones);
 
 /* Quick; for the discovery log. */
 bool xreg_zones_may_see(

@@ -10,11 +10,12 @@ from harness import case, check, equal, ok, want, want_terminated
 from host import ABORT, AER, GET_FEATURES, GET_LOG, IDENTIFY, KEEP_ALIVE, SET_FEATURES
 from nvmetcp import DISCOVERY_NQN, NSID_ALL, DiscoveryEntry, DiscoveryLog, build_pdu, icreq, le, text
 
-DIM, LOG = 0x21, 0x70
+DIM, LOG, HOSTS_LOG = 0x21, 0x70, 0x71
 REGISTER, DEREGISTER, UPDATE = 0, 1, 2
 HOST, DDC, CDC = 1, 2, 3
 EXTENDED, ALL = 1, 4
-CHANGED = 0x0070f002
+ALL_HOSTS = 1
+CHANGED, HOSTS_CHANGED = 0x0070f002, 0x0071f102
 HEADER = 1024
 BAD_FIELD, BAD_INFO = '0/02 DNR', '1/2F DNR'
 
@@ -358,6 +359,100 @@ def malformed_registrations(t):
     want(dim(host, REGISTER, dim_data('', one)), BAD_INFO)
     want(dim(host, REGISTER, dim_data('e' * 256, one)), BAD_INFO)
     equal(read_log(host), before, 'the log after refused requests')
+
+
+# ---- the log of hosts ----
+
+def hosts_log(host, lsp=0):
+    """Page 71h: its GENCTR and its entries, each {hostnqn: (address, EFLAGS, host ID)}."""
+    header = host.log(HOSTS_LOG, HEADER, lsp=lsp)
+    size = le(header, 20, 4)
+    data = header + b''.join(host.log(HOSTS_LOG, 4096, offset, lsp=lsp)
+                             for offset in range(HEADER, size, 4096))
+    found, at = {}, HEADER
+    for _ in range(le(header, 8, 8)):
+        tel, count = struct.unpack_from('<IH', data, at + 1024)
+        equal((tel, count), (1052, 1), 'TEL, NUMEXAT')
+        equal(struct.unpack_from('<HH', data, at + 1032), (1, 16), 'the attribute')
+        equal((data[at], data[at + 1]), (3, 1), 'TRTYPE, ADRFAM')
+        found[text(data, at + 256, 256)] = (text(data, at + 512, 256), le(data, at + 10, 2),
+                                            data[at + 1036:at + 1052])
+        at += tel
+    equal(at, size, 'THDLPL')
+    equal(header[18], lsp, 'HDLPF')
+    return le(header, 0, 8), found
+
+
+@case(central=True)
+def hosts_are_told(t):
+    """5.3: hosts that have registered are in page 71h for discovery controllers, for those that
+    ask for all, and else if they may use what that controller has registered; hosts see none."""
+    ddc, half, full = t.discovery(cattr=0x10), t.discovery(hostnqn=f'{fresh("host")}even'), \
+        t.discovery()
+    equal(le(ddc.log(0, 1024), 4 * HOSTS_LOG, 4), 1 | 1 << 16, 'page 71h in page 00h')
+    check(le(ddc.identify_controller(), 92, 4) >> 30 & 1, 'OAES without the event of hosts')
+    for host in (half, full):
+        want(dim(host, REGISTER, host_data(host)), 'ok')
+    genctr, found = hosts_log(ddc, ALL_HOSTS)
+    address = ddc.admin.connection.sock.getsockname()[0]
+    for host in (half, full):
+        equal(found.get(host.hostnqn), (address, 0, host.hostid), 'the entry')
+    equal(hosts_log(ddc)[1], {}, 'hosts of one that has registered nothing')
+    header = full.log(HOSTS_LOG, HEADER, lsp=ALL_HOSTS)
+    equal((le(header, 8, 8), header[18]), (0, 0), 'what a host sees')
+    eid, odd, even = fresh('ddc'), fresh()[:-1] + '1', fresh()
+    want(dim(ddc, REGISTER, dim_data(eid, entry_bytes(odd))), 'ok')
+    names = set(hosts_log(ddc)[1])
+    check(full.hostnqn in names and half.hostnqn not in names, f'{names} with an odd target')
+    want(dim(ddc, REGISTER, dim_data(eid, entry_bytes(even))), 'ok')
+    check({full.hostnqn, half.hostnqn} <= set(hosts_log(ddc)[1]), 'with an even target')
+    equal(hosts_log(ddc, ALL_HOSTS)[0], genctr, 'GENCTR of all, which has not changed')
+    half.close()
+    for _ in range(50):
+        changed, found = hosts_log(ddc, ALL_HOSTS)
+        if found[half.hostnqn][1] == 4:
+            break
+        time.sleep(0.1)
+    equal(found[half.hostnqn][1], 4, 'EFLAGS of one that has left')
+    check(changed > genctr, 'GENCTR has not moved')
+    want(dim(full, DEREGISTER, host_data(full)), 'ok')
+    check(full.hostnqn not in hosts_log(ddc, ALL_HOSTS)[1], 'it is still there')
+    want(dim(ddc, DEREGISTER, dim_data(eid, entry_bytes(odd), entry_bytes(even))), 'ok')
+
+
+@case(central=True)
+def events_of_hosts(t):
+    """5.3: who has read page 71h is told F1h when that changes, once until it is read again."""
+    ddc, other, host = (t.discovery(cattr=0x10, kato=60000), t.discovery(cattr=0x10, kato=60000),
+                        t.discovery())
+    for peer in (ddc, other):
+        read_log(peer)
+    hosts_log(ddc, ALL_HOSTS)
+    event, none = ddc.arm_event(), other.arm_event()
+    want(dim(host, REGISTER, host_data(host)), 'ok')
+    ddc.admin.wait(event, 3)
+    equal(want(event, 'ok').cqe.dw0, HOSTS_CHANGED, 'DW0')
+    second = ddc.arm_event()
+    want(dim(host, REGISTER, host_data(host)), 'ok')
+    want(dim(host, DEREGISTER, host_data(host)), 'ok')
+    check(ddc.admin.is_quiet(0.5), 'a second event before the log was read')
+    check(other.admin.is_quiet(0.1), 'an event for one that has not read it')
+    hosts_log(ddc, ALL_HOSTS)
+    want(dim(host, REGISTER, host_data(host)), 'ok')
+    ddc.admin.wait(second, 3)
+    equal(second.cqe.dw0, HOSTS_CHANGED, 'DW0')
+    check(not none.done, 'an event for one that has not read it')
+    equal(hosts_log(ddc, ALL_HOSTS)[1][host.hostnqn][1], 0, 'EFLAGS of one that is connected')
+    third = ddc.arm_event()
+    host.close()
+    ddc.admin.wait(third, 3)
+    equal(third.cqe.dw0, HOSTS_CHANGED, 'DW0 when it leaves')
+    equal(hosts_log(ddc, ALL_HOSTS)[1][host.hostnqn][1], 4, 'EFLAGS of one that has left')
+    fourth = ddc.arm_event()
+    host = t.discovery(hostnqn=host.hostnqn, hostid=host.hostid)
+    ddc.admin.wait(fourth, 3)
+    equal(hosts_log(ddc, ALL_HOSTS)[1][host.hostnqn][1], 0, 'EFLAGS of one that is back')
+    want(dim(host, DEREGISTER, host_data(host)), 'ok')
 
 
 # ---- kick-start ----

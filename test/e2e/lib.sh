@@ -134,12 +134,18 @@ static_program() {
 	echo "$program"
 }
 
-# free_port: prints a TCP port of 127.0.0.1 that nothing listens on.
+# free_port: prints a TCP port of 127.0.0.1 that nothing listens on. With XSAN_E2E_PORTS one of a hundred
+# from there: tests that run beside each other are given different hundreds, so that none takes what
+# another has just been given.
 free_port() {
 	local port tries
 
 	for ((tries = 0; tries < 100; tries++)); do
-		port=$((20000 + RANDOM % 10000))
+		if [ -n "${XSAN_E2E_PORTS:-}" ]; then
+			port=$((XSAN_E2E_PORTS + RANDOM % 100))
+		else
+			port=$((20000 + RANDOM % 10000))
+		fi
 		if ! port_is_open 127.0.0.1 "$port"; then
 			echo "$port"
 			return

@@ -184,12 +184,13 @@ static enum xnvmf_kick_result log_kick_start(void *arg, const struct xnvmf_kick_
 }
 
 static const struct xnvmf_discovery_ops log_ops = {
-	.options = XNVMF_DISCOVERY_EXTENDED | XNVMF_DISCOVERY_ALL,
-	.pin = log_pin,
-	.unpin = log_unpin,
-	.describe = log_describe,
-	.render = log_render,
-	.genctr = log_genctr,
+	.log = {.options = XNVMF_DISCOVERY_EXTENDED | XNVMF_DISCOVERY_ALL,
+		.pin = log_pin,
+		.unpin = log_unpin,
+		.describe = log_describe,
+		.render = log_render,
+		.genctr = log_genctr},
+	.hosts = &log_ops.log,
 	.dim = log_dim,
 	.kick_start = log_kick_start,
 };
@@ -436,9 +437,10 @@ static void do_read(struct fuzz_input *in)
 	struct nvme_cmd cmd = {.opc = NVME_ADMIN_GET_LOG_PAGE,
 		.flags = NVME_PSDT_SGL,
 		.cid = fuzz_u8(in) % 0xf0,
-		.cdw10 = NVME_LOG_DISCOVERY | (numd & 0xffff) << 16,
+		.cdw10 = (numd & 0xffff) << 16,
 		.cdw11 = numd >> 16};
 
+	cmd.cdw10 |= (cmd.cid & 0x40u) != 0 ? NVME_LOG_HOST_DISCOVERY : NVME_LOG_DISCOVERY;
 	cmd.cdw10 |= (fuzz_u8(in) & 0xffu) << 8;
 	cmd.cdw12 = fuzz_u16(in);
 	cmd.cdw13 = (cmd.cdw12 & 0x100u) != 0 ? fuzz_u8(in) : 0;

@@ -106,6 +106,7 @@ class NodeTest(unittest.TestCase):
         self.log_path = self.dir / 'log'
         self.state_path = self.dir / 'state/state.json'
         self.process = None
+        self.prefix = []  # of its command
         self.port = free_port()
         self.config = {
             'log': {'level': 'info'},
@@ -147,7 +148,7 @@ class NodeTest(unittest.TestCase):
         self.write_config()
         with open(self.log_path, 'ab') as log:
             self.process = subprocess.Popen(
-                [XSAND, '--config', self.config_path, *options], stdout=log, stderr=log,
+                [*self.prefix, XSAND, '--config', self.config_path, *options], stdout=log, stderr=log,
                 cwd=self.dir, env={**os.environ, **(env or {})})
         return self.process
 

@@ -63,17 +63,18 @@ struct world {
 	struct xreg_waits *waits;
 	struct xreg_drains *drains;
 	struct xreg_balancer *balancer;
+	struct xrpc_access *access;
 	struct xreg_grpc *grpc;
 };
 
 static int start(struct world *world, const char *dir, struct xu_error *err)
 {
-	static struct xrpc_http_token tokens[2];
+	struct xrpc_token tokens[2];
+	struct xrpc_access_opts access = {.tokens = tokens};
 	const struct xu_log_opts log = {.level = XU_LOG_INFO, .ident = "registry-grpc"};
 	struct xreg_store_opts store = {
 		.backend = &xreg_sqlite, .nr_events_kept = number("events")};
-	struct xreg_grpc_opts grpc = {.tokens = tokens,
-		.nr_subscribers_max = number("subscribers"),
+	struct xreg_grpc_opts grpc = {.nr_subscribers_max = number("subscribers"),
 		.server = {.address = option("address") != NULL ? option("address") : "127.0.0.1",
 			.port = (uint16_t)number("port"),
 			.cert_path = option("cert"),
@@ -86,12 +87,12 @@ static int start(struct world *world, const char *dir, struct xu_error *err)
 	snprintf(path, sizeof(path), "%s/targets.db", dir);
 	store.where = path;
 	if (option("token") != NULL) {
-		tokens[grpc.nr_tokens++] =
-			(struct xrpc_http_token){"admin", option("token"), XRPC_ROLE_ADMIN};
+		tokens[access.nr_tokens++] =
+			(struct xrpc_token){"admin", option("token"), XRPC_ROLE_ADMIN};
 	}
 	if (option("read_token") != NULL) {
-		tokens[grpc.nr_tokens++] =
-			(struct xrpc_http_token){"reader", option("read_token"), XRPC_ROLE_READ};
+		tokens[access.nr_tokens++] =
+			(struct xrpc_token){"reader", option("read_token"), XRPC_ROLE_READ};
 	}
 	if (xu_logger_new(&log, &world->log, err) != 0 ||
 		xreg_store_open(&store, &world->store, err) != 0 ||
@@ -102,6 +103,12 @@ static int start(struct world *world, const char *dir, struct xu_error *err)
 	if (xreg_balancer_new(NULL, &world->balancer) != 0) {
 		return xu_error_set_errno(err, -12, "making a balancer");
 	}
+	access.has_client_ca = option("ca") != NULL;
+	access.certificate_role = XRPC_ROLE_ADMIN;
+	if (xrpc_access_new(&access, &world->access) != 0) {
+		return xu_error_set_errno(err, -12, "keeping tokens");
+	}
+	grpc.access = world->access;
 	grpc.store = world->store;
 	grpc.drains = world->drains;
 	grpc.balancer = world->balancer;
@@ -122,6 +129,7 @@ static void stop(struct world *world)
 	xreg_waits_stop(world->waits);
 	xreg_store_close(world->store);
 	xreg_balancer_free(world->balancer);
+	xrpc_access_free(world->access);
 	xu_logger_free(world->log);
 }
 

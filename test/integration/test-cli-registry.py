@@ -55,6 +55,43 @@ class Commands(CliTest):
         super().setUp()
         self.start()
 
+    def test_config(self):
+        target = self.made()
+        host = 'nqn.2014-08.org.nvmexpress:uuid:1'
+        shown = self.xsan('config', 'show', target)
+        self.assertRegex(shown, r'queue_depth +- +- +-')
+        self.assertIn('state none, agent none\n', shown)
+        self.assertEqual(self.xsan('config', 'set', target, 'queue_depth=64', 'weight=2.5',
+                                   f'access.hosts={host}'), f'configuration of {target} is pending\n')
+        desired = {'queue_depth': 64, 'weight': 2.5, 'access': {'any_host': False, 'hosts': [host]}}
+        self.assertEqual(self.json('config', 'show', target)['desired'], desired)
+        self.assertRegex(self.xsan('config', 'show', target),
+                         rf'queue_depth +64 +- +not enforced\n[^~]*access.hosts +{host} +- +not enforced')
+        # One way to say who may connect takes the place of the other, and goes with it.
+        self.assertEqual(self.json('config', 'set', target, 'access.any_host=true')['desired']['access'],
+                         {'any_host': True, 'hosts': []})
+        self.assertEqual(self.json('config', 'set', target, 'access.hosts=')['desired']['access'],
+                         {'any_host': False, 'hosts': []})
+        self.assertRegex(self.xsan('config', 'show', target), 'access.hosts +nobody')
+        self.assertEqual(self.json('config', 'unset', target, 'access.hosts', 'weight')['desired'],
+                         {'queue_depth': 64})
+        self.xsan('config', 'set', target, 'weight=3', '--wait', 1, code=REFUSED,
+                  err='the node has not said anything within 1 s (agent none)')
+        self.assertEqual(self.xsan('config', 'unset', target, '--all'), f'configuration of {target} is applied\n')
+        revision = self.json('config', 'set', target, 'max_iops=5')['config_revision']
+        self.good('PUT', f'/api/v1/targets/{target}/config/report', {
+            'config_revision': revision, 'state': 'refused', 'reason': 'no limits here'})
+        self.assertIn('state rolled-back: no limits here, agent connected\n', self.xsan('config', 'show', target))
+        self.assertIn('rolled-back: no limits here', self.xsan('events'))
+        for words, err in (((target, 'colour=red'), "'colour=red' is no setting"),
+                           ((target, 'weight'), 'NAME=VALUE is needed'),
+                           ((target, 'weight=much'), 'is no number'), ((target,), '')):
+            self.xsan('config', 'set', *words, code=USAGE, err=err)
+        self.xsan('config', 'unset', target, code=USAGE, err='--all')
+        self.xsan('config', 'unset', target, 'weight', '--all', code=USAGE, err='--all')
+        self.xsan('config', 'set', target, 'queue_depth=1', code=REFUSED, err='(queue_depth)')
+        self.xsan('config', 'show', 'tgt-none', code=REFUSED, err='there is no target')
+
     def test_hosts_zones_and_alerts(self):
         self.assertEqual(self.xsan('hosts'), 'no host is connected\n')
         self.assertEqual(self.json('hosts'), {'connected': [], 'registered': []})

@@ -191,7 +191,7 @@ class Alerts(RegistryTest):
                       == ['another'], 'they are not read again')
         self.rules_path.write_text('[{"rule_name": "x"}]')
         self.process.send_signal(signal.SIGHUP)
-        self.wait_for(lambda: 'stay as they were' in self.log_text(), 'nothing is said')
+        self.wait_for(lambda: 'not reloaded, nothing was changed: ' in self.log_text(), 'nothing is said')
         self.assertEqual(self.stand('another')['state'], 'inactive')
 
     def test_every_metric_is_measured(self):

@@ -6,7 +6,7 @@ import json
 import socket
 import time
 
-from registry_harness import PATIENCE_S, RegistryTest, main, registration
+from registry_harness import PATIENCE_S, RegistryTest, free_port, main, registration
 
 
 class Stream:
@@ -40,7 +40,8 @@ class Stream:
             line = self.line()
             if line == '':
                 if 'data' in event:
-                    return int(event['id']), event['event'], json.loads(event['data'])
+                    id = int(event['id']) if event['id'].isdigit() else event['id']
+                    return id, event['event'], json.loads(event['data'])
                 event = {}
                 continue
             key, value = line.split(':', 1)
@@ -163,6 +164,81 @@ class Events(RegistryTest):
         self.good('POST', '/api/v1/targets/bulk', {'targets': [registration(i) for i in range(40)]})
         self.assertEqual([stream.event()[0] for _ in range(40)], list(range(1, 41)))
         stream.close()
+
+
+class Health(RegistryTest):
+    """What the health monitor tells, in streams that ask for it."""
+
+    def setUp(self):
+        super().setUp()
+        self.config['health_monitoring'] = {
+            'probe_level': 'tcp', 'monitoring_interval_sec': 1, 'recovery_threshold_checks': 1}
+        self.config['failover'] = {'failover_threshold_failures': 2, 'recovery_backoff_sec': 1,
+                                   'recovery_backoff_max_sec': 1}
+        self.start()
+        self.port_of_target = free_port()
+
+    def register_here(self):
+        return self.register(0, target_info__address='127.0.0.1', target_info__port=self.port_of_target)
+
+    def until(self, stream, wanted):
+        """The events up to the first of a type of health, and that one last."""
+        events = [stream.event()]
+        while events[-1][1] != 'health' or events[-1][2]['type'] != wanted:
+            events.append(stream.event())
+        return events
+
+    def test_what_is_told(self):
+        plain, stream = Stream(self.port), Stream(self.port, '?health=true')
+        target = self.register_here()
+        events = self.until(stream, 'state_changed')
+        self.assertEqual(events[0][1], 'registered')
+        self.assertRegex(events[0][0], r'^1\.0\.\d+$')
+        failure = next(data for _, kind, data in events if kind == 'health')
+        self.assertEqual({key: failure[key] for key in (
+            'type', 'number', 'target_id', 'node_id', 'failure', 'severity')}, {
+                'type': 'failure', 'number': 1, 'target_id': target, 'node_id': 'xdevice-node-001',
+                'failure': 'network_timeout', 'severity': 'high'})
+        self.assertTrue(failure['text'])
+        self.assertEqual([data['number'] for _, kind, data in events if kind == 'health'],
+                         list(range(1, events[-1][2]['number'] + 1)))
+        self.assertEqual((events[-1][2]['old_status'], events[-1][2]['new_status']),
+                         ('available', 'failed'))
+        self.good('PUT', f'/api/v1/targets/{target}/metrics', {'active_connections': 7})
+        told = self.until(stream, 'connection_changed')[-1][2]
+        self.assertEqual((told['old_connections'], told['connections']), (0, 7))
+        # Who comes back misses nothing, and gets nothing twice.
+        position = next(id for id, kind, _ in events if kind == 'health')
+        again = Stream(self.port, '?health=true', f'Last-Event-ID: {position}\r\n')
+        back = self.until(again, 'state_changed')
+        # (An id also tells how far the revisions are, which may be told before it or behind it.)
+        self.assertEqual([data for _, kind, data in back if kind == 'health'],
+                         [data for _, kind, data in events if kind == 'health'][1:])
+        # Who has not asked is told of revisions only.
+        kinds = [plain.event()[:2] for _ in range(2)]
+        self.assertEqual(kinds, [(1, 'registered'), (2, 'state_changed')])
+        # Another start: numbers begin anew, and all that was told since then comes.
+        for one in (plain, stream, again):
+            one.close()
+        self.assertEqual(self.stop(), 0)
+        self.start()
+        after = Stream(self.port, '?health=true', f'Last-Event-ID: {back[-1][0]}\r\n')
+        first = self.until(after, 'failure')[-1]
+        self.assertEqual(first[2]['number'] >= 1, True)
+        self.assertNotEqual(first[0].split('.')[2], position.split('.')[2])
+        after.close()
+
+    def test_filters_and_pages(self):
+        stream = Stream(self.port, '?health=true&node_id=nobody')
+        one = Stream(self.port, '?health=true&node_id=xdevice-node-001')
+        self.register_here()
+        self.until(one, 'failure')
+        self.assertEqual(self.refused(422, 'GET', '/api/v1/events?health=true')['field'], 'health')
+        self.register(1, node_id='nobody')
+        self.assertEqual(stream.event()[2]['node_id'], 'nobody')
+        stream.close()
+        one.close()
+        self.assertEqual(self.stop(), 0)
 
 
 if __name__ == '__main__':

@@ -728,7 +728,7 @@ class Life(GrpcTest):
 
     def test_start_says_what_is_wrong(self):
         self.start()
-        for options, word in ((['address=0.0.0.0'], 'neither a token'),
+        for options, word in ((['address=0.0.0.0'], 'without TLS'),
                               (['address=localhost'], 'numeric'),
                               ([f'port={self.port}'], f'127.0.0.1:{self.port}'),
                               (['cert=/none', 'key=/none'], '/none'),

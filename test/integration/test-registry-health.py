@@ -103,7 +103,8 @@ class Health(RegistryTest):
         self.wait_for(lambda: only()['status'] == 'available', 'it is not found')
         full = self.get(only()['target_id'])
         self.assertEqual(full['source'], 'static')
-        method, = self.good('GET', '/api/v1/status')['discovery']
+        method, = (m for m in self.good('GET', '/api/v1/status')['discovery']
+                   if m['method'] == 'static')
         self.assertEqual((method['method'], method['found'], method['failures']), ('static', 1, 0))
         self.assertEqual(self.stop(), 0)
         self.config['discovery']['static_targets'] = []

@@ -95,6 +95,7 @@ class Description(RegistryTest):
         self.change_alerts()
         self.ask('GET', '/api/v1/hosts')
         self.ask('GET', '/api/v1/status')
+        self.ask('POST', '/api/v1/reload')
         self.ask('GET', '/api/v1/openapi.json')
         self.assertTrue(self.ask('GET', '/api/v1/backup').startswith('SQLite format 3'))
         self.ask('GET', '/metrics')
@@ -132,6 +133,31 @@ class Description(RegistryTest):
         self.ask('PUT', path + '/metrics', {'load_percentage': 101}, status=422)
         self.ask('PUT', path + '/metrics', {'current_iops': 5, 'cpu_usage': 0.5})
         self.ask('PUT', '/api/v1/targets/none/metrics', {}, status=404)
+        self.change_config(path + '/config')
+
+    def change_config(self, path):
+        host = 'nqn.2014-08.org.nvmexpress:uuid:1'
+        self.assertEqual(self.ask('GET', path)['state'], 'none')
+        self.ask('GET', '/api/v1/targets/none/config', status=404)
+        desired = {'queue_depth': 64, 'max_connections': 4, 'max_iops': 5, 'max_bandwidth_mbps': 6,
+                   'access': {'any_host': False, 'hosts': [host], 'read_only': True},
+                   'discovery_interval': 30, 'weight': 1.5}
+        self.assertEqual(self.ask('PUT', path, desired)['desired'], desired)
+        self.ask('PUT', path, {'queue_depth': 1}, status=422)
+        self.ask('PUT', path, desired, {'If-Match': '"1"'}, status=412)
+        self.ask('PUT', '/api/v1/targets/none/config', desired, status=404)
+        config = self.ask('PATCH', path, {'max_iops': None, 'access': {'read_only': None}})
+        self.ask('PATCH', path, {'weight': 'much'}, status=422)
+        report = {'config_revision': config['config_revision'], 'state': 'applied', 'actual': {
+            'queue_depth': 64, 'max_connections': 4, 'max_iops': 0, 'max_bandwidth_mbps': 0,
+            'access': {'any_host': False, 'hosts': [host], 'nr_hosts': 1, 'read_only': False}}}
+        self.assertEqual(self.ask('PUT', path + '/report', report)['differences'], ['max_bandwidth_mbps'])
+        self.ask('PUT', path + '/report', {**report, 'config_revision': 1}, status=412)
+        self.ask('PUT', path + '/report', {**report, 'state': 'maybe'}, status=422)
+        self.ask('PUT', path + '/report', {**report, 'actual': {'colour': 5}}, status=422)
+        self.ask('PUT', '/api/v1/targets/none/config/report', report, status=404)
+        self.assertEqual(self.ask('DELETE', path)['desired'], {})
+        self.ask('DELETE', path, None, {'If-Match': '"1"'}, status=412)
 
     def read_targets(self):
         self.ask('GET', f'/api/v1/targets/{self.target}')
@@ -214,7 +240,7 @@ class Description(RegistryTest):
                     if parameter['in'] == 'query':
                         self.assertIn(f"`{parameter['name']}`", section)
                 for status in operation['responses']:
-                    if status not in ('400', '401', '403', '413', '429', '500'):
+                    if status not in ('400', '401', '403', '413', '429', '500', '503', '504'):
                         self.assertRegex(section, rf'\b{status}\b')
 
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/util/base64.h"
 #include "lib/util/clock.h"
 #include "lib/util/error.h"
 #include "lib/xbdev/core/device.h"
@@ -245,36 +246,11 @@ static void reset_iostat(struct xrpc_request *req, void *arg, const void *opts_p
 #define SPDK_RANGES   (64u - XU_HIST_SUB_BITS + 1)
 #define SPDK_COUNTERS (SPDK_RANGES << XU_HIST_SUB_BITS)
 
-static json_t *base64(const uint8_t *bytes, size_t len)
-{
-	static const char digits[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	char *text = malloc((len + 2) / 3 * 4 + 1), *out = text;
-	json_t *value;
-
-	if (text == NULL) {
-		return NULL;
-	}
-	for (size_t i = 0; i < len; i += 3) {
-		uint32_t group = (uint32_t)bytes[i] << 16;
-
-		group |= i + 1 < len ? (uint32_t)bytes[i + 1] << 8 : 0;
-		group |= i + 2 < len ? bytes[i + 2] : 0;
-		*out++ = digits[group >> 18];
-		*out++ = digits[group >> 12 & 63];
-		*out++ = i + 1 < len ? digits[group >> 6 & 63] : '=';
-		*out++ = i + 2 < len ? digits[group & 63] : '=';
-	}
-	value = json_stringn(text, (size_t)(out - text));
-	free(text);
-	return value;
-}
-
 static void on_histogram(void *arg, const struct xbdev_stats *stats)
 {
 	struct xrpc_request *req = arg;
 	uint8_t *bytes = stats != NULL ? calloc(SPDK_COUNTERS, 8) : NULL;
-	json_t *text;
+	char *text;
 
 	if (bytes == NULL) {
 		xrpc_error(req, XRPC_INTERNAL_ERROR, "out of memory");
@@ -290,11 +266,12 @@ static void on_histogram(void *arg, const struct xbdev_stats *stats)
 			bytes[8 * i + k] = (uint8_t)(count >> (8 * k));
 		}
 	}
-	text = base64(bytes, (size_t)SPDK_COUNTERS * 8);
+	text = xu_base64_encode(bytes, (size_t)SPDK_COUNTERS * 8);
 	free(bytes);
 	xrpc_result(req,
-		json_pack("{s:o, s:I, s:I}", "histogram", text, "tsc_rate", (json_int_t)XU_NS_PER_S,
+		json_pack("{s:s, s:I, s:I}", "histogram", text, "tsc_rate", (json_int_t)XU_NS_PER_S,
 			"bucket_shift", (json_int_t)XU_HIST_SUB_BITS));
+	free(text);
 }
 
 static const struct xu_param histogram_params[] = {

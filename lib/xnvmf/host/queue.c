@@ -398,7 +398,8 @@ void host_queue_initialized(struct host_queue *queue)
 		.fctype = NVME_FCTYPE_CONNECT,
 		.qid = queue->opts.qid,
 		.sqsize = (uint16_t)(queue->opts.entries - 1),
-		.cattr = peer->keeps_sqflow ? 0 : NVME_CATTR_DISABLE_SQFLOW,
+		.cattr = (uint8_t)((peer->keeps_sqflow ? 0 : NVME_CATTR_DISABLE_SQFLOW) |
+				   (peer->is_controller ? NVME_CATTR_DISCOVERY : 0)),
 		.kato = queue->opts.qid == 0 ? queue->opts.kato_ms : 0,
 	};
 	req->done = on_connect_done;

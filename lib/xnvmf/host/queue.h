@@ -48,7 +48,8 @@ struct host_peer {
 	char hostnqn[HOST_NQN_SIZE];
 	uint8_t hostid[16];
 	bool wants_hdgst, wants_ddgst;
-	bool keeps_sqflow; /* the target does not take "flow control off" */
+	bool keeps_sqflow;  /* the target does not take "flow control off" */
+	bool is_controller; /* we are a discovery controller ourselves */
 };
 
 enum host_dir { HOST_DIR_NONE, HOST_DIR_OUT, HOST_DIR_IN };

@@ -111,6 +111,7 @@ static void connect_admin(struct xnvmf_req *req, struct xnvmf_subsystem *subsyst
 	const struct nvme_connect_data *data = req->buf;
 	struct xnvmf_qpair *qpair = req->qpair;
 	struct xnvmf_ctrl *ctrl;
+	uint64_t nr_silent;
 
 	/* FFFFh asks for any controller, FFFEh for any static one: ours are dynamic. */
 	if (data->cntlid != 0xffffu) {
@@ -122,6 +123,16 @@ static void connect_admin(struct xnvmf_req *req, struct xnvmf_subsystem *subsyst
 		return;
 	}
 	if (subsystem->is_draining) {
+		reject(req, NVME_SC_CONNECT_BUSY, 0);
+		return;
+	}
+	if (xnvmf__policy_is_full(subsystem)) {
+		if (xnvmf__log_allowed(qpair->target, &qpair->target->policy_limit, &nr_silent)) {
+			xu_warn(qpair->target->log,
+				"%s: host %s was refused, as many are connected as may be (%llu "
+				"more refusals since the last such line)",
+				subsystem->nqn, data->hostnqn, (unsigned long long)nr_silent);
+		}
 		reject(req, NVME_SC_CONNECT_BUSY, 0);
 		return;
 	}
@@ -178,7 +189,7 @@ static uint16_t check_io_connect(
 		return NVME_SC_CONNECT_PARAM;
 	}
 	*ret_where = NVME_IPO_CMD(sqsize);
-	if (cmd->sqsize == 0 || cmd->sqsize >= req->qpair->target->opts.max_queue_depth) {
+	if (cmd->sqsize == 0 || cmd->sqsize >= ctrl->queue_depth) {
 		return NVME_SC_CONNECT_PARAM;
 	}
 	*ret_where = 0;

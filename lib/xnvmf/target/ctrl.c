@@ -93,7 +93,7 @@ void xnvmf__ctrl_set_kato(struct xnvmf_ctrl *ctrl, uint32_t kato_ms)
 
 uint64_t xnvmf__ctrl_cap(const struct xnvmf_ctrl *ctrl)
 {
-	uint64_t mqes = ctrl->subsystem->target->opts.max_queue_depth - 1u;
+	uint64_t mqes = ctrl->queue_depth - 1u;
 
 	return mqes | 1ull << 16 /* CQR */ | (uint64_t)CAP_TO_500MS << 24 | 1ull << 37 /* NVM */;
 }
@@ -234,10 +234,15 @@ static void report_events(struct xnvmf_ctrl *ctrl)
 		ctrl->is_ns_attr_masked = true;
 		complete_aer(ctrl, NVME_AEN_NS_ATTR);
 	}
-	if (ctrl->nr_aers != 0 && ctrl->is_discovery_pending && !ctrl->is_discovery_masked) {
-		ctrl->is_discovery_pending = false;
-		ctrl->is_discovery_masked = true;
-		complete_aer(ctrl, NVME_AEN_DISCOVERY);
+	for (uint32_t i = 0; i < XNVMF_NR_LOGS; i++) {
+		struct xnvmf_ctrl_log *log = &ctrl->sight.logs[i];
+
+		if (ctrl->nr_aers != 0 && log->is_pending && !log->is_masked) {
+			log->is_pending = false;
+			log->is_masked = true;
+			complete_aer(
+				ctrl, i == XNVMF_LOG_HOSTS ? NVME_AEN_HOSTS : NVME_AEN_DISCOVERY);
+		}
 	}
 }
 
@@ -258,7 +263,9 @@ void xnvmf__aer_log_read(struct xnvmf_ctrl *ctrl, uint8_t lid)
 	if (lid == NVME_LOG_CHANGED_NS) {
 		ctrl->is_ns_attr_masked = false;
 	} else if (lid == NVME_LOG_DISCOVERY) {
-		ctrl->is_discovery_masked = false;
+		ctrl->sight.logs[XNVMF_LOG_TARGETS].is_masked = false;
+	} else if (lid == NVME_LOG_HOST_DISCOVERY) {
+		ctrl->sight.logs[XNVMF_LOG_HOSTS].is_masked = false;
 	}
 	report_events(ctrl);
 }
@@ -286,10 +293,10 @@ void xnvmf__ctrl_ns_changed(struct xnvmf_ctrl *ctrl, uint32_t nsid)
 	}
 }
 
-void xnvmf__ctrl_discovery_changed(struct xnvmf_ctrl *ctrl)
+void xnvmf__ctrl_discovery_changed(struct xnvmf_ctrl *ctrl, enum xnvmf_log which)
 {
-	if (ctrl->aec & NVME_OAES_DISCOVERY) {
-		ctrl->is_discovery_pending = true;
+	if (ctrl->aec & (which == XNVMF_LOG_HOSTS ? NVME_OAES_HOSTS : NVME_OAES_DISCOVERY)) {
+		ctrl->sight.logs[which].is_pending = true;
 		report_events(ctrl);
 	}
 }
@@ -376,11 +383,14 @@ struct xnvmf_ctrl *xnvmf__ctrl_new(struct xnvmf_subsystem *subsystem,
 	strcpy(ctrl->hostnqn, data->hostnqn);
 	ctrl->admin = admin;
 	ctrl->nr_queues = subsystem->target->opts.max_queues;
+	ctrl->queue_depth = xnvmf__policy_queue_depth(subsystem);
 	ctrl->keep_alive.fn = on_keep_alive_timer;
 	ctrl->idle.fn = on_idle_timer;
 	ctrl->start_ns = xr_now_ns(admin->reactor);
 	/* A persistent discovery connection wants events from the start (Base 5.1.2). */
-	ctrl->aec = subsystem->is_discovery && kato_ms != 0 ? NVME_OAES_DISCOVERY : 0;
+	ctrl->aec = subsystem->is_discovery && kato_ms != 0
+			    ? xnvmf__discovery_events(subsystem->target)
+			    : 0;
 	xu_list_init(&ctrl->io_qpairs);
 	xu_list_init(&ctrl->idle_link);
 	xu_list_add_tail(&subsystem->ctrls, &ctrl->link);
@@ -446,7 +456,7 @@ void xnvmf__ctrl_free_if_done(struct xnvmf_ctrl *ctrl)
 	xr_timer_stop(reactor, &ctrl->idle);
 	xu_list_del(&ctrl->link);
 	put_initiator(ctrl->initiator);
-	xnvmf__discovery_unpin(ctrl);
+	xnvmf__discovery_gone(ctrl);
 	free(ctrl);
 	xnvmf__connect_held(subsystem->target);
 	xnvmf__subsystem_check(subsystem);

@@ -65,7 +65,19 @@ int xnvmf_target_set_discovery(
 
 /* ---- reading the log ---- */
 
-static struct xnvmf_discovery_asker asker_of(const struct xnvmf_ctrl *ctrl)
+const struct xnvmf_discovery_log_ops *xnvmf__discovery_log(
+	const struct xnvmf_target *target, enum xnvmf_log which)
+{
+	return which == XNVMF_LOG_HOSTS ? target->discovery_ops->hosts
+					: &target->discovery_ops->log;
+}
+
+uint32_t xnvmf__discovery_events(const struct xnvmf_target *target)
+{
+	return NVME_OAES_DISCOVERY | (target->discovery_ops->hosts != NULL ? NVME_OAES_HOSTS : 0);
+}
+
+static struct xnvmf_discovery_asker asker_of(const struct xnvmf_ctrl *ctrl, enum xnvmf_log which)
 {
 	return (struct xnvmf_discovery_asker){.hostnqn = ctrl->hostnqn,
 		.hostid = ctrl->hostid,
@@ -73,7 +85,15 @@ static struct xnvmf_discovery_asker asker_of(const struct xnvmf_ctrl *ctrl)
 		.own_address = ctrl->sight.own_address,
 		.own_port = ctrl->sight.own_port,
 		.is_controller = ctrl->sight.is_controller,
-		.options = ctrl->sight.options};
+		.options = ctrl->sight.logs[which].options};
+}
+
+/* Whether a host is connected stands in the log of hosts. */
+static void tell_readers_of_hosts(struct xnvmf_target *target)
+{
+	if (target->nr_hosts_readers != 0) {
+		xnvmf_target_discovery_changed(target);
+	}
 }
 
 void xnvmf__discovery_connected(struct xnvmf_ctrl *ctrl, uint8_t cattr)
@@ -83,82 +103,106 @@ void xnvmf__discovery_connected(struct xnvmf_ctrl *ctrl, uint8_t cattr)
 	ctrl->sight.is_controller = (cattr & NVME_CATTR_DISCOVERY) != 0;
 	qpair->transport->address(qpair, false, ctrl->sight.own_address, &ctrl->sight.own_port);
 	qpair->transport->address(qpair, true, ctrl->sight.address, &ctrl->sight.port);
+	tell_readers_of_hosts(qpair->target);
 }
 
-void xnvmf__discovery_unpin(struct xnvmf_ctrl *ctrl)
+static void unpin(struct xnvmf_ctrl *ctrl, enum xnvmf_log which)
 {
 	struct xnvmf_target *target = ctrl->subsystem->target;
+	struct xnvmf_ctrl_log *log = &ctrl->sight.logs[which];
 
-	if (ctrl->sight.view != NULL) {
-		target->discovery_ops->unpin(target->discovery_arg, ctrl->sight.view);
-		ctrl->sight.view = NULL;
+	if (log->view != NULL) {
+		xnvmf__discovery_log(target, which)->unpin(target->discovery_arg, log->view);
+		log->view = NULL;
 	}
 }
 
-int xnvmf__discovery_pin(struct xnvmf_ctrl *ctrl, uint32_t options)
+void xnvmf__discovery_gone(struct xnvmf_ctrl *ctrl)
 {
 	struct xnvmf_target *target = ctrl->subsystem->target;
-	const struct xnvmf_discovery_ops *ops = target->discovery_ops;
+
+	target->nr_hosts_readers -= ctrl->sight.logs[XNVMF_LOG_HOSTS].view != NULL;
+	unpin(ctrl, XNVMF_LOG_TARGETS);
+	unpin(ctrl, XNVMF_LOG_HOSTS);
+	if (ctrl->subsystem->is_discovery) {
+		tell_readers_of_hosts(target);
+	}
+}
+
+int xnvmf__discovery_pin(struct xnvmf_ctrl *ctrl, enum xnvmf_log which, uint32_t options)
+{
+	struct xnvmf_target *target = ctrl->subsystem->target;
+	const struct xnvmf_discovery_log_ops *ops = xnvmf__discovery_log(target, which);
+	struct xnvmf_ctrl_log *log = &ctrl->sight.logs[which];
 	struct xnvmf_discovery_asker asker;
 	void *view;
 
-	ctrl->sight.options = options & ops->options;
-	asker = asker_of(ctrl);
+	log->options = options & ops->options;
+	asker = asker_of(ctrl, which);
 	view = ops->pin(target->discovery_arg, &asker);
 	if (view == NULL) {
 		return -ENOMEM;
 	}
-	xnvmf__discovery_unpin(ctrl);
-	ctrl->sight.view = view;
-	ops->describe(view, &ctrl->sight.info);
-	ctrl->sight.told_genctr = ctrl->sight.info.genctr;
-	ctrl->is_discovery_pending = false; /* it sees now what it was to be told of */
+	target->nr_hosts_readers += which == XNVMF_LOG_HOSTS && log->view == NULL;
+	unpin(ctrl, which);
+	log->view = view;
+	ops->describe(view, &log->info);
+	log->told_genctr = log->info.genctr;
+	log->is_pending = false; /* it sees now what it was to be told of */
 	return 0;
 }
 
-uint64_t xnvmf__discovery_log_bytes(const struct xnvmf_ctrl *ctrl)
+uint64_t xnvmf__discovery_log_bytes(const struct xnvmf_ctrl *ctrl, enum xnvmf_log which)
 {
+	const struct xnvmf_discovery_info *info = &ctrl->sight.logs[which].info;
+
 	return sizeof(struct nvme_discovery_header) +
-	       (uint64_t)ctrl->sight.info.nr_entries * ctrl->sight.info.entry_bytes;
+	       (uint64_t)info->nr_entries * info->entry_bytes;
 }
 
-static size_t read_header(const struct xnvmf_ctrl *ctrl, uint64_t offset, uint8_t *buf, size_t len)
+static size_t read_header(const struct xnvmf_ctrl *ctrl, enum xnvmf_log which, uint64_t offset,
+	uint8_t *buf, size_t len)
 {
-	struct nvme_discovery_header header = {.genctr = ctrl->sight.info.genctr,
-		.numrec = ctrl->sight.info.nr_entries,
-		.dlpf = (uint8_t)ctrl->sight.info.options};
+	const struct xnvmf_discovery_info *info = &ctrl->sight.logs[which].info;
+	struct nvme_discovery_header header = {
+		.genctr = info->genctr, .numrec = info->nr_entries, .dlpf = (uint8_t)info->options};
 	size_t part = sizeof(header) - offset < len ? sizeof(header) - offset : len;
 
-	if (ctrl->sight.info.options & XNVMF_DISCOVERY_EXTENDED) {
-		header.tdlpl = (uint32_t)xnvmf__discovery_log_bytes(ctrl);
+	if (which == XNVMF_LOG_HOSTS || (info->options & XNVMF_DISCOVERY_EXTENDED)) {
+		header.tdlpl = (uint32_t)xnvmf__discovery_log_bytes(ctrl, which);
 	}
 	memcpy(buf, (const uint8_t *)&header + offset, part);
 	return part;
 }
 
 /* A part of one entry. */
-static size_t read_part(
-	const struct xnvmf_ctrl *ctrl, uint32_t index, uint32_t from, uint8_t *buf, size_t len)
+static size_t read_part(const struct xnvmf_ctrl *ctrl, enum xnvmf_log which, uint32_t index,
+	uint32_t from, uint8_t *buf, size_t len)
 {
+	const struct xnvmf_ctrl_log *log = &ctrl->sight.logs[which];
 	uint8_t entry[XNVMF_DISCOVERY_ENTRY_MAX];
-	uint32_t part = ctrl->sight.info.entry_bytes - from;
+	uint32_t part = log->info.entry_bytes - from;
 
 	if (part > len) {
 		part = (uint32_t)len;
 	}
-	ctrl->subsystem->target->discovery_ops->render(ctrl->sight.view, index, 1, entry);
+	xnvmf__discovery_log(ctrl->subsystem->target, which)->render(log->view, index, 1, entry);
 	memcpy(buf, entry + from, part);
 	return part;
 }
 
-void xnvmf__discovery_read(struct xnvmf_ctrl *ctrl, uint64_t offset, uint8_t *buf, size_t len)
+void xnvmf__discovery_read(
+	struct xnvmf_ctrl *ctrl, enum xnvmf_log which, uint64_t offset, uint8_t *buf, size_t len)
 {
-	uint32_t bytes = ctrl->sight.info.entry_bytes, index, from, count;
-	uint64_t total = xnvmf__discovery_log_bytes(ctrl);
+	const struct xnvmf_discovery_log_ops *ops =
+		xnvmf__discovery_log(ctrl->subsystem->target, which);
+	const struct xnvmf_ctrl_log *log = &ctrl->sight.logs[which];
+	uint32_t bytes = log->info.entry_bytes, index, from, count;
+	uint64_t total = xnvmf__discovery_log_bytes(ctrl, which);
 	size_t done = 0, part;
 
 	if (offset < sizeof(struct nvme_discovery_header)) {
-		done = read_header(ctrl, offset, buf, len);
+		done = read_header(ctrl, which, offset, buf, len);
 	}
 	while (done < len && offset + done < total) {
 		uint64_t at = offset + done - sizeof(struct nvme_discovery_header);
@@ -166,14 +210,13 @@ void xnvmf__discovery_read(struct xnvmf_ctrl *ctrl, uint64_t offset, uint8_t *bu
 		index = (uint32_t)(at / bytes);
 		from = (uint32_t)(at % bytes);
 		count = (uint32_t)((len - done) / bytes);
-		if (count > ctrl->sight.info.nr_entries - index) {
-			count = ctrl->sight.info.nr_entries - index;
+		if (count > log->info.nr_entries - index) {
+			count = log->info.nr_entries - index;
 		}
 		if (from != 0 || count == 0) {
-			part = read_part(ctrl, index, from, buf + done, len - done);
+			part = read_part(ctrl, which, index, from, buf + done, len - done);
 		} else {
-			ctrl->subsystem->target->discovery_ops->render(
-				ctrl->sight.view, index, count, buf + done);
+			ops->render(log->view, index, count, buf + done);
 			part = (size_t)count * bytes;
 		}
 		done += part;
@@ -183,15 +226,17 @@ void xnvmf__discovery_read(struct xnvmf_ctrl *ctrl, uint64_t offset, uint8_t *bu
 
 /* ---- changes ---- */
 
-static void tell(struct xnvmf_ctrl *ctrl)
+static void tell(struct xnvmf_ctrl *ctrl, enum xnvmf_log which)
 {
 	struct xnvmf_target *target = ctrl->subsystem->target;
-	struct xnvmf_discovery_asker asker = asker_of(ctrl);
-	uint64_t genctr = target->discovery_ops->genctr(target->discovery_arg, &asker);
+	struct xnvmf_discovery_asker asker = asker_of(ctrl, which);
+	struct xnvmf_ctrl_log *log = &ctrl->sight.logs[which];
+	uint64_t genctr =
+		xnvmf__discovery_log(target, which)->genctr(target->discovery_arg, &asker);
 
-	if (genctr != 0 && genctr != ctrl->sight.told_genctr) {
-		ctrl->sight.told_genctr = genctr;
-		xnvmf__ctrl_discovery_changed(ctrl);
+	if (genctr != 0 && genctr != log->told_genctr) {
+		log->told_genctr = genctr;
+		xnvmf__ctrl_discovery_changed(ctrl, which);
 	}
 }
 
@@ -207,7 +252,10 @@ static void on_change_timer(struct xr_timer *timer)
 		struct xnvmf_ctrl *ctrl = xu_list_entry(node, struct xnvmf_ctrl, link);
 
 		if (!ctrl->is_dead) {
-			tell(ctrl);
+			tell(ctrl, XNVMF_LOG_TARGETS);
+		}
+		if (!ctrl->is_dead && ctrl->sight.logs[XNVMF_LOG_HOSTS].view != NULL) {
+			tell(ctrl, XNVMF_LOG_HOSTS);
 		}
 	}
 }

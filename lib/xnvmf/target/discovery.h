@@ -22,6 +22,8 @@
 #define XNVMF_DISCOVERY_EXTENDED   0x01u /* entries with attributes */
 #define XNVMF_DISCOVERY_PORT_LOCAL 0x02u /* of the port that it came by */
 #define XNVMF_DISCOVERY_ALL        0x04u /* whatever its host NQN may use */
+/* Of the log of hosts. */
+#define XNVMF_DISCOVERY_ALL_HOSTS 0x01u /* also those that may use nothing of the reader's */
 
 #define XNVMF_DISCOVERY_ENTRY_MAX 2048u /* bytes of an extended entry, at most */
 
@@ -107,7 +109,8 @@ enum xnvmf_kick_result {
 
 /* ---- the implementation ---- */
 
-struct xnvmf_discovery_ops {
+/* A log: the targets that a host may use (70h), or the hosts themselves (71h). */
+struct xnvmf_discovery_log_ops {
 	uint32_t options; /* XNVMF_DISCOVERY_… that are offered */
 	/* A view of the log as that host sees it now, with one more reference. NULL: no memory. */
 	void *(*pin)(void *arg, const struct xnvmf_discovery_asker *asker);
@@ -118,6 +121,13 @@ struct xnvmf_discovery_ops {
 	/* The change counter that pin() would give; 0: no memory. Asked for each connected host
 	 * after a change, so it must be cheap. */
 	uint64_t (*genctr)(void *arg, const struct xnvmf_discovery_asker *asker);
+};
+
+struct xnvmf_discovery_ops {
+	struct xnvmf_discovery_log_ops log;
+	/* The log of hosts, whose entries are always extended. NULL: there is none. Who has read it
+	 * on its connection is told of changes. */
+	const struct xnvmf_discovery_log_ops *hosts;
 	/* Takes a request, and answers it by xnvmf_dim_done(), now or later, in any case. NULL: the
 	 * command does not exist. */
 	void (*dim)(void *arg, struct xnvmf_dim *dim);

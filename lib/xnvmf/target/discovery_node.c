@@ -292,9 +292,9 @@ static uint64_t node_genctr(void *arg, const struct xnvmf_discovery_asker *asker
 }
 
 const struct xnvmf_discovery_ops xnvmf__discovery_node = {
-	.pin = node_pin,
-	.unpin = node_unpin,
-	.describe = node_describe,
-	.render = node_render,
-	.genctr = node_genctr,
+	.log = {.pin = node_pin,
+		.unpin = node_unpin,
+		.describe = node_describe,
+		.render = node_render,
+		.genctr = node_genctr},
 };

@@ -116,8 +116,10 @@ static uint16_t set_nr_queues(struct xnvmf_req *req)
 static uint16_t set_async_events(struct xnvmf_req *req)
 {
 	struct xnvmf_ctrl *ctrl = req->qpair->ctrl;
-	uint32_t known = 0xffu | /* SMART warnings, which never come */
-			 (ctrl->subsystem->is_discovery ? NVME_OAES_DISCOVERY : NVME_OAES_NS_ATTR);
+	uint32_t known =
+		0xffu | /* SMART warnings, which never come */
+		(ctrl->subsystem->is_discovery ? xnvmf__discovery_events(ctrl->subsystem->target)
+					       : NVME_OAES_NS_ATTR);
 
 	if (req->cmd.cdw11 & ~known) {
 		return NVME_SC_INVALID_FIELD;

@@ -48,7 +48,7 @@ static void fill_common(struct nvme_id_ctrl *id, const struct xnvmf_ctrl *ctrl)
 	id->cqt = CQT_MS;
 	id->sqes = 0x66;
 	id->cqes = 0x44;
-	id->maxcmd = (uint16_t)opts->max_queue_depth;
+	id->maxcmd = (uint16_t)ctrl->queue_depth;
 	id->sgls = SGLS_VALUE;
 	strcpy(id->subnqn, subsystem->nqn);
 	id->iorcsz = 1;
@@ -67,7 +67,7 @@ static void identify_ctrl(struct xnvmf_req *req)
 		/* Of a node DCTYPE stays 0, "not reported": hosts register (DIM) with what says
 		 * more. */
 		id->dctype = subsystem->target->is_central ? NVME_DCTYPE_CENTRAL : 0;
-		id->oaes = NVME_OAES_DISCOVERY;
+		id->oaes = xnvmf__discovery_events(subsystem->target);
 		id->ioccsz = 4;
 		return;
 	}
@@ -108,7 +108,7 @@ static void fill_ns(struct nvme_id_ns *id, const struct xnvmf_ns *ns)
 	id->nows = (uint16_t)(limits->optimal_io > limits->block_size
 				      ? limits->optimal_io / limits->block_size - 1
 				      : 0);
-	id->nsattr = ns->is_read_only;
+	id->nsattr = ns->is_read_only || ns->subsystem->is_read_only;
 	memcpy(id->nguid, ns->nguid, sizeof(id->nguid));
 	memcpy(id->eui64, ns->eui64, sizeof(id->eui64));
 	id->lbaf[0].lbads = log2_of(limits->block_size);
@@ -195,7 +195,7 @@ static uint16_t identify_independent_ns(struct xnvmf_req *req)
 
 	if (status == 0 && ns != NULL) {
 		id[1] = 1; /* NMIC: shared */
-		id[8] = ns->is_read_only;
+		id[8] = ns->is_read_only || ns->subsystem->is_read_only;
 		id[14] = 1; /* NSTAT: ready */
 	}
 	return status;

@@ -56,6 +56,12 @@ static uint16_t check_transfer(const struct xnvmf_req *req, const struct xnvmf_g
 	return req->data_len != len ? NVME_SC_SGL_LENGTH : 0;
 }
 
+static bool is_read_only(const struct xnvmf_req *req, const struct xnvmf_group_ns *ns)
+{
+	return ns->is_read_only ||
+	       atomic_load_explicit(&req->qpair->subsystem->is_read_only, memory_order_relaxed);
+}
+
 static uint16_t check_command(const struct xnvmf_req *req, const struct xnvmf_group_ns *ns)
 {
 	const struct nvme_cmd *cmd = &req->cmd;
@@ -67,9 +73,9 @@ static uint16_t check_command(const struct xnvmf_req *req, const struct xnvmf_gr
 	case NVME_IO_COMPARE:
 		return check_transfer(req, ns);
 	case NVME_IO_WRITE:
-		return ns->is_read_only ? NVME_SC_WRITE_PROTECTED : check_transfer(req, ns);
+		return is_read_only(req, ns) ? NVME_SC_WRITE_PROTECTED : check_transfer(req, ns);
 	case NVME_IO_WRITE_ZEROES:
-		if (ns->is_read_only) {
+		if (is_read_only(req, ns)) {
 			return NVME_SC_WRITE_PROTECTED;
 		}
 		return nlb << ns->block_shift > WZ_MAX_BYTES ? NVME_SC_INVALID_FIELD
@@ -78,7 +84,7 @@ static uint16_t check_command(const struct xnvmf_req *req, const struct xnvmf_gr
 		return nlb << ns->block_shift > max_io ? NVME_SC_INVALID_FIELD
 						       : check_range(ns, slba_of(cmd), nlb);
 	case NVME_IO_DSM:
-		if (ns->is_read_only && (cmd->cdw11 & NVME_DSM_AD)) {
+		if (is_read_only(req, ns) && (cmd->cdw11 & NVME_DSM_AD)) {
 			return NVME_SC_WRITE_PROTECTED;
 		}
 		/* The host may send more than the ranges take: Linux always sends 4096 bytes. */

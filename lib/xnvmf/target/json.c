@@ -161,6 +161,9 @@ static json_t *subsystem_info(const struct xnvmf_subsystem *subsystem)
 		json_object_set_new(info, "min_cntlid", json_integer(1));
 		json_object_set_new(info, "max_cntlid", json_integer(0xffef));
 		json_object_set_new(info, "namespaces", namespaces(subsystem, ns_info));
+		if (subsystem->policy != NULL) {
+			json_object_set_new(info, "policy", xnvmf_subsystem_policy_json(subsystem));
+		}
 	}
 	return info;
 }

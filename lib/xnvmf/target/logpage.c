@@ -51,13 +51,18 @@ static void log_supported(struct xnvmf_req *req)
 	bool is_discovery = req->qpair->subsystem->is_discovery;
 	const uint8_t *pages = is_discovery ? discovery_pages : io_pages;
 	size_t nr = is_discovery ? sizeof(discovery_pages) : sizeof(io_pages);
+	const struct xnvmf_discovery_log_ops *hosts =
+		xnvmf__discovery_log(req->qpair->target, XNVMF_LOG_HOSTS);
 	uint32_t page[256] = {0};
 
 	for (size_t i = 0; i < nr; i++) {
 		page[pages[i]] = 1;
 	}
 	if (is_discovery) {
-		page[NVME_LOG_DISCOVERY] |= req->qpair->target->discovery_ops->options << 16;
+		page[NVME_LOG_DISCOVERY] |= req->qpair->target->discovery_ops->log.options << 16;
+		if (hosts != NULL) {
+			page[NVME_LOG_HOST_DISCOVERY] = 1 | hosts->options << 16;
+		}
 	}
 	answer(req, page, sizeof(page));
 }
@@ -192,22 +197,27 @@ static void log_effects(struct xnvmf_req *req)
 	answer(req, page, sizeof(page));
 }
 
-static void log_discovery(struct xnvmf_req *req)
+static void log_discovery(struct xnvmf_req *req, enum xnvmf_log which)
 {
 	struct xnvmf_ctrl *ctrl = req->qpair->ctrl;
 	uint64_t offset = log_offset(&req->cmd);
 	uint32_t options = req->cmd.cdw10 >> 8 & 0x7fu;
 
+	if (xnvmf__discovery_log(req->qpair->target, which) == NULL) {
+		xnvmf__req_complete(req, NVME_SC_INVALID_LOG_PAGE);
+		return;
+	}
 	/* A reader that goes on reads the log as it was when it began. */
-	if ((offset == 0 || ctrl->sight.view == NULL) && xnvmf__discovery_pin(ctrl, options) != 0) {
+	if ((offset == 0 || ctrl->sight.logs[which].view == NULL) &&
+		xnvmf__discovery_pin(ctrl, which, options) != 0) {
 		xnvmf__req_complete(req, NVME_SC_INTERNAL);
 		return;
 	}
-	if (offset > xnvmf__discovery_log_bytes(ctrl)) {
+	if (offset > xnvmf__discovery_log_bytes(ctrl, which)) {
 		xnvmf__req_complete(req, NVME_SC_INVALID_FIELD);
 		return;
 	}
-	xnvmf__discovery_read(ctrl, offset, req->buf, req->data_len);
+	xnvmf__discovery_read(ctrl, which, offset, req->buf, req->data_len);
 	finish(req);
 }
 
@@ -235,7 +245,10 @@ void xnvmf__get_log_page(struct xnvmf_req *req)
 			log_effects(req);
 			return;
 		case NVME_LOG_DISCOVERY:
-			log_discovery(req);
+			log_discovery(req, XNVMF_LOG_TARGETS);
+			return;
+		case NVME_LOG_HOST_DISCOVERY:
+			log_discovery(req, XNVMF_LOG_HOSTS);
 			return;
 		}
 		xnvmf__req_complete(req, NVME_SC_INVALID_LOG_PAGE);

@@ -38,6 +38,7 @@ struct xnvmf_port;
 struct xnvmf_qpair;
 struct xnvmf_req;
 struct xnvmf_share;
+struct policy;
 
 /* ---- transports ---- */
 
@@ -169,6 +170,8 @@ struct xnvmf_subsystem {
 	bool allow_any_host;
 	bool is_removing;
 	bool is_draining;
+	struct policy *policy;     /* policy.c; NULL: none */
+	_Atomic bool is_read_only; /* by it; any reactor */
 	uint32_t max_namespaces;
 	uint16_t next_cntlid;
 	struct xnvmf_ns **ns;                 /* by NSID - 1 */
@@ -204,15 +207,24 @@ struct xnvmf_abort {
 	bool is_done;
 };
 
-/* What a discovery controller knows of its host, and the log as it was when offset 0 was read. */
-struct xnvmf_ctrl_sight {
-	char address[XR_ADDRESS_SIZE], own_address[XR_ADDRESS_SIZE];
-	uint16_t port, own_port;
-	bool is_controller;
+enum xnvmf_log { XNVMF_LOG_TARGETS, XNVMF_LOG_HOSTS, XNVMF_NR_LOGS }; /* pages 70h and 71h */
+
+/* A log as it was when offset 0 was read. */
+struct xnvmf_ctrl_log {
 	uint32_t options;                 /* of the last reading */
 	void *view;                       /* NULL: it has not been read yet */
 	struct xnvmf_discovery_info info; /* of the view */
 	uint64_t told_genctr;
+	bool is_pending; /* an event is to be told */
+	bool is_masked;  /* told, and not read yet */
+};
+
+/* What a discovery controller knows of its host, and what that has read. */
+struct xnvmf_ctrl_sight {
+	char address[XR_ADDRESS_SIZE], own_address[XR_ADDRESS_SIZE];
+	uint16_t port, own_port;
+	bool is_controller;
+	struct xnvmf_ctrl_log logs[XNVMF_NR_LOGS];
 };
 
 struct xnvmf_ctrl {
@@ -234,8 +246,9 @@ struct xnvmf_ctrl {
 	struct xnvmf_qpair *admin; /* NULL: gone */
 	struct xu_list io_qpairs;  /* by control_link */
 	uint32_t nr_io_qpairs;
-	uint32_t nr_queues; /* granted by feature 07h */
-	bool is_dead;       /* no new queues; goes when its queues have gone */
+	uint32_t nr_queues;   /* granted by feature 07h */
+	uint32_t queue_depth; /* that its host was told */
+	bool is_dead;         /* no new queues; goes when its queues have gone */
 
 	struct xnvmf_shutdown shutdown;
 	struct xnvmf_abort aborts[XNVMF_ABORTS];
@@ -244,8 +257,6 @@ struct xnvmf_ctrl {
 	uint32_t aec;            /* feature 0Bh */
 	bool is_ns_attr_pending; /* to be told */
 	bool is_ns_attr_masked;  /* told, log not read yet */
-	bool is_discovery_pending;
-	bool is_discovery_masked;
 	uint32_t changed_ns[XNVMF_NSID_MAX / 32];
 
 	uint32_t features[32]; /* values of the plain features, by identifier */
@@ -407,7 +418,7 @@ struct xnvmf_target {
 	uint64_t next_qpair_id;
 	uint64_t next_ns_id;
 	uint64_t nr_connections, nr_refused, nr_dropped_total;
-	struct xnvmf_log_limit full_limit, silent_limit, host_limit;
+	struct xnvmf_log_limit full_limit, silent_limit, host_limit, policy_limit;
 	bool is_stopping;
 	void (*stopped_cb)(void *arg);
 	void *stopped_arg;
@@ -418,6 +429,7 @@ struct xnvmf_target {
 	struct xr_timer change_timer;
 	struct xu_list sights; /* of the node's own log */
 	uint32_t nr_sights;
+	uint32_t nr_hosts_readers; /* controllers whose host has read the log of hosts */
 	uint64_t first_genctr;
 };
 
@@ -531,7 +543,7 @@ void xnvmf__shutdown_continue(struct xnvmf_ctrl *ctrl);
 /* Any reactor: enters a command that failed in the error log, or in time. */
 void xnvmf__log_error(struct xnvmf_req *req);
 void xnvmf__ctrl_ns_changed(struct xnvmf_ctrl *ctrl, uint32_t nsid);
-void xnvmf__ctrl_discovery_changed(struct xnvmf_ctrl *ctrl);
+void xnvmf__ctrl_discovery_changed(struct xnvmf_ctrl *ctrl, enum xnvmf_log which);
 void xnvmf__aer(struct xnvmf_req *req);
 void xnvmf__aer_log_read(struct xnvmf_ctrl *ctrl, uint8_t lid);
 bool xnvmf__aer_abort(struct xnvmf_ctrl *ctrl, uint16_t cid);
@@ -548,6 +560,13 @@ uint16_t xnvmf__io_check(struct xnvmf_req *req);
 int xnvmf__subsystem_new(struct xnvmf_target *target, const struct xnvmf_subsystem_opts *opts,
 	bool is_discovery, struct xnvmf_subsystem **ret_subsystem, struct xu_error *err);
 bool xnvmf__subsystem_allows(const struct xnvmf_subsystem *subsystem, const char *host_nqn);
+/* Ends the controllers whose hosts may not be here any more. */
+void xnvmf__subsystem_enforce_hosts(struct xnvmf_subsystem *subsystem);
+/* policy.c. False: the policy says nothing of hosts. */
+bool xnvmf__policy_hosts(
+	const struct xnvmf_subsystem *subsystem, const char *host_nqn, bool *ret_allows);
+uint32_t xnvmf__policy_queue_depth(const struct xnvmf_subsystem *subsystem);
+bool xnvmf__policy_is_full(const struct xnvmf_subsystem *subsystem);
 struct xnvmf_listener *xnvmf__subsystem_listener(
 	const struct xnvmf_subsystem *subsystem, const struct xnvmf_port *port);
 /* Frees the subsystem, and calls back, when it is being removed and nothing of it is left. */
@@ -575,11 +594,18 @@ void xnvmf__port_put(struct xnvmf_port *port);
 /* A discovery controller has been made: notes what its Connect and its connection say. */
 void xnvmf__discovery_connected(struct xnvmf_ctrl *ctrl, uint8_t cattr);
 /* Pins the log as the host of this controller sees it now. -ENOMEM: the old one stays. */
-int xnvmf__discovery_pin(struct xnvmf_ctrl *ctrl, uint32_t options);
-void xnvmf__discovery_unpin(struct xnvmf_ctrl *ctrl);
-uint64_t xnvmf__discovery_log_bytes(const struct xnvmf_ctrl *ctrl);
+/* The events of a discovery controller (OAES). */
+uint32_t xnvmf__discovery_events(const struct xnvmf_target *target);
+/* NULL: there is no such log. */
+const struct xnvmf_discovery_log_ops *xnvmf__discovery_log(
+	const struct xnvmf_target *target, enum xnvmf_log which);
+int xnvmf__discovery_pin(struct xnvmf_ctrl *ctrl, enum xnvmf_log which, uint32_t options);
+/* The end of a discovery controller. */
+void xnvmf__discovery_gone(struct xnvmf_ctrl *ctrl);
+uint64_t xnvmf__discovery_log_bytes(const struct xnvmf_ctrl *ctrl, enum xnvmf_log which);
 /* Fills `buf` from the pinned log, and with zeroes beyond its end. */
-void xnvmf__discovery_read(struct xnvmf_ctrl *ctrl, uint64_t offset, uint8_t *buf, size_t len);
+void xnvmf__discovery_read(
+	struct xnvmf_ctrl *ctrl, enum xnvmf_log which, uint64_t offset, uint8_t *buf, size_t len);
 void xnvmf__discovery_fini(struct xnvmf_target *target);
 
 /* ---- discovery_node.c ---- */

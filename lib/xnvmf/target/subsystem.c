@@ -45,6 +45,7 @@ static void free_subsystem(struct xnvmf_subsystem *subsystem)
 			free(subsystem->groups[i].ns);
 		}
 	}
+	free(subsystem->policy);
 	free(subsystem->groups);
 	free(subsystem->ns);
 	free(subsystem);
@@ -258,11 +259,14 @@ static struct xnvmf_host *find_host(const struct xnvmf_subsystem *subsystem, con
 
 bool xnvmf__subsystem_allows(const struct xnvmf_subsystem *subsystem, const char *host_nqn)
 {
-	return subsystem->allow_any_host || find_host(subsystem, host_nqn) != NULL;
+	bool allows;
+
+	return xnvmf__policy_hosts(subsystem, host_nqn, &allows)
+		       ? allows
+		       : subsystem->allow_any_host || find_host(subsystem, host_nqn) != NULL;
 }
 
-/* Ends the controllers whose hosts may not be here any more. */
-static void enforce_hosts(struct xnvmf_subsystem *subsystem)
+void xnvmf__subsystem_enforce_hosts(struct xnvmf_subsystem *subsystem)
 {
 	struct xu_list *node, *next;
 
@@ -318,14 +322,14 @@ int xnvmf_subsystem_remove_host(
 	}
 	xu_list_del(&host->link);
 	free(host);
-	enforce_hosts(subsystem);
+	xnvmf__subsystem_enforce_hosts(subsystem);
 	return 0;
 }
 
 void xnvmf_subsystem_allow_any_host(struct xnvmf_subsystem *subsystem, bool allow)
 {
 	subsystem->allow_any_host = allow;
-	enforce_hosts(subsystem);
+	xnvmf__subsystem_enforce_hosts(subsystem);
 }
 
 void xnvmf_subsystem_set_draining(struct xnvmf_subsystem *subsystem, bool is_draining)

@@ -92,6 +92,28 @@ void xnvmf_subsystem_allow_any_host(struct xnvmf_subsystem *subsystem, bool allo
  * there are go on. */
 void xnvmf_subsystem_set_draining(struct xnvmf_subsystem *subsystem, bool is_draining);
 
+/* What counts in place of a subsystem's own configuration, as long as it is set. */
+struct xnvmf_policy {
+	uint32_t queue_depth;     /* entries of an I/O queue; 0: the target's max_queue_depth */
+	uint32_t max_controllers; /* at a time; 0: no limit */
+	bool has_hosts;           /* these, in place of the subsystem's own: */
+	bool allow_any_host;
+	const char *const *hosts; /* NQNs */
+	uint32_t nr_hosts;
+	bool is_read_only; /* all namespaces, besides those that are by themselves */
+};
+
+/*
+ * Sets it, or with NULL takes it back: all of it, or on failure nothing. Hosts that may not be here
+ * any more are ended; depth and number count for those that come, for one has been told its depth
+ * when it came. Writes that have begun end as they would have. -EINVAL, -ENOSPC, -ENOMEM.
+ */
+int xnvmf_subsystem_set_policy(
+	struct xnvmf_subsystem *subsystem, const struct xnvmf_policy *policy, struct xu_error *err);
+/* What counts now, from the policy or not: {"is_set", "queue_depth", "max_connections" (0: no
+ * limit), "allow_any_host", "hosts", "read_only"}. New reference. */
+json_t *xnvmf_subsystem_policy_json(const struct xnvmf_subsystem *subsystem);
+
 /* ---- namespaces ---- */
 
 /* No identifier may be that of another namespace of the target, in whatever subsystem: -EEXIST. */

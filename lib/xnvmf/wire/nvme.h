@@ -387,6 +387,7 @@ _Static_assert(sizeof(struct nvme_id_ctrl_nvm) == 4096, "Identify NVM controller
 #define NVME_NIDT_UUID  3u
 
 #define NVME_OAES_NS_ATTR   (1u << 8)
+#define NVME_OAES_HOSTS     (1u << 30) /* the host discovery log */
 #define NVME_OAES_DISCOVERY (1u << 31)
 
 /* ---- log pages ---- */
@@ -399,6 +400,7 @@ enum nvme_log_page {
 	NVME_LOG_CHANGED_NS = 0x04,
 	NVME_LOG_EFFECTS = 0x05,
 	NVME_LOG_DISCOVERY = 0x70,
+	NVME_LOG_HOST_DISCOVERY = 0x71,
 };
 
 struct nvme_error_entry {
@@ -453,6 +455,7 @@ _Static_assert(offsetof(struct nvme_smart_log, data_units_read) == 32, "data uni
 #define NVME_AEN_NOTICE    2u
 #define NVME_AEN_NS_ATTR   NVME_AEN(2u, 0x00u, NVME_LOG_CHANGED_NS)
 #define NVME_AEN_DISCOVERY NVME_AEN(2u, 0xf0u, NVME_LOG_DISCOVERY)
+#define NVME_AEN_HOSTS     NVME_AEN(2u, 0xf1u, NVME_LOG_HOST_DISCOVERY)
 
 /* ---- features ---- */
 

@@ -21,36 +21,12 @@
 
 #include "lib/util/error.h"
 #include "lib/util/log.h"
-#include "lib/xregistry/agent/agent.h"
-#include "lib/xregistry/agent/http.h"
+#include "lib/xregistry/agent/private.h"
 
 #define CALL_MS      5000u
 #define WAIT_FIRST_S 1u
 #define WAIT_MAX_S   30u
-#define KEY_SIZE     512u
 #define STOPPED      "node stopped"
-
-struct xreg_agent {
-	struct xreg_agent_opts opts;
-	char *texts[6]; /* the options' own */
-	pthread_t worker, follower;
-	struct agent_http *http, *stream;
-	_Atomic bool must_end, must_end_stream;
-
-	pthread_mutex_t mutex; /* for what follows */
-	pthread_cond_t cond;
-	json_t *wanted;  /* NULL: as before */
-	json_t *removed; /* ids that somebody has taken off the registry; NULL: none */
-	bool is_stopping;
-	bool is_connected, was_connected;
-	size_t nr_wanted, nr_registered;
-	char problem[256];
-
-	/* The worker's. */
-	json_t *targets;             /* what is wanted, as it was taken over */
-	json_t *known;               /* KEY: {"id", "body"} */
-	_Atomic uint64_t stop_at_ms; /* 0: it goes on */
-};
 
 static uint64_t now_ms(void)
 {
@@ -60,13 +36,13 @@ static uint64_t now_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-static void key_of(const json_t *body, char key[KEY_SIZE])
+void agent_key_of(const json_t *body, char key[AGENT_KEY_SIZE])
 {
 	const json_t *info = json_object_get(body, "target_info");
 	const char *nqn = json_string_value(json_object_get(info, "nqn"));
 	const char *address = json_string_value(json_object_get(info, "address"));
 
-	snprintf(key, KEY_SIZE, "%s %s %lld", nqn != NULL ? nqn : "",
+	snprintf(key, AGENT_KEY_SIZE, "%s %s %lld", nqn != NULL ? nqn : "",
 		address != NULL ? address : "",
 		(long long)json_integer_value(json_object_get(info, "port")));
 }
@@ -105,8 +81,7 @@ static void note(struct xreg_agent *agent, bool is_connected, const char *proble
 	pthread_mutex_unlock(&agent->mutex);
 }
 
-/* Makes a call; its status, 0: the registry is not there. */
-static long call(struct xreg_agent *agent, const char *method, const char *path, json_t *body,
+long agent_call(struct xreg_agent *agent, const char *method, const char *path, json_t *body,
 	struct agent_answer *answer)
 {
 	agent_http_call(agent->http, method, path, body, call_ms(agent), answer);
@@ -137,7 +112,7 @@ static bool set_status(
 	long code;
 
 	snprintf(path, sizeof(path), "/api/v1/targets/%.100s/status", id);
-	code = call(agent, "PUT", path, body, &answer);
+	code = agent_call(agent, "PUT", path, body, &answer);
 	json_decref(body);
 	json_decref(answer.body);
 	return code != 0;
@@ -151,7 +126,7 @@ static bool end_maintenance(struct xreg_agent *agent, const char *id)
 	bool is_ours, is_there;
 
 	snprintf(path, sizeof(path), "/api/v1/targets/%.100s", id);
-	is_there = call(agent, "GET", path, NULL, &answer) != 0;
+	is_there = agent_call(agent, "GET", path, NULL, &answer) != 0;
 	is_ours = is_there && strcmp(text_of(&answer, "status"), "maintenance") == 0 &&
 		  strcmp(text_of(&answer, "status_reason"), STOPPED) == 0;
 	json_decref(answer.body);
@@ -164,7 +139,7 @@ static bool register_one(struct xreg_agent *agent, const char *key, json_t *body
 	struct agent_answer answer;
 	const char *id;
 	bool is_there = true;
-	long code = call(agent, "POST", "/api/v1/targets?update=true", body, &answer);
+	long code = agent_call(agent, "POST", "/api/v1/targets?update=true", body, &answer);
 
 	if (code == 0) {
 		return false;
@@ -199,7 +174,7 @@ static bool unregister_one(struct xreg_agent *agent, const char *key, const char
 		return true;
 	}
 	snprintf(path, sizeof(path), "/api/v1/targets/%.100s", id);
-	code = call(agent, "DELETE", path, body, &answer);
+	code = agent_call(agent, "DELETE", path, body, &answer);
 	json_decref(body);
 	json_decref(answer.body);
 	if (code >= 400 && code != 404) {
@@ -218,13 +193,14 @@ static json_t *body_of(const json_t *target)
 
 	if (body != NULL) {
 		json_object_del(body, "metrics");
+		json_object_del(body, "actual");
 	}
 	return body;
 }
 
 static bool register_all(struct xreg_agent *agent)
 {
-	char key[KEY_SIZE];
+	char key[AGENT_KEY_SIZE];
 	json_t *target;
 	size_t i;
 
@@ -232,7 +208,7 @@ static bool register_all(struct xreg_agent *agent)
 		json_t *body = body_of(target);
 		bool is_good = body != NULL;
 
-		key_of(target, key);
+		agent_key_of(target, key);
 		if (is_good && !json_equal(body, json_object_get(json_object_get(agent->known, key),
 							 "body"))) {
 			is_good = register_one(agent, key, body);
@@ -247,12 +223,12 @@ static bool register_all(struct xreg_agent *agent)
 
 static bool is_wanted(const struct xreg_agent *agent, const char *key)
 {
-	char other[KEY_SIZE];
+	char other[AGENT_KEY_SIZE];
 	json_t *target;
 	size_t i;
 
 	json_array_foreach (agent->targets, i, target) {
-		key_of(target, other);
+		agent_key_of(target, other);
 		if (strcmp(key, other) == 0) {
 			return true;
 		}
@@ -274,6 +250,7 @@ static bool unregister_gone(struct xreg_agent *agent)
 			return false;
 		}
 		xu_info(agent->opts.log, "%s is no longer registered", key);
+		agent_config_gone(agent, key);
 		json_object_del(agent->known, key);
 	}
 	return true;
@@ -283,21 +260,24 @@ static bool unregister_gone(struct xreg_agent *agent)
 static bool report_all(struct xreg_agent *agent)
 {
 	struct agent_answer answer;
-	char key[KEY_SIZE], path[160];
+	char key[AGENT_KEY_SIZE], path[160];
 	json_t *target, *metrics;
 	const char *id;
 	size_t i;
 	long code;
 
 	json_array_foreach (agent->targets, i, target) {
-		key_of(target, key);
+		agent_key_of(target, key);
 		id = json_string_value(json_object_get(json_object_get(agent->known, key), "id"));
 		metrics = json_object_get(target, "metrics");
 		if (id == NULL || id[0] == '\0' || metrics == NULL) {
 			continue;
 		}
 		snprintf(path, sizeof(path), "/api/v1/targets/%.100s/metrics", id);
-		code = call(agent, "PUT", path, metrics, &answer);
+		code = agent_call(agent, "PUT", path, metrics, &answer);
+		if (code == 200) {
+			agent_config_noticed(json_object_get(agent->known, key), answer.body);
+		}
 		json_decref(answer.body);
 		if (code == 0) {
 			return false;
@@ -342,6 +322,7 @@ static void forget_removed(struct xreg_agent *agent)
 			if (json_equal(json_object_get(entry, "id"), id)) {
 				xu_warn(agent->opts.log,
 					"%s was taken off the registry, and stays off it", key);
+				agent_config_gone(agent, key);
 				json_object_set_new(entry, "id", json_string(""));
 			}
 		}
@@ -358,6 +339,7 @@ static bool sleep_until(struct xreg_agent *agent, uint64_t until_ms)
 
 	pthread_mutex_lock(&agent->mutex);
 	while (agent->wanted == NULL && agent->removed == NULL && !agent->is_stopping &&
+		json_object_size(agent->looks) == 0 && !agent->has_answer &&
 		pthread_cond_timedwait(&agent->cond, &agent->mutex, &until) != ETIMEDOUT) {
 	}
 	forget_removed(agent);
@@ -386,6 +368,7 @@ static void *worker_main(void *arg)
 			is_there = report_all(agent);
 			report_at_ms = now_ms() + agent->opts.interval_s * 1000ull;
 		}
+		is_there = is_there && agent_config_sync(agent);
 		wake_ms = is_there ? report_at_ms : now_ms() + wait_s * 1000ull;
 		wait_s = is_there                  ? WAIT_FIRST_S
 			 : 2 * wait_s < WAIT_MAX_S ? 2 * wait_s
@@ -415,6 +398,11 @@ static void on_event(void *arg, const char *kind, json_t *data)
 
 	if (strcmp(kind, "state_changed") == 0 && nqn != NULL && status != NULL) {
 		agent->opts.on_state(agent->opts.arg, nqn, status, reason != NULL ? reason : "");
+	}
+	if (strcmp(kind, "config_changed") == 0 && id != NULL) {
+		pthread_mutex_lock(&agent->mutex);
+		agent_config_event(agent, id);
+		pthread_mutex_unlock(&agent->mutex);
 	}
 	if (strcmp(kind, "unregistered") == 0 && nqn != NULL && id != NULL) {
 		/* Whoever connects now was told of it by somebody else. */
@@ -455,6 +443,8 @@ static void free_agent(struct xreg_agent *agent)
 	agent_http_free(agent->stream);
 	json_decref(agent->wanted);
 	json_decref(agent->removed);
+	json_decref(agent->looks);
+	json_decref(agent->answers);
 	json_decref(agent->targets);
 	json_decref(agent->known);
 	pthread_mutex_destroy(&agent->mutex);
@@ -518,11 +508,14 @@ int xreg_agent_start(
 	pthread_cond_init(&agent->cond, &attr);
 	pthread_condattr_destroy(&attr);
 	agent->known = json_object();
+	agent->looks = json_object();
+	agent->answers = json_array();
 	if (copy_texts(agent)) {
 		agent->http = agent_http_new(&agent->opts, &agent->must_end);
 		agent->stream = agent_http_new(&agent->opts, &agent->must_end_stream);
 	}
-	if (agent->http != NULL && agent->stream != NULL && agent->known != NULL) {
+	if (agent->http != NULL && agent->stream != NULL && agent->known != NULL &&
+		agent->looks != NULL && agent->answers != NULL) {
 		rc = start_threads(agent);
 	}
 	if (rc != 0) {

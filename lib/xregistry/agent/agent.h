@@ -23,7 +23,9 @@ enum xreg_agent_leave {
 };
 
 struct xreg_agent_opts {
-	const char *url;       /* "http://127.0.0.1:8080" */
+	/* "http://127.0.0.1:8080"; several, with commas between, that share their data: when one
+	 * does not answer, the next is asked. */
+	const char *url;
 	const char *node_id;   /* whose targets they are */
 	const char *token;     /* NULL: none */
 	const char *ca_path;   /* PEM, of https; NULL: the system's */
@@ -37,6 +39,15 @@ struct xreg_agent_opts {
 	 * agent's thread; must not wait. NULL: nobody listens.
 	 */
 	void (*on_state)(void *arg, const char *nqn, const char *status, const char *reason);
+	/*
+	 * What the registry wants of the target of `nqn` at `place`, "ADDRESS PORT" as it is
+	 * registered ("desired" of GET …/config, borrowed; {}: nothing is set). Answered with
+	 * xreg_agent_answer(). With `config` NULL the target is in the registry no more, so nothing
+	 * is wanted of it, and nobody waits for an answer. On a thread of the agent's; must not
+	 * wait. Needs on_state too. NULL: nobody listens.
+	 */
+	void (*on_config)(void *arg, const char *nqn, const char *place, uint64_t revision,
+		const json_t *config);
 	void *arg;
 };
 
@@ -46,10 +57,16 @@ int xreg_agent_start(
 
 /*
  * What is to be registered from now on: an array of bodies as POST /api/v1/targets takes them
- * (spec/registry.md 4.1.1), each of which may have "metrics" as PUT …/metrics takes them. Takes the
- * reference, which must be the only one. Returns at once. Any thread.
+ * (spec/registry.md 4.1.1), each of which may have "metrics" as PUT …/metrics takes them, and
+ * "actual" as PUT …/config/report has it. Takes the reference, which must be the only one. Returns
+ * at once. Any thread.
  */
 void xreg_agent_set(struct xreg_agent *agent, json_t *targets);
+
+/* What has become of what was wanted with `revision`: applied, or refused for a `problem`; and what
+ * there is now (taken; NULL: that is not known). Any thread. */
+void xreg_agent_answer(struct xreg_agent *agent, const char *nqn, const char *place,
+	uint64_t revision, const char *problem, json_t *actual);
 
 /* Says good-bye as the options say, within `timeout_ms`, and frees. NULL is fine. Blocks. */
 void xreg_agent_stop(struct xreg_agent *agent, uint32_t timeout_ms);

@@ -24,6 +24,7 @@ struct agent_http {
 	CURL *curl;
 	struct curl_slist *headers, *stream_headers;
 	const struct xreg_agent_opts *opts;
+	uint32_t current; /* which of the registries is asked */
 	_Atomic bool *must_end;
 	char problem[CURL_ERROR_SIZE];
 	pthread_mutex_t mutex; /* for the socket, which another thread may shut down */
@@ -157,13 +158,34 @@ void agent_http_free(struct agent_http *http)
 	}
 }
 
+/* The registry that is asked; after the last one it is the first again. */
+static const char *current_url(struct agent_http *http, int *ret_len)
+{
+	const char *at = http->opts->url;
+
+	for (uint32_t i = 0; i < http->current; i++) {
+		at += strcspn(at, ",");
+		if (*at == '\0') {
+			http->current = 0;
+			at = http->opts->url;
+			break;
+		}
+		at++;
+	}
+	*ret_len = (int)strcspn(at, ",");
+	return at;
+}
+
 static void set_common(struct agent_http *http, const char *path)
 {
 	const struct xreg_agent_opts *opts = http->opts;
 	CURL *curl = http->curl;
+	const char *where;
 	char url[URL_SIZE];
+	int len;
 
-	snprintf(url, sizeof(url), "%s%s", opts->url, path);
+	where = current_url(http, &len);
+	snprintf(url, sizeof(url), "%.*s%s", len, where, path);
 	curl_easy_reset(curl);
 	curl_easy_setopt(curl, CURLOPT_URL, url);
 	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -210,9 +232,11 @@ void agent_http_call(struct agent_http *http, const char *method, const char *pa
 	if (code != CURLE_OK) {
 		snprintf(ret_answer->problem, sizeof(ret_answer->problem), "%.200s",
 			http->problem[0] != '\0' ? http->problem : curl_easy_strerror(code));
+		http->current++;
 		return;
 	}
 	curl_easy_getinfo(http->curl, CURLINFO_RESPONSE_CODE, &ret_answer->status);
+	http->current += ret_answer->status >= 500;
 	ret_answer->body = http->len != 0 ? json_loadb(http->text, http->len, 0, NULL) : NULL;
 	if (ret_answer->status >= 400) {
 		const char *detail = json_string_value(json_object_get(ret_answer->body, "detail"));
@@ -289,6 +313,7 @@ void agent_http_follow(struct agent_http *http, const char *path, uint64_t *sinc
 	curl_easy_setopt(http->curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
 	curl_easy_setopt(http->curl, CURLOPT_LOW_SPEED_TIME, SILENCE_S);
 	curl_easy_perform(http->curl);
+	http->current++;
 	json_decref(http->data);
 	http->data = NULL;
 }

@@ -145,6 +145,13 @@ static void end_with(struct subscriber *sub, enum xrpc_grpc_code code, const cha
 
 /* ---- telling ---- */
 
+/* As the interface counts, in which 5 is the progress. */
+static uint32_t type_of(enum xreg_event_kind kind)
+{
+	return kind == XREG_EVENT_CONFIG ? (uint32_t)PB_VALUE(TARGET_EVENT_TYPE__EVENT_CONFIG)
+					 : (uint32_t)kind;
+}
+
 static bool is_type_wanted(const pb_event_subscription_request *request, uint32_t type)
 {
 	for (size_t i = 0; i < request->n_types; i++) {
@@ -170,7 +177,7 @@ static bool is_wanted(const struct subscriber *sub, const struct xreg_event *eve
 {
 	const struct xreg_target *target = event->after != NULL ? event->after : event->before;
 
-	return is_type_wanted(sub->request, event->kind) &&
+	return is_type_wanted(sub->request, type_of(event->kind)) &&
 	       is_id_wanted(sub->request, target->origin.id) &&
 	       ((event->after != NULL && xreg__pb_matches(&sub->filter, event->after)) ||
 		       (event->before != NULL && xreg__pb_matches(&sub->filter, event->before)));
@@ -205,7 +212,7 @@ static bool tell_event(struct subscriber *sub, const struct xreg_event *event)
 		end_with(sub, XRPC_GRPC_RESOURCE_EXHAUSTED, "no memory; subscribe again");
 		return false;
 	}
-	message.type = (pb_target_event_type)event->kind;
+	message.type = (pb_target_event_type)type_of(event->kind);
 	message.timestamp_ms = (int64_t)event->at_ms;
 	message.target_id = xreg__pb_text(target->origin.id);
 	message.old_status = event->before != NULL ? (pb_target_status)event->before->status.state

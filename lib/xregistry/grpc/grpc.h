@@ -15,15 +15,18 @@ struct xreg_drains;
 struct xreg_grpc;
 struct xreg_health_config;
 struct xreg_store;
-struct xrpc_http_token;
+struct xrpc_access;
+struct xu_logger;
 
 struct xreg_grpc_opts {
 	struct xreg_store *store; /* borrowed until xreg_grpc_stop(), as the next two */
 	struct xreg_drains *drains;
 	struct xreg_balancer *balancer;
-	const struct xreg_health_config *health; /* copied; NULL: the defaults */
-	const struct xrpc_http_token *tokens;    /* as REST's; borrowed */
-	uint32_t nr_tokens;                      /* 0: no token is needed */
+	/* How targets are judged now; NULL: by the defaults. */
+	void (*health)(void *arg, struct xreg_health_config *ret_config);
+	void *health_arg;
+	struct xrpc_access *access;  /* who may do what, as REST's; borrowed. NULL: everybody all */
+	struct xu_logger *audit_log; /* who has changed what; NULL: silent */
 	/* Where it listens, TLS, limits, log; methods and tokens are filled in. */
 	struct xrpc_grpc_opts server;
 	uint32_t nr_subscribers_max;   /* 0: 1024; one more is answered with RESOURCE_EXHAUSTED */
@@ -44,6 +47,9 @@ void xreg_grpc_quiesce(struct xreg_grpc *grpc);
  * fine.
  */
 void xreg_grpc_stop(struct xreg_grpc *grpc, uint32_t grace_ms);
+
+/* As xrpc_grpc_set_pem(). */
+int xreg_grpc_set_pem(struct xreg_grpc *grpc, const struct xrpc_pem *pem, struct xu_error *err);
 
 uint16_t xreg_grpc_port(const struct xreg_grpc *grpc);
 void xreg_grpc_stats(struct xreg_grpc *grpc, struct xrpc_grpc_stats *ret_stats);

@@ -29,6 +29,7 @@ void xreg__grpc_report_health(
 	pb_health_report_response response = PB_INIT(HEALTH_REPORT_RESPONSE);
 	const struct xreg_target *target;
 	struct xreg_live_state live;
+	struct xreg_health_config config;
 	struct xreg_health health;
 	struct xreg_metrics metrics;
 	struct xreg_view *view;
@@ -43,8 +44,10 @@ void xreg__grpc_report_health(
 		return;
 	}
 	xreg_live_report(target, &metrics, xreg__grpc_now_ms(grpc));
+	xreg_store_hear(grpc->opts.store, target->spec.node_id, xreg__grpc_now_ms(grpc));
 	xreg_live_get(target, &live);
-	xreg_health_score(target, &live, &grpc->health, &health);
+	xreg__grpc_health_config(grpc, &config);
+	xreg_health_score(target, &live, &config, &health);
 	response.health_score = health.score;
 	response.status = (pb_target_status)target->status.state;
 	xrpc_grpc_answer(call, &response.base);
@@ -113,6 +116,7 @@ void xreg__grpc_get_health(struct xrpc_grpc_call *call, const ProtobufCMessage *
 		.metrics = PB_INIT(HEALTH_METRICS),
 		.assessment = PB_INIT(HEALTH_ASSESSMENT)};
 	struct xreg_live_state live;
+	struct xreg_health_config config;
 	struct xreg_health health;
 	struct xreg_view *view;
 	const struct xreg_target *target = xreg__grpc_find(grpc, call, request->target_id, &view);
@@ -121,7 +125,8 @@ void xreg__grpc_get_health(struct xrpc_grpc_call *call, const ProtobufCMessage *
 		return;
 	}
 	xreg_live_get(target, &live);
-	xreg_health_score(target, &live, &grpc->health, &health);
+	xreg__grpc_health_config(grpc, &config);
+	xreg_health_score(target, &live, &config, &health);
 	whole.response.target_id = request->target_id;
 	whole.response.status = (pb_target_status)target->status.state;
 	whole.response.status_reason = xreg__pb_text(target->status.reason);

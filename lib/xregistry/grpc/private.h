@@ -11,7 +11,6 @@ struct xreg__events;
 
 struct xreg_grpc {
 	struct xreg_grpc_opts opts;
-	struct xreg_health_config health;
 	struct xreg__events *events;
 	struct xrpc_grpc *server;
 };
@@ -22,6 +21,9 @@ static inline uint64_t xreg__grpc_now_ms(const struct xreg_grpc *grpc)
 }
 
 /* ---- grpc.c ---- */
+
+/* How targets are judged now. */
+void xreg__grpc_health_config(const struct xreg_grpc *grpc, struct xreg_health_config *ret_config);
 
 /* Ends a call with an error: what xu_error says; that there is no memory. */
 void xreg__grpc_fail(struct xrpc_grpc_call *call, const struct xu_error *err);

@@ -17,13 +17,15 @@ void xreg__grpc_get_target(struct xrpc_grpc_call *call, const ProtobufCMessage *
 	const pb_get_target_request *request = (const void *)message;
 	struct xreg_grpc *grpc = arg;
 	pb_get_target_response response = PB_INIT(GET_TARGET_RESPONSE);
+	struct xreg_health_config health;
 	struct xreg_view *view;
 	const struct xreg_target *target = xreg__grpc_find(grpc, call, request->target_id, &view);
 
 	if (target == NULL) {
 		return;
 	}
-	response.target = xreg__pb_target(target, &grpc->health);
+	xreg__grpc_health_config(grpc, &health);
+	response.target = xreg__pb_target(target, &health);
 	if (response.target == NULL) {
 		xreg__grpc_fail_memory(call);
 	} else {
@@ -112,10 +114,11 @@ void xreg__grpc_list_targets(
 {
 	const pb_list_targets_request *request = (const void *)message;
 	struct xreg_grpc *grpc = arg;
+	struct xreg_health_config health;
 	struct page page = {.filter = {request->node_id, request->nqn, request->address,
 				    request->location, request->tag, request->n_statuses,
 				    request->n_transports, request->statuses, request->transports},
-		.health = &grpc->health,
+		.health = &health,
 		.after = request->page_token,
 		.size_max = request->page_size != 0 ? request->page_size : PAGE_SIZE,
 		.response = PB_INIT(LIST_TARGETS_RESPONSE)};
@@ -129,6 +132,7 @@ void xreg__grpc_list_targets(
 		xreg__grpc_fail_memory(call);
 		return;
 	}
+	xreg__grpc_health_config(grpc, &health);
 	view = xreg_store_view(grpc->opts.store);
 	walk(view, &page);
 	page.response.targets = page.targets;

@@ -131,8 +131,8 @@ static bool write_rejected(struct whole *whole, const struct xreg_selection *sel
 	return true;
 }
 
-static void answer(struct xreg_grpc *grpc, struct xrpc_grpc_call *call, bool must_explain,
-	const struct xreg_selection *selection)
+static void answer(const struct xreg_health_config *health, struct xrpc_grpc_call *call,
+	bool must_explain, const struct xreg_selection *selection)
 {
 	struct whole whole = {.response = PB_INIT(SELECT_TARGETS_RESPONSE)};
 
@@ -141,7 +141,7 @@ static void answer(struct xreg_grpc *grpc, struct xrpc_grpc_call *call, bool mus
 	whole.response.candidate_count = selection->nr_candidates;
 	whole.response.rejected_count = selection->nr_rejected;
 	whole.response.revision = xreg_view_revision(selection->view);
-	if (!write_chosen(&whole, selection, &grpc->health) ||
+	if (!write_chosen(&whole, selection, health) ||
 		(must_explain && !write_rejected(&whole, selection))) {
 		xreg__grpc_fail_memory(call);
 	} else {
@@ -157,14 +157,16 @@ void xreg__grpc_select_targets(
 	struct xreg_grpc *grpc = arg;
 	struct xreg_view *view = xreg_store_view(grpc->opts.store);
 	struct xreg_selection selection = {0};
+	struct xreg_health_config health;
 	struct xreg_criteria criteria;
 	int rc;
 
 	read_criteria(request, &criteria);
-	rc = xreg_select(grpc->opts.balancer, view, &criteria, &grpc->health,
-		xreg__grpc_now_ms(grpc), &selection);
+	xreg__grpc_health_config(grpc, &health);
+	rc = xreg_select(
+		grpc->opts.balancer, view, &criteria, &health, xreg__grpc_now_ms(grpc), &selection);
 	if (rc == 0) {
-		answer(grpc, call, request->explain, &selection);
+		answer(&health, call, request->explain, &selection);
 	} else if (rc == -EINVAL) {
 		xrpc_grpc_fail(call, XRPC_GRPC_INVALID_ARGUMENT,
 			"these criteria cannot be: a weight or the count is out of its range, the "

@@ -28,8 +28,11 @@ unsigned rest_status_of(int rc)
 	case -EDQUOT:
 	case -ENOSPC:
 		return 507;
+	case -EBUSY:
 	case -ESHUTDOWN:
 		return 503;
+	case -ETIMEDOUT:
+		return 504;
 	default:
 		return 500;
 	}
@@ -393,8 +396,7 @@ void rest_target_put(struct xrpc_http_call *call, void *arg)
 	}
 }
 
-/* RFC 7396: members replace members, null takes one away. NULL: no memory. */
-static json_t *merge_patch(json_t *target, json_t *patch)
+json_t *rest_merge_patch(json_t *target, json_t *patch)
 {
 	json_t *value, *merged;
 	const char *key;
@@ -411,7 +413,7 @@ static json_t *merge_patch(json_t *target, json_t *patch)
 			json_object_del(merged, key);
 		} else {
 			json_object_set_new(
-				merged, key, merge_patch(json_object_get(merged, key), value));
+				merged, key, rest_merge_patch(json_object_get(merged, key), value));
 		}
 	}
 	return merged;
@@ -423,7 +425,7 @@ static bool apply_patch(struct job *job, const struct xreg_target *target)
 	json_t *before = xreg_spec_to_json(&target->spec);
 
 	json_decref(job->body);
-	job->body = before != NULL ? merge_patch(before, job->patch) : NULL;
+	job->body = before != NULL ? rest_merge_patch(before, job->patch) : NULL;
 	json_decref(before);
 	if (job->body == NULL) {
 		xrpc_http_problem(job->call, 500, NULL, "no memory");
@@ -577,10 +579,13 @@ void rest_target_metrics(struct xrpc_http_call *call, void *arg)
 	struct xreg_rest *rest = arg;
 	char path[XU_PARAM_PATH_SIZE] = "";
 	const struct xreg_target *target;
+	struct xreg_config_report report;
 	struct xreg_live_state state;
+	struct xreg_health_config config;
 	struct xreg_health health;
 	struct xreg_view *view;
 	struct xu_error err;
+	uint64_t desired;
 	json_t *body = xrpc_http_json(call);
 
 	if (body == NULL) {
@@ -599,11 +604,18 @@ void rest_target_metrics(struct xrpc_http_call *call, void *arg)
 		goto out;
 	}
 	xreg_live_report(target, &state.metrics, rest_unix_ms());
+	xreg_store_hear(rest->opts.store, target->spec.node_id, rest_unix_ms());
 	xreg_live_get(target, &state);
-	xreg_health_score(target, &state, rest->opts.health, &health);
+	xreg_live_get_config(target, &report);
+	free(report.actual);
+	desired = target->origin.desired != NULL ? target->origin.desired->revision : 0;
+	rest_health_config(rest, &config);
+	xreg_health_score(target, &state, &config, &health);
 	xrpc_http_answer(call, 200,
-		json_pack("{s:s, s:s, s:i, s:o}", "target_id", target->origin.id, "status",
-			xreg_state_name(target->status.state), "health_score", (int)health.score,
+		json_pack("{s:s, s:s, s:i, s:I, s:b, s:o}", "target_id", target->origin.id,
+			"status", xreg_state_name(target->status.state), "health_score",
+			(int)health.score, "config_revision", (json_int_t)desired,
+			"config_reported", (int)(report.at_ms != 0 && report.revision == desired),
 			"metrics", rest_metrics(&state.metrics, state.reported_ms)));
 out:
 	xreg_view_unref(view);

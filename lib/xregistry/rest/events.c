@@ -6,6 +6,11 @@
  * 410 for the page, an event "compacted" in a stream, after which it goes on with what comes.
  *
  * A stream belongs to its connection's thread; its wait, which wakes it, is under the waits' lock.
+ * With ?health= a stream also has what the health monitor tells (health_log.h), which has numbers
+ * and no revisions: then the id of each event is both, "revision.number.epoch". A client that comes
+ * back with it misses nothing that is still kept; what is not is told as an event "health_lost",
+ * and numbers of another start of the registry begin from its first.
+ *
  * The registry is never held up by a slow client: events are read from the store's history when the
  * connection can take them.
  */
@@ -14,6 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/util/list.h"
+#include "lib/xregistry/health_log.h"
 #include "lib/xregistry/rest/private.h"
 
 #define EVENTS_LIMIT     100u
@@ -35,7 +42,10 @@ struct stream {
 	uint64_t revision; /* the last that was looked at */
 	char *text;        /* being sent, from `sent` on */
 	size_t len, sent;
-	bool is_tick; /* say that we are still here */
+	bool is_tick;                   /* say that we are still here */
+	struct xreg_health_log *health; /* NULL: it was not asked for */
+	struct xreg_health_watch watch;
+	uint64_t number; /* of the last of those */
 };
 
 static bool passes(const struct filter *filter, const struct xreg_event *event)
@@ -123,15 +133,27 @@ static void send_text(struct stream *stream, char *text)
 	stream->sent = 0;
 }
 
-static char *text_of(uint64_t revision, const char *kind, json_t *data)
+/* An event with the stream's place as its id. */
+static char *text_with(const struct stream *stream, const char *kind, const char *json)
 {
-	char *json = data != NULL ? json_dumps(data, JSON_COMPACT) : NULL, *text = NULL;
+	char id[80], *text = NULL;
+
+	if (stream->health != NULL) {
+		snprintf(id, sizeof(id), "%llu.%llu.%llu", (unsigned long long)stream->revision,
+			(unsigned long long)stream->number,
+			(unsigned long long)xreg_health_log_epoch(stream->health));
+	} else {
+		snprintf(id, sizeof(id), "%llu", (unsigned long long)stream->revision);
+	}
+	return asprintf(&text, "id: %s\nevent: %s\ndata: %s\n\n", id, kind, json) < 0 ? NULL : text;
+}
+
+static char *text_of(const struct stream *stream, const char *kind, json_t *data)
+{
+	char *json = data != NULL ? json_dumps(data, JSON_COMPACT) : NULL;
+	char *text = json != NULL ? text_with(stream, kind, json) : NULL;
 
 	json_decref(data);
-	if (json == NULL || asprintf(&text, "id: %llu\nevent: %s\ndata: %s\n\n",
-				    (unsigned long long)revision, kind, json) < 0) {
-		text = NULL;
-	}
 	free(json);
 	return text;
 }
@@ -140,12 +162,48 @@ static char *text_of(uint64_t revision, const char *kind, json_t *data)
 static void send_compacted(struct stream *stream)
 {
 	stream->revision = current_revision(stream->rest);
-	send_text(stream, text_of(stream->revision, "compacted",
+	send_text(stream, text_of(stream, "compacted",
 				  json_pack("{s:I}", "revision", (json_int_t)stream->revision)));
 }
 
-/* The next text; false: there is none now. */
-static bool next_text(struct stream *stream)
+static bool is_wanted(const struct filter *filter, const struct xreg_health_note *note)
+{
+	return note->target_id[0] == '\0' ||
+	       ((filter->node_id[0] == '\0' || strcmp(filter->node_id, note->node_id) == 0) &&
+		       (filter->target_id[0] == '\0' ||
+			       strcmp(filter->target_id, note->target_id) == 0));
+}
+
+/* The next of what the monitor has told; false: there is none now. */
+static bool next_health(struct stream *stream)
+{
+	struct xreg_health_note note;
+
+	while (stream->health != NULL &&
+		xreg_health_log_next(stream->health, stream->number, &note) == 0) {
+		const bool is_lost = note.number != stream->number + 1;
+
+		if (is_lost) {
+			stream->number = note.number - 1;
+			send_text(stream,
+				text_of(stream, "health_lost",
+					json_pack("{s:I}", "number", (json_int_t)stream->number)));
+		} else {
+			stream->number = note.number;
+			if (is_wanted(&stream->filter, &note)) {
+				send_text(stream, text_with(stream, "health", note.text));
+			}
+		}
+		free(note.text);
+		if (is_lost || is_wanted(&stream->filter, &note)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* The next event of the store; false: there is none now. */
+static bool next_event(struct stream *stream)
 {
 	struct xreg_event events[CHUNK];
 	bool has_text = false;
@@ -164,8 +222,8 @@ static bool next_text(struct stream *stream)
 				const char *kind = json_string_value(json_object_get(body, "type"));
 
 				json_incref(body);
-				send_text(stream, text_of(stream->revision,
-							  kind != NULL ? kind : "updated", body));
+				send_text(stream,
+					text_of(stream, kind != NULL ? kind : "updated", body));
 				json_decref(body);
 				has_text = true;
 			}
@@ -173,6 +231,11 @@ static bool next_text(struct stream *stream)
 		xreg_events_free(events, count);
 	}
 	return has_text;
+}
+
+static bool next_text(struct stream *stream)
+{
+	return next_event(stream) || next_health(stream);
 }
 
 static ssize_t on_read(void *arg, char *buf, size_t size)
@@ -203,6 +266,9 @@ static void on_gone(void *arg)
 	struct stream *stream = arg;
 
 	xreg_waits_remove(stream->rest->opts.waits, &stream->wait);
+	if (stream->health != NULL) {
+		xreg_health_log_unwatch(stream->health, &stream->watch);
+	}
 	free(stream->text);
 	free(stream);
 }
@@ -219,21 +285,44 @@ static void on_due(struct xreg_wait *wait, uint64_t revision)
 	xrpc_http_wake(stream->call);
 }
 
+static void on_health(struct xreg_health_watch *watch)
+{
+	xrpc_http_wake(xu_container_of(watch, struct stream, watch)->call);
+}
+
+/* Where a client goes on that gives the last id it has seen. */
+static void go_on_from(struct stream *stream, const char *id)
+{
+	char *end;
+	uint64_t revision = strtoull(id, &end, 10), number = 0, epoch = 0;
+
+	if (end == id) {
+		return;
+	}
+	if (*end == '.' && stream->health != NULL) {
+		number = strtoull(end + 1, &end, 10);
+		epoch = *end == '.' ? strtoull(end + 1, &end, 10) : 0;
+		stream->number =
+			epoch == xreg_health_log_epoch(stream->health) && number <= stream->number
+				? number
+				: 0;
+	} else if (*end != '\0' && *end != '.') {
+		return;
+	}
+	stream->revision = revision;
+}
+
 static void start_stream(struct xreg_rest *rest, struct xrpc_http_call *call)
 {
 	const char *last = xrpc_http_header(call, "Last-Event-ID");
 	uint64_t since = current_revision(rest);
+	bool has_health = false;
 	struct stream *stream;
 	char hello[64];
 
-	if (!rest_query_number(call, "since", 0, UINT64_MAX - 1, &since)) {
+	if (!rest_query_number(call, "since", 0, UINT64_MAX - 1, &since) ||
+		!rest_query_bool(call, "health", &has_health)) {
 		return;
-	}
-	if (last != NULL) {
-		char *end;
-		uint64_t value = strtoull(last, &end, 10);
-
-		since = *end == '\0' && end != last ? value : since;
 	}
 	stream = calloc(1, sizeof(*stream));
 	if (stream == NULL) {
@@ -247,7 +336,15 @@ static void start_stream(struct xreg_rest *rest, struct xrpc_http_call *call)
 	stream->rest = rest;
 	stream->call = call;
 	stream->revision = since;
-	stream->wait = (struct xreg_wait){.revision = since,
+	if (has_health && rest->opts.health_log != NULL) {
+		stream->health = rest->opts.health_log;
+		stream->watch.fn = on_health;
+		stream->number = xreg_health_log_last(stream->health);
+	}
+	if (last != NULL) {
+		go_on_from(stream, last);
+	}
+	stream->wait = (struct xreg_wait){.revision = stream->revision,
 		.deadline_ns = xreg_clock_ns() + QUIET_NS,
 		.is_lasting = true,
 		.fn = on_due};
@@ -256,19 +353,28 @@ static void start_stream(struct xreg_rest *rest, struct xrpc_http_call *call)
 	xrpc_http_answer_stream(
 		call, "text/event-stream", &(struct xrpc_http_stream){on_read, on_gone, stream});
 	xreg_waits_add(rest->opts.waits, &stream->wait);
+	if (stream->health != NULL) {
+		xreg_health_log_watch(stream->health, &stream->watch);
+		xrpc_http_wake(call); /* what came before it watched */
+	}
 }
 
 void rest_events(struct xrpc_http_call *call, void *arg)
 {
 	static const char *const known[] = {
-		"since", "limit", "node_id", "target_id", "index", "wait", NULL};
+		"since", "limit", "node_id", "target_id", "index", "wait", "health", NULL};
 	const char *accept = xrpc_http_header(call, "Accept");
+	const bool is_stream = accept != NULL && strstr(accept, "text/event-stream") != NULL;
 
 	if (!rest_query_check(call, known)) {
 		return;
 	}
-	if (accept != NULL && strstr(accept, "text/event-stream") != NULL) {
+	if (is_stream) {
 		start_stream(arg, call);
+	} else if (xrpc_http_query(call, "health") != NULL) {
+		xrpc_http_problem(call, 422, "health",
+			"what the health monitor tells is in streams only: Accept: "
+			"text/event-stream");
 	} else {
 		rest_when_newer(arg, call, answer_page);
 	}

@@ -24,6 +24,7 @@ struct row {
 struct list {
 	struct xreg_rest *rest;
 	struct xrpc_http_call *call;
+	struct xreg_health_config health;
 	const char *values[9]; /* of the filters below */
 	uint32_t state;
 	uint64_t port, min_score, max_load;
@@ -167,7 +168,7 @@ static bool add_row(void *arg, const struct xreg_target *target)
 		return true;
 	}
 	xreg_live_get(target, &state);
-	xreg_health_score(target, &state, list->rest->opts.health, &health);
+	xreg_health_score(target, &state, &list->health, &health);
 	if (health.score < list->min_score || state.metrics.load_percentage > list->max_load) {
 		return true;
 	}
@@ -359,6 +360,7 @@ static void answer_list(struct xreg_rest *rest, struct xrpc_http_call *call)
 		!rest_query_number(call, "limit", 1, LIMIT_MAX, &limit)) {
 		return;
 	}
+	rest_health_config(rest, &list.health);
 	view = xreg_store_view(rest->opts.store);
 	gather(&list, view);
 	if (list.has_failed) {

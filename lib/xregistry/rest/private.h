@@ -26,6 +26,8 @@ struct xreg_rest {
 };
 
 uint64_t rest_unix_ms(void);
+/* How targets are judged now. */
+void rest_health_config(const struct xreg_rest *rest, struct xreg_health_config *ret_config);
 /* "2024-01-15T10:30:00.123Z" */
 void rest_time(uint64_t unix_ms, char text[REST_TIME_SIZE]);
 
@@ -35,6 +37,8 @@ void rest_time(uint64_t unix_ms, char text[REST_TIME_SIZE]);
 json_t *rest_target_line(const struct xreg_rest *rest, const struct xreg_target *target);
 /* All that is known. */
 json_t *rest_target_full(const struct xreg_rest *rest, const struct xreg_target *target);
+/* What is desired of a target, beside what its node has (config.c). */
+json_t *rest_target_config(const struct xreg_target *target);
 json_t *rest_event(const struct xreg_rest *rest, const struct xreg_event *event);
 json_t *rest_metrics(const struct xreg_metrics *metrics, uint64_t reported_ms);
 json_t *rest_health(const struct xreg_health *health);
@@ -67,6 +71,8 @@ unsigned rest_status_of(int rc);
 /* The revision that If-Match asks for; 0: none. False: it is no ETag of ours, and the call has been
  * answered. */
 bool rest_if_match(struct xrpc_http_call *call, uint64_t *ret_revision);
+/* RFC 7396: members replace members, null takes one away. NULL: no memory. */
+json_t *rest_merge_patch(json_t *target, json_t *patch);
 void rest_add_etag(struct xrpc_http_call *call, uint64_t revision);
 void rest_add_index(struct xrpc_http_call *call, uint64_t revision);
 
@@ -82,6 +88,11 @@ void rest_target_patch(struct xrpc_http_call *call, void *arg);
 void rest_target_status(struct xrpc_http_call *call, void *arg);
 void rest_target_metrics(struct xrpc_http_call *call, void *arg);
 void rest_target_delete(struct xrpc_http_call *call, void *arg);
+void rest_config_get(struct xrpc_http_call *call, void *arg);
+void rest_config_put(struct xrpc_http_call *call, void *arg);
+void rest_config_patch(struct xrpc_http_call *call, void *arg);
+void rest_config_delete(struct xrpc_http_call *call, void *arg);
+void rest_config_report(struct xrpc_http_call *call, void *arg);
 void rest_events(struct xrpc_http_call *call, void *arg);
 void rest_backup(struct xrpc_http_call *call, void *arg);
 void rest_alerts_get(struct xrpc_http_call *call, void *arg);
@@ -96,6 +107,7 @@ void rest_zone_group_delete(struct xrpc_http_call *call, void *arg);
 void rest_zone_group_activate(struct xrpc_http_call *call, void *arg);
 void rest_zone_group_deactivate(struct xrpc_http_call *call, void *arg);
 void rest_hosts(struct xrpc_http_call *call, void *arg);
+void rest_reload(struct xrpc_http_call *call, void *arg);
 void rest_status(struct xrpc_http_call *call, void *arg);
 void rest_prometheus(struct xrpc_http_call *call, void *arg);
 void rest_openapi(struct xrpc_http_call *call, void *arg);

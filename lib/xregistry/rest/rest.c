@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/util/error.h"
 #include "lib/util/log.h"
 #include "lib/util/memory.h"
 #include "lib/xregistry/finder.h"
@@ -37,6 +38,16 @@ const struct xrpc_http_route rest_routes[] = {
 		REST_BODY_MAX, "Set the state of a target"},
 	{"PUT", "/api/v1/targets/{target_id}/metrics", rest_target_metrics, XRPC_ROLE_REGISTER,
 		REST_BODY_MAX, "Report how a target is doing"},
+	{"GET", "/api/v1/targets/{target_id}/config", rest_config_get, XRPC_ROLE_READ, 0,
+		"What is desired of a target, beside what its node has"},
+	{"PUT", "/api/v1/targets/{target_id}/config", rest_config_put, XRPC_ROLE_OPERATE,
+		REST_BODY_MAX, "Replace what is desired of a target"},
+	{"PATCH", "/api/v1/targets/{target_id}/config", rest_config_patch, XRPC_ROLE_OPERATE,
+		REST_BODY_MAX, "Change parts of it (JSON merge patch)"},
+	{"DELETE", "/api/v1/targets/{target_id}/config", rest_config_delete, XRPC_ROLE_OPERATE, 0,
+		"Desire nothing any more; the node goes back to its own"},
+	{"PUT", "/api/v1/targets/{target_id}/config/report", rest_config_report, XRPC_ROLE_REGISTER,
+		REST_BODY_MAX, "Report whether a node has what is desired"},
 	{"GET", "/api/v1/events", rest_events, XRPC_ROLE_READ, 0,
 		"What has happened, as a page or as server-sent events"},
 	{"GET", "/api/v1/zones", rest_zones_get, XRPC_ROLE_READ, 0,
@@ -63,6 +74,8 @@ const struct xrpc_http_route rest_routes[] = {
 		"End a silence"},
 	{"GET", "/api/v1/hosts", rest_hosts, XRPC_ROLE_READ, 0,
 		"Hosts that are connected to the discovery controller, or registered with it"},
+	{"POST", "/api/v1/reload", rest_reload, XRPC_ROLE_ADMIN, 0,
+		"Read the configuration again, as SIGHUP does"},
 	{"GET", "/api/v1/status", rest_status, XRPC_ROLE_READ, 0, "The registry itself"},
 	{"GET", "/api/v1/backup", rest_backup, XRPC_ROLE_ADMIN, 0,
 		"A copy of all the data, a file for xsan registry restore"},
@@ -73,14 +86,31 @@ const struct xrpc_http_route rest_routes[] = {
 
 /* ---- the registry as a whole ---- */
 
+void rest_health_config(const struct xreg_rest *rest, struct xreg_health_config *ret_config)
+{
+	rest->opts.health(rest->opts.health_arg, ret_config);
+}
+
 static uint64_t sum_up(const struct xreg_rest *rest, struct xreg_summary *summary)
 {
 	struct xreg_view *view = xreg_store_view(rest->opts.store);
 	uint64_t revision = xreg_view_revision(view);
+	struct xreg_health_config health;
 
-	xreg_summary_make(view, rest->opts.health, summary);
+	rest_health_config(rest, &health);
+	xreg_summary_make(view, &health, summary);
 	xreg_view_unref(view);
 	return revision;
+}
+
+static bool is_blind(const struct xreg_rest *rest)
+{
+	struct xreg_monitor_stats stats = {0};
+
+	if (rest->opts.monitor != NULL) {
+		xreg_monitor_stats(rest->opts.monitor, &stats);
+	}
+	return stats.is_blind;
 }
 
 void rest_status(struct xrpc_http_call *call, void *arg)
@@ -90,6 +120,8 @@ void rest_status(struct xrpc_http_call *call, void *arg)
 	uint64_t revision = sum_up(rest, &totals);
 	uint32_t healthy = totals.by_state[XREG_AVAILABLE];
 	json_t *states = json_object();
+	struct xreg_store *store = rest->opts.store;
+	bool is_up = xreg_store_is_up(store);
 	char text[REST_TIME_SIZE];
 
 	for (uint32_t i = 0; i <= XREG_DEGRADED; i++) {
@@ -98,12 +130,14 @@ void rest_status(struct xrpc_http_call *call, void *arg)
 	rest_time(rest->start_ms, text);
 	rest_add_index(call, revision);
 	xrpc_http_answer(call, 200,
-		json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:i, s:i, s:i, s:o, s:I, s:I, s:I, "
-			  "s:f, s:o}",
-			"status", "ok", "version", XSAN_VERSION, "started_at", text,
+		json_pack("{s:s, s:{s:s, s:b, s:b}, s:s, s:s, s:I, s:I, s:I, s:i, s:i, s:i, s:i, "
+			  "s:o, s:I, s:I, s:I, s:f, s:o, s:b}",
+			"status", is_up ? "ok" : "read-only", "store", "backend",
+			xreg_store_backend(store), "reachable", (int)is_up, "leads",
+			(int)xreg_store_leads(store), "version", XSAN_VERSION, "started_at", text,
 			"uptime_seconds", (json_int_t)((rest_unix_ms() - rest->start_ms) / 1000),
 			"revision", (json_int_t)revision, "first_event_revision",
-			(json_int_t)xreg_store_first_event(rest->opts.store), "total_targets",
+			(json_int_t)xreg_store_first_event(store), "total_targets",
 			(int)totals.nr_targets, "healthy_targets", (int)healthy, "failed_targets",
 			(int)(totals.by_state[XREG_FAILED] + totals.by_state[XREG_OFFLINE]),
 			"maintenance_targets", (int)totals.by_state[XREG_MAINTENANCE], "targets",
@@ -112,7 +146,8 @@ void rest_status(struct xrpc_http_call *call, void *arg)
 			(json_int_t)xreg_summary_latency_us(&totals), "overall_health_score",
 			xreg_summary_score(&totals), "discovery",
 			rest->opts.finder != NULL ? xreg_finder_json(rest->opts.finder)
-						  : json_array()));
+						  : json_array(),
+			"monitor_blind", (int)is_blind(rest)));
 }
 
 /* ---- hosts ---- */
@@ -143,6 +178,41 @@ void rest_hosts(struct xrpc_http_call *call, void *arg)
 	}
 }
 
+/* ---- reloading ---- */
+
+static void on_reloaded(void *arg, json_t *taken, const struct xu_error *err)
+{
+	struct xrpc_http_call *call = arg;
+
+	if (taken != NULL) {
+		xrpc_http_answer(call, 200, taken);
+	} else {
+		xrpc_http_problem(call, err->code == -ESHUTDOWN ? 503 : 422, NULL,
+			"not reloaded, nothing was changed: %s", err->text);
+	}
+}
+
+void rest_reload(struct xrpc_http_call *call, void *arg)
+{
+	static const char *const known[] = {NULL};
+	const struct xreg_rest *rest = arg;
+	int rc;
+
+	if (!rest_query_check(call, known)) {
+		return;
+	}
+	if (rest->opts.reload == NULL) {
+		xrpc_http_problem(call, 501, NULL, "this registry has no configuration to read");
+		return;
+	}
+	xrpc_http_later(call);
+	rc = rest->opts.reload(rest->opts.reload_arg, on_reloaded, call);
+	if (rc != 0) {
+		xrpc_http_problem(call, rc == -ESHUTDOWN ? 503 : 500, NULL, "%s",
+			rc == -ESHUTDOWN ? "the registry stops" : "no memory");
+	}
+}
+
 /* ---- Prometheus ---- */
 
 static void one(FILE *out, const char *name, const char *type, const char *help, double value)
@@ -168,6 +238,10 @@ static void monitor_metrics(FILE *out, struct xreg_monitor *monitor)
 	one(out, "expired_total", "counter", "Targets that went offline for want of a report.",
 		(double)stats.nr_expired);
 	one(out, "probes", "gauge", "Probes under way.", stats.nr_probes);
+	one(out, "monitor_blind", "gauge",
+		"1: nearly all targets are silent, and states do not get worse.", stats.is_blind);
+	one(out, "monitor_blind_total", "counter", "How often it became blind.",
+		(double)stats.nr_blind);
 	one(out, "held_down", "gauge", "Targets that are held down because they flap.",
 		stats.nr_held_down);
 }
@@ -193,10 +267,16 @@ void rest_prometheus(struct xrpc_http_call *call, void *arg)
 		fprintf(out, "xsan_registry_targets{state=\"%s\"} %u\n", xreg_state_name(i),
 			totals.by_state[i]);
 	}
-	one(out, "revision", "counter", "Changes of targets, ever.", (double)revision);
+	one(out, "revision", "gauge", "The revision of the data.", (double)revision);
+	one(out, "changes_total", "counter", "Changes of targets, ever.", (double)revision);
+	one(out, "store_up", "gauge",
+		"Whether the data can be reached, so that changes can be made.",
+		xreg_store_is_up(rest->opts.store));
+	one(out, "leads", "gauge", "Whether this registry judges, of those that share the data.",
+		xreg_store_leads(rest->opts.store));
 	one(out, "iops", "gauge", "I/Os per second of all available targets.", (double)totals.iops);
-	one(out, "bandwidth_megabytes_per_second", "gauge", "Bandwidth of all available targets.",
-		(double)totals.bandwidth_mbps);
+	one(out, "bandwidth_bytes_per_second", "gauge", "Bandwidth of all available targets.",
+		(double)totals.bandwidth_mbps * 1e6);
 	one(out, "latency_seconds", "gauge", "Mean latency of the available targets.",
 		xreg_summary_latency_us(&totals) / 1e6);
 	one(out, "health_score", "gauge", "Mean health of the available targets, 0 to 100.",
@@ -218,6 +298,9 @@ void rest_prometheus(struct xrpc_http_call *call, void *arg)
 	if (rest->opts.monitor != NULL) {
 		monitor_metrics(out, rest->opts.monitor);
 	}
+	one(out, "certificate_expiry_timestamp_seconds", "gauge",
+		"When the certificate of REST expires; 0: there is none.",
+		(double)xrpc_http_valid_until(rest->http));
 	one(out, "resident_memory_bytes", "gauge", "Memory of the process.",
 		(double)xu_memory_resident());
 	if (fclose(out) != 0) {
@@ -260,6 +343,11 @@ int xreg_rest_start(
 	}
 	*ret_rest = rest;
 	return 0;
+}
+
+int xreg_rest_set_pem(struct xreg_rest *rest, const struct xrpc_pem *pem, struct xu_error *err)
+{
+	return xrpc_http_set_pem(rest->http, pem, err);
 }
 
 void xreg_rest_quiesce(struct xreg_rest *rest)

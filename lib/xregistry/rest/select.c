@@ -158,9 +158,11 @@ static void choose(struct xreg_rest *rest, struct xrpc_http_call *call,
 {
 	struct xreg_view *view = xreg_store_view(rest->opts.store);
 	struct xreg_selection selection = {0};
-	int rc = xreg_select(
-		rest->opts.balancer, view, criteria, rest->opts.health, rest_unix_ms(), &selection);
+	struct xreg_health_config health;
+	int rc;
 
+	rest_health_config(rest, &health);
+	rc = xreg_select(rest->opts.balancer, view, criteria, &health, rest_unix_ms(), &selection);
 	if (rc == 0) {
 		rest_add_index(call, xreg_view_revision(view));
 		answer(rest, call, &selection, is_explained);

@@ -104,9 +104,11 @@ static json_t *line(const struct xreg_rest *rest, const struct xreg_target *targ
 {
 	uint64_t seen_ms =
 		state->last_seen_ms != 0 ? state->last_seen_ms : target->origin.updated_ms;
+	struct xreg_health_config config;
 	struct xreg_health health;
 
-	xreg_health_score(target, state, rest->opts.health, &health);
+	rest_health_config(rest, &config);
+	xreg_health_score(target, state, &config, &health);
 	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:i, s:i, s:o, s:I}",
 		"target_id", target->origin.id, "node_id", target->spec.node_id, "nqn",
 		target->spec.nqn, "transport", xreg_transport_names[target->spec.transport],
@@ -128,14 +130,16 @@ json_t *rest_target_line(const struct xreg_rest *rest, const struct xreg_target 
 json_t *rest_target_full(const struct xreg_rest *rest, const struct xreg_target *target)
 {
 	struct xreg_live_state state;
+	struct xreg_health_config config;
 	struct xreg_health health;
 	json_t *full, *spec, *more;
 
 	xreg_live_get(target, &state);
-	xreg_health_score(target, &state, rest->opts.health, &health);
+	rest_health_config(rest, &config);
+	xreg_health_score(target, &state, &config, &health);
 	full = line(rest, target, &state);
 	spec = xreg_spec_to_json(&target->spec);
-	more = json_pack("{s:s, s:o, s:s, s:o, s:o, s:I, s:o, s:o, s:o, s:o}", "status_reason",
+	more = json_pack("{s:s, s:o, s:s, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o}", "status_reason",
 		target->status.reason, "status_until", time_or_null(target->status.until_ms),
 		"source", xreg_source_name(target->origin.source), "registered_at",
 		time_or_null(target->origin.registered_ms), "updated_at",
@@ -143,7 +147,7 @@ json_t *rest_target_full(const struct xreg_rest *rest, const struct xreg_target 
 		(json_int_t)target->origin.created_revision, "metrics",
 		state.has_metrics ? rest_metrics(&state.metrics, state.reported_ms) : json_null(),
 		"health", rest_health(&health), "probe", probe_of(&state.probe), "failures",
-		failures_of(&state));
+		failures_of(&state), "central_config", rest_target_config(target));
 	if (full == NULL || spec == NULL || more == NULL ||
 		json_object_update_missing(full, spec) != 0 ||
 		json_object_update_missing(full, more) != 0) {
@@ -166,6 +170,8 @@ static const char *event_name(enum xreg_event_kind kind)
 		return "unregistered";
 	case XREG_EVENT_STATE:
 		return "state_changed";
+	case XREG_EVENT_CONFIG:
+		return "config_changed";
 	default:
 		return "updated";
 	}
@@ -183,6 +189,15 @@ json_t *rest_event(const struct xreg_rest *rest, const struct xreg_event *event)
 		json_object_set_new(body, "old_status",
 			json_string(xreg_state_name(event->before->status.state)));
 		json_object_set_new(body, "reason", json_string(target->status.reason));
+	}
+	if (body != NULL && event->kind == XREG_EVENT_CONFIG && target->origin.desired != NULL) {
+		const struct xreg_desired *desired = target->origin.desired;
+
+		json_object_set_new(
+			body, "config_revision", json_integer((json_int_t)desired->revision));
+		json_object_set_new(
+			body, "config_state", json_string(xreg_outcome_name(desired->outcome)));
+		json_object_set_new(body, "reason", json_string(desired->reason));
 	}
 	return body;
 }

@@ -48,6 +48,21 @@ start_target 16384 128
 say "discovery"
 host_do discover >/tmp/discovery || fail "our host cannot discover"
 grep -q "^$NQN .* 4420 subtype 2" /tmp/discovery || fail "discovery gives $(cat /tmp/discovery)"
+
+say "the registry reads it, and is told of changes"
+host_do registry-start || fail "the registry does not start"
+host_do registry-knows "$NQN" unknown || fail "it is not read: $(host_do registry-status)"
+host_do registry-status | grep -q '"state":"connected","persistent":true' ||
+	fail "the registry does not stay connected: $(host_do registry-status)"
+mkdir "$NVMET/subsystems/$NQN-2" || fail "no second subsystem"
+echo 1 >"$NVMET/subsystems/$NQN-2/attr_allow_any_host"
+ln -s "$NVMET/subsystems/$NQN-2" "$NVMET/ports/1/subsystems/$NQN-2" || fail "it does not listen"
+host_do registry-knows "$NQN-2" unknown || fail "no news: $(host_do registry-status)"
+rm "$NVMET/ports/1/subsystems/$NQN-2"
+host_do registry-knows "$NQN-2" offline || fail "it is still there: $(host_do registry-status)"
+host_do registry-stop || fail "the registry does not stop"
+rmdir "$NVMET/subsystems/$NQN-2"
+
 check_model "plain" "" 600
 check_info '"in_capsule_data_size":16384'
 check_info '"queues_granted":2'

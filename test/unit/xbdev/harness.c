@@ -3,6 +3,8 @@
 #include "test/unit/xbdev/harness.h"
 
 #include <dirent.h>
+#include <limits.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -15,10 +17,27 @@
 
 /* ---- context ---- */
 
+/*
+ * Tests make and free the same large buffers thousands of times: images, devices, pools of
+ * contexts. What malloc() gives back to the kernel comes back page by page, cleared, which was most
+ * of the time of some. Sanitizers have their own malloc(), to which this says nothing.
+ */
+static void keep_memory(void)
+{
+	static bool is_done;
+
+	if (!is_done) {
+		mallopt(M_MMAP_MAX, 0);
+		mallopt(M_TRIM_THRESHOLD, INT_MAX);
+		is_done = true;
+	}
+}
+
 void harness_start_opts(struct harness *h, const struct xbdev_ctx_opts *opts, uint32_t nr_polled)
 {
 	struct xu_error err = {0};
 
+	keep_memory();
 	memset(h, 0, sizeof(*h));
 	if (xbdev_ctx_new(opts, &h->ctx, &err) != 0) {
 		fail_msg("%s", err.text);

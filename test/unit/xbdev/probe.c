@@ -5,6 +5,7 @@
 #define SHUFFLE_KEEP 6u
 #define SHUFFLE_NS   (5 * XU_NS_PER_US)
 #define GIVEN        0x67697665u
+#define PAGE_BYTES   4096u
 
 struct probe_channel {
 	uint32_t nr_inflight;
@@ -65,11 +66,44 @@ static void check(const struct probe *probe, struct xbdev_channel *ch, const str
 	}
 }
 
+/* ---- content ---- */
+
+static uint64_t nr_pages(const struct probe *probe)
+{
+	return (probe->size_bytes + PAGE_BYTES - 1) / PAGE_BYTES;
+}
+
+static void note_change(struct probe *probe, const struct xbdev_io *io)
+{
+	for (uint64_t page = io->offset / PAGE_BYTES;
+		io->len > 0 && page <= (io->offset + io->len - 1) / PAGE_BYTES; page++) {
+		probe->changed[page / 64] |= UINT64_C(1) << page % 64;
+	}
+}
+
+/* Makes all of it durable. A whole copy for each flush would be most of what tests do. */
+static void keep(struct probe *probe)
+{
+	for (uint64_t word = 0; word <= nr_pages(probe) / 64; word++) {
+		for (uint64_t bits = probe->changed[word]; bits != 0; bits &= bits - 1) {
+			uint64_t at = (word * 64 + (uint32_t)__builtin_ctzll(bits)) * PAGE_BYTES;
+			uint64_t left = probe->size_bytes - at;
+
+			memcpy(probe->durable + at, probe->memory + at,
+				left < PAGE_BYTES ? left : PAGE_BYTES);
+		}
+		probe->changed[word] = 0;
+	}
+}
+
 static int transfer(struct probe *probe, const struct xbdev_io *io)
 {
 	char *at = probe->memory + io->offset;
 	int status = 0;
 
+	if (io->op == XBDEV_OP_WRITE) {
+		note_change(probe, io);
+	}
 	for (uint32_t i = 0; i < io->nr_iov; i++) {
 		const struct iovec *iov = &io->iov[i];
 
@@ -98,6 +132,7 @@ static int carry_out(struct probe *probe, const struct xbdev_io *io)
 		return 0;
 	case XBDEV_OP_DISCARD:
 	case XBDEV_OP_WRITE_ZEROES:
+		note_change(probe, io);
 		memset(probe->memory + io->offset, 0, io->len);
 		return 0;
 	default:
@@ -190,7 +225,7 @@ static void probe_submit(struct xbdev_channel *ch, struct xbdev_io *io)
 	probe->nr_ops[io->op]++;
 	if (io->op == XBDEV_OP_FLUSH) {
 		/* What has been completed before the flush came is what it is for. */
-		memcpy(probe->durable, probe->memory, probe->size_bytes);
+		keep(probe);
 	}
 	pio->ch = ch;
 	pio->given = GIVEN;
@@ -270,6 +305,7 @@ static void probe_free(struct probe *probe)
 {
 	free(probe->memory);
 	free(probe->durable);
+	free(probe->changed);
 	free(probe);
 }
 
@@ -320,7 +356,8 @@ struct probe *probe_try_new(
 	probe->size_bytes = opts->nr_blocks * probe->dev.limits.block_size;
 	probe->memory = calloc(1, probe->size_bytes + 1);
 	probe->durable = calloc(1, probe->size_bytes + 1);
-	assert_true(probe->memory != NULL && probe->durable != NULL);
+	probe->changed = calloc(nr_pages(probe) / 64 + 1, sizeof(probe->changed[0]));
+	assert_true(probe->memory != NULL && probe->durable != NULL && probe->changed != NULL);
 	xu_list_init(&probe->held);
 	xu_random_seed(&probe->random, 1);
 	snprintf(probe->dev.name, sizeof(probe->dev.name), "%s",

@@ -46,6 +46,7 @@ struct probe {
 	enum probe_mode mode;
 	char *memory;
 	char *durable;
+	uint64_t *changed; /* a bit for each page that may differ in the two */
 	uint64_t size_bytes;
 	bool holds_aborted;
 	bool gives_up;

@@ -149,12 +149,12 @@ static enum xnvmf_kick_result log_kick_start(void *arg, const struct xnvmf_kick_
 }
 
 static const struct xnvmf_discovery_ops log_ops = {
-	.options = XNVMF_DISCOVERY_EXTENDED | XNVMF_DISCOVERY_ALL,
-	.pin = log_pin,
-	.unpin = log_unpin,
-	.describe = log_describe,
-	.render = log_render,
-	.genctr = log_genctr,
+	.log = {.options = XNVMF_DISCOVERY_EXTENDED | XNVMF_DISCOVERY_ALL,
+		.pin = log_pin,
+		.unpin = log_unpin,
+		.describe = log_describe,
+		.render = log_render,
+		.genctr = log_genctr},
 	.dim = log_dim,
 	.kick_start = log_kick_start,
 };

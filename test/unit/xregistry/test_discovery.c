@@ -115,7 +115,7 @@ static struct xnvmf_discovery_asker asker_of(const char *hostnqn, uint32_t optio
 static uint64_t counter(struct world *w, const char *hostnqn)
 {
 	struct xnvmf_discovery_asker asker = asker_of(hostnqn, 0);
-	uint64_t genctr = w->d->ops.genctr(w->d, &asker);
+	uint64_t genctr = w->d->ops.log.genctr(w->d, &asker);
 
 	assert_int_not_equal(genctr, 0);
 	return genctr;
@@ -128,9 +128,9 @@ static void *pin(struct world *w, const char *hostnqn, uint32_t options)
 	void *view;
 
 	asker.is_controller = w->is_controller;
-	view = w->d->ops.pin(w->d, &asker);
+	view = w->d->ops.log.pin(w->d, &asker);
 	assert_non_null(view);
-	w->d->ops.describe(view, &info);
+	w->d->ops.log.describe(view, &info);
 	assert_int_equal(info.options & XNVMF_DISCOVERY_ALL,
 		w->is_controller || w->d->opts.may_see == NULL ? options & XNVMF_DISCOVERY_ALL : 0);
 	return view;
@@ -141,8 +141,8 @@ static uint32_t count_of(struct world *w, const char *hostnqn, uint32_t options)
 	void *view = pin(w, hostnqn, options);
 	struct xnvmf_discovery_info info;
 
-	w->d->ops.describe(view, &info);
-	w->d->ops.unpin(w->d, view);
+	w->d->ops.log.describe(view, &info);
+	w->d->ops.log.unpin(w->d, view);
 	return info.nr_entries - 1; /* of the service itself */
 }
 
@@ -199,12 +199,12 @@ static void read_entry(struct world *w, const char *nqn, struct nvme_discovery_e
 	void *view = pin(w, "nqn.2026-11.io.xsan:h", 0);
 	struct xnvmf_discovery_info info;
 
-	w->d->ops.describe(view, &info);
+	w->d->ops.log.describe(view, &info);
 	assert_int_equal(info.entry_bytes, sizeof(*ret_entry));
 	for (uint32_t i = 0; i < info.nr_entries; i++) {
-		w->d->ops.render(view, i, 1, ret_entry);
+		w->d->ops.log.render(view, i, 1, ret_entry);
 		if (strcmp(ret_entry->subnqn, nqn) == 0) {
-			w->d->ops.unpin(w->d, view);
+			w->d->ops.log.unpin(w->d, view);
 			return;
 		}
 	}
@@ -272,10 +272,10 @@ static void test_discovery_extended_entries(void **state)
 	world_start_with(&w, false, 0);
 	put(&w, &spec, XREG_REGISTERED);
 	view = pin(&w, "nqn.2026-11.io.xsan:h", XNVMF_DISCOVERY_EXTENDED);
-	w.d->ops.describe(view, &info);
+	w.d->ops.log.describe(view, &info);
 	assert_int_equal(info.nr_entries, 2);
 	for (uint32_t i = 0; i < 2; i++) {
-		w.d->ops.render(view, i, 1, entries[i]);
+		w.d->ops.log.render(view, i, 1, entries[i]);
 		memcpy(&extension, entries[i] + 1024, sizeof(extension));
 		assert_int_equal(extension.tel, info.entry_bytes);
 		assert_int_equal(extension.numexat, i);
@@ -287,11 +287,11 @@ static void test_discovery_extended_entries(void **state)
 	assert_string_equal((char *)at + sizeof(attribute), "node-1");
 	/* Both at once are the same bytes. */
 	at = malloc(2 * info.entry_bytes);
-	w.d->ops.render(view, 0, 2, at);
+	w.d->ops.log.render(view, 0, 2, at);
 	assert_memory_equal(at, entries[0], info.entry_bytes);
 	assert_memory_equal(at + info.entry_bytes, entries[1], info.entry_bytes);
 	free(at);
-	w.d->ops.unpin(w.d, view);
+	w.d->ops.log.unpin(w.d, view);
 	world_stop(&w);
 }
 
@@ -483,11 +483,11 @@ static void test_discovery_reader_keeps_its_view(void **state)
 		drop(&w, ids[i]);
 	}
 	assert_int_equal(count_of(&w, host, 0), 0);
-	w.d->ops.describe(view, &info);
+	w.d->ops.log.describe(view, &info);
 	assert_int_equal(info.nr_entries, 6);
-	w.d->ops.render(view, 5, 1, &entry);
+	w.d->ops.log.render(view, 5, 1, &entry);
 	assert_string_equal(entry.subnqn, "nqn.2026-11.io.xsan:000004");
-	w.d->ops.unpin(w.d, view);
+	w.d->ops.log.unpin(w.d, view);
 	world_stop(&w);
 }
 
@@ -572,9 +572,9 @@ static void test_discovery_without_memory(void **state)
 		snprintf(hostnqn, sizeof(hostnqn), "nqn.2026-11.io.xsan:host-%u", n);
 		asker = asker_of(hostnqn, 0);
 		fail_arm(n);
-		view = w.d->ops.pin(w.d, &asker);
+		view = w.d->ops.log.pin(w.d, &asker);
 		if (view != NULL) {
-			w.d->ops.unpin(w.d, view);
+			w.d->ops.log.unpin(w.d, view);
 		}
 		if (!fail_disarm()) {
 			assert_non_null(view);

@@ -804,6 +804,7 @@ static void test_monitor_bounds_probes_when_all_vanish(void **state)
 	set_up(600);
 	config.max_probes = 64;
 	config.health_check_timeout_s = 2;
+	config.blind_share_pct = 0;
 	add_more(0, 600);
 	for (uint32_t i = 0; i < 600; i++) {
 		sim_machine(sim, i)->behaviour = SIM_BLACK_HOLE;
@@ -820,6 +821,165 @@ static void test_monitor_bounds_probes_when_all_vanish(void **state)
 	stats = stats_now();
 	assert_int_equal(stats.nr_failed + stats.nr_offline, 0);
 	assert_int_equal(stats.nr_recoveries, 600);
+}
+
+/* ---- blind ---- */
+
+static void set_all(uint32_t from, uint32_t to, enum sim_behaviour behaviour)
+{
+	for (uint32_t i = from; i < to; i++) {
+		sim_machine(sim, i)->behaviour = behaviour;
+	}
+}
+
+static uint32_t count_told(enum xreg_health_event_kind kind)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < nr_events; i++) {
+		count += events[i].kind == kind;
+	}
+	return count;
+}
+
+/* One of them reports; of the first `left`, NULL: of all. */
+static bool report_one(void *arg, const struct xreg_target *target)
+{
+	uint32_t *left = arg;
+
+	if (left != NULL && (*left)-- == 0) {
+		return false;
+	}
+	xreg_live_report(target, &(struct xreg_metrics){.current_iops = 50000}, sim_unix_ms(sim));
+	return true;
+}
+
+/* Eight machines, and all are silent at once: it is the registry's network. */
+static void test_monitor_loses_its_network(void **state)
+{
+	struct xreg_monitor_stats stats;
+
+	config.failover_timeout_s = 60;
+	add_more(0, 8);
+	start_monitor();
+	run_s(60);
+	assert_false(stats_now().is_blind);
+	set_all(0, 8, SIM_BLACK_HOLE);
+	run_s(3600);
+	stats = stats_now();
+	assert_true(stats.is_blind);
+	assert_int_equal(stats.nr_blind, 1);
+	assert_int_equal(stats.nr_state_changes, 0);
+	assert_int_equal(stats.nr_failed + stats.nr_offline, 0);
+	assert_int_equal(count_told(XREG_HEALTH_BLIND), 1);
+	/* What was found before it was known is all that was told. */
+	assert_in_range(count_told(XREG_HEALTH_FAILURE), 1, 8);
+	set_all(0, 8, SIM_ANSWERS);
+	run_s(120);
+	stats = stats_now();
+	assert_false(stats.is_blind);
+	assert_int_equal(stats.nr_state_changes, 0);
+	assert_int_equal(count_told(XREG_HEALTH_SIGHTED), 1);
+	assert_int_equal(count_told(XREG_HEALTH_CLEARED), count_told(XREG_HEALTH_FAILURE));
+}
+
+/* Who is still silent when the others are back has failed, after as many checks as any. */
+static void test_monitor_judges_again_when_it_sees(void **state)
+{
+	add_more(0, 8);
+	start_monitor();
+	run_s(60);
+	set_all(0, 8, SIM_BLACK_HOLE);
+	run_s(300);
+	assert_true(stats_now().is_blind);
+	set_all(0, 6, SIM_ANSWERS);
+	run_s(60);
+	assert_false(stats_now().is_blind);
+	assert_int_equal(stats_now().nr_failed, 0);
+	run_s(120);
+	assert_int_equal(stats_now().nr_failed, 2);
+	assert_int_equal(stats_now().nr_state_changes, 2);
+}
+
+/* A share of them, and machines that turn us away, are judged as always. */
+static void test_monitor_is_not_blind_to_some_that_fail(void **state)
+{
+	add_more(0, 8);
+	start_monitor();
+	run_s(60);
+	set_all(0, 6, SIM_BLACK_HOLE);
+	run_s(150);
+	assert_int_equal(stats_now().nr_failed, 6);
+	set_all(6, 8, SIM_REFUSES);
+	run_s(150);
+	assert_int_equal(stats_now().nr_failed + stats_now().nr_offline, 8);
+	assert_int_equal(stats_now().nr_blind, 0);
+}
+
+/* One machine has all of the targets. */
+static void test_monitor_is_not_blind_to_one_machine(void **state)
+{
+	char address[32], nqn[64];
+
+	for (uint32_t i = 0; i < 8; i++) {
+		struct xreg_spec spec = spec_of(i, address, nqn);
+
+		sim_address(0, address);
+		add(&spec, XREG_AVAILABLE);
+	}
+	sim_machine(sim, 0)->behaviour = SIM_BLACK_HOLE;
+	start_monitor();
+	run_s(150);
+	assert_int_equal(stats_now().nr_failed, 8);
+	assert_int_equal(stats_now().nr_blind, 0);
+}
+
+/* Reports that come say that the network is there, so probes that fail are the targets'. */
+static void test_monitor_that_is_reported_to_is_not_blind(void **state)
+{
+	add_more(0, 8);
+	start_monitor();
+	set_all(0, 8, SIM_BLACK_HOLE);
+	for (uint32_t i = 0; i < 15; i++) {
+		struct xreg_view *view = xreg_store_view(store);
+
+		xreg_view_each(view, XREG_BY_ID, "", true, report_one, NULL);
+		xreg_view_unref(view);
+		run_s(10);
+	}
+	assert_int_equal(stats_now().nr_failed, 8);
+	assert_int_equal(stats_now().nr_blind, 0);
+}
+
+/* Nothing is probed: then it is reports that are missing, and no time to live runs out. */
+static void test_monitor_is_blind_without_reports(void **state)
+{
+	char address[32], nqn[64];
+
+	config.probe_level = XREG_PROBE_NONE;
+	config.monitoring_interval_s = 10;
+	for (uint32_t i = 0; i < 8; i++) {
+		struct xreg_spec spec = spec_of(i, address, nqn);
+
+		spec.ttl_s = 60;
+		add(&spec, XREG_AVAILABLE);
+	}
+	start_monitor();
+	run_s(600);
+	assert_true(stats_now().is_blind);
+	assert_int_equal(stats_now().nr_expired, 0);
+	assert_int_equal(stats_now().nr_offline, 0);
+	/* They are back, and one is not. */
+	for (uint32_t i = 0; i < 30; i++) {
+		struct xreg_view *view = xreg_store_view(store);
+		uint32_t left = 7;
+
+		xreg_view_each(view, XREG_BY_ID, "", true, report_one, &left);
+		xreg_view_unref(view);
+		run_s(10);
+	}
+	assert_false(stats_now().is_blind);
+	assert_int_equal(stats_now().nr_offline, 1);
 }
 
 int main(void)
@@ -858,6 +1018,12 @@ int main(void)
 		T(test_monitor_catches_up_without_events),
 		T(test_monitor_spreads_ten_thousand_targets),
 		T(test_monitor_bounds_probes_when_all_vanish),
+		T(test_monitor_loses_its_network),
+		T(test_monitor_judges_again_when_it_sees),
+		T(test_monitor_is_not_blind_to_some_that_fail),
+		T(test_monitor_is_not_blind_to_one_machine),
+		T(test_monitor_that_is_reported_to_is_not_blind),
+		T(test_monitor_is_blind_without_reports),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -99,6 +99,54 @@ static void test_store_knows_a_place(void **state)
 	xreg_store_close(store);
 }
 
+/* Registers the same place from somewhere; its state and source are as expected then. */
+static void register_from(struct xreg_store *store, uint32_t source, uint32_t state,
+	uint32_t expected_state, uint32_t expected_source)
+{
+	struct xreg_spec spec = fixture_spec();
+	struct xreg_change change = {.op = XREG_REGISTER,
+		.spec = &spec,
+		.status = {.state = state, .reason = ""},
+		.source = source,
+		.may_update = true};
+
+	assert_int_equal(xreg_store_change(store, &change), 0);
+	assert_int_equal(change.result->origin.source, expected_source);
+	assert_int_equal(change.result->status.state, expected_state);
+	xreg_target_unref(change.result);
+}
+
+/* What was found is its node's when that registers it; nobody else loses it from then on. */
+static void test_store_gives_what_was_found_to_who_registers(void **state)
+{
+	struct xreg_store *store = fixture_open(NULL);
+	struct xreg_change status = {.op = XREG_SET_STATUS};
+	const struct xreg_target *target;
+	struct xreg_view *view;
+
+	register_from(store, XREG_MULTICAST, XREG_UNKNOWN, XREG_UNKNOWN, XREG_MULTICAST);
+	register_from(store, XREG_REGISTERED, XREG_AVAILABLE, XREG_AVAILABLE, XREG_REGISTERED);
+	register_from(store, XREG_MULTICAST, XREG_UNKNOWN, XREG_AVAILABLE, XREG_MULTICAST);
+	view = xreg_store_view(store);
+	assert_int_equal(xreg_view_count(view), 1);
+	target = xreg_view_first(view, XREG_BY_NODE, fixture_spec().node_id);
+	/* One that was lost is there again, one that an operator looks after is not touched. */
+	for (uint32_t i = 0; i < 2; i++) {
+		uint32_t is = i == 0 ? XREG_OFFLINE : XREG_MAINTENANCE;
+
+		status.id = target->origin.id;
+		status.status = (struct xreg_status){.state = is, .reason = "not found"};
+		status.result = NULL;
+		assert_int_equal(xreg_store_change(store, &status), 0);
+		xreg_target_unref(status.result);
+		register_from(store, i == 0 ? XREG_REGISTERED : XREG_DHCP, XREG_AVAILABLE,
+			i == 0 ? XREG_AVAILABLE : XREG_MAINTENANCE,
+			i == 0 ? XREG_REGISTERED : XREG_DHCP);
+	}
+	xreg_view_unref(view);
+	xreg_store_close(store);
+}
+
 static void test_store_changes_the_status(void **state)
 {
 	struct xreg_store *store = fixture_open(NULL);
@@ -143,6 +191,107 @@ static void test_store_unregisters(void **state)
 	assert_int_equal(xreg_store_change(store, &change), -ENOENT);
 	/* The place is free. */
 	fixture_register(store, "n2", 1);
+	xreg_store_close(store);
+}
+
+/* Sets (`text`), or judges with `reason`; the result is the caller's. */
+static struct xreg_change configure(struct xreg_store *store, const char *id, const char *text,
+	uint64_t revision, const char *reason)
+{
+	struct xreg_change change = {.op = text != NULL ? XREG_SET_CONFIG : XREG_JUDGE_CONFIG,
+		.id = id,
+		.verdict = {revision, reason == NULL, reason}};
+	char path[XU_PARAM_PATH_SIZE];
+	struct xreg_config *config = NULL;
+	json_t *body = text != NULL ? json_loads(text, 0, NULL) : NULL;
+	struct xu_error err;
+
+	if (text != NULL) {
+		assert_int_equal(xreg_config_parse(body, &config, path, &err), 0);
+		change.config = config;
+	}
+	xreg_store_change(store, &change);
+	xreg_config_unref(config);
+	json_decref(body);
+	return change;
+}
+
+static void assert_config(
+	const struct xreg_change *change, uint32_t outcome, uint64_t revision, uint32_t queue_depth)
+{
+	const struct xreg_desired *desired = change->result->origin.desired;
+
+	assert_non_null(desired);
+	assert_int_equal(desired->outcome, outcome);
+	assert_int_equal(desired->revision, revision);
+	assert_int_equal(desired->config->queue_depth, queue_depth);
+}
+
+/* Set, applied, refused and rolled back, over a registration made again and over a restart. */
+static void test_store_keeps_what_is_desired(void **state)
+{
+	struct xreg_store *store = fixture_open(NULL);
+	const char *id = fixture_register(store, "node-1", 1);
+	struct xreg_spec spec = fixture_spec();
+	struct xreg_change change = configure(store, id, "{\"queue_depth\": 64}", 0, NULL), again;
+	struct xreg_event events[8];
+	struct xreg_view *view;
+	uint32_t count;
+
+	assert_int_equal(change.rc, 0);
+	assert_config(&change, XREG_CONFIG_PENDING, 2, 64);
+	release(&change);
+	/* A verdict of something else changes nothing, and has no revision. */
+	change = configure(store, id, NULL, 1, NULL);
+	assert_int_equal(change.rc, -ESTALE);
+	release(&change);
+	change = configure(store, id, NULL, 2, NULL);
+	assert_config(&change, XREG_CONFIG_APPLIED, 2, 64);
+	assert_int_equal(change.revision, 3);
+	release(&change);
+	change = configure(store, id, NULL, 2, NULL);
+	assert_int_equal(change.rc, 0);
+	assert_int_equal(change.revision, 3);
+	release(&change);
+
+	/* What the node says of itself leaves it alone. */
+	spec.nqn = "nqn.2026-11.io.xsan:000001";
+	spec.node_id = "node-1";
+	spec.max_iops = 7;
+	again = registration(&spec);
+	again.may_update = true;
+	assert_int_equal(xreg_store_change(store, &again), 0);
+	assert_string_equal(again.result->origin.id, id);
+	assert_config(&again, XREG_CONFIG_APPLIED, 2, 64);
+	release(&again);
+
+	change = configure(store, id, "{\"queue_depth\": 4000, \"weight\": 3}", 0, NULL);
+	assert_config(&change, XREG_CONFIG_PENDING, 5, 4000);
+	release(&change);
+	change = configure(store, id, NULL, 5, "queue_depth: at most 128");
+	assert_config(&change, XREG_CONFIG_ROLLED_BACK, 6, 64);
+	assert_int_equal(change.result->origin.desired->refused_revision, 5);
+	assert_false(change.result->origin.desired->is_confirmed);
+	release(&change);
+	xreg_store_close(store);
+
+	store = fixture_open(NULL);
+	change = configure(store, id, NULL, 6, NULL);
+	assert_config(&change, XREG_CONFIG_ROLLED_BACK, 6, 64);
+	assert_true(change.result->origin.desired->is_confirmed);
+	assert_string_equal(change.result->origin.desired->reason, "queue_depth: at most 128");
+	release(&change);
+	assert_int_equal(xreg_store_events(store, 4, events, 8, &count), 0);
+	assert_int_equal(count, 3);
+	assert_int_equal(events[1].kind, XREG_EVENT_CONFIG);
+	assert_int_equal(events[1].before->origin.desired->config->queue_depth, 4000);
+	assert_int_equal(events[1].after->origin.desired->config->queue_depth, 64);
+	xreg_events_free(events, count);
+	view = xreg_store_view(store);
+	assert_true(xreg_target_weight(xreg_view_get(view, id)) == spec.weight);
+	xreg_view_unref(view);
+	change = configure(store, "tgt-none", "{}", 0, NULL);
+	assert_int_equal(change.rc, -ENOENT);
 	xreg_store_close(store);
 }
 
@@ -477,8 +626,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		store_test(test_store_registers_and_finds),
 		store_test(test_store_knows_a_place),
+		store_test(test_store_gives_what_was_found_to_who_registers),
 		store_test(test_store_changes_the_status),
 		store_test(test_store_unregisters),
+		store_test(test_store_keeps_what_is_desired),
 		store_test(test_store_has_a_limit),
 		store_test(test_view_each_by_key_and_prefix),
 		store_test(test_events_tell_what_happened),

@@ -7,6 +7,7 @@
 #include "daemon/xsand/config_check.h"
 #include "daemon/xsand/model.h"
 #include "lib/util/error.h"
+#include "lib/xregistry/mac.h"
 #include "test/unit/util/test.h"
 #include "test/unit/xsand/json_fail.h"
 
@@ -58,6 +59,41 @@ static void test_config_parse_refuses_what_is_not_json(void **state)
 	};
 
 	check_bad(table, ARRAY_SIZE(table));
+}
+
+static void test_config_parse_refuses_a_wrong_registry(void **state)
+{
+	static const struct bad table[] = {
+		{"{\"registry\": {}}",
+			"x.json:1:14: registry: 'url' is missing: where the registry is, such as "
+			"\"http://192.0.2.1:8080\"; or enable_multicast, with which a registry "
+			"finds the node"},
+		{"{\"registry\": {\"enable_multicast\": true}}",
+			"x.json:1:14: registry.multicast_key_file: it is missing, and so is "
+			"multicast_key_env: without a key multicast is only for a loopback "
+			"interface (multicast_interface \"lo\"), for anybody could list targets "
+			"that are not yours"},
+		{"{\"registry\": {\"enable_multicast\": true,\n\"multicast_interface\": \"lo\",\n"
+		 "\"multicast_group\": \"192.0.2.1\"}}",
+			"x.json:3:20: registry.multicast_group: '192.0.2.1' is no numeric "
+			"multicast address, such as 239.255.43.21 or ff02::4791"},
+		{"{\"registry\": {\"enable_multicast\": true, \"multicast_port\": 0}}",
+			"x.json:1:59: registry.multicast_port: 0 is not accepted; it takes a whole "
+			"number from 1 to 65535"},
+		{"{\"registry\": {\"enable_multicast\": true, \"multicast_key_file\": \"a\", "
+		 "\"multicast_key_env\": \"B\"}}",
+			"x.json:1:89: registry.multicast_key_env: multicast_key_file is given too, "
+			"and one key is enough"},
+	};
+	struct config *config = NULL;
+	struct xu_error err;
+	const char good[] = "{\"registry\": {\"enable_multicast\": true, "
+			    "\"multicast_interface\": \"lo\"}}";
+
+	check_bad(table, ARRAY_SIZE(table));
+	assert_int_equal(config_parse("x.json", good, strlen(good), &config, &err),
+		xreg_mac_is_there() ? 0 : -EINVAL);
+	config_free(config);
 }
 
 static void test_config_parse_refuses_wrong_sections(void **state)
@@ -395,6 +431,22 @@ static void test_config_parse_refuses_wrong_exports(void **state)
 			"x.json:3:23: nvmf.subsystems[0].namespaces[1].device: the UUID "
 			"6ba7b810-9dad-11d1-80b4-00c04fd430c8 is that of namespace 1 of "
 			"nqn.2026-11.x:a already; an identifier names one namespace"},
+		{SUBSYSTEM("\"registry\": {\"::1 1\": {\"queue_depth\": 1}}"),
+			"x.json:3:13: nvmf.subsystems[0].registry.queue_depth: 1 is not accepted; "
+			"it takes a "
+			"whole "
+			"number from 2 to 65536"},
+		{SUBSYSTEM("\"registry\": {\"::1 1\": {\"access\": {\"hosts\": [\"tom\"]}}}"),
+			"x.json:3:13: nvmf.subsystems[0].registry.access.hosts[0]: \"tom\" is not "
+			"accepted; it takes an NQN such as \"nqn.2026-11.io.xsan:disk1\", at most "
+			"223 ASCII characters without space"},
+		{SUBSYSTEM("\"registry\": {\"::1 1\": {\"queue_depth\": 2}, "
+			   "\"::1 2\": {\"queue_depth\": 3}}"),
+			"x.json:3:13: nvmf.subsystems[0].registry: queue_depth: different values "
+			"are desired of listeners of one subsystem, ::1 2 and another, which share "
+			"it"},
+		{SUBSYSTEM("\"registry\": []"), "x.json:3:13: nvmf.subsystems[0].registry: an "
+						"object { … } of targets is needed here"},
 		{SUBSYSTEM("\"listeners\": [{}]"),
 			"x.json:3:15: nvmf.subsystems[0].listeners[0]: 'traddr' is missing: "
 			"numeric IPv4 or IPv6 address to listen on"},
@@ -656,6 +708,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_config_parse_refuses_what_is_not_json),
 		cmocka_unit_test(test_config_parse_refuses_wrong_sections),
+		cmocka_unit_test(test_config_parse_refuses_a_wrong_registry),
 		cmocka_unit_test(test_config_parse_refuses_wrong_devices),
 		cmocka_unit_test(test_config_parse_refuses_wrong_stores_and_volumes),
 		cmocka_unit_test(test_config_parse_refuses_wrong_exports),

@@ -200,6 +200,15 @@ static void test_plan_changes_what_differs_only(void **state)
 				"add listener tcp :: 4420 to " NQN},
 			{0}},
 		/* New hosts are allowed before others lose their right. */
+		/* What a registry has set comes before anybody can connect. */
+		{"{}",
+			"{" SUB(", 'registry': {'::1 4420': {'queue_depth': 9}}, "
+				"'listeners': [{'traddr': '::1'}]") "}",
+			{"add subsystem " NQN, "set what the registry wants of " NQN,
+				"add listener tcp ::1 4420 to " NQN},
+			{0}},
+		{"{" SUB(", 'registry': {'::1 4420': {'queue_depth': 9}}") "}", "{" SUB("") "}",
+			{"set what the registry wants of " NQN}, {0}},
 		{"{" SUB(", 'allow_any_host': true, 'hosts': ['nqn.2026-11.x:old']") "}",
 			"{" SUB(", 'hosts': ['nqn.2026-11.x:new']") "}",
 			{"allow host nqn.2026-11.x:new to use " NQN, "set allow_any_host of " NQN,

@@ -28,7 +28,7 @@ static void add_record(struct lvol_disk *disk, uint64_t offset, uint32_t len)
 static void disk_submit(struct xbdev_channel *ch, struct xbdev_io *io)
 {
 	struct lvol_disk *disk = disk_of(ch->dev);
-	uint8_t *at = disk->memory + io->offset;
+	uint8_t *at = lvol_image_bytes(disk->image) + io->offset;
 	int status = 0;
 
 	if (io->op != XBDEV_OP_READ) {
@@ -50,8 +50,8 @@ static void disk_submit(struct xbdev_channel *ch, struct xbdev_io *io)
 		}
 		at += io->iov[i].iov_len;
 	}
-	if (io->op != XBDEV_OP_READ && io->offset + io->len > disk->used_bytes) {
-		disk->used_bytes = io->offset + io->len;
+	if (io->op != XBDEV_OP_READ) {
+		lvol_image_touch(disk->image, io->offset, io->len);
 	}
 	if (io->op != XBDEV_OP_READ && status == 0 && disk->begin != NULL) {
 		add_record(disk, io->offset, (uint32_t)io->len);
@@ -73,8 +73,8 @@ static void disk_destroy(struct xbdev_device *dev)
 
 	forget(disk);
 	free(disk->log);
-	free(disk->begin);
-	free(disk->memory);
+	lvol_image_free(disk->begin);
+	lvol_image_free(disk->image);
 	free(disk);
 }
 
@@ -83,11 +83,6 @@ static const struct xbdev_device_ops disk_ops = {
 	.destroy = disk_destroy,
 };
 
-/* What lvol_disk_crash() has made last: to look where its zeroes begin would take longer than all
- * that is done with it. */
-static const uint8_t *last_crash;
-static uint64_t last_crash_used;
-
 struct lvol_disk *lvol_disk_new(struct harness *h, const char *name, const void *content,
 	uint64_t size_bytes, uint32_t block_size)
 {
@@ -95,19 +90,9 @@ struct lvol_disk *lvol_disk_new(struct harness *h, const char *name, const void 
 	struct xu_error err = {0};
 
 	MUST(disk != NULL);
-	disk->memory = calloc(1, size_bytes);
-	MUST(disk->memory != NULL);
+	disk->image = lvol_image_new(content, size_bytes);
+	disk->memory = lvol_image_bytes(disk->image);
 	disk->size_bytes = size_bytes;
-	if (content != NULL) {
-		const uint8_t *from = content;
-
-		disk->used_bytes = content == last_crash ? last_crash_used : size_bytes;
-		last_crash = NULL; /* its memory may be another's next time */
-		while (disk->used_bytes > 0 && from[disk->used_bytes - 1] == 0) {
-			disk->used_bytes--;
-		}
-		memcpy(disk->memory, content, disk->used_bytes);
-	}
 	snprintf(disk->dev.name, sizeof(disk->dev.name), "%s", name);
 	disk->dev.driver = "lvol-disk";
 	disk->dev.product = "a disk of a test";
@@ -134,14 +119,12 @@ struct lvol_disk *lvol_disk_new(struct harness *h, const char *name, const void 
 void lvol_disk_begin(struct lvol_disk *disk)
 {
 	forget(disk);
-	free(disk->begin);
-	disk->begin = calloc(1, disk->size_bytes);
-	MUST(disk->begin != NULL);
-	memcpy(disk->begin, disk->memory, disk->used_bytes);
+	lvol_image_free(disk->begin);
+	disk->begin = lvol_image_new(disk->memory, disk->size_bytes);
 }
 
 /* A write that was not made durable: none of it, all, or some of its blocks. */
-static void apply_some(const struct lvol_disk *disk, uint8_t *image,
+static void apply_some(const struct lvol_disk *disk, uint8_t *bytes,
 	const struct lvol_record *record, struct xu_random *random)
 {
 	uint32_t block = disk->dev.limits.block_size;
@@ -149,19 +132,21 @@ static void apply_some(const struct lvol_disk *disk, uint8_t *image,
 
 	for (uint32_t at = 0; at < record->len; at += block) {
 		if (choice == 1 || (choice >= 2 && xu_random_below(random, 2) == 0)) {
-			memcpy(image + record->offset + at, record->bytes + at, block);
+			memcpy(bytes + record->offset + at, record->bytes + at, block);
 		}
 	}
 }
 
-uint8_t *lvol_disk_crash(
+const uint8_t *lvol_disk_crash(
 	const struct lvol_disk *disk, uint32_t nr_records, struct xu_random *random)
 {
-	uint8_t *image = calloc(1, disk->size_bytes);
+	struct lvol_image *image;
 	uint32_t durable = 0;
+	uint8_t *bytes;
 
-	MUST(image != NULL && nr_records <= disk->nr_log);
-	memcpy(image, disk->begin, disk->used_bytes);
+	MUST(disk->begin != NULL && nr_records <= disk->nr_log);
+	image = lvol_image_new(lvol_image_bytes(disk->begin), disk->size_bytes);
+	bytes = lvol_image_bytes(image);
 	for (uint32_t i = 0; i < nr_records; i++) {
 		durable = disk->log[i].len == 0 || random == NULL ? i + 1 : durable;
 	}
@@ -171,13 +156,23 @@ uint8_t *lvol_disk_crash(
 		if (record->len == 0) {
 			continue;
 		}
+		lvol_image_touch(image, record->offset, record->len);
 		if (i < durable) {
-			memcpy(image + record->offset, record->bytes, record->len);
+			memcpy(bytes + record->offset, record->bytes, record->len);
 		} else {
-			apply_some(disk, image, record, random);
+			apply_some(disk, bytes, record, random);
 		}
 	}
-	last_crash = image;
-	last_crash_used = disk->used_bytes;
-	return image;
+	return bytes;
+}
+
+void lvol_disk_crash_free(const uint8_t *content)
+{
+	lvol_image_free(lvol_image_of(content));
+}
+
+void lvol_disk_fill(struct lvol_disk *disk, uint64_t offset, uint8_t byte, uint64_t len)
+{
+	lvol_image_touch(disk->image, offset, len);
+	memset(lvol_image_bytes(disk->image) + offset, byte, len);
 }

@@ -29,6 +29,8 @@ void lvol_fixture_open(struct lvol_fixture *f, const char *name);
 void lvol_fixture_close(struct lvol_fixture *f);
 
 void lvol_fixture_read(const struct lvol_fixture *f, uint64_t offset, void *buf, size_t len);
+/* All of it; the caller frees it. */
+uint8_t *lvol_fixture_content(const struct lvol_fixture *f);
 void lvol_fixture_write(const struct lvol_fixture *f, uint64_t offset, const void *buf, size_t len);
 /* Makes the checksum of a super block or metadata page right again. */
 void lvol_fixture_fix(uint8_t *page);

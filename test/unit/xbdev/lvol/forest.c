@@ -195,11 +195,10 @@ void forest_soil(struct forest *f)
 
 	for (uint32_t i = lvs->super.nr_md_clusters; i < lvs->super.nr_clusters; i++) {
 		if (!xbdev__lvs_bits_test(&lvs->clusters, i)) {
-			memset(f->disk->memory + xbdev__lvs_cluster_at(lvs, i), 0xa5,
+			lvol_disk_fill(f->disk, xbdev__lvs_cluster_at(lvs, i), 0xa5,
 				lvs->super.cluster_size);
 		}
 	}
-	f->disk->used_bytes = f->disk->size_bytes;
 }
 
 /* ---- plans ---- */

@@ -2,7 +2,6 @@
 /* See session.h. */
 #include "test/unit/xbdev/lvol/session.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #define MAX_TEXT (64u << 10)
@@ -80,9 +79,7 @@ uint8_t *lvol_session_content(const char *name, uint64_t *ret_size, uint32_t *re
 	uint8_t *content;
 
 	lvol_fixture_open(&f, name);
-	content = malloc(f.size_bytes);
-	assert_non_null(content);
-	lvol_fixture_read(&f, 0, content, f.size_bytes);
+	content = lvol_fixture_content(&f);
 	*ret_size = f.size_bytes;
 	*ret_block_size = f.block_size;
 	lvol_fixture_close(&f);
@@ -133,21 +130,15 @@ char *lvol_session_expected(struct lvol_session *t, bool has_content)
 	return text;
 }
 
-char *lvol_session_reader(
-	const uint8_t *content, uint64_t used_bytes, uint64_t size, bool has_content)
+char *lvol_session_reader(const struct lvol_image *image, bool has_content)
 {
 	char path[300], command[800], *text = calloc(1, MAX_TEXT);
 	FILE *reader;
-	int fd;
 
 	assert_non_null(text);
 	snprintf(path, sizeof(path), "%s/reader.img", harness_dir());
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	assert_true(fd >= 0);
-	assert_int_equal(ftruncate(fd, (off_t)size), 0);
-	assert_int_equal(pwrite(fd, content, used_bytes, 0), used_bytes);
-	assert_int_equal(close(fd), 0);
-	snprintf(command, sizeof(command), "python3 '%s' %s '%s'", LVOL_READER,
+	lvol_image_save(image, path);
+	snprintf(command, sizeof(command), "'%s' -IS '%s' %s '%s'", LVOL_PYTHON, LVOL_READER,
 		has_content ? "" : "--no-content", path);
 	reader = popen(command, "r");
 	assert_non_null(reader);

@@ -38,7 +38,6 @@ uint8_t *lvol_session_content(const char *name, uint64_t *ret_size, uint32_t *re
  * of the store, then one for each volume. The caller frees it. */
 char *lvol_session_expected(struct lvol_session *t, bool has_content);
 /* What it says of this content of a disk. */
-char *lvol_session_reader(
-	const uint8_t *content, uint64_t used_bytes, uint64_t size, bool has_content);
+char *lvol_session_reader(const struct lvol_image *image, bool has_content);
 
 #endif

@@ -302,7 +302,7 @@ static bool run(size_t index, uint32_t n, const uint8_t *content, uint64_t size,
 	uint32_t nr;
 
 	forest_open(&f, content, size);
-	free(f.disk->begin); /* it records nothing, which takes memory */
+	lvol_image_free(f.disk->begin); /* it records nothing, which takes memory */
 	f.disk->begin = NULL;
 	forest_soil(&f);
 	nr = f.nr_done;

@@ -60,7 +60,7 @@ static void test_create_writes_what_spdk_writes(void **state)
 	expected = lvol_session_expected(&t, false);
 	lvol_session_unload(&t);
 	assert_int_equal(t.err.code, 0);
-	text = lvol_session_reader(t.disk->memory, t.disk->used_bytes, size, false);
+	text = lvol_session_reader(t.disk->image, false);
 	assert_string_equal(text, expected);
 	assert_string_equal(text, "gold_a af8552e2-2775-47aa-b89d-3d4f32c73a59 63\n");
 	assert_int_equal(t.disk->memory[16], 1);
@@ -86,7 +86,7 @@ static void test_create_power_fails(void **state)
 	create(&t, content, size, block_size, &opts);
 	assert_int_equal(t.err.code, 0);
 	for (uint32_t n = 1; n <= t.disk->nr_log; n++) {
-		uint8_t *image = lvol_disk_crash(t.disk, n, NULL);
+		const uint8_t *image = lvol_disk_crash(t.disk, n, NULL);
 
 		memset(&after, 0, sizeof(after));
 		harness_start(&after.w.h, 1, 1);
@@ -103,7 +103,7 @@ static void test_create_power_fails(void **state)
 			nr_whole++;
 		}
 		lvol_world_stop(&after.w);
-		free(image);
+		lvol_disk_crash_free(image);
 	}
 	assert_true(nr_none > 3 && nr_whole >= 1);
 	free(content);

@@ -94,7 +94,7 @@ static void check_crashes(struct forest *f, struct plan *before)
 	uint32_t step = 1 + f->disk->nr_log / 40;
 
 	for (uint32_t at = 0; at <= f->disk->nr_log; at += step) {
-		uint8_t *content = lvol_disk_crash(f->disk, at, &f->random);
+		const uint8_t *content = lvol_disk_crash(f->disk, at, &f->random);
 		char why[200] = "", why_after[200] = "";
 		struct forest crashed;
 
@@ -107,7 +107,7 @@ static void check_crashes(struct forest *f, struct plan *before)
 		harness_poll_times(&crashed.h, 100);
 		forest_check_clusters(&crashed);
 		forest_stop(&crashed);
-		free(content);
+		lvol_disk_crash_free(content);
 	}
 	forest_free(before);
 }
@@ -824,7 +824,7 @@ static void test_copies_of_a_chain_make_its_content(void **state)
 	assert_memory_equal(target->memory, forest_thing(&f.plan, "g")->bytes, 40 * C);
 	for (uint64_t i = 1; i < 40; i++) { /* only what it has itself is overwritten */
 		if (i % 4 != 1) {
-			memset(target->memory + i * C, 0x77, C);
+			lvol_disk_fill(target, i * C, 0x77, C);
 		}
 	}
 	assert_int_equal(try_copy(&f, "p", "target"), 0);
@@ -837,7 +837,7 @@ static void test_copies_of_a_chain_make_its_content(void **state)
 			assert_int_equal(target->memory[i * C + C - 1], 0x77);
 		}
 	}
-	memset(target->memory, 0, target->size_bytes);
+	lvol_disk_fill(target, 0, 0, target->size_bytes);
 	assert_int_equal(try_copy(&f, "g", "target"), 0);
 	assert_int_equal(try_copy(&f, "p", "target"), 0);
 	assert_int_equal(try_copy(&f, "s", "target"), 0);

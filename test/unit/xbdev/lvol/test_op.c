@@ -55,11 +55,11 @@ static void judge(const uint8_t *content, uint64_t size, struct plan *before, st
 	}
 	forest_check_clusters(&f);
 	if (again && f.disk->nr_log > 0) {
-		uint8_t *twice = lvol_disk_crash(
+		const uint8_t *twice = lvol_disk_crash(
 			f.disk, (uint32_t)xu_random_below(random, f.disk->nr_log + 1), random);
 
 		judge(twice, size, before, after, random, false, where);
-		free(twice);
+		lvol_disk_crash_free(twice);
 	}
 	forest_stop(&f);
 }
@@ -86,12 +86,12 @@ static void test_op_power_fails(void **state)
 		is_op = forest_step(&f); /* power that fails during I/O: test_volume.c */
 		step = 1 + f.disk->nr_log / 6;
 		for (uint32_t at = 0; is_op && at <= f.disk->nr_log; at += step) {
-			uint8_t *content = lvol_disk_crash(f.disk, at, &random);
+			const uint8_t *content = lvol_disk_crash(f.disk, at, &random);
 
 			snprintf(where, sizeof(where), "seed %llu, step %u, record %u of %u",
 				(unsigned long long)seed, i, at, f.disk->nr_log);
 			judge(content, f.disk->size_bytes, &before, &f.plan, &random, true, where);
-			free(content);
+			lvol_disk_crash_free(content);
 			nr_crashes++;
 		}
 		forest_free(&before);

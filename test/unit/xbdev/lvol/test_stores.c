@@ -576,7 +576,7 @@ static enum after look_after(const uint8_t *image, uint32_t block_size, const ch
 			harness_stop(&t.h);
 			return after;
 		}
-		text = lvol_session_reader(t.disk->memory, BIG, BIG, true);
+		text = lvol_session_reader(t.disk->image, true);
 		if (strncmp(text, after == IS_DONE ? name : "lvs", strcspn(text, " ")) != 0) {
 			fail_msg("the other reader says: %s", text);
 		}
@@ -627,14 +627,14 @@ static void sweep(int (*fn)(struct test *t), bool has_store, const char *name, u
 		assert_int_equal(fn(&t), 0);
 		nr = t.disk->nr_log;
 		for (uint32_t k = 0; k <= nr; k++) {
-			uint8_t *image = lvol_disk_crash(t.disk, k, k == nr ? NULL : &random);
+			const uint8_t *image = lvol_disk_crash(t.disk, k, k == nr ? NULL : &random);
 			enum after after = look_after(
 				image, block_size, name, nr_clusters, k % 3 == 0 || k == nr);
 
 			seen |= after;
 			assert_true((after & expected) != 0);
 			assert_true(k < nr || after == at_end);
-			free(image);
+			lvol_disk_crash_free(image);
 		}
 		harness_stop(&t.h);
 		free(content);

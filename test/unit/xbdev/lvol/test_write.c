@@ -322,7 +322,7 @@ static char *after_crash(const uint8_t *image, uint64_t size, uint32_t block_siz
 	text = describe(t.w.store);
 	if (allowed != NULL && t.disk->nr_log > 0) {
 		/* And power fails amid the recovery. */
-		uint8_t *again = lvol_disk_crash(
+		const uint8_t *again = lvol_disk_crash(
 			t.disk, (uint32_t)xu_random_below(random, t.disk->nr_log + 1), random);
 		char *second = after_crash(again, size, block_size, random, NULL);
 
@@ -330,7 +330,7 @@ static char *after_crash(const uint8_t *image, uint64_t size, uint32_t block_siz
 			fail_msg("after a second crash:\n%s\nafter the first:\n%s", second, text);
 		}
 		free(second);
-		free(again);
+		lvol_disk_crash_free(again);
 	}
 	/* It goes on as if nothing had been, and closes. */
 	assert_int_equal(lvol_session_commit(&t), 0);
@@ -349,10 +349,9 @@ static const char *lines(const char *text)
 }
 
 /* SPDK too finds the state before or the one behind in what is left, whatever the moment. */
-static void check_with_reader(
-	const struct lvol_disk *disk, const uint8_t *image, char *const *expected)
+static void check_with_reader(const uint8_t *image, char *const *expected)
 {
-	char *text = lvol_session_reader(image, disk->used_bytes, disk->size_bytes, false);
+	char *text = lvol_session_reader(lvol_image_of(image), false);
 
 	if (strcmp(lines(text), lines(expected[0])) != 0 &&
 		strcmp(lines(text), lines(expected[1])) != 0) {
@@ -388,7 +387,7 @@ static void sweep(const char *name)
 		for (uint32_t n = 0; n <= t.disk->nr_log; n++) {
 			for (uint32_t try = 0; try < nr_tries; try++) {
 				bool is_in_order = is_long ? try == 0 : n % 2 == 0;
-				uint8_t *image =
+				const uint8_t *image =
 					lvol_disk_crash(t.disk, n, is_in_order ? NULL : &random);
 				char *text = after_crash(image, size, block_size, &random,
 					(const char *const *)states);
@@ -404,10 +403,10 @@ static void sweep(const char *name)
 				/* What has ended is durable. */
 				assert_true(n < t.disk->nr_log || is_new);
 				if (is_in_order && n % reader_step == 0) { /* it takes its time */
-					check_with_reader(t.disk, image, expected);
+					check_with_reader(image, expected);
 				}
 				free(text);
-				free(image);
+				lvol_disk_crash_free(image);
 				nr_crashes++;
 			}
 		}
@@ -556,7 +555,7 @@ static void test_write_is_there_after_unload(void **state)
 		expected = lvol_session_expected(&t, true);
 		lvol_session_unload(&t);
 		assert_int_equal(t.err.code, 0);
-		after = lvol_session_reader(t.disk->memory, t.disk->used_bytes, size, true);
+		after = lvol_session_reader(t.disk->image, true);
 		assert_string_equal(after, expected);
 		free(after);
 		free(expected);
@@ -604,7 +603,7 @@ static void test_write_io_fails(void **state)
 
 		for (uint32_t n = 1; has_failed; n++) {
 			char *before, *after;
-			uint8_t *image;
+			const uint8_t *image;
 			struct lvol_session t;
 
 			assert_true(n < 100);
@@ -631,7 +630,7 @@ static void test_write_io_fails(void **state)
 			lvol_session_unload(&t);
 			assert_int_equal(t.err.code, 0);
 			lvol_session_stop(&t);
-			free(image);
+			lvol_disk_crash_free(image);
 		}
 	}
 	free(content);
@@ -670,7 +669,7 @@ static void test_write_fails_and_leaves_a_torn_page(void **state)
 			states[1] = describe(t.w.store);
 			for (uint32_t i = 0; has_failed && i < 6 * t.disk->nr_log; i++) {
 				uint32_t k = i / 6;
-				uint8_t *image = lvol_disk_crash(t.disk, k, &random);
+				const uint8_t *image = lvol_disk_crash(t.disk, k, &random);
 				char *text = after_crash(image, size, block_size, &random,
 					(const char *const *)states);
 
@@ -681,7 +680,7 @@ static void test_write_fails_and_leaves_a_torn_page(void **state)
 						states[1]);
 				}
 				free(text);
-				free(image);
+				lvol_disk_crash_free(image);
 				nr_crashes++;
 			}
 			free(states[0]);

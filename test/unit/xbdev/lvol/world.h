@@ -7,6 +7,7 @@
 #define TEST_XBDEV_LVOL_WORLD_H
 
 #include "lib/xbdev/lvol/store.h"
+#include "test/unit/xbdev/digest.h"
 #include "test/unit/xbdev/lvol/fixture.h"
 
 struct lvol_world {
@@ -19,7 +20,7 @@ struct lvol_world {
 	int status;
 };
 
-#define LVOL_SHA256_TEXT 65u
+#define LVOL_SHA256_TEXT DIGEST_TEXT_SIZE
 
 /* A device "base" on a file; harness, device, descriptor, channel. */
 void lvol_world_start(struct lvol_world *w, const char *path, uint32_t block_size);

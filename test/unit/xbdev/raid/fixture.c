@@ -8,6 +8,7 @@
 
 #define BLOCK_BYTES 4096u
 #define TAR_BLOCK   512u
+#define PIPE_BYTES  (1u << 20)
 #define MAX_BYTES   (64u << 20) /* of one member */
 
 static json_t *manifest;
@@ -161,6 +162,8 @@ static void unpack(struct md_fixture *f, uint64_t len_bytes)
 		f->name);
 	tar = popen(command, "r");
 	assert_non_null(tar);
+	setvbuf(tar, NULL, _IOFBF, PIPE_BYTES);
+	fcntl(fileno(tar), F_SETPIPE_SZ, PIPE_BYTES); /* in fewer pieces, if it may be so large */
 	for (uint32_t i = 0; i < f->nr_members; i++) {
 		assert_int_equal(fread(header, 1, sizeof(header), tar), sizeof(header));
 		assert_string_equal(header, f->members[i].file); /* a ustar header: name, size */

@@ -8,13 +8,10 @@
  *
  * XSAN_LONG=1 makes every single I/O fail, else one in a few.
  */
-#include <fcntl.h>
-#include <unistd.h>
-
 #include "lib/xbdev/driver/error.h"
 #include "lib/xbdev/raid/array.h"
 #include "lib/xbdev/raid/raid.h"
-#include "test/unit/xbdev/harness.h"
+#include "test/unit/xbdev/probe.h"
 
 #define KIB      1024ull
 #define LEN      (96 * KIB) /* that is written */
@@ -214,30 +211,39 @@ static unsigned long long disk_bytes(const struct shape *shape)
 }
 
 /* Disks that have a cache, so that they are flushed. */
-static void world_start_cached(struct world *w, const struct shape *shape)
+static void world_start_cached(struct world *w, const struct shape *shape, uint32_t nr_disks)
 {
 	world_init(w, shape);
-	for (uint32_t i = 0; i < NR_DISKS; i++) {
-		char path[128];
+	for (uint32_t i = 0; i < nr_disks; i++) {
+		char name[16];
+		const struct probe_opts opts = {
+			.name = name,
+			.nr_blocks = disk_bytes(shape) / 512,
+			.limits = {.max_transfer = 1u << 20, .queue_depth = 128},
+			.ops_mask = 1u << XBDEV_OP_WRITE_ZEROES | 1u << XBDEV_OP_DISCARD,
+			.owner = xbdev_ctx_control(w->h.ctx),
+		};
 
-		snprintf(path, sizeof(path), "%s/m%u", harness_dir(), i);
-		remove(path);
-		harness_create(&w->h, "file",
-			"{'name':'m%u','filename':'%s','size':%llu,'block_size':512}", i, path,
-			disk_bytes(shape));
+		snprintf(name, sizeof(name), "m%u", i);
+		probe_new(&w->h, &opts)->dev.has_write_cache = true;
 		harness_create(&w->h, "error", "{'name':'e%u','base':'m%u'}", i, i);
 		assert_true(xbdev_device_find(w->h.ctx, names[i])->has_write_cache);
 	}
 }
 
-static void world_start(struct world *w, const struct shape *shape)
+static void world_start_disks(struct world *w, const struct shape *shape, uint32_t nr_disks)
 {
 	world_init(w, shape);
-	for (uint32_t i = 0; i < NR_DISKS; i++) {
+	for (uint32_t i = 0; i < nr_disks; i++) {
 		harness_create(&w->h, "malloc", "{'name':'m%u','size':%llu,'block_size':512}", i,
 			disk_bytes(shape));
 		harness_create(&w->h, "error", "{'name':'e%u','base':'m%u'}", i, i);
 	}
+}
+
+static void world_start(struct world *w, const struct shape *shape)
+{
+	world_start_disks(w, shape, NR_DISKS);
 }
 
 /* ---- content ---- */
@@ -331,9 +337,9 @@ static void test_any_io_of_a_member_may_fail(void **state)
 				static struct world w;
 
 				if (op == XBDEV_OP_FLUSH) {
-					world_start_cached(&w, shape);
+					world_start_cached(&w, shape, shape->nr_members + 2);
 				} else {
-					world_start(&w, shape);
+					world_start_disks(&w, shape, shape->nr_members + 2);
 				}
 				inject(&w, disk, &rule);
 				live(&w, disk);
@@ -852,15 +858,12 @@ static void test_a_check_does_not_keep_a_spare_waiting(void **state)
 static void read_row(const struct world *w, uint32_t nr_disks, char (*row)[8 * KIB])
 {
 	for (uint32_t i = 0; i < nr_disks; i++) {
-		char path[128];
-		int fd;
+		char name[16];
+		const struct probe *probe;
 
-		snprintf(path, sizeof(path), "%s/m%u", harness_dir(), i);
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-		assert_true(fd >= 0);
-		assert_int_equal(pread(fd, row[i], w->shape->chunk_bytes, (off_t)data_offset(w)),
-			w->shape->chunk_bytes);
-		close(fd);
+		snprintf(name, sizeof(name), "m%u", i);
+		probe = xu_container_of(xbdev_device_find(w->h.ctx, name), const struct probe, dev);
+		memcpy(row[i], probe->memory + data_offset(w), w->shape->chunk_bytes);
 	}
 }
 
@@ -889,7 +892,7 @@ static void refuse_log(const struct shape *shape, bool has_spare)
 	struct xbdev_md_row who;
 	struct harness_io hio;
 
-	world_start_cached(&w, shape);
+	world_start_cached(&w, shape, NR_DISKS);
 	assert_int_equal(create(&w, has_spare), 0);
 	settle(&w);
 	write_some(&w, 0, LEN, 70);

@@ -3,58 +3,24 @@
  * The helper itself: what it unpacks and what it computes have the digests of the manifest, which
  * were taken of the kernel's arrays.
  */
+#include "test/unit/xbdev/digest.h"
 #include "test/unit/xbdev/raid/fixture.h"
 
 #include <sys/stat.h>
-#include <unistd.h>
 
 #define PIECE (1u << 20)
 
-/* ---- digests, by sha256sum(1) ---- */
-
-struct digest {
-	FILE *pipe;
-	char path[32];
-};
-
-static void digest_begin(struct digest *digest)
+static void must_be(struct digest *digest, const char *expected)
 {
-	char command[128];
-	int fd;
+	char text[DIGEST_TEXT_SIZE];
 
-	snprintf(digest->path, sizeof(digest->path), "md-digest-XXXXXX");
-	fd = mkstemp(digest->path);
-	assert_true(fd >= 0);
-	close(fd);
-	snprintf(command, sizeof(command), "sha256sum > %s", digest->path);
-	digest->pipe = popen(command, "w");
-	assert_non_null(digest->pipe);
-}
-
-static void digest_add(struct digest *digest, const void *bytes, size_t len)
-{
-	assert_int_equal(fwrite(bytes, 1, len, digest->pipe), len);
-}
-
-static void digest_end(struct digest *digest, const char *expected)
-{
-	char text[65] = "";
-	FILE *file;
-
-	assert_int_equal(pclose(digest->pipe), 0);
-	file = fopen(digest->path, "r");
-	assert_non_null(file);
-	assert_int_equal(fread(text, 1, 64, file), 64);
-	fclose(file);
-	unlink(digest->path);
+	digest_end(digest, text);
 	assert_string_equal(text, expected);
 }
 
-/* ---- */
-
 static void check_members(const char *name)
 {
-	struct digest digest;
+	struct digest *digest;
 	struct md_fixture f;
 	uint8_t *buf = malloc(PIECE);
 
@@ -63,13 +29,13 @@ static void check_members(const char *name)
 	for (uint32_t i = 0; i < f.nr_members; i++) {
 		uint64_t size = f.members[i].size_bytes, len;
 
-		digest_begin(&digest);
+		digest = digest_new();
 		for (uint64_t at = 0; at < size; at += len) {
 			len = size - at < PIECE ? size - at : PIECE;
 			md_fixture_read(&f, i, at, buf, len);
-			digest_add(&digest, buf, len);
+			digest_add(digest, buf, len);
 		}
-		digest_end(&digest, md_fixture_text(f.members[i].json, "sha256"));
+		must_be(digest, md_fixture_text(f.members[i].json, "sha256"));
 	}
 	md_fixture_close(&f);
 	free(buf);
@@ -126,19 +92,19 @@ static void check_content(const struct md_fixture *f, const char *half, const ch
 				  "sha256_in_flight_zeroed") != NULL;
 	uint64_t size = md_fixture_array_bytes(f), len;
 	uint8_t *buf = malloc(PIECE);
-	struct digest digest;
+	struct digest *digest;
 
 	assert_non_null(buf);
-	digest_begin(&digest);
+	digest = digest_new();
 	for (uint64_t at = 0; at < size; at += len) {
 		len = size - at < PIECE ? size - at : PIECE;
 		md_fixture_content(f, half, at, buf, len);
 		if (is_cleared) {
 			clear_in_flight(f, at, buf, len);
 		}
-		digest_add(&digest, buf, len);
+		digest_add(digest, buf, len);
 	}
-	digest_end(&digest, expected);
+	must_be(digest, expected);
 	free(buf);
 }
 

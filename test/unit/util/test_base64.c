@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Base64: the examples of RFC 4648, every byte, and what is refused. */
-#include "cli/base64.h"
+#include "lib/util/base64.h"
 #include "test/unit/util/test.h"
 
-static void test_base64_decode_rfc_examples(void **state)
+static void test_base64_rfc_examples(void **state)
 {
 	static const struct {
 		const char *text, *bytes;
@@ -19,12 +19,16 @@ static void test_base64_decode_rfc_examples(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		size_t len = 99;
-		uint8_t *bytes = base64_decode(cases[i].text, &len);
+		char *text;
+		uint8_t *bytes = xu_base64_decode(cases[i].text, &len);
 
 		assert_non_null(bytes);
 		assert_int_equal(len, strlen(cases[i].bytes));
 		assert_memory_equal(bytes, cases[i].bytes, len);
 		free(bytes);
+		text = xu_base64_encode(cases[i].bytes, strlen(cases[i].bytes));
+		assert_string_equal(text, cases[i].text);
+		free(text);
 	}
 }
 
@@ -40,12 +44,16 @@ static void test_base64_decode_every_byte(void **state)
 			const char text[] = {digits[group >> 18], digits[group >> 12 & 63],
 				digits[group >> 6 & 63], digits[group & 63], '\0'};
 			size_t len;
-			uint8_t *bytes = base64_decode(text, &len);
+			char *again;
+			uint8_t *bytes = xu_base64_decode(text, &len);
 
 			assert_non_null(bytes);
 			assert_int_equal(len, 3);
 			assert_int_equal(bytes[2 - place], value);
 			assert_int_equal(bytes[0] + bytes[1] + bytes[2], value);
+			again = xu_base64_encode(bytes, len);
+			assert_string_equal(again, text);
+			free(again);
 			free(bytes);
 		}
 	}
@@ -59,7 +67,7 @@ static void test_base64_decode_refuses(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		size_t len = 99;
 
-		if (base64_decode(texts[i], &len) != NULL) {
+		if (xu_base64_decode(texts[i], &len) != NULL) {
 			fail_msg("\"%s\" should be refused", texts[i]);
 		}
 		assert_int_equal(len, 99);
@@ -69,7 +77,7 @@ static void test_base64_decode_refuses(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_base64_decode_rfc_examples),
+		cmocka_unit_test(test_base64_rfc_examples),
 		cmocka_unit_test(test_base64_decode_every_byte),
 		cmocka_unit_test(test_base64_decode_refuses),
 	};

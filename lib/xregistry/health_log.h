@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The last things that the health monitor has told (monitor.h), for who watches: they have no
+ * revision and are not durable, but a number of their own, so that who comes back in time misses
+ * nothing. Numbers begin anew with each start of the registry, which the epoch tells.
+ */
+#ifndef LIB_XREGISTRY_HEALTH_LOG_H
+#define LIB_XREGISTRY_HEALTH_LOG_H
+
+#include <stdint.h>
+
+#include "lib/xregistry/monitor.h"
+#include "lib/xregistry/target.h"
+
+struct xreg_health_log;
+
+/* Keeps the last `nr_kept`. -ENOMEM. */
+int xreg_health_log_new(uint32_t nr_kept, struct xreg_health_log **ret_log);
+/* Nobody may watch any more. NULL is fine. */
+void xreg_health_log_free(struct xreg_health_log *log);
+
+/* A xreg_health_fn; `log` is its argument. What there is no memory for is left out. */
+void xreg_health_log_add(void *log, const struct xreg_health_event *event);
+
+struct xreg_health_note {
+	uint64_t number;
+	char target_id[XREG_ID_SIZE];    /* "": it is of all targets */
+	char node_id[XREG_NAME_MAX + 1]; /* of the target */
+	char *text;                      /* JSON; free() it */
+};
+
+uint64_t xreg_health_log_epoch(const struct xreg_health_log *log);
+uint64_t xreg_health_log_last(struct xreg_health_log *log);
+/* The first one after `number`. -ENOENT: there is none; -ENOMEM. Who finds a greater number than
+ * the next has missed what was between. Any thread, as all below. */
+int xreg_health_log_next(
+	struct xreg_health_log *log, uint64_t number, struct xreg_health_note *ret_note);
+
+struct xreg_health_watch {
+	/* There is another one. Under the log's lock, so it is short and calls nothing of this. */
+	void (*fn)(struct xreg_health_watch *watch);
+	struct xreg_health_watch *next, **at; /* at NULL: it does not watch */
+};
+void xreg_health_log_watch(struct xreg_health_log *log, struct xreg_health_watch *watch);
+/* When it returns the watch's call is not under way and will not come. */
+void xreg_health_log_unwatch(struct xreg_health_log *log, struct xreg_health_watch *watch);
+
+#endif

@@ -1,0 +1,275 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Several registries on one etcd: both show hosts and users the same, one of them judges, any of them may be
+killed, and so may etcd. What is acknowledged is there in the end, whoever said so."""
+
+import json
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+from node_harness import NQN, NodeTest
+from registry_harness import REGISTRY, RegistryTest, free_port, main, registration
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'conformance'))
+from host import Controller  # noqa: E402
+from nvmetcp import DISCOVERY_NQN, DiscoveryLog, le  # noqa: E402
+
+LOG = 0x70
+PATIENCE_S = 60
+
+
+class Etcd:
+    """A real one, with its data kept over kills."""
+
+    def __init__(self):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix='xsan-etcd-'))
+        self.port, self.peer = free_port(), free_port()
+        self.url = f'http://127.0.0.1:{self.port}'
+        self.process = None
+        self.start()
+
+    def start(self):
+        peer = f'http://127.0.0.1:{self.peer}'
+        with open(self.dir / 'log', 'ab') as log:
+            self.process = subprocess.Popen(
+                ['etcd', '--name', 'm0', '--data-dir', self.dir / 'data', '--listen-client-urls', self.url,
+                 '--advertise-client-urls', self.url, '--listen-peer-urls', peer,
+                 '--initial-advertise-peer-urls', peer, '--initial-cluster', f'm0={peer}',
+                 '--log-level', 'error'], stdout=log, stderr=log)
+        end = time.monotonic() + PATIENCE_S
+        while subprocess.run(['etcdctl', f'--endpoints={self.url}', 'get', 'anything'], check=False,
+                             env={'ETCDCTL_API': '3', 'PATH': '/usr/bin:/bin'},
+                             capture_output=True).returncode != 0:
+            if time.monotonic() > end:
+                raise AssertionError((self.dir / 'log').read_text())
+            time.sleep(0.1)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.kill()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class Registry(RegistryTest):
+    """One of those that share the data."""
+
+    def runTest(self):
+        """It is no test."""
+
+    def begin(self, etcd, **sections):
+        self.discovery_port = free_port()
+        self.config['discovery_controller'] = {'listen_port': self.discovery_port}
+        self.config['persistence'] = {'persistence_backend': 'etcd', 'connection_string': f'{etcd.url}/test'}
+        self.config.update(sections)
+        self.start()
+        return self
+
+    def tearDown(self):
+        self.hang_up()
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def kill(self):
+        self.stop(signal.SIGKILL)
+
+    def targets(self):
+        return {t['target_id']: t for t in self.good('GET', '/api/v1/targets')['targets']}
+
+    def states(self):
+        return {key: target['status'] for key, target in self.targets().items()}
+
+    def events(self):
+        return self.good('GET', '/api/v1/events?limit=1000')['events']
+
+    def seen_by(self, hostnqn):
+        """The NVM subsystems that a host finds in the discovery log."""
+        host = Controller(('127.0.0.1', self.discovery_port), DISCOVERY_NQN, hostnqn=hostnqn).enable()
+        try:
+            numrec = le(host.log(LOG, 1024, rae=1), 8, 8)
+            data = b''
+            while len(data) < 1024 * (numrec + 1):
+                data += host.log(LOG, min(4096, 1024 * (numrec + 1) - len(data)), len(data))
+            return sorted(e.subnqn for e in DiscoveryLog(data).entries if e.subtype == 2)
+        finally:
+            host.close()
+
+    def leads(self):
+        return self.good('GET', '/api/v1/status')['store']['leads']
+
+
+class Node(NodeTest):
+    """A node that knows both."""
+
+    def runTest(self):
+        """It is no test."""
+
+
+class SharedData(unittest.TestCase):
+    def setUp(self):
+        self.etcd = Etcd()
+        self.registries = []
+
+    def tearDown(self):
+        if any(error for _, error in getattr(self._outcome, 'errors', []) or []):
+            for registry in self.registries:
+                print(registry.log_text())
+        for registry in self.registries:
+            registry.tearDown()
+        self.etcd.stop()
+
+    def registry(self, **sections):
+        registry = Registry()
+        registry.setUp()
+        self.registries.append(registry)
+        return registry.begin(self.etcd, **sections)
+
+    def wait_for(self, condition, what, patience=PATIENCE_S):
+        end = time.monotonic() + patience
+        while not condition():
+            if time.monotonic() > end:
+                self.fail(f'{what} within {patience} s; ' +
+                          '\n'.join(registry.log_text() for registry in self.registries))
+            time.sleep(0.02)
+
+    def test_both_serve_the_same(self):
+        one, other = self.registry(), self.registry()
+        target = one.register(0)
+        self.wait_for(lambda: target in other.targets(), 'it is not in the other')
+        full = other.good('GET', f'/api/v1/targets/{target}')
+        self.assertEqual(full, one.good('GET', f'/api/v1/targets/{target}'))
+        other.refused(409, 'POST', '/api/v1/targets', registration(0))
+        # A blocking query at the one hears of a change at the other at once.
+        index = int(one.call('GET', '/api/v1/targets').headers['X-Registry-Index'])
+        begin = time.monotonic()
+        threading.Timer(0.5, lambda: other.register(1)).start()
+        answer = one.call('GET', f'/api/v1/targets?index={index}&wait=30s')
+        self.assertEqual(len(answer.json['targets']), 2)
+        self.assertLess(time.monotonic() - begin, 10)
+        # So do hosts, in the zones that were made at the other.
+        host = 'nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-000000000001'
+        nqns = [registration(i)['target_info']['nqn'] for i in range(2)]
+        for registry in (one, other):
+            self.wait_for(lambda registry=registry: registry.seen_by(host) == nqns, 'no log')
+        other.good('PUT', '/api/v1/zones/g', {'zones': [
+            {'name': 'z', 'hosts': [host], 'targets': [nqns[1]]}]})
+        other.good('POST', '/api/v1/zones/g/activate')
+        for registry in (one, other):
+            self.wait_for(lambda registry=registry: registry.seen_by(host) == nqns[1:],
+                          'the zone does not count')
+        self.assertEqual(one.good('GET', '/api/v1/zones'), other.good('GET', '/api/v1/zones'))
+        # One that comes later has all of it.
+        third = self.registry()
+        self.assertEqual(third.targets(), one.targets())
+        self.assertEqual(third.seen_by(host), nqns[1:])
+        self.assertEqual(third.events(), one.events())
+
+    def test_one_is_killed_and_another_goes_on(self):
+        health = {'health_monitoring': {'probe_level': 'none', 'monitoring_interval_sec': 1}}
+        one = self.registry(**health)
+        self.wait_for(one.leads, 'the first does not lead')
+        other = self.registry(**health)
+        self.assertFalse(other.leads())
+        target = one.register(0, ttl_seconds=4)
+        self.wait_for(lambda: target in other.targets(), 'it is not in the other')
+        report = {'current_iops': 1, 'avg_latency_us': 50}
+        # The one that does not judge hears the node; the one that does knows of it.
+        for _ in range(12):
+            other.good('PUT', f'/api/v1/targets/{target}/metrics', report)
+            time.sleep(1)
+            self.assertEqual(one.targets()[target]['status'], 'available')
+        one.kill()
+        for i in range(1, 20):
+            other.register(i)
+        self.wait_for(other.leads, 'the other does not lead', 30)
+        # Nobody hears the node any more, and the one that is left says so.
+        self.wait_for(lambda: other.targets()[target]['status'] == 'offline', 'it is not missed')
+        changes = [e for e in other.events() if e.get('target_id') == target]
+        self.assertEqual(len(changes), 2, changes)
+        one.start()
+        self.assertEqual(one.states(), other.states())
+        self.assertTrue(other.leads())
+        self.assertFalse(one.leads())
+
+    def test_a_node_goes_to_the_next(self):
+        one, other = self.registry(), self.registry()
+        self.wait_for(one.leads, 'the first does not lead')
+        node = Node()
+        node.setUp()
+        try:
+            node.config['registry'] = {'url': ','.join(f'http://127.0.0.1:{r.port}' for r in (one, other)),
+                                       'node_id': 'node-7', 'interval_s': 1}
+            node.start()
+            self.wait_for(lambda: 'available' in other.states().values(), 'it is not registered')
+            target, = other.states()
+            path = f'/api/v1/targets/{target}'
+            self.assertIsNone(other.good('GET', path)['metrics'])
+            one.kill()
+            self.wait_for(lambda: other.good('GET', path)['metrics'] is not None, 'it reports nowhere')
+            # A volume that is added now is told, and nothing that was there went away meanwhile.
+            node.call('nvmf_create_subsystem', {'nqn': f'{NQN}2', 'allow_any_host': True})
+            node.call('nvmf_subsystem_add_listener', {'nqn': f'{NQN}2', 'listen_address': {
+                'trtype': 'tcp', 'traddr': '127.0.0.1', 'trsvcid': str(free_port())}})
+            self.wait_for(lambda: len(other.states()) == 2, 'the second is not told')
+            self.assertEqual(set(other.states().values()), {'available'})
+            self.assertEqual([e['type'] for e in other.events() if e.get('target_id') == target],
+                             ['registered'])
+        finally:
+            if node.process is not None:
+                node.process.kill()
+                node.process.wait()
+            shutil.rmtree(node.dir, ignore_errors=True)
+
+    def test_etcd_is_killed(self):
+        one, other = self.registry(), self.registry()
+        kept = one.register(0)
+        self.wait_for(lambda: kept in other.targets(), 'it is not in the other')
+        self.etcd.kill()
+        problem = one.refused(504, 'POST', '/api/v1/targets', registration(1))
+        self.assertIn('etcd', problem['detail'])
+        for registry in (one, other):
+            self.assertEqual(list(registry.targets()), [kept])
+            status = registry.good('GET', '/api/v1/status')
+            self.assertEqual((status['status'], status['store']),
+                             ('read-only', {'backend': 'etcd', 'reachable': False, 'leads': False}))
+        self.etcd.start()
+
+        def register():
+            return one.call('POST', '/api/v1/targets', registration(1)).status in (201, 409)
+        self.wait_for(register, 'changes cannot be made again')
+        self.wait_for(lambda: len(other.targets()) == 2 and other.states() == one.states(),
+                      'they do not agree')
+
+    def test_what_is_refused(self):
+        registry = Registry()
+        registry.setUp()
+        self.registries.append(registry)
+        for persistence, words in (
+                ({'persistence_backend': 'etcd'}, 'connection_string'),
+                ({'persistence_backend': 'etcd', 'connection_string': 'a:1?x=1'}, 'option'),
+                ({'persistence_backend': 'etcd', 'connection_string': 'http://127.0.0.1:1'}, 'etcd')):
+            registry.config['persistence'] = persistence
+            registry.config_path.write_text(json.dumps(registry.config))
+            done = subprocess.run([REGISTRY, '--config', registry.config_path], check=False,
+                                  capture_output=True, timeout=PATIENCE_S)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn(words, done.stderr.decode() + done.stdout.decode())
+
+
+if __name__ == '__main__':
+    if shutil.which('etcd') is None or shutil.which('etcdctl') is None:
+        print('SKIP: etcd is not installed')
+        sys.exit(77)
+    main()
