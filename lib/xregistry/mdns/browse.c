@@ -60,6 +60,16 @@ static void drop_item(struct xreg__mdns_item *item)
 	memset(item, 0, sizeof(*item));
 }
 
+bool xreg__mdns_is_taken(const struct xreg_mdns *mdns, const char *name)
+{
+	for (uint32_t i = 0; i < XREG_MDNS_SERVICES_MAX; i++) {
+		if (mdns->items[i].is_used && strcmp(mdns->items[i].name, name) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
 /* ---- resolving ---- */
 
 static bool is_loopback_interface(AvahiIfIndex index)

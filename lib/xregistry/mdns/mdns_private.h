@@ -101,6 +101,8 @@ void xreg__mdns_browse_begin(struct xreg_mdns *mdns); /* there is a daemon */
 uint64_t xreg__mdns_browse_turn(struct xreg_mdns *mdns, uint64_t now_ms);
 /* The client is about to be freed, and what belongs to it; what was found stays. */
 void xreg__mdns_browse_end(struct xreg_mdns *mdns);
+/* Whether somebody else's service, as seen so far, is called that. */
+bool xreg__mdns_is_taken(const struct xreg_mdns *mdns, const char *name);
 
 /* ---- publish.c ---- */
 

@@ -2,7 +2,9 @@
 /*
  * What is announced: this registry's discovery controller, as one of the central kind too. It is
  * announced where it listens: under the machine's own name when that is everywhere, else under a
- * name that means that one address. A name that somebody else has is given a number; a machine
+ * name that means that one address. A name that somebody else has is given a number: what others
+ * are called is looked at first, because Avahi's own probing misses who has just answered somebody
+ * else (an answer is not sent again so soon), and the two would share the name for good. A machine
  * whose own name is being settled has its services withdrawn by the rules (RFC 6762, 9), and
  * announced again. What fails is tried again after a while.
  */
@@ -55,6 +57,12 @@ static void rename_service(struct xreg_mdns *mdns)
 	}
 	mdns->nr_renamed++;
 	mdns->publish_ms = mdns->nr_renamed % RENAMED_MAX != 0 ? 1 : xreg__mdns_now_ms() + RETRY_MS;
+}
+
+/* Until what is there has been seen as a whole nobody knows which names are free. */
+static bool knows_others(const struct xreg_mdns *mdns)
+{
+	return mdns->browser == NULL || mdns->is_settled;
 }
 
 /* A name of this service alone; the same at the next start. */
@@ -163,6 +171,12 @@ static void publish(struct xreg_mdns *mdns)
 
 	mdns->publish_ms = 0;
 	choose_name(mdns);
+	if (xreg__mdns_is_taken(mdns, mdns->name)) {
+		xreg__mdns_say(
+			mdns, XU_LOG_INFO, "mDNS: another service is called '%s'", mdns->name);
+		rename_service(mdns);
+		return;
+	}
 	if (mdns->group == NULL) {
 		mdns->group = avahi_entry_group_new(mdns->client, on_group, mdns);
 	} else {
@@ -203,6 +217,9 @@ void xreg__mdns_publish_state(struct xreg_mdns *mdns, AvahiClientState state)
 
 uint64_t xreg__mdns_publish_turn(struct xreg_mdns *mdns, uint64_t now_ms)
 {
+	if (!knows_others(mdns)) {
+		return UINT64_MAX; /* the browser's turn comes before */
+	}
 	if (mdns->publish_ms != 0 && mdns->publish_ms <= now_ms) {
 		publish(mdns);
 	}
