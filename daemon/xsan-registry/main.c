@@ -16,6 +16,7 @@
 #include "daemon/xsan-registry/config.h"
 #include "daemon/xsan-registry/registry.h"
 #include "daemon/xsand/notify.h"
+#include "lib/util/crash.h"
 #include "lib/util/error.h"
 
 enum { EXIT_CLEAN = 0, EXIT_FAILED = 1, EXIT_BAD_CONFIG = 2, EXIT_NOT_IN_TIME = 3 };
@@ -280,6 +281,7 @@ int main(int argc, char **argv)
 	enum xu_log_level level;
 	int option;
 
+	xu_crash_report("xsan-registry");
 	while ((option = getopt_long(argc, argv, "c:d:h", options, NULL)) != -1) {
 		switch (option) {
 		case 'c':

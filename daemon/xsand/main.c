@@ -7,6 +7,7 @@
 #include "daemon/xsand/config.h"
 #include "daemon/xsand/model.h"
 #include "daemon/xsand/node.h"
+#include "lib/util/crash.h"
 #include "lib/util/log.h"
 #include "lib/xbdev/driver/driver.h"
 #include "lib/xnvmf/host/host.h"
@@ -91,6 +92,7 @@ int main(int argc, char **argv)
 	bool is_check = false;
 	int option;
 
+	xu_crash_report("xsand");
 	xbdev_driver_add(&xnvmf_host_driver);
 	while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
 		switch (option) {
