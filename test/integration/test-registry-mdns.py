@@ -178,9 +178,17 @@ class Mdns(RegistryTest):
         self.timed(lambda: self.details()['services'] == 600, 'they are not seen')
         self.wait_for(lambda: len(self.controllers()) == 512, 'they are not followed')
         self.assertEqual(self.details()['ignored'], 88)
-        # All go: so does what is known of them, and there is room again.
+        # All go: so does what is known of them, and there is room again. So many good-byes at once
+        # may be lost on a busy machine, and are then not said again for over an hour.
         self.two.stop_avahi()
-        self.wait_for(lambda: self.controllers() == set(), 'they are still known')
+        begin = said = time.monotonic()
+        while self.controllers() != set():
+            self.assertLess(time.monotonic() - begin, 180, 'they are still known')
+            if time.monotonic() - said > 20:
+                self.two.start_avahi()
+                self.two.stop_avahi()
+                said = time.monotonic()
+            time.sleep(0.1)
         self.two.run('umount', '/etc/avahi/services')
         self.two.start_avahi()
         self.two.publish('array', 8009, 'p=tcp')
