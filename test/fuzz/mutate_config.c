@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * libFuzzer's mutations of fuzz_config's and fuzz_document's inputs. Some change bytes anywhere;
- * the others change one value of one document and keep it JSON: leave it out, repeat it, put
- * another value in its place, often one from elsewhere in the input. Documents are copied too,
- * because a reload is between two that are nearly the same.
+ * libFuzzer's mutations of inputs that are JSON documents with a zero byte between them. Some
+ * change bytes anywhere; the others change one value of one document and keep it JSON: leave it
+ * out, repeat it, put another value in its place, often one from elsewhere in the input. Documents
+ * are copied too, because a reload is between two that are nearly the same.
+ *
+ * A document that begins with a capital letter is a request (fuzz_rest): its head, up to the empty
+ * line, goes with it, or is put in front of another.
  */
 #include <jansson.h>
 
 #include "lib/util/random.h"
 #include "test/fuzz/fuzz.h"
 
+#ifndef MAX_DOCUMENTS
 #define MAX_DOCUMENTS 3u
-#define MAX_NODES     256u
+#endif
+#define MAX_NODES 256u
 
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed);
@@ -24,7 +29,8 @@ struct node {
 };
 
 struct documents {
-	json_t *roots[MAX_DOCUMENTS];
+	char *heads[MAX_DOCUMENTS];   /* NULL: it has none */
+	json_t *roots[MAX_DOCUMENTS]; /* NULL: it is a head only */
 	uint32_t count;
 	struct node nodes[MAX_NODES]; /* of all documents */
 	uint32_t nr_nodes;
@@ -38,17 +44,34 @@ static uint32_t pick(struct documents *docs, uint32_t bound)
 
 /* ---- reading and writing ---- */
 
+/* The length of a document's head, with the empty line. */
+static size_t head_len(const char *text, size_t len)
+{
+	const char *end;
+
+	if (len == 0 || text[0] < 'A' || text[0] > 'Z') {
+		return 0;
+	}
+	end = memmem(text, len, "\n\n", 2);
+	return end != NULL ? (size_t)(end + 2 - text) : len;
+}
+
 static void read_all(struct documents *docs, const uint8_t *data, size_t size)
 {
 	const char *at = (const char *)data, *end = at + size, *zero;
 
 	do {
+		uint32_t i = docs->count;
+		size_t len, head;
+
 		zero = at != end ? memchr(at, '\0', (size_t)(end - at)) : NULL;
-		docs->roots[docs->count] =
-			json_loadb(at, (size_t)((zero != NULL ? zero : end) - at), 0, NULL);
-		if (docs->roots[docs->count] == NULL) {
+		len = (size_t)((zero != NULL ? zero : end) - at);
+		head = head_len(at, len);
+		docs->roots[i] = json_loadb(at + head, len - head, 0, NULL);
+		if (docs->roots[i] == NULL && (head == 0 || head != len)) {
 			return;
 		}
+		docs->heads[i] = head != 0 ? strndup(at, head) : NULL;
 		at = zero != NULL ? zero + 1 : end;
 	} while (++docs->count < MAX_DOCUMENTS && zero != NULL);
 }
@@ -59,18 +82,25 @@ static size_t write_all(const struct documents *docs, uint8_t *data, size_t max_
 	size_t size = 0;
 
 	for (uint32_t i = 0; i < docs->count; i++) {
-		char *text = json_dumps(docs->roots[i], JSON_COMPACT);
+		char *text =
+			docs->roots[i] != NULL ? json_dumps(docs->roots[i], JSON_COMPACT) : NULL;
 		size_t len = text != NULL ? strlen(text) : 0;
+		size_t head = docs->heads[i] != NULL ? strlen(docs->heads[i]) : 0;
 
-		if (len == 0 || size + len + 1 > max_size) {
+		if (head + len == 0 || size + head + len + 1 > max_size) {
 			free(text);
 			return 0;
 		}
 		if (i != 0) {
 			data[size++] = 0;
 		}
-		memcpy(data + size, text, len);
-		size += len;
+		if (head != 0) {
+			memcpy(data + size, docs->heads[i], head);
+		}
+		if (len != 0) {
+			memcpy(data + size + head, text, len);
+		}
+		size += head + len;
 		free(text);
 	}
 	return size;
@@ -106,7 +136,8 @@ static json_t *new_value(struct documents *docs)
 		"malloc", "null", "delay", "error", "file", "tcp", "127.0.0.1", "::", "debug",
 		"nqn.2026-11.io.xsan:a", "nqn.2026-11.io.xsan:b", "/f",
 		"6ba7b810-9dad-11d1-80b4-00c04fd430c8", "aio", "o", "raid1", "s", "s/v", "nvmf",
-		"raid", "raid5", "far=2"};
+		"raid", "raid5", "far=2", "192.0.2.1", "fd00::7", "fc", "available", "maintenance",
+		"deny", "applied", "node:a", "sqlite", "identify"};
 	static const json_int_t numbers[] = {
 		0, 1, 2, 3, 16, 100, 512, 4096, 65536, 65537, 1ll << 32, INT64_MAX, -1};
 
@@ -160,20 +191,36 @@ static void change_node(struct documents *docs, struct node *node)
 	}
 }
 
+static void set_head(struct documents *docs, uint32_t to, uint32_t from)
+{
+	char *copy = docs->heads[from] != NULL ? strdup(docs->heads[from]) : NULL;
+
+	free(docs->heads[to]);
+	docs->heads[to] = copy;
+}
+
+static void copy_document(struct documents *docs, uint32_t from)
+{
+	uint32_t to = docs->count < MAX_DOCUMENTS ? docs->count : pick(docs, MAX_DOCUMENTS);
+	json_t *copy = json_deep_copy(docs->roots[from]);
+
+	if (to == docs->count) {
+		docs->count++;
+	} else {
+		json_decref(docs->roots[to]);
+	}
+	docs->roots[to] = copy;
+	set_head(docs, to, from);
+}
+
 static void mutate(struct documents *docs)
 {
-	uint32_t index = pick(docs, docs->count);
+	uint32_t index = pick(docs, docs->count), other = pick(docs, docs->count);
 
 	if (pick(docs, 4) == 0) {
-		uint32_t to = docs->count < MAX_DOCUMENTS ? docs->count : pick(docs, MAX_DOCUMENTS);
-		json_t *copy = json_deep_copy(docs->roots[index]);
-
-		if (to == docs->count) {
-			docs->count++;
-		} else {
-			json_decref(docs->roots[to]);
-		}
-		docs->roots[to] = copy;
+		copy_document(docs, index);
+	} else if (docs->heads[index] != NULL && pick(docs, 8) == 0) {
+		set_head(docs, other, index);
 	}
 	docs->nr_nodes = 0;
 	for (uint32_t i = 0; i < docs->count; i++) {
@@ -201,6 +248,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
 	}
 	for (uint32_t i = 0; i < docs.count; i++) {
 		json_decref(docs.roots[i]);
+		free(docs.heads[i]);
 	}
 	return new_size != 0 ? new_size : LLVMFuzzerMutate(data, size, max_size);
 }
