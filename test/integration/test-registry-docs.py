@@ -13,8 +13,8 @@ from registry_harness import PATIENCE_S, REGISTRY, RegistryTest, main
 
 MAN = TOP / 'packaging/man'
 BOARD = TOP / 'packaging/grafana/xsan-registry.json'
-CONFIG = TOP / 'daemon/xsan-registry/config.c'
-# Of the configuration, and what config.c calls them.
+TABLES = sorted((TOP / 'daemon/xsan-registry').glob('config*.c'))
+# Of the configuration, and what its tables are called.
 SECTIONS = {
     'service': 'service', 'discovery': 'discovery', 'discovery_controller': 'central',
     'health_monitoring': 'health', 'failover': 'failover', 'load_balancer': 'balancer',
@@ -37,8 +37,10 @@ class Manual(RegistryTest):
 
     def members(self, table):
         """The names in a table of parameters: what the daemon lists is cut off where it is long."""
-        found = re.search(rf'{table}_params\[\] = {{\n(.*?)^}};', CONFIG.read_text(), re.S | re.M)
-        names = re.findall(r'^\t{"(\w+)", XU_PARAM', found.group(1), re.M)
+        text = '\n'.join(path.read_text() for path in TABLES)
+        found = re.findall(rf' {table}_params\[\] = {{\n(.*?)^}};', text, re.S | re.M)
+        self.assertEqual(len(found), 1, table)
+        names = re.findall(r'^\t{"(\w+)", XU_PARAM', found[0], re.M)
         self.assertTrue(names)
         return names
 
