@@ -82,7 +82,7 @@ struct config {
 	bool takes_kick_starts;
 	struct xreg_referral referrals[XREG_REFERRALS_MAX];
 	uint32_t nr_referrals;
-	bool publishes_mdns, is_publish_asked; /* asked for by name */
+	bool publishes_mdns, is_publish_said; /* not said: as others reach it or not */
 
 	const char *notes[CONFIG_NOTES_MAX]; /* what is set and has no effect; ends with NULL */
 };

@@ -64,17 +64,17 @@ static int check_referrals(struct config_check *c, json_t *list)
 	return 0;
 }
 
-/* What only this machine reaches is announced to others when it is asked for, else not. */
 static void check_publishing(struct config_check *c, json_t *object, const struct central *central)
 {
 	struct config *config = c->config;
-	bool is_said = json_object_get(object, "publish_mdns") != NULL;
 
-	config->publishes_mdns =
-		central->is_enabled &&
-		(is_said ? central->is_published : !xr_address_is_loopback(central->address));
-	config->is_publish_asked = is_said && config->publishes_mdns;
-	if (is_said && central->is_published && !central->is_enabled) {
+	config->is_publish_said = json_object_get(object, "publish_mdns") != NULL;
+	config->publishes_mdns = central->is_published;
+	if (!config->is_publish_said) {
+		json_object_set_new(
+			config->effective, "discovery_controller.publish_mdns", json_null());
+	}
+	if (central->is_published && !central->is_enabled) {
 		config_note(c,
 			"discovery_controller.publish_mdns: there is no discovery controller to "
 			"announce");

@@ -158,6 +158,10 @@ static int check_multicast(struct config_check *c, const struct discovery *disco
 		rc = xreg_mcast_key_read(discovery->key_path, discovery->key_variable,
 			&config->multicast_key, c->err);
 	}
+	if (config->multicast_key != NULL) {
+		snprintf(path, sizeof(path), "discovery.%s", member);
+		json_object_set_new(config->effective, path, json_string(config->multicast_key));
+	}
 	config->multicast = (struct xreg_mcast_opts){.group = discovery->group,
 		.port = (uint16_t)discovery->port,
 		.interface = discovery->interface,

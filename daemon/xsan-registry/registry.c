@@ -10,14 +10,13 @@
 #include "daemon/xsan-registry/alerts.h"
 #include "daemon/xsan-registry/central.h"
 #include "daemon/xsan-registry/config.h"
+#include "daemon/xsan-registry/find.h"
 #include "daemon/xsan-registry/grpc.h"
 #include "daemon/xsan-registry/mdns.h"
 #include "lib/util/log.h"
 #include "lib/xregistry/alert/alert.h"
 #include "lib/xregistry/ddc.h"
 #include "lib/xregistry/drain.h"
-#include "lib/xregistry/find_dhcp.h"
-#include "lib/xregistry/find_multicast.h"
 #include "lib/xregistry/finder.h"
 #include "lib/xregistry/health_log.h"
 #include "lib/xregistry/monitor.h"
@@ -125,27 +124,6 @@ static int make_pull(struct registry *registry, const struct config *config, str
 	return rc == 0 ? xreg_pull_new(&opts, &registry->pull, err) : rc;
 }
 
-void list_controllers(struct registry *registry, const struct config *config)
-{
-	uint32_t count = xreg_ddcs_replace(
-		registry->ddcs, XREG_DDC_STATIC, config->controllers, config->nr_controllers);
-
-	if (count < config->nr_controllers) {
-		xu_warn(registry->log,
-			"%u of discovery.discovery_controllers are this registry itself, or there "
-			"twice, and are not read",
-			config->nr_controllers - count);
-	}
-}
-
-static int start_pull(struct registry *registry, const struct config *config, struct xu_error *err)
-{
-	xreg_ddcs_set_own(registry->ddcs, registry->nqn, config->central_address,
-		registry->central != NULL ? central_port(registry->central) : 0);
-	list_controllers(registry, config);
-	return xreg_pull_start(registry->pull, err);
-}
-
 static int start_central(
 	struct registry *registry, const struct config *config, struct xu_error *err)
 {
@@ -194,85 +172,6 @@ static int start_alerts(
 		.log = registry->log};
 
 	return alerts_part_start(&opts, &registry->alerts, err);
-}
-
-static json_t *pull_json(void *arg)
-{
-	return xreg_pull_json(arg);
-}
-
-static void kick_pull(void *arg)
-{
-	xreg_pull_kick(arg);
-}
-
-static int add_static(struct registry *registry, const struct config *config, struct xu_error *err)
-{
-	if (xreg_find_static_new(config->static_targets, &registry->static_targets) != 0) {
-		return xu_error_set_errno(err, -ENOMEM, "preparing to find targets");
-	}
-	return xreg_finder_add(registry->finder, &xreg_find_static, registry->static_targets, err);
-}
-
-static int add_multicast(
-	struct registry *registry, const struct config *config, struct xu_error *err)
-{
-	void *multicast;
-	int rc = xreg_find_multicast_new(&config->multicast, registry->log, &multicast);
-
-	return rc == 0 ? xreg_finder_add(registry->finder, &xreg_find_multicast, multicast, err)
-		       : xu_error_set_errno(err, rc, "preparing to find targets by multicast");
-}
-
-static int add_dhcp(struct registry *registry, const struct config *config, struct xu_error *err)
-{
-	const struct xreg_find_dhcp_opts opts = {.interface = config->dhcp_interface,
-		.option = config->dhcp_option,
-		.ddcs = registry->ddcs};
-	void *dhcp;
-	int rc = xreg_find_dhcp_new(&opts, &dhcp);
-
-	return rc == 0 ? xreg_finder_add(registry->finder, &xreg_find_dhcp, dhcp, err)
-		       : xu_error_set_errno(err, rc, "preparing to find targets by DHCP");
-}
-
-static int add_mdns(struct registry *registry, const struct config *config, struct xu_error *err)
-{
-	const struct mdns_part_opts opts = {.config = config,
-		.ddcs = registry->ddcs,
-		.finder = registry->finder,
-		.central = registry->central,
-		.log = registry->log};
-
-	return mdns_part_start(&opts, &registry->mdns, err);
-}
-
-static int start_finder(
-	struct registry *registry, const struct config *config, struct xu_error *err)
-{
-	const struct xreg_finder_opts opts = {.store = registry->store,
-		.interval_s = config->find_interval_s,
-		.timeout_s = config->find_timeout_s,
-		.log = registry->log};
-	const struct xreg_find_other pull = {
-		.json = pull_json, .kick = kick_pull, .arg = registry->pull};
-	int rc = xreg_finder_new(&opts, &registry->finder, err);
-
-	if (rc == 0) {
-		xreg_finder_set_other(registry->finder, &pull);
-		/* Also when it is empty: a reload may fill it. */
-		rc = add_static(registry, config, err);
-	}
-	if (rc == 0) {
-		rc = add_mdns(registry, config, err);
-	}
-	if (rc == 0 && config->has_multicast) {
-		rc = add_multicast(registry, config, err);
-	}
-	if (rc == 0 && config->has_dhcp) {
-		rc = add_dhcp(registry, config, err);
-	}
-	return rc == 0 ? xreg_finder_start(registry->finder, err) : rc;
 }
 
 static int start_grpc(struct registry *registry, const struct config *config, struct xu_error *err)
@@ -340,16 +239,13 @@ static int start_services(
 		rc = start_central(registry, config, err);
 	}
 	if (rc == 0) {
-		rc = start_pull(registry, config, err);
-	}
-	if (rc == 0) {
 		rc = start_monitor(registry, config, err);
 	}
 	if (rc == 0) {
 		rc = start_alerts(registry, config, err);
 	}
 	if (rc == 0) {
-		rc = start_finder(registry, config, err);
+		rc = find_start(registry, config, err);
 	}
 	if (rc == 0) {
 		rc = start_grpc(registry, config, err);

@@ -38,10 +38,11 @@ struct registry {
 	struct xreg_monitor *monitor;
 	struct xreg_health_log *health_log;
 	struct xreg_finder *finder;
-	void *static_targets; /* the finder's */
+	void *static_targets;         /* the finder's */
+	bool has_multicast, has_dhcp; /* the finder asks by them */
 	struct xreg_ddcs *ddcs;
 	struct xreg_pull *pull;
-	struct mdns_part *mdns; /* NULL: none */
+	struct mdns_part *mdns; /* NULL: it was never wanted */
 	struct alerts_part *alerts;
 	struct central *central; /* NULL: none */
 	struct grpc_part *grpc;  /* NULL: none */
@@ -60,11 +61,6 @@ struct registry {
 	struct reload_wait *waiting;
 	bool is_stopping;
 };
-
-/* ---- registry.c ---- */
-
-/* Has those discovery controllers read that the configuration names, and no others that it did. */
-void list_controllers(struct registry *registry, const struct config *config);
 
 /* ---- reload.c ---- */
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Another configuration while the registry runs. What can go wrong is done first and on the side:
- * reading and checking the certificate, judging who may still call from where, the rules of alerts.
- * Only then are the parts told, by calls that only want memory.
+ * reading and checking the certificate, judging who may still call from where, the methods of
+ * finding targets, the rules of alerts. Only then are the parts told, by calls that only want
+ * memory.
  *
  * Which members those are is one table. All others need a restart; those that differ from what is
  * in use are named, at each reload again.
@@ -19,28 +20,25 @@
 
 #include "daemon/xsan-registry/alerts.h"
 #include "daemon/xsan-registry/config.h"
+#include "daemon/xsan-registry/find.h"
 #include "daemon/xsan-registry/grpc.h"
 #include "daemon/xsan-registry/registry_private.h"
 #include "lib/rpc/http.h"
 #include "lib/util/error.h"
 #include "lib/util/log.h"
 #include "lib/xregistry/alert/alert.h"
-#include "lib/xregistry/finder.h"
 #include "lib/xregistry/monitor.h"
-#include "lib/xregistry/pull.h"
 #include "lib/xregistry/rest/rest.h"
 #include "lib/xregistry/select.h"
 
 #define NR_FILES 3u
 
 /* Members that are taken while it runs; a name that ends with a dot is all of a section. */
-static const char *const live[] = {"discovery.discovery_controllers",
-	"discovery.discovery_interval_sec", "discovery.discovery_timeout_sec",
-	"discovery.pulled_entries_max", "discovery.pulled_forget_sec", "discovery.static_targets",
-	"failover.", "health_monitoring.", "load_balancer.", "logging.log_level",
-	"security.ca_file", "security.cert_file", "security.client_certificates",
-	"security.client_role", "security.key_file", "security.rate_limit_per_sec",
-	"security.tokens", "security.wrong_tokens_per_sec", NULL};
+static const char *const live[] = {"discovery.", "discovery_controller.publish_mdns", "failover.",
+	"health_monitoring.", "load_balancer.", "logging.log_level", "security.ca_file",
+	"security.cert_file", "security.client_certificates", "security.client_role",
+	"security.key_file", "security.rate_limit_per_sec", "security.tokens",
+	"security.wrong_tokens_per_sec", NULL};
 
 static bool is_live(const char *name)
 {
@@ -170,6 +168,7 @@ struct taking {
 	const struct config *config;
 	bool has_pem; /* a new one */
 	struct xrpc_pem pem;
+	struct find_change find;
 };
 
 static json_t *member(const struct taking *t, const char *name)
@@ -250,10 +249,9 @@ static int take_security(struct taking *t, struct xu_error *err)
 
 /* What was checked with the configuration, or can only want memory: then it stays as it was, and
  * the log says so. */
-static void take_rest(const struct taking *t)
+static void take_rest(struct taking *t)
 {
 	const struct config *config = t->config;
-	const struct xreg_pull_limits limits = config_pull_limits(config);
 	struct registry *registry = t->registry;
 	struct xu_error err;
 
@@ -268,15 +266,7 @@ static void take_rest(const struct taking *t)
 	if (xreg_balancer_set(registry->balancer, &config->balancer) != 0) {
 		xu_err(registry->log, "load_balancer is not taken");
 	}
-	xreg_finder_set(registry->finder, config->find_interval_s, config->find_timeout_s);
-	xreg_pull_set(registry->pull, &limits);
-	list_controllers(registry, config);
-	if (has_changed(t, "discovery.static_targets")) {
-		if (xreg_find_static_set(registry->static_targets, config->static_targets) != 0) {
-			xu_err(registry->log, "discovery.static_targets: no memory");
-		}
-		xreg_finder_kick(registry->finder);
-	}
+	find_take(registry, config, &t->find);
 }
 
 /* What has changed, by whether it was taken; keeps what is in use now. */
@@ -313,6 +303,7 @@ int registry_reload(struct registry *registry, const struct config *config, json
 	int rc = read_certificate(&t, err);
 
 	rc = rc != 0 ? rc : check_access(&t, err);
+	rc = rc != 0 ? rc : find_prepare(registry, config, &t.find, err);
 	rc = rc != 0 ? rc : xreg_alerts_reload(alerts_part_alerts(registry->alerts), err);
 	has_pem = t.has_pem;
 	rc = rc != 0 ? rc : take_security(&t, err);
@@ -320,6 +311,7 @@ int registry_reload(struct registry *registry, const struct config *config, json
 		take_rest(&t);
 		*ret_taken = tell(&t, has_pem);
 	}
+	find_discard(&t.find);
 	xrpc_pem_clear(&t.pem);
 	return rc;
 }

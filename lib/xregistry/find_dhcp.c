@@ -14,6 +14,7 @@
 #include <net/if_arp.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -37,6 +38,8 @@ struct dhcp {
 	char interface[IF_NAMESIZE];
 	int end_fd;
 	uint8_t server[4]; /* who the list came from; zeroes: nobody yet */
+	pthread_mutex_t mutex;
+	bool is_over; /* with the mutex: no discovery controllers are told any more */
 };
 
 /* What has come of a question. */
@@ -264,9 +267,11 @@ static void tell_controllers(struct dhcp *dhcp, const struct outcome *outcome)
 			controllers[count++] = outcome->entries[i].place;
 		}
 	}
-	if (dhcp->opts.ddcs != NULL) {
+	pthread_mutex_lock(&dhcp->mutex);
+	if (dhcp->opts.ddcs != NULL && !dhcp->is_over) {
 		xreg_ddcs_replace(dhcp->opts.ddcs, XREG_DDC_DHCP, controllers, count);
 	}
+	pthread_mutex_unlock(&dhcp->mutex);
 }
 
 /* What an outcome means. */
@@ -324,7 +329,21 @@ static void cancel(void *arg)
 {
 	struct dhcp *dhcp = arg;
 
+	pthread_mutex_lock(&dhcp->mutex);
+	dhcp->is_over = true;
+	pthread_mutex_unlock(&dhcp->mutex);
 	eventfd_write(dhcp->end_fd, 1);
+}
+
+/* Of another network the server is another one. */
+static void inherit(void *arg, void *old)
+{
+	struct dhcp *dhcp = arg;
+	const struct dhcp *before = old;
+
+	if (strcmp(dhcp->interface, before->interface) == 0) {
+		memcpy(dhcp->server, before->server, sizeof(dhcp->server));
+	}
 }
 
 static void fini(void *arg)
@@ -332,11 +351,16 @@ static void fini(void *arg)
 	struct dhcp *dhcp = arg;
 
 	close(dhcp->end_fd);
+	pthread_mutex_destroy(&dhcp->mutex);
 	free(dhcp);
 }
 
-const struct xreg_find_method xreg_find_dhcp = {
-	.name = "dhcp", .source = XREG_DHCP, .find = find, .cancel = cancel, .fini = fini};
+const struct xreg_find_method xreg_find_dhcp = {.name = "dhcp",
+	.source = XREG_DHCP,
+	.find = find,
+	.cancel = cancel,
+	.inherit = inherit,
+	.fini = fini};
 
 int xreg_find_dhcp_new(const struct xreg_find_dhcp_opts *opts, void **ret_arg)
 {
@@ -358,6 +382,7 @@ int xreg_find_dhcp_new(const struct xreg_find_dhcp_opts *opts, void **ret_arg)
 		free(dhcp);
 		return rc;
 	}
+	pthread_mutex_init(&dhcp->mutex, NULL);
 	*ret_arg = dhcp;
 	return 0;
 }

@@ -12,9 +12,10 @@
 #include "lib/xregistry/finder.h"
 
 struct xreg_find_dhcp_opts {
-	const char *interface;  /* Ethernet with an IPv4 address; copied */
-	uint8_t option;         /* XREG_DHCP_OPTION_MIN … _MAX */
-	struct xreg_ddcs *ddcs; /* takes the discovery controllers of the list; NULL: nobody does */
+	const char *interface; /* Ethernet with an IPv4 address; copied */
+	uint8_t option;        /* XREG_DHCP_OPTION_MIN … _MAX */
+	/* Takes the discovery controllers of the list, until it is cancelled; NULL: nobody does. */
+	struct xreg_ddcs *ddcs;
 };
 
 extern const struct xreg_find_method xreg_find_dhcp;

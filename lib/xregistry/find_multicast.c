@@ -486,10 +486,20 @@ static void fini(void *arg)
 	free(m);
 }
 
+/* What is not told under the new settings goes when it has been missed often enough. */
+static void inherit(void *arg, void *old)
+{
+	struct multicast *m = arg, *before = old;
+
+	m->known = before->known;
+	before->known = (struct list){.all = NULL};
+}
+
 const struct xreg_find_method xreg_find_multicast = {.name = "multicast",
 	.source = XREG_MULTICAST,
 	.find = find,
 	.cancel = cancel,
+	.inherit = inherit,
 	.fini = fini};
 
 int xreg_find_multicast_new(

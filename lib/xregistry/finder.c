@@ -2,8 +2,9 @@
 /*
  * One thread: asks a method, compares what it found with what the store has of that source, makes
  * the changes one after the other (each waits until it is durable, which bounds what finding
- * costs), goes on with the next method, sleeps. What was found belongs to the thread; the counters
- * are under the mutex.
+ * costs), goes on with the next method, sleeps. What was found belongs to the thread; the methods
+ * and their counters are under the mutex. One that is exchanged or removed while it is being asked
+ * is so by the thread, when it has come back; nobody waits for that.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -25,9 +26,15 @@ struct xreg_found {
 	uint32_t count, room;
 };
 
-struct asked {
-	const struct xreg_find_method *method;
+struct method {
+	const struct xreg_find_method *ops; /* NULL: none */
 	void *arg;
+};
+
+struct asked {
+	struct method now, next;
+	bool is_busy;     /* the thread asks it */
+	bool is_changing; /* `next` comes when it does no more */
 	uint64_t nr_attempts, nr_successes, nr_failures;
 	uint32_t nr_found;
 	char problem[256];
@@ -37,7 +44,6 @@ struct asked {
 struct xreg_finder {
 	struct xreg_finder_opts opts;
 	struct asked methods[XREG_FIND_METHODS_MAX];
-	uint32_t nr_methods;
 	pthread_t thread;
 	bool has_thread;
 	pthread_mutex_t mutex;
@@ -186,15 +192,110 @@ static void take_all(struct xreg_finder *finder, uint32_t source, const struct x
 	xreg_view_unref(view);
 }
 
+/* ---- methods that come and go ---- */
+
+static void finish(const struct method *method)
+{
+	if (method->ops != NULL && method->ops->fini != NULL) {
+		method->ops->fini(method->arg);
+	}
+}
+
+/* With the mutex. Returns what was there before, for finish() without it. */
+static struct method exchange(struct asked *asked, struct method next)
+{
+	struct method old = asked->now;
+
+	if (old.ops != NULL && old.ops == next.ops && next.ops->inherit != NULL) {
+		next.ops->inherit(next.arg, old.arg);
+	}
+	if (next.ops == NULL) {
+		*asked = (struct asked){.is_woken = false};
+		return old;
+	}
+	asked->now = next;
+	asked->is_changing = false;
+	asked->is_woken = true;
+	asked->problem[0] = '\0';
+	return old;
+}
+
+/* With the mutex; also returns what is left to finish(). */
+static struct method change(struct asked *asked, struct method next)
+{
+	struct method left = {.ops = NULL};
+
+	if (!asked->is_busy) {
+		return exchange(asked, next);
+	}
+	if (asked->is_changing) {
+		left = asked->next;
+	} else if (asked->now.ops->cancel != NULL) {
+		asked->now.ops->cancel(asked->now.arg);
+	}
+	asked->next = next;
+	asked->is_changing = true;
+	return left;
+}
+
+/* With the mutex. The one of that name, or else one that is free; NULL: there is none. */
+static struct asked *find_asked(struct xreg_finder *finder, const char *name)
+{
+	struct asked *vacant = NULL;
+
+	for (uint32_t i = 0; i < XREG_FIND_METHODS_MAX; i++) {
+		struct asked *asked = &finder->methods[i];
+
+		if (asked->now.ops == NULL) {
+			vacant = vacant != NULL ? vacant : asked;
+		} else if (strcmp(asked->now.ops->name, name) == 0) {
+			return asked;
+		}
+	}
+	return vacant;
+}
+
+int xreg_finder_add(struct xreg_finder *finder, const struct xreg_find_method *method, void *arg,
+	struct xu_error *err)
+{
+	struct method left = {.ops = NULL};
+	struct asked *asked;
+
+	pthread_mutex_lock(&finder->mutex);
+	asked = find_asked(finder, method->name);
+	if (asked != NULL) {
+		left = change(asked, (struct method){method, arg});
+		pthread_cond_signal(&finder->cond);
+	}
+	pthread_mutex_unlock(&finder->mutex);
+	finish(&left);
+	return asked != NULL ? 0
+			     : xu_error_set(err, -ENOSPC, "there is no room for the method %s",
+				       method->name);
+}
+
+void xreg_finder_remove(struct xreg_finder *finder, const char *name)
+{
+	struct method left = {.ops = NULL};
+	struct asked *asked;
+
+	pthread_mutex_lock(&finder->mutex);
+	asked = find_asked(finder, name);
+	if (asked != NULL && asked->now.ops != NULL) {
+		left = change(asked, left);
+	}
+	pthread_mutex_unlock(&finder->mutex);
+	finish(&left);
+}
+
 /* ---- the thread ---- */
 
-/* Counts a round, and tells of a problem once, and once when it is over. */
+/* Counts a round, and tells of a problem once, and once when it is over. With the mutex. */
 static void note(struct xreg_finder *finder, struct asked *asked, int rc, uint32_t nr_found,
 	const char *problem)
 {
-	const char *name = asked->method->name;
+	const char *name = asked->now.ops->name;
 
-	pthread_mutex_lock(&finder->mutex);
 	if (rc != 0 && rc != -ECANCELED &&
 		strncmp(asked->problem, problem, sizeof(asked->problem) - 1) != 0) {
 		xu_warn(finder->opts.log, "finding targets by %s: %s", name, problem);
@@ -207,31 +308,66 @@ static void note(struct xreg_finder *finder, struct asked *asked, int rc, uint32
 	asked->nr_failures += rc != 0;
 	asked->nr_found = rc == 0 ? nr_found : asked->nr_found;
 	snprintf(asked->problem, sizeof(asked->problem), "%.255s", problem);
-	pthread_mutex_unlock(&finder->mutex);
 }
 
-static void ask(struct xreg_finder *finder, struct asked *asked)
+/* Whose turn it is now, if it is; it is busy then. */
+static struct method begin(
+	struct xreg_finder *finder, struct asked *asked, bool is_round, uint32_t *ret_timeout_s)
+{
+	struct method method = {.ops = NULL};
+
+	pthread_mutex_lock(&finder->mutex);
+	if (asked->now.ops != NULL && (is_round || asked->is_woken) && !finder->must_stop) {
+		method = asked->now;
+		asked->is_busy = true;
+		asked->is_woken = false;
+		*ret_timeout_s = finder->opts.timeout_s;
+	}
+	pthread_mutex_unlock(&finder->mutex);
+	return method;
+}
+
+/* It is not busy any more; what was to come instead does. A round that was broken off for that does
+ * not count. */
+static void end(struct xreg_finder *finder, struct asked *asked, int rc, uint32_t nr_found,
+	const char *problem)
+{
+	struct method left = {.ops = NULL};
+
+	pthread_mutex_lock(&finder->mutex);
+	asked->is_busy = false;
+	if (asked->is_changing) {
+		left = exchange(asked, asked->next);
+	} else {
+		note(finder, asked, rc, nr_found, problem);
+	}
+	pthread_mutex_unlock(&finder->mutex);
+	finish(&left);
+}
+
+static void ask(struct xreg_finder *finder, struct asked *asked, bool is_round)
 {
 	struct xreg_found found = {0};
 	struct xu_error err = {0};
 	uint32_t timeout_s;
+	struct method method = begin(finder, asked, is_round, &timeout_s);
 	int rc;
 
-	pthread_mutex_lock(&finder->mutex);
-	timeout_s = finder->opts.timeout_s;
-	pthread_mutex_unlock(&finder->mutex);
-	rc = asked->method->find(asked->arg, timeout_s, &found, &err);
-	if (rc == 0) {
-		take_all(finder, asked->method->source, &found);
+	if (method.ops == NULL) {
+		return;
 	}
-	note(finder, asked, rc, found.count, rc == 0 ? "" : err.text);
+	rc = method.ops->find(method.arg, timeout_s, &found, &err);
+	if (rc == 0) {
+		take_all(finder, method.ops->source, &found);
+	}
+	end(finder, asked, rc, found.count, rc == 0 ? "" : err.text);
 	free_found(&found);
 }
 
 /* With the mutex. */
 static bool is_any_woken(const struct xreg_finder *finder)
 {
-	for (uint32_t i = 0; i < finder->nr_methods; i++) {
+	for (uint32_t i = 0; i < XREG_FIND_METHODS_MAX; i++) {
 		if (finder->methods[i].is_woken) {
 			return true;
 		}
@@ -239,15 +375,19 @@ static bool is_any_woken(const struct xreg_finder *finder)
 	return false;
 }
 
-/* Until `until`, when all are to be asked, or somebody is to be asked before. False: the end. */
-static bool sleep_on(struct xreg_finder *finder, const struct timespec *until, bool *ret_is_round)
+/* Until all are to be asked again after a round, or somebody is to be asked before. False: the end.
+ */
+static bool sleep_on(struct xreg_finder *finder, const struct timespec *round, bool *ret_is_round)
 {
 	bool must_stop;
 	int rc = 0;
 
 	pthread_mutex_lock(&finder->mutex);
 	while (!finder->must_stop && !finder->is_kicked && !is_any_woken(finder) && rc == 0) {
-		rc = pthread_cond_timedwait(&finder->cond, &finder->mutex, until);
+		const struct timespec until = {
+			round->tv_sec + finder->opts.interval_s, round->tv_nsec};
+
+		rc = pthread_cond_timedwait(&finder->cond, &finder->mutex, &until);
 	}
 	*ret_is_round = finder->is_kicked || rc != 0;
 	finder->is_kicked = false;
@@ -256,38 +396,20 @@ static bool sleep_on(struct xreg_finder *finder, const struct timespec *until, b
 	return !must_stop;
 }
 
-static bool take_woken(struct xreg_finder *finder, struct asked *asked)
-{
-	bool is_woken;
-
-	pthread_mutex_lock(&finder->mutex);
-	is_woken = asked->is_woken;
-	asked->is_woken = false;
-	pthread_mutex_unlock(&finder->mutex);
-	return is_woken;
-}
-
 static void *finder_main(void *arg)
 {
 	struct xreg_finder *finder = arg;
-	struct timespec until = {0};
+	struct timespec round = {0};
 	bool is_round = true;
 
 	do {
-		for (uint32_t i = 0; i < finder->nr_methods; i++) {
-			bool is_woken = take_woken(finder, &finder->methods[i]);
-
-			if (is_round || is_woken) {
-				ask(finder, &finder->methods[i]);
-			}
+		for (uint32_t i = 0; i < XREG_FIND_METHODS_MAX; i++) {
+			ask(finder, &finder->methods[i], is_round);
 		}
 		if (is_round) {
-			clock_gettime(CLOCK_MONOTONIC, &until);
-			pthread_mutex_lock(&finder->mutex);
-			until.tv_sec += finder->opts.interval_s;
-			pthread_mutex_unlock(&finder->mutex);
+			clock_gettime(CLOCK_MONOTONIC, &round);
 		}
-	} while (sleep_on(finder, &until, &is_round));
+	} while (sleep_on(finder, &round, &is_round));
 	return NULL;
 }
 
@@ -312,17 +434,6 @@ int xreg_finder_new(
 	return 0;
 }
 
-int xreg_finder_add(struct xreg_finder *finder, const struct xreg_find_method *method, void *arg,
-	struct xu_error *err)
-{
-	if (finder->nr_methods == XREG_FIND_METHODS_MAX) {
-		return xu_error_set(
-			err, -ENOSPC, "there is no room for the method %s", method->name);
-	}
-	finder->methods[finder->nr_methods++] = (struct asked){.method = method, .arg = arg};
-	return 0;
-}
-
 int xreg_finder_start(struct xreg_finder *finder, struct xu_error *err)
 {
 	int rc = -pthread_create(&finder->thread, NULL, finder_main, finder);
@@ -336,6 +447,7 @@ void xreg_finder_set(struct xreg_finder *finder, uint32_t interval_s, uint32_t t
 	pthread_mutex_lock(&finder->mutex);
 	finder->opts.interval_s = interval_s;
 	finder->opts.timeout_s = timeout_s;
+	pthread_cond_signal(&finder->cond);
 	pthread_mutex_unlock(&finder->mutex);
 }
 
@@ -360,12 +472,28 @@ void xreg_finder_set_other(struct xreg_finder *finder, const struct xreg_find_ot
 void xreg_finder_wake(struct xreg_finder *finder, const void *arg)
 {
 	pthread_mutex_lock(&finder->mutex);
-	for (uint32_t i = 0; i < finder->nr_methods; i++) {
-		if (finder->methods[i].arg == arg) {
-			finder->methods[i].is_woken = true;
-		}
+	for (uint32_t i = 0; i < XREG_FIND_METHODS_MAX; i++) {
+		struct asked *asked = &finder->methods[i];
+
+		asked->is_woken |= asked->now.ops != NULL && asked->now.arg == arg;
 	}
 	pthread_cond_signal(&finder->cond);
+	pthread_mutex_unlock(&finder->mutex);
+}
+
+/* The end of all that is being asked. */
+static void cancel_all(struct xreg_finder *finder)
+{
+	pthread_mutex_lock(&finder->mutex);
+	finder->must_stop = true;
+	pthread_cond_signal(&finder->cond);
+	for (uint32_t i = 0; i < XREG_FIND_METHODS_MAX; i++) {
+		struct asked *asked = &finder->methods[i];
+
+		if (asked->is_busy && !asked->is_changing && asked->now.ops->cancel != NULL) {
+			asked->now.ops->cancel(asked->now.arg);
+		}
+	}
 	pthread_mutex_unlock(&finder->mutex);
 }
 
@@ -375,21 +503,11 @@ void xreg_finder_free(struct xreg_finder *finder)
 		return;
 	}
 	if (finder->has_thread) {
-		pthread_mutex_lock(&finder->mutex);
-		finder->must_stop = true;
-		pthread_cond_signal(&finder->cond);
-		pthread_mutex_unlock(&finder->mutex);
-		for (uint32_t i = 0; i < finder->nr_methods; i++) {
-			if (finder->methods[i].method->cancel != NULL) {
-				finder->methods[i].method->cancel(finder->methods[i].arg);
-			}
-		}
+		cancel_all(finder);
 		pthread_join(finder->thread, NULL);
 	}
-	for (uint32_t i = 0; i < finder->nr_methods; i++) {
-		if (finder->methods[i].method->fini != NULL) {
-			finder->methods[i].method->fini(finder->methods[i].arg);
-		}
+	for (uint32_t i = 0; i < XREG_FIND_METHODS_MAX; i++) {
+		finish(&finder->methods[i].now);
 	}
 	pthread_mutex_destroy(&finder->mutex);
 	pthread_cond_destroy(&finder->cond);
@@ -398,15 +516,22 @@ void xreg_finder_free(struct xreg_finder *finder)
 
 static json_t *method_json(const struct asked *asked)
 {
-	json_t *json = json_pack("{s:s, s:I, s:I, s:I, s:I, s:s}", "method", asked->method->name,
+	const struct method *method = &asked->now;
+	json_t *json = json_pack("{s:s, s:I, s:I, s:I, s:I, s:s}", "method", method->ops->name,
 		"attempts", (json_int_t)asked->nr_attempts, "successes",
 		(json_int_t)asked->nr_successes, "failures", (json_int_t)asked->nr_failures,
 		"found", (json_int_t)asked->nr_found, "problem", asked->problem);
 
-	if (asked->method->describe != NULL) {
-		json_object_set_new(json, "details", asked->method->describe(asked->arg));
+	if (method->ops->describe != NULL) {
+		json_object_set_new(json, "details", method->ops->describe(method->arg));
 	}
 	return json;
+}
+
+/* With the mutex. One that is about to go is not shown any more. */
+static bool is_shown(const struct asked *asked)
+{
+	return asked->now.ops != NULL && (!asked->is_changing || asked->next.ops != NULL);
 }
 
 json_t *xreg_finder_json(struct xreg_finder *finder)
@@ -414,8 +539,10 @@ json_t *xreg_finder_json(struct xreg_finder *finder)
 	json_t *list = json_array();
 
 	pthread_mutex_lock(&finder->mutex);
-	for (uint32_t i = 0; i < finder->nr_methods; i++) {
-		json_array_append_new(list, method_json(&finder->methods[i]));
+	for (uint32_t i = 0; i < XREG_FIND_METHODS_MAX; i++) {
+		if (is_shown(&finder->methods[i])) {
+			json_array_append_new(list, method_json(&finder->methods[i]));
+		}
 	}
 	if (finder->other.json != NULL) {
 		json_array_append_new(list, finder->other.json(finder->other.arg));

@@ -34,8 +34,11 @@ struct xreg_find_method {
 	 * failed, and what it found before stays as it is. */
 	int (*find)(void *arg, uint32_t timeout_s, struct xreg_found *found, struct xu_error *err);
 	/* It is the end: find() is to return at once, now and from now on. Called once, by another
-	 * thread. NULL: it never blocks. */
+	 * thread, and has to be quick. NULL: it never blocks. */
 	void (*cancel)(void *arg);
+	/* Takes over what `old`, whose place it gets, has learnt; neither is being asked. Has to be
+	 * quick. NULL: nothing. */
+	void (*inherit)(void *arg, void *old);
 	void (*fini)(void *arg); /* NULL: nothing to free */
 	/* More that is to be shown of it: an object, new reference; any thread. NULL: nothing. */
 	json_t *(*describe)(void *arg);
@@ -49,16 +52,24 @@ struct xreg_finder_opts {
 	struct xu_logger *log;
 };
 
-/* Makes one without methods; then add them, then start. */
+/* Makes one without methods. */
 int xreg_finder_new(
 	const struct xreg_finder_opts *opts, struct xreg_finder **ret_finder, struct xu_error *err);
-/* `method` is borrowed until the end, `arg` given to it. -ENOSPC. */
+/*
+ * Adds a method, instead of the one of its name when there is one, which is cancelled; it is asked
+ * at once. `method` is borrowed until the end, `arg` given to it. -ENOSPC: `arg` stays the
+ * caller's. Before the start and after it; one thread at a time.
+ */
 int xreg_finder_add(struct xreg_finder *finder, const struct xreg_find_method *method, void *arg,
 	struct xu_error *err);
+/* Asks the method of that name no more; what it has found stays as it is. If it is being asked it
+ * is cancelled, and ends when that is over. Nothing when there is none. As xreg_finder_add(). */
+void xreg_finder_remove(struct xreg_finder *finder, const char *name);
 int xreg_finder_start(struct xreg_finder *finder, struct xu_error *err);
 /* Cancels the method that is being asked, and waits for it. NULL is fine. */
 void xreg_finder_free(struct xreg_finder *finder);
-/* How often methods are asked, and how long each may take, from the next round on. Any thread. */
+/* How often methods are asked, from the last round on, and how long each may take, when it is asked
+ * the next time. Any thread. */
 void xreg_finder_set(struct xreg_finder *finder, uint32_t interval_s, uint32_t timeout_s);
 /* Asks all methods now. Any thread. */
 void xreg_finder_kick(struct xreg_finder *finder);

@@ -269,6 +269,9 @@ static void sync_list(struct xreg_pull *pull)
 		if (!peer->is_seen && peer->is_listed) {
 			peer->is_listed = false;
 			peer->gone_ns = xr_now_ns(pull->reactor);
+			pthread_mutex_lock(&pull->mutex);
+			peer->ddc.sources = 0;
+			pthread_mutex_unlock(&pull->mutex);
 			if (peer->reader != NULL) {
 				xnvmf_host_reader_close(peer->reader);
 			}
@@ -703,7 +706,7 @@ json_t *xreg_pull_json(struct xreg_pull *pull)
 		successes += (json_int_t)peer->nr_successes;
 		failures += (json_int_t)peer->nr_failures;
 		found += peer->nr_found;
-		if (peer->problem[0] != '\0' && problem[0] == '\0') {
+		if (peer->problem[0] != '\0' && problem[0] == '\0' && peer->ddc.sources != 0) {
 			snprintf(problem, sizeof(problem), "%s: %s", peer->key, peer->problem);
 		}
 		json_array_append_new(controllers, peer_json(peer));

@@ -113,6 +113,28 @@ class RegistryTest(unittest.TestCase):
         self.process = None
         return code
 
+    def reload(self, status=200):
+        """Has the configuration taken as it is now; what is answered."""
+        self.config_path.write_text(json.dumps(self.config, indent=1))
+        return self.good('POST', '/api/v1/reload', status=status)
+
+    def taken(self, **members):
+        """Members of `discovery` that a reload has to take; None takes one away."""
+        discovery = {**self.config.setdefault('discovery', {}), **members}
+        self.config['discovery'] = {key: value for key, value in discovery.items() if value is not None}
+        answer = self.reload()
+        self.assertEqual(answer['needs_restart'], [])
+        self.assertLessEqual(set(members), {name.partition('.')[2] for name in answer['taken']})
+
+    def methods(self):
+        """How targets are found, by the names of the methods."""
+        return {m['method']: m for m in self.good('GET', '/api/v1/status')['discovery']}
+
+    def wait_for_others(self, count):
+        """So many rounds of the method that is always there."""
+        end = self.methods()['static']['attempts'] + count
+        self.wait_for(lambda: self.methods()['static']['attempts'] >= end, 'there are no rounds')
+
     def wait_for(self, condition, what):
         end = time.monotonic() + PATIENCE_S
         while not condition():

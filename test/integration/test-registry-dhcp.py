@@ -188,6 +188,46 @@ class Found(Dhcp):
         self.assertIsNone(self.server.poll())
 
 
+class Reload(Dhcp):
+    def test_on_another_option_and_off(self):
+        self.config['discovery'] = {'discovery_interval_sec': 1, 'discovery_timeout_sec': 1}
+        self.serve(f'dhcp-option=224,"{ONE}@192.0.2.10:4420 192.0.2.20:8009"',
+                   f'dhcp-option=225,"{TWO}@192.0.2.10:4420"')
+        self.start()
+        self.assertNotIn('dhcp', self.methods())
+        self.taken(enable_dhcp=True, dhcp_interface=HERE)
+        self.wait_for_found(ONE)
+        self.wait_for(lambda: self.controllers() == ['192.0.2.20'], 'the controller is not read')
+        # What is wrong changes nothing.
+        self.config['discovery'].update(dhcp_option=225, dhcp_interface='')
+        self.reload(422)
+        self.assertEqual(self.states(), {ONE: 'unknown'})
+        # Another interface, that is not there: what was found stays.
+        self.config['discovery']['dhcp_option'] = 224
+        self.taken(dhcp_interface='later0')
+        self.wait_for_problem('hardware address of later0: No such device')
+        self.assertEqual(self.states(), {ONE: 'unknown'})
+        self.taken(dhcp_interface=HERE, dhcp_option=225)
+        self.wait_for(lambda: self.states() == {ONE: 'offline', TWO: 'unknown'}, 'it is not asked for')
+        self.assertEqual(self.counters()['problem'], '')
+        self.wait_for(lambda: self.controllers() == [], 'the controller is still read')
+        # Off, while it waits for an answer: what was found stays, but controllers are read no more.
+        self.taken(dhcp_option=224)
+        self.wait_for(lambda: self.controllers() == ['192.0.2.20'], 'the controller is not read')
+        self.silence()
+        self.wait_for_problem('no DHCP server')
+        self.taken(discovery_timeout_sec=3600)
+        self.wait_for_others(1)  # so it is asked again, for an hour
+        self.taken(enable_dhcp=False)
+        self.assertNotIn('dhcp', self.methods())
+        self.wait_for(lambda: self.controllers() == [], 'the controller is still read')
+        self.wait_for_others(2)
+        self.assertEqual(self.states(), {ONE: 'unknown', TWO: 'offline'})
+
+    def controllers(self):
+        return [c['address'] for c in self.methods()['pull']['controllers'] if c['sources']]
+
+
 class Refused(Dhcp):
     def test_interfaces(self):
         self.config['discovery']['dhcp_interface'] = 'later0'

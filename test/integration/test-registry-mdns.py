@@ -271,6 +271,80 @@ class Mdns(RegistryTest):
         self.assertEqual(self.stop(), 0, self.log_text())
         self.assertLess(time.monotonic() - begin, 20)
 
+    # ---- reloading ----
+
+    def test_a_reload_looks_and_looks_no_more(self):
+        self.config['discovery'] = {'discovery_interval_sec': 3600, 'discovery_timeout_sec': 3600}
+        self.config['discovery_controller'] = {'listen_address': '10.77.0.1', 'listen_port': 8009}
+        self.two.publish('node', 4420, 'p=tcp', f'subnqn={SUBSYSTEM}')
+        self.two.publish('array', 8010, 'p=tcp')
+        self.start_all()
+        self.wait_for(lambda: self.announced_here() == {8009}, 'it is not announced')
+        self.assertNotIn('mdns', self.methods())
+        self.taken(enable_mdns=True)
+        self.wait_for(lambda: len(self.targets()) == 2, 'the target is not found')
+        self.wait_for(lambda: len(self.controllers()) == 2, 'the controller is not found')
+        self.wait_for(lambda: self.read_from() == {8010}, 'nobody reads it')
+        # Nothing is looked for any more; what was found stays, but its controllers are not read.
+        self.taken(enable_mdns=False)
+        self.assertNotIn('mdns', self.methods())
+        self.wait_for(lambda: self.read_from() == set(), 'it is still read')
+        self.two.publish('later', 4430, 'p=tcp', f'subnqn={SUBSYSTEM}')
+        self.assertEqual({t[2:] for t in self.targets()}, {(4420, 'unknown')})
+        # Again, and quickly.
+        for _ in range(5):
+            self.taken(enable_mdns=True)
+            self.taken(enable_mdns=False)
+        self.taken(enable_mdns=True)
+        self.wait_for(lambda: {t[2:] for t in self.targets()} == {(4420, 'unknown'), (4430, 'unknown')},
+                      'the later one is not found')
+        # A daemon that is not there is told, and does not hold up a reload.
+        self.one.stop_avahi()
+        self.taken(enable_mdns=False)
+        self.taken(enable_mdns=True)
+        self.wait_for(lambda: 'no avahi-daemon' in self.method()['problem'], 'it is not missed')
+        self.assertEqual(len(self.targets()), 4)
+        self.one.start_avahi()
+        self.wait_for(lambda: len(self.controllers()) == 2, 'it does not go on')
+        self.assertEqual(self.stop(), 0, self.log_text())
+
+    def read_from(self):
+        return {c['port'] for c in self.methods()['pull']['controllers'] if c['sources']}
+
+    def announced_here(self):
+        return {port for name, protocol, address, port in self.announced() if address == '10.77.0.1'}
+
+    def test_a_reload_announces_and_withdraws(self):
+        self.config['discovery_controller'] = {
+            'listen_address': '10.77.0.1', 'listen_port': 8009, 'publish_mdns': False}
+        self.start_all()
+        self.wait_for(lambda: self.method()['successes'] > 0, 'it does not look')
+        self.assertEqual(self.announced(), set())
+        # As it would be by default there.
+        del self.config['discovery_controller']['publish_mdns']
+        self.assertEqual(self.reload()['taken'], ['discovery_controller.publish_mdns'])
+        self.wait_for(lambda: self.announced_here() == {8009}, 'it is not announced')
+        self.assertEqual(self.details()['published'], 'xsan-registry one')
+        # What is announced is what listens, whatever the file says now.
+        self.config['discovery_controller'].update(
+            publish_mdns=True, listen_port=8010, listen_address='127.0.0.1')
+        answer = self.reload()
+        self.assertEqual(answer['taken'], ['discovery_controller.publish_mdns'])
+        self.assertEqual(answer['needs_restart'], ['discovery_controller.listen_address',
+                                                   'discovery_controller.listen_port'])
+        self.assertEqual(self.announced_here(), {8009})
+        self.config['discovery_controller'].update(
+            publish_mdns=False, listen_port=8009, listen_address='10.77.0.1')
+        self.reload()
+        self.wait_for(lambda: self.announced() == set(), 'it is still announced')
+        self.assertIsNone(self.details()['published'])
+        self.assertEqual(self.log_text().count("announced as 'xsan-registry one'"), 1)
+        # And no finding without announcing, nor the other way round, for all that.
+        self.config['discovery_controller']['publish_mdns'] = True
+        self.taken(enable_mdns=False)
+        self.wait_for(lambda: self.announced_here() == {8009}, 'it is not announced again')
+        self.assertNotIn('mdns', self.methods())
+
     # ---- announcing ----
 
     def announced(self):

@@ -283,6 +283,64 @@ class Found(Multicast):
         self.assertLess(time.monotonic() - start, 5)
 
 
+class Reload(Multicast):
+    def test_on_another_key_and_off(self):
+        wanted = self.config['discovery']
+        self.config['discovery'] = {'discovery_interval_sec': 1}
+        node, other = self.node(), self.node('node-8', key='another key of this length')
+        other.subsystem()['nqn'] = OTHER
+        node.start()
+        other.start()
+        self.start()
+        self.assertNotIn('multicast', self.methods())
+        self.taken(**{name: value for name, value in wanted.items() if name != 'discovery_interval_sec'})
+        self.wait_for_found(NQN)
+        # What is wrong changes nothing.
+        self.config['discovery']['multicast_key_file'] = '/nowhere'
+        self.reload(422)
+        self.key_path.write_text('short\n')
+        self.config['discovery']['multicast_key_file'] = str(self.key_path)
+        self.reload(422)
+        self.wait_for_rounds()
+        self.assertEqual((self.counters()['failures'], self.counters()['problem']), (0, ''))
+        self.assertEqual(self.found()[NQN]['status'], 'unknown')
+        # The same file with another key: who has the old one is silent from now on.
+        self.key_path.write_text('another key of this length\n')
+        rounds = self.counters()['attempts']
+        self.assertEqual(self.reload()['taken'], ['discovery.multicast_key_file'])
+        self.wait_for_found(NQN, OTHER)
+        self.assertEqual(self.found()[NQN]['status'], 'unknown')  # not after one round
+        self.wait_for(lambda: self.found()[NQN]['status'] == 'offline', 'it is still heard')
+        self.assertGreaterEqual(self.counters()['attempts'] - rounds, 3)
+        # Off: nobody asks any more, and what was found stays.
+        self.taken(enable_multicast=False)
+        self.assertNotIn('multicast', self.methods())
+        # A query that is on its way is answered still.
+        self.wait_for_others(1)
+        answered = self.multicast_of(other)['answered']
+        self.assertGreater(answered, 0)
+        self.wait_for_others(2)
+        self.assertEqual(self.multicast_of(other)['answered'], answered)
+        other.kill()
+        self.wait_for_others(4)
+        self.assertEqual(self.found()[OTHER]['status'], 'unknown')
+        # And on again, by auto_discovery_enabled this time.
+        self.taken(enable_multicast=True, auto_discovery_enabled=False)
+        self.assertNotIn('multicast', self.methods())
+        self.taken(auto_discovery_enabled=True)
+        self.wait_for(lambda: self.found()[OTHER]['status'] == 'offline', 'it is not asked again')
+
+    def test_another_port_while_it_waits(self):
+        self.config['discovery'].update(discovery_interval_sec=3600, discovery_timeout_sec=3600)
+        node = self.node(multicast_port=PORT + 1)
+        node.start()
+        self.start()
+        self.wait_for(lambda: self.counters()['attempts'] >= 1, 'there are no rounds')
+        self.assertEqual(self.found(), {})
+        self.taken(multicast_port=PORT + 1)
+        self.wait_for_found(NQN)
+
+
 class Strangers(Multicast):
     def test_another_key(self):
         node = self.node(key='another key of this length')

@@ -219,7 +219,7 @@ static void set_looking(struct xreg_mdns *mdns)
 	struct xreg__mdns_shared *shared = &mdns->shared;
 
 	pthread_mutex_lock(&shared->mutex);
-	if (shared->phase != XREG__MDNS_STOPPED) {
+	if (shared->phase != XREG__MDNS_STOPPED && shared->phase != XREG__MDNS_IDLE) {
 		shared->phase = XREG__MDNS_LOOKING;
 	}
 	pthread_mutex_unlock(&shared->mutex);
@@ -227,7 +227,7 @@ static void set_looking(struct xreg_mdns *mdns)
 
 void xreg__mdns_browse_begin(struct xreg_mdns *mdns)
 {
-	if (mdns->opts.ddcs == NULL || mdns->browser != NULL) {
+	if (mdns->task.look == 0 || mdns->browser != NULL) {
 		return;
 	}
 	mdns->has_all = mdns->is_settled = mdns->is_dirty = false;
@@ -328,10 +328,13 @@ static void hand_on(struct xreg_mdns *mdns)
 
 	collect(mdns, &picture);
 	pthread_mutex_lock(&shared->mutex);
-	memcpy(shared->targets, mdns->services, picture.nr_targets * sizeof(*shared->targets));
-	shared->nr_targets = picture.nr_targets;
-	shared->nr_services = picture.nr_services;
-	shared->nr_ignored = picture.nr_ignored;
+	if (shared->phase == XREG__MDNS_LOOKING || shared->phase == XREG__MDNS_SETTLED) {
+		memcpy(shared->targets, mdns->services,
+			picture.nr_targets * sizeof(*shared->targets));
+		shared->nr_targets = picture.nr_targets;
+		shared->nr_services = picture.nr_services;
+		shared->nr_ignored = picture.nr_ignored;
+	}
 	if (shared->phase == XREG__MDNS_LOOKING) {
 		shared->phase = XREG__MDNS_SETTLED;
 		shared->problem[0] = '\0';
@@ -339,7 +342,7 @@ static void hand_on(struct xreg_mdns *mdns)
 	}
 	pthread_mutex_unlock(&shared->mutex);
 	pthread_mutex_lock(&mdns->out_mutex);
-	if (!mdns->must_stop) {
+	if (!mdns->must_stop && mdns->asked.look == mdns->task.look) {
 		xreg_ddcs_replace(mdns->opts.ddcs, XREG_DDC_MDNS, mdns->ddcs, picture.nr_ddcs);
 		if (mdns->opts.changed != NULL) {
 			mdns->opts.changed(mdns->opts.arg);

@@ -57,7 +57,7 @@ static void set_phase(struct xreg_mdns *mdns, enum xreg__mdns_phase phase, const
 	struct xreg__mdns_shared *shared = &mdns->shared;
 
 	pthread_mutex_lock(&shared->mutex);
-	if (shared->phase != XREG__MDNS_STOPPED) {
+	if (shared->phase != XREG__MDNS_STOPPED && shared->phase != XREG__MDNS_IDLE) {
 		shared->phase = phase;
 		snprintf(shared->problem, sizeof(shared->problem), "%s", problem);
 		pthread_cond_broadcast(&shared->has_settled);
@@ -141,17 +141,69 @@ static void disconnect_client(struct xreg_mdns *mdns)
 
 /* ---- the thread ---- */
 
+static bool is_idle(const struct xreg_mdns *mdns)
+{
+	return mdns->task.look == 0 && !mdns->task.is_published;
+}
+
+/* Something else is to be looked for. */
+static void look(struct xreg_mdns *mdns)
+{
+	xreg__mdns_browse_end(mdns);
+	if (mdns->task.look == 0 || mdns->client == NULL || mdns->is_broken) {
+		return;
+	}
+	if (avahi_client_get_state(mdns->client) == AVAHI_CLIENT_CONNECTING) {
+		miss(mdns, "nobody has its name on the system bus");
+	} else {
+		xreg__mdns_browse_begin(mdns);
+	}
+}
+
+/* Something else is to be announced. */
+static void announce(struct xreg_mdns *mdns)
+{
+	if (!mdns->task.is_published) {
+		xreg__mdns_publish_end(mdns);
+	} else if (mdns->client != NULL && !mdns->is_broken) {
+		xreg__mdns_publish_state(mdns, avahi_client_get_state(mdns->client));
+	}
+}
+
+/* Does what is asked for now. */
+static void follow(struct xreg_mdns *mdns)
+{
+	const struct xreg__mdns_task old = mdns->task;
+
+	pthread_mutex_lock(&mdns->out_mutex);
+	mdns->task = mdns->asked;
+	pthread_mutex_unlock(&mdns->out_mutex);
+	if (mdns->task.look != old.look) {
+		look(mdns);
+	}
+	if (mdns->task.is_published != old.is_published) {
+		announce(mdns);
+	}
+	if (is_idle(mdns)) {
+		disconnect_client(mdns);
+		mdns->was_missed = mdns->is_broken = false;
+		mdns->connect_ms = 0;
+	}
+}
+
 static void *mdns_main(void *arg)
 {
 	struct xreg_mdns *mdns = arg;
 	uint64_t now_ms, next_ms, other_ms;
 
 	while (!must_stop(mdns)) {
+		follow(mdns);
 		now_ms = xreg__mdns_now_ms();
-		if (mdns->client == NULL && now_ms >= mdns->connect_ms) {
+		if (mdns->client == NULL && now_ms >= mdns->connect_ms && !is_idle(mdns)) {
 			connect_client(mdns, now_ms);
 		}
-		next_ms = mdns->client == NULL ? mdns->connect_ms : now_ms + RETRY_MS;
+		next_ms = mdns->client == NULL && !is_idle(mdns) ? mdns->connect_ms
+								 : now_ms + RETRY_MS;
 		if (mdns->client != NULL && !mdns->is_broken) {
 			other_ms = xreg__mdns_browse_turn(mdns, now_ms);
 			next_ms = other_ms < next_ms ? other_ms : next_ms;
@@ -238,6 +290,31 @@ int xreg_mdns_new(
 	return 0;
 }
 
+void xreg_mdns_set(struct xreg_mdns *mdns, bool is_looking, bool is_published)
+{
+	struct xreg__mdns_shared *shared = &mdns->shared;
+
+	pthread_mutex_lock(&mdns->out_mutex);
+	if (is_looking && mdns->asked.look == 0) {
+		mdns->asked.look = ++mdns->nr_looks;
+	} else if (!is_looking && mdns->asked.look != 0) {
+		mdns->asked.look = 0;
+		xreg_ddcs_replace(mdns->opts.ddcs, XREG_DDC_MDNS, NULL, 0);
+	}
+	mdns->asked.is_published = is_published && mdns->nqn[0] != '\0';
+	pthread_mutex_unlock(&mdns->out_mutex);
+	pthread_mutex_lock(&shared->mutex);
+	if (is_looking && shared->phase == XREG__MDNS_IDLE) {
+		shared->phase = XREG__MDNS_STARTING;
+	} else if (!is_looking && shared->phase != XREG__MDNS_STOPPED) {
+		shared->phase = XREG__MDNS_IDLE;
+		shared->nr_targets = shared->nr_services = shared->nr_ignored = 0;
+		pthread_cond_broadcast(&shared->has_settled);
+	}
+	pthread_mutex_unlock(&shared->mutex);
+	avahi_simple_poll_wakeup(mdns->poll);
+}
+
 int xreg_mdns_start(struct xreg_mdns *mdns, struct xu_error *err)
 {
 	int rc = -pthread_create(&mdns->thread, NULL, mdns_main, mdns);
@@ -272,7 +349,10 @@ void xreg_mdns_stop(struct xreg_mdns *mdns)
 	pthread_mutex_lock(&mdns->out_mutex);
 	mdns->must_stop = true;
 	pthread_mutex_unlock(&mdns->out_mutex);
-	set_phase(mdns, XREG__MDNS_STOPPED, "mDNS has been stopped");
+	pthread_mutex_lock(&mdns->shared.mutex);
+	mdns->shared.phase = XREG__MDNS_STOPPED;
+	pthread_cond_broadcast(&mdns->shared.has_settled);
+	pthread_mutex_unlock(&mdns->shared.mutex);
 	avahi_simple_poll_wakeup(mdns->poll);
 	mdns->has_thread = false;
 	if (wait_over(&mdns->shared)) {
@@ -301,7 +381,7 @@ static json_t *found_json(struct xreg_ddcs *ddcs)
 	uint64_t revision;
 	uint32_t count;
 
-	if (ddcs == NULL || xreg_ddcs_copy(ddcs, &list, &count, &revision) != 0) {
+	if (xreg_ddcs_copy(ddcs, &list, &count, &revision) != 0) {
 		return found;
 	}
 	for (uint32_t i = 0; i < count; i++) {
@@ -317,7 +397,8 @@ static json_t *found_json(struct xreg_ddcs *ddcs)
 
 json_t *xreg_mdns_json(struct xreg_mdns *mdns)
 {
-	static const char *const phases[] = {"unknown", "missing", "running", "running", "stopped"};
+	static const char *const phases[] = {
+		"unknown", "unknown", "missing", "running", "running", "stopped"};
 	struct xreg__mdns_shared *shared = &mdns->shared;
 	json_t *found = found_json(mdns->opts.ddcs), *json;
 
@@ -351,6 +432,9 @@ static int wait_settled(struct xreg__mdns_shared *shared, uint32_t timeout_s, st
 	if (rc != 0) {
 		return xu_error_set(err, -EAGAIN,
 			"avahi-daemon has not said within %u s what there is", timeout_s);
+	}
+	if (shared->phase == XREG__MDNS_IDLE || shared->phase == XREG__MDNS_STOPPED) {
+		return xu_error_set(err, -ECANCELED, "mDNS has been stopped");
 	}
 	return shared->phase == XREG__MDNS_SETTLED
 		       ? 0

@@ -34,6 +34,7 @@ struct xreg__mdns_item {
 };
 
 enum xreg__mdns_phase {
+	XREG__MDNS_IDLE, /* nothing is looked for */
 	XREG__MDNS_STARTING,
 	XREG__MDNS_MISSING, /* there is no daemon, see problem */
 	XREG__MDNS_LOOKING, /* what there is has not been seen as a whole */
@@ -53,6 +54,12 @@ struct xreg__mdns_shared {
 	char published[XREG__MDNS_LABEL_SIZE];
 };
 
+/* What is to be done. */
+struct xreg__mdns_task {
+	uint32_t look; /* 0: not; another number: look anew */
+	bool is_published;
+};
+
 struct xreg_mdns {
 	struct xreg_mdns_opts opts; /* its texts are those below */
 	char nqn[XNVMF_NQN_MAX + 1], address[XR_ADDRESS_SIZE];
@@ -62,13 +69,16 @@ struct xreg_mdns {
 	struct xreg__mdns_shared shared;
 	/* Held while anybody outside is called: the log, the list, changed(). */
 	pthread_mutex_t out_mutex;
-	bool must_stop; /* with out_mutex */
+	bool must_stop;               /* with out_mutex … */
+	struct xreg__mdns_task asked; /* … and this */
+	uint32_t nr_looks;            /* that were asked for */
 	bool has_thread;
 	bool is_left; /* the thread hangs and was left behind */
 
-	uint64_t connect_ms; /* when to try again */
-	bool is_broken;      /* the client is to be made anew */
-	bool was_missed;     /* the log has said so */
+	struct xreg__mdns_task task; /* what is being done */
+	uint64_t connect_ms;         /* when to try again */
+	bool is_broken;              /* the client is to be made anew */
+	bool was_missed;             /* the log has said so */
 
 	/* What is seen. */
 	AvahiServiceBrowser *browser;

@@ -200,7 +200,7 @@ static void publish(struct xreg_mdns *mdns)
 
 void xreg__mdns_publish_state(struct xreg_mdns *mdns, AvahiClientState state)
 {
-	if (!mdns->opts.is_published) {
+	if (!mdns->task.is_published) {
 		return;
 	}
 	if (state == AVAHI_CLIENT_S_RUNNING) {

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The finder and methods that know of a change: such a method is asked at once, and no other; what
- * it says more of itself is shown. */
+ * it says more of itself is shown. Methods come, are exchanged and go while it runs, also one that
+ * is being asked, and another interval counts at once. */
 #include <errno.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "lib/util/error.h"
@@ -145,9 +148,195 @@ static void test_finder_shows_what_a_method_says_of_itself(void **state)
 	xreg_store_close(store);
 }
 
+/* ---- methods that come and go ---- */
+
+/* One that is asked until it is cancelled. */
+struct slow {
+	_Atomic uint32_t nr_asked, nr_cancelled, nr_ended;
+	_Atomic uint32_t learnt; /* what it has got from another */
+	sem_t end;
+};
+
+static int find_slowly(
+	void *arg, uint32_t timeout_s, struct xreg_found *found, struct xu_error *err)
+{
+	struct slow *slow = arg;
+
+	slow->nr_asked++;
+	sem_wait(&slow->end);
+	return xu_error_set(err, -ECANCELED, "it is over");
+}
+
+static void cancel_slow(void *arg)
+{
+	struct slow *slow = arg;
+
+	slow->nr_cancelled++;
+	sem_post(&slow->end);
+}
+
+static void inherit_slow(void *arg, void *old)
+{
+	((struct slow *)arg)->learnt = ((struct slow *)old)->learnt + 1;
+}
+
+static void fini_slow(void *arg)
+{
+	((struct slow *)arg)->nr_ended++;
+}
+
+static const struct xreg_find_method slow_one = {.name = "slow",
+	.source = XREG_MULTICAST,
+	.find = find_slowly,
+	.cancel = cancel_slow,
+	.inherit = inherit_slow,
+	.fini = fini_slow};
+
+static struct slow *make_slow(void)
+{
+	struct slow *slow = calloc(1, sizeof(*slow));
+
+	assert_non_null(slow);
+	sem_init(&slow->end, 0, 0);
+	return slow;
+}
+
+static void free_slow(struct slow *slow)
+{
+	sem_destroy(&slow->end);
+	free(slow);
+}
+
+static uint32_t count_methods(struct xreg_finder *finder)
+{
+	json_t *list = xreg_finder_json(finder);
+	uint32_t count = (uint32_t)json_array_size(list);
+
+	json_decref(list);
+	return count;
+}
+
+static void test_finder_exchanges_a_method_that_is_asked(void **state)
+{
+	struct xreg_store *store = fixture_open(NULL);
+	struct place first = {0}, second = {0};
+	struct xreg_finder *finder = start(store, &first, &second);
+	struct slow *slow[3] = {make_slow(), make_slow(), make_slow()};
+	struct xu_error err;
+
+	slow[0]->learnt = 7;
+	assert_int_equal(xreg_finder_add(finder, &slow_one, slow[0], &err), 0);
+	assert_int_equal(count_methods(finder), 3);
+	wait_for(&slow[0]->nr_asked, 1); /* without a kick */
+	assert_int_equal(xreg_finder_add(finder, &slow_one, slow[1], &err), 0);
+	assert_int_equal(slow[0]->nr_cancelled, 1);
+	wait_for(&slow[1]->nr_asked, 1);
+	assert_int_equal(slow[0]->nr_ended, 1);
+	assert_int_equal(slow[1]->learnt, 8);
+	/* It goes: it is not shown any more, even before it has come back. */
+	xreg_finder_remove(finder, "slow");
+	assert_int_equal(count_methods(finder), 2);
+	wait_for(&slow[1]->nr_ended, 1);
+	assert_int_equal(slow[1]->nr_cancelled, 1);
+	xreg_finder_remove(finder, "slow");
+	xreg_finder_remove(finder, "nobody");
+	/* Of the others nobody was asked for that, and they go on. */
+	assert_int_equal(first.nr_asked, 1);
+	xreg_finder_kick(finder);
+	wait_for(&second.nr_asked, 2);
+	/* The end comes while it is asked. */
+	assert_int_equal(xreg_finder_add(finder, &slow_one, slow[2], &err), 0);
+	wait_for(&slow[2]->nr_asked, 1);
+	assert_int_equal(slow[2]->learnt, 0);
+	xreg_finder_free(finder);
+	for (uint32_t i = 0; i < 3; i++) {
+		assert_int_equal(slow[i]->nr_cancelled, 1);
+		assert_int_equal(slow[i]->nr_ended, 1);
+		free_slow(slow[i]);
+	}
+	xreg_store_close(store);
+}
+
+/* Once the thread waits for somebody else: what comes and goes meanwhile is never asked. */
+static void test_finder_forgets_what_was_never_asked(void **state)
+{
+	struct xreg_store *store = fixture_open(NULL);
+	struct place first = {0}, second = {0};
+	struct xreg_finder *finder = start(store, &first, &second);
+	struct slow *slow[3] = {make_slow(), make_slow(), make_slow()};
+	static const struct xreg_find_method other = {.name = "other",
+		.source = XREG_MULTICAST,
+		.find = find_slowly,
+		.cancel = cancel_slow,
+		.fini = fini_slow};
+	struct xu_error err;
+
+	assert_int_equal(xreg_finder_add(finder, &slow_one, slow[0], &err), 0);
+	wait_for(&slow[0]->nr_asked, 1);
+	assert_int_equal(xreg_finder_add(finder, &other, slow[1], &err), 0);
+	assert_int_equal(xreg_finder_add(finder, &other, slow[2], &err), 0);
+	assert_int_equal(slow[1]->nr_ended, 1);
+	xreg_finder_remove(finder, "other");
+	assert_int_equal(slow[2]->nr_ended, 1);
+	assert_int_equal(slow[1]->nr_asked + slow[2]->nr_asked, 0);
+	assert_int_equal(slow[1]->nr_cancelled + slow[2]->nr_cancelled, 0);
+	xreg_finder_free(finder);
+	for (uint32_t i = 0; i < 3; i++) {
+		assert_int_equal(slow[i]->nr_ended, 1);
+		free_slow(slow[i]);
+	}
+	xreg_store_close(store);
+}
+
+static void test_finder_has_room_for_a_few(void **state)
+{
+	static const char *const names[XREG_FIND_METHODS_MAX] = {
+		"1", "2", "3", "4", "5", "6", "7", "8"};
+	struct xreg_find_method methods[XREG_FIND_METHODS_MAX];
+	struct xreg_store *store = fixture_open(NULL);
+	const struct xreg_finder_opts opts = {.store = store, .interval_s = 3600, .timeout_s = 1};
+	struct xreg_finder *finder;
+	struct place place = {0};
+	struct xu_error err;
+
+	assert_int_equal(xreg_finder_new(&opts, &finder, &err), 0);
+	for (uint32_t i = 0; i < XREG_FIND_METHODS_MAX; i++) {
+		methods[i] = two;
+		methods[i].name = names[i];
+		assert_int_equal(xreg_finder_add(finder, &methods[i], &place, &err), 0);
+	}
+	assert_int_equal(xreg_finder_add(finder, &one, &place, &err), -ENOSPC);
+	xreg_finder_remove(finder, "3");
+	assert_int_equal(xreg_finder_add(finder, &one, &place, &err), 0);
+	assert_int_equal(count_methods(finder), XREG_FIND_METHODS_MAX);
+	xreg_finder_free(finder);
+	xreg_store_close(store);
+}
+
+static void test_finder_takes_another_interval_at_once(void **state)
+{
+	struct xreg_store *store = fixture_open(NULL);
+	struct place first = {0}, second = {0};
+	struct xreg_finder *finder = start(store, &first, &second);
+
+	/* It sleeps for an hour. */
+	xreg_finder_set(finder, 1, 1);
+	wait_for(&second.nr_asked, 3);
+	xreg_finder_free(finder);
+	xreg_store_close(store);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_finder_exchanges_a_method_that_is_asked,
+			fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_finder_forgets_what_was_never_asked, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_finder_has_room_for_a_few, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_finder_takes_another_interval_at_once,
+			fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_finder_asks_who_knows_of_a_change, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_finder_shows_what_a_method_says_of_itself,
