@@ -22,6 +22,7 @@ int grpc_part_start(
 		.balancer = opts->balancer,
 		.health = judge,
 		.health_arg = opts->monitor,
+		.health_log = opts->health_log,
 		.access = opts->access,
 		.audit_log = opts->audit_log,
 		.server = {.address = config->http.address,

@@ -9,6 +9,7 @@ struct config;
 struct grpc_part;
 struct xreg_balancer;
 struct xreg_drains;
+struct xreg_health_log;
 struct xreg_monitor;
 struct xreg_store;
 struct xrpc_access;
@@ -22,6 +23,7 @@ struct grpc_part_opts {
 	struct xreg_drains *drains;
 	struct xreg_balancer *balancer;
 	struct xreg_monitor *monitor; /* which knows how targets are judged */
+	struct xreg_health_log *health_log;
 	struct xrpc_access *access;
 	struct xu_logger *log, *audit_log;
 };

@@ -181,6 +181,7 @@ static int start_grpc(struct registry *registry, const struct config *config, st
 		.drains = registry->drains,
 		.balancer = registry->balancer,
 		.monitor = registry->monitor,
+		.health_log = registry->health_log,
 		.access = registry->access,
 		.log = registry->log,
 		.audit_log = registry->audit};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A ring of notes under one mutex. Each is a text from the start, since the target's record may be
- * another one when it is read. */
+/* A ring of notes under one mutex. Each holds the target's record as it was; who reads takes a
+ * reference and makes of it what is to be told, so the monitor waits for no formatting. */
 #include "lib/xregistry/health_log.h"
 
 #include <errno.h>
@@ -40,7 +40,7 @@ void xreg_health_log_free(struct xreg_health_log *log)
 {
 	if (log != NULL) {
 		for (uint32_t i = 0; i < log->nr_kept; i++) {
-			free(log->notes[i].text);
+			xreg_health_note_free(&log->notes[i]);
 		}
 		pthread_mutex_destroy(&log->mutex);
 		free(log->notes);
@@ -48,7 +48,7 @@ void xreg_health_log_free(struct xreg_health_log *log)
 	}
 }
 
-/* ---- adding ---- */
+/* ---- one note ---- */
 
 static void add_of_kind(json_t *body, const struct xreg_health_event *event)
 {
@@ -83,12 +83,12 @@ static void add_of_kind(json_t *body, const struct xreg_health_event *event)
 	}
 }
 
-/* free() it; NULL: no memory. */
-static char *text_of(const struct xreg_health_event *event, uint64_t number)
+char *xreg_health_note_json(const struct xreg_health_note *note)
 {
+	const struct xreg_health_event *event = &note->event;
 	const struct xreg_target *target = event->target;
 	json_t *body = json_pack("{s:s, s:I, s:I, s:s}", "type",
-		xreg_health_event_name(event->kind), "number", (json_int_t)number, "at_ms",
+		xreg_health_event_name(event->kind), "number", (json_int_t)note->number, "at_ms",
 		(json_int_t)event->at_ms, "text", event->text);
 	char *text;
 
@@ -105,23 +105,42 @@ static char *text_of(const struct xreg_health_event *event, uint64_t number)
 	return text;
 }
 
+/* Another one with a reference and a text of its own. -ENOMEM. */
+static int copy(
+	uint64_t number, const struct xreg_health_event *event, struct xreg_health_note *ret_note)
+{
+	char *text = strdup(event->text);
+
+	if (text == NULL) {
+		return -ENOMEM;
+	}
+	*ret_note = (struct xreg_health_note){.number = number, .event = *event};
+	ret_note->event.text = text;
+	if (event->target != NULL) {
+		ret_note->event.target = xreg_target_ref(event->target);
+	}
+	return 0;
+}
+
+void xreg_health_note_free(struct xreg_health_note *note)
+{
+	xreg_target_unref(note->event.target);
+	free((char *)(uintptr_t)note->event.text);
+	*note = (struct xreg_health_note){0};
+}
+
+/* ---- adding ---- */
+
 void xreg_health_log_add(void *arg, const struct xreg_health_event *event)
 {
-	const struct xreg_target *target = event->target;
 	struct xreg_health_log *log = arg;
-	struct xreg_health_note note = {0};
+	struct xreg_health_note note;
 
-	snprintf(note.target_id, sizeof(note.target_id), "%s",
-		target != NULL ? target->origin.id : "");
-	snprintf(note.node_id, sizeof(note.node_id), "%s",
-		target != NULL ? target->spec.node_id : "");
 	pthread_mutex_lock(&log->mutex);
-	note.number = log->last + 1;
-	note.text = text_of(event, note.number);
-	if (note.text != NULL) {
+	if (copy(log->last + 1, event, &note) == 0) {
 		struct xreg_health_note *place = &log->notes[note.number % log->nr_kept];
 
-		free(place->text);
+		xreg_health_note_free(place);
 		*place = note;
 		log->last = note.number;
 		for (struct xreg_health_watch *watch = log->watches; watch != NULL;
@@ -159,12 +178,19 @@ int xreg_health_log_next(
 	first = log->last < log->nr_kept ? 1 : log->last - log->nr_kept + 1;
 	if (number < log->last) {
 		number = number + 1 > first ? number + 1 : first;
-		*ret_note = log->notes[number % log->nr_kept];
-		ret_note->text = strdup(ret_note->text);
-		rc = ret_note->text != NULL ? 0 : -ENOMEM;
+		rc = copy(number, &log->notes[number % log->nr_kept].event, ret_note);
 	}
 	pthread_mutex_unlock(&log->mutex);
 	return rc;
+}
+
+bool xreg_health_log_resume(
+	struct xreg_health_log *log, uint64_t epoch, uint64_t number, uint64_t *ret_number)
+{
+	const bool is_known = epoch == log->epoch && number <= xreg_health_log_last(log);
+
+	*ret_number = is_known ? number : 0;
+	return is_known;
 }
 
 void xreg_health_log_watch(struct xreg_health_log *log, struct xreg_health_watch *watch)

@@ -22,19 +22,26 @@ void xreg_health_log_free(struct xreg_health_log *log);
 /* A xreg_health_fn; `log` is its argument. What there is no memory for is left out. */
 void xreg_health_log_add(void *log, const struct xreg_health_event *event);
 
+/* One of them. The target's record is that of then, and the text is the note's, as long as it is.
+ */
 struct xreg_health_note {
 	uint64_t number;
-	char target_id[XREG_ID_SIZE];    /* "": it is of all targets */
-	char node_id[XREG_NAME_MAX + 1]; /* of the target */
-	char *text;                      /* JSON; free() it */
+	struct xreg_health_event event;
 };
+void xreg_health_note_free(struct xreg_health_note *note);
+/* As JSON; free() it. NULL: no memory. */
+char *xreg_health_note_json(const struct xreg_health_note *note);
 
 uint64_t xreg_health_log_epoch(const struct xreg_health_log *log);
 uint64_t xreg_health_log_last(struct xreg_health_log *log);
-/* The first one after `number`. -ENOENT: there is none; -ENOMEM. Who finds a greater number than
- * the next has missed what was between. Any thread, as all below. */
+/* The first one after `number`, which the caller frees. -ENOENT: there is none; -ENOMEM. Who finds
+ * a greater number than the next has missed what was between. Any thread, as all below. */
 int xreg_health_log_next(
 	struct xreg_health_log *log, uint64_t number, struct xreg_health_note *ret_note);
+/* Where who was told up to `number` in `epoch` goes on. False: that was another start, or a number
+ * that has not been; it goes on with the first of this start, and may have missed some before. */
+bool xreg_health_log_resume(
+	struct xreg_health_log *log, uint64_t epoch, uint64_t number, uint64_t *ret_number);
 
 struct xreg_health_watch {
 	/* There is another one. Under the log's lock, so it is short and calls nothing of this. */

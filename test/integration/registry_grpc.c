@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A registry that speaks gRPC and nothing else, for test-registry-grpc.py: a store in the directory
- * given, the service on a free port of 127.0.0.1, which is the first line printed. Ends when its
- * standard input does, and then says how many calls are left.
+ * given, the service on a free port of 127.0.0.1, which is the first line printed. Each line of its
+ * standard input is told as the health monitor would tell it, "ID FROM TO": the connections of the
+ * target went from so many to so many; "- 0 0": it is blind. Ends when its standard input does, and
+ * then says how many calls are left.
  *
  *   registry-grpc DIR [key=value...]: token, read_token, cert, key, ca, calls, subscribers, events,
- *                                     request_timeout_ms, grace_ms, address, port
+ *                                     request_timeout_ms, grace_ms, address, port, health (0: none)
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +19,7 @@
 #include "lib/util/log.h"
 #include "lib/xregistry/drain.h"
 #include "lib/xregistry/grpc/grpc.h"
+#include "lib/xregistry/health_log.h"
 #include "lib/xregistry/select.h"
 #include "lib/xregistry/store.h"
 #include "lib/xregistry/wait.h"
@@ -49,14 +52,6 @@ static int die(const struct xu_error *err)
 	return 1;
 }
 
-static void wait_for_end(void)
-{
-	char buf[64];
-
-	while (read(STDIN_FILENO, buf, sizeof(buf)) > 0) {
-	}
-}
-
 struct world {
 	struct xu_logger *log;
 	struct xreg_store *store;
@@ -65,7 +60,31 @@ struct world {
 	struct xreg_balancer *balancer;
 	struct xrpc_access *access;
 	struct xreg_grpc *grpc;
+	struct xreg_health_log *health_log;
 };
+
+static void tell_health(struct world *world, const char *line)
+{
+	struct xreg_view *view = xreg_store_view(world->store);
+	struct xreg_health_event event = {.at_ms = 5, .text = "told by the test"};
+	char id[XREG_ID_SIZE];
+
+	if (sscanf(line, "%63s %u %u", id, &event.connections_before, &event.connections) == 3) {
+		event.target = xreg_view_get(view, id);
+		event.kind = event.target != NULL ? XREG_HEALTH_CONNECTIONS : XREG_HEALTH_BLIND;
+		xreg_health_log_add(world->health_log, &event);
+	}
+	xreg_view_unref(view);
+}
+
+static void wait_for_end(struct world *world)
+{
+	char line[256];
+
+	while (fgets(line, sizeof(line), stdin) != NULL) {
+		tell_health(world, line);
+	}
+}
 
 static int start(struct world *world, const char *dir, struct xu_error *err)
 {
@@ -108,6 +127,12 @@ static int start(struct world *world, const char *dir, struct xu_error *err)
 	if (xrpc_access_new(&access, &world->access) != 0) {
 		return xu_error_set_errno(err, -12, "keeping tokens");
 	}
+	if (number("health") != 0) {
+		if (xreg_health_log_new(number("health"), &world->health_log) != 0) {
+			return xu_error_set_errno(err, -12, "keeping what the monitor tells");
+		}
+		grpc.health_log = world->health_log;
+	}
 	grpc.access = world->access;
 	grpc.store = world->store;
 	grpc.drains = world->drains;
@@ -127,6 +152,7 @@ static void stop(struct world *world)
 	xreg_drains_free(world->drains);
 	xreg_grpc_stop(world->grpc, number("grace_ms"));
 	xreg_waits_stop(world->waits);
+	xreg_health_log_free(world->health_log);
 	xreg_store_close(world->store);
 	xreg_balancer_free(world->balancer);
 	xrpc_access_free(world->access);
@@ -150,7 +176,7 @@ int main(int argc, char **argv)
 	if (rc == 0) {
 		printf("%u\n", xreg_grpc_port(world.grpc));
 		fflush(stdout);
-		wait_for_end();
+		wait_for_end(&world);
 		xreg_grpc_stats(world.grpc, &stats);
 		printf("calls %llu refused %llu now %u messages %llu\n",
 			(unsigned long long)stats.nr_calls, (unsigned long long)stats.nr_refused,

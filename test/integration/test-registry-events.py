@@ -223,7 +223,9 @@ class Health(RegistryTest):
         self.assertEqual(self.stop(), 0)
         self.start()
         after = Stream(self.port, '?health=true', f'Last-Event-ID: {back[-1][0]}\r\n')
-        first = self.until(after, 'failure')[-1]
+        events = self.until(after, 'failure')
+        self.assertEqual([data['number'] for _, kind, data in events if kind == 'health_lost'], [0])
+        first = events[-1]
         self.assertEqual(first[2]['number'] >= 1, True)
         self.assertNotEqual(first[0].split('.')[2], position.split('.')[2])
         after.close()

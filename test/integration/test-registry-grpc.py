@@ -6,6 +6,7 @@ and resuming them, deadlines, cancellation, tokens, TLS, bounds, garbage, the en
 Skipped (77) where grpcio, protobuf's Python or protoc are missing."""
 
 import importlib.util
+import json
 import os
 import pathlib
 import queue
@@ -56,6 +57,8 @@ import health_pb2  # noqa: E402
 import health_pb2_grpc  # noqa: E402
 import registry_pb2 as pb  # noqa: E402
 import registry_pb2_grpc  # noqa: E402
+
+from registry_harness import free_port  # noqa: E402
 
 Code = grpc.StatusCode
 
@@ -603,6 +606,189 @@ class Events(GrpcTest):
         for stream in streams:
             stream.call.cancel()
         self.wait_calls_over()
+
+
+class Health(GrpcTest):
+    """What the health monitor tells, in streams of those who ask for it."""
+
+    def tell(self, target_id, before, after):
+        self.process.stdin.write(f'{target_id} {before} {after}\n')
+        self.process.stdin.flush()
+
+    def ask(self, since=None, types=(), **fields):
+        return self.subscribe(health=pb.HealthSubscription(since=since, types=types), **fields)
+
+    def connections(self, stream, count):
+        """The connections that the next events tell, which must all be of that."""
+        events = [stream.next() for _ in range(count)]
+        for event in events:
+            self.assertEqual((event.type, event.health.type),
+                             (pb.EVENT_HEALTH, pb.HEALTH_CONNECTION_CHANGED), event)
+        return [event.health.connections for event in events]
+
+    def test_what_is_told(self):
+        self.start('health=8')
+        plain, stream = self.subscribe(), self.ask()
+        self.assertFalse(plain.first.HasField('health_place'))
+        self.assertEqual(stream.first.health_place.number, 0)
+        made = self.register()
+        self.assertEqual(stream.next().type, pb.EVENT_REGISTERED)
+        self.tell(made.target_id, 3, 5)
+        event = stream.next()
+        self.assertEqual((event.type, event.revision, event.target_id, event.timestamp_ms),
+                         (pb.EVENT_HEALTH, 1, made.target_id, 5))
+        self.assertEqual(event.health, pb.HealthEvent(
+            type=pb.HEALTH_CONNECTION_CHANGED, text='told by the test', node_id='node-1',
+            nqn='nqn.2026-11.io.xsan:000001', old_connections=3, connections=5))
+        self.assertEqual(event.health_place.number, 1)
+        self.tell('-', 0, 0)
+        event = stream.next()
+        self.assertEqual((event.health.type, event.target_id), (pb.HEALTH_BLIND, ''))
+        self.register(2)
+        self.assertEqual([event.type for event in (plain.next(), plain.next(), stream.next())],
+                         3 * [pb.EVENT_REGISTERED])
+
+    def test_resume(self):
+        """Who comes back within what is kept misses nothing and is told nothing twice."""
+        self.start('health=8')
+        made = self.register()
+        stream = self.ask(since_revision=0)
+        self.assertEqual(stream.next().type, pb.EVENT_REGISTERED)
+        for i in range(1, 7):
+            self.tell(made.target_id, 0, i)
+        self.assertEqual(self.connections(stream, 2), [1, 2])
+        last = stream.next()
+        self.assertEqual(last.health.connections, 3)
+        stream.call.cancel()
+        self.register(2)
+        again = self.ask(last.health_place, since_revision=last.revision)
+        self.assertEqual(again.first.health_place, last.health_place)
+        self.assertEqual(again.next().revision, 2)
+        self.assertEqual(self.connections(again, 3), [4, 5, 6])
+
+    def test_what_is_lost_is_told(self):
+        self.start('health=8')
+        made = self.register()
+        stream = self.ask()
+        self.tell(made.target_id, 0, 0)
+        place = stream.next().health_place
+        for i in range(1, 21):
+            self.tell(made.target_id, 0, i)
+            self.assertEqual(self.connections(stream, 1), [i])
+        stream = self.ask(place)
+        event = stream.next()
+        self.assertEqual((event.type, event.health_place.number), (pb.EVENT_HEALTH_LOST, 13))
+        self.assertEqual(self.connections(stream, 8), list(range(13, 21)))
+        # Numbers that have not been, and of another start.
+        for number, epoch in ((22, place.epoch), (1, place.epoch - 1)):
+            stream = self.ask(pb.HealthPlace(epoch=epoch, number=number))
+            event = stream.next()
+            self.assertEqual((event.type, event.health_place),
+                             (pb.EVENT_HEALTH_LOST, pb.HealthPlace(epoch=place.epoch)))
+            self.assertEqual(stream.next().type, pb.EVENT_HEALTH_LOST)  # since 8 are kept
+            self.assertEqual(self.connections(stream, 8), list(range(13, 21)))
+        self.channel.close()
+        self.stop()
+        self.start('health=8')
+        stream = self.ask(place)
+        self.assertEqual(stream.next().type, pb.EVENT_HEALTH_LOST)
+        self.tell(made.target_id, 0, 77)
+        self.assertEqual(self.connections(stream, 1), [77])
+
+    def test_filters(self):
+        self.start('health=8')
+        one, two = self.register(1), self.register(2, node_id='node-2')
+        by_node, by_id = self.ask(node_id='node-2'), self.ask(target_ids=[one.target_id])
+        by_place = self.ask(location='rack-2', types=(pb.HEALTH_CONNECTION_CHANGED,))
+        by_type = self.ask(types=(pb.HEALTH_BLIND,))
+        only = self.subscribe(types=[pb.EVENT_HEALTH], health=pb.HealthSubscription())
+        self.tell(one.target_id, 0, 1)
+        self.tell(two.target_id, 0, 2)
+        self.tell('-', 0, 0)
+        self.tell(two.target_id, 0, 3)
+        self.register(3)
+        self.assertEqual(self.connections(by_node, 1), [2])
+        self.assertEqual(by_node.next().health.type, pb.HEALTH_BLIND)
+        self.assertEqual(self.connections(by_node, 1), [3])
+        self.assertEqual(self.connections(by_id, 1), [1])
+        self.assertEqual(self.connections(by_place, 2), [2, 3])
+        self.assertEqual(by_type.next().health_place.number, 3)
+        self.assertEqual([only.next().health_place.number for _ in range(4)], [1, 2, 3, 4])
+        self.tell('-', 0, 0)
+        self.assertEqual(only.next().health_place.number, 5)  # and not the registration
+
+    def test_refused(self):
+        self.start('health=8')
+        for fields in ({'types': [pb.EVENT_HEALTH]},
+                       {'types': [pb.EVENT_STATUS], 'health': pb.HealthSubscription()},
+                       {'types': [pb.EVENT_STATUS] * 65},
+                       {'health': pb.HealthSubscription(types=[pb.HEALTH_BLIND] * 65)}):
+            stream = self.subscribe(**fields)
+            self.assertEqual(stream.first.code(), Code.INVALID_ARGUMENT)
+        self.stop()
+        self.start()
+        self.assertIn('no health monitor', self.ask().first.details())
+
+    def test_slow_subscriber(self):
+        """Takes nothing while far more is told than is kept: it is told that, and goes on."""
+        self.start('health=64')
+        made = self.register()
+        slow = self.connect(options=[('grpc.http2.lookahead_bytes', 1024),
+                                     ('grpc.http2.bdp_probe', 0)])
+        call = slow.SubscribeEvents(pb.EventSubscriptionRequest(health=pb.HealthSubscription()))
+        self.assertEqual(next(call).type, pb.EVENT_PROGRESS)
+        self.connect()
+        quick = self.ask()
+        for i in range(1, 20001):
+            self.tell(made.target_id, 0, i)
+        numbers = []
+        while not numbers or numbers[-1] < 20000:
+            numbers.append(quick.next().health_place.number)
+        self.assertEqual(numbers, sorted(numbers))
+        known = 0
+        while known < 20000:
+            event = next(call)
+            self.assertIn(event.type, (pb.EVENT_HEALTH, pb.EVENT_HEALTH_LOST))
+            self.assertTrue(event.health_place.number == known + 1 or
+                            event.type == pb.EVENT_HEALTH_LOST)
+            known = event.health_place.number
+        call.cancel()
+
+    def test_of_the_daemon(self):
+        """A target at which nobody listens: the monitor's own events, over the daemon's stream."""
+        with socket.create_server(('127.0.0.1', 0)) as listener:
+            nobody = listener.getsockname()[1]
+        config = self.dir / 'registry.json'
+        rest, self.port = free_port(), free_port()
+        config.write_text(json.dumps({
+            'service': {'listen_address': '127.0.0.1', 'listen_port': rest,
+                        'grpc_port': self.port, 'data_directory': str(self.dir / 'data')},
+            'discovery_controller': {'listen_port': 0},
+            'health_monitoring': {'monitoring_interval_sec': 1, 'health_check_timeout_sec': 1}}))
+        with open(self.dir / 'log', 'wb') as log:
+            daemon = subprocess.Popen([BUILD / 'daemon/xsan-registry/xsan-registry', '--config',
+                                       config], stdout=log, stderr=log, env=ENVIRONMENT)
+        try:
+            self.connect()
+            request = pb.EventSubscriptionRequest(health=pb.HealthSubscription())
+            stream = Stream(self.stub.SubscribeEvents(request, wait_for_ready=True))
+            self.assertEqual(stream.next().type, pb.EVENT_PROGRESS)
+            made = self.register(address='127.0.0.1', port=nobody)
+            health = []
+            while not health or health[-1].health.type != pb.HEALTH_STATE_CHANGED:
+                event = stream.next()
+                if event.type == pb.EVENT_HEALTH:
+                    health.append(event)
+            self.assertEqual(health[0].health.type, pb.HEALTH_FAILURE)
+            self.assertEqual(health[0].health.failure, pb.FAILURE_NETWORK_TIMEOUT)
+            self.assertEqual({event.target_id for event in health}, {made.target_id})
+            self.assertEqual((health[-1].old_status, health[-1].new_status),
+                             (pb.AVAILABLE, pb.FAILED))
+            self.assertEqual([event.health_place.number for event in health],
+                             list(range(1, len(health) + 1)))
+        finally:
+            daemon.terminate()
+            self.assertEqual(daemon.wait(PATIENCE_S), 0)
 
 
 class Life(GrpcTest):

@@ -11,6 +11,7 @@
 #include "lib/xregistry/grpc/convert.h"
 #include "lib/xregistry/health.h"
 #include "lib/xregistry/live.h"
+#include "lib/xregistry/monitor.h"
 
 #define SAME(ours, theirs)                                                                         \
 	_Static_assert((int)(ours) == (int)XDEVICE__NVMEOF__REGISTRY__##theirs, #theirs)
@@ -35,6 +36,18 @@ SAME(XREG_MULTICAST, TARGET_SOURCE__SOURCE_MULTICAST);
 SAME(XREG_DHCP, TARGET_SOURCE__SOURCE_DHCP);
 SAME(XREG_DIM, TARGET_SOURCE__SOURCE_DIM);
 SAME(XREG_PULLED, TARGET_SOURCE__SOURCE_PULLED);
+SAME(XREG_FAILURE_NETWORK_TIMEOUT, FAILURE_TYPE__FAILURE_NETWORK_TIMEOUT);
+SAME(XREG_FAILURE_UNKNOWN, FAILURE_TYPE__FAILURE_UNKNOWN);
+SAME(XREG_SEVERITY_CRITICAL, SEVERITY__SEVERITY_CRITICAL);
+SAME(XREG_HEALTH_FAILURE, HEALTH_EVENT_TYPE__HEALTH_FAILURE);
+SAME(XREG_HEALTH_CLEARED, HEALTH_EVENT_TYPE__HEALTH_CLEARED);
+SAME(XREG_HEALTH_STEP, HEALTH_EVENT_TYPE__HEALTH_RECOVERY_STEP);
+SAME(XREG_HEALTH_STATE, HEALTH_EVENT_TYPE__HEALTH_STATE_CHANGED);
+SAME(XREG_HEALTH_FLAPPING, HEALTH_EVENT_TYPE__HEALTH_FLAPPING);
+SAME(XREG_HEALTH_SCORE, HEALTH_EVENT_TYPE__HEALTH_CHANGED);
+SAME(XREG_HEALTH_CONNECTIONS, HEALTH_EVENT_TYPE__HEALTH_CONNECTION_CHANGED);
+SAME(XREG_HEALTH_BLIND, HEALTH_EVENT_TYPE__HEALTH_BLIND);
+SAME(XREG_HEALTH_SIGHTED, HEALTH_EVENT_TYPE__HEALTH_SIGHTED);
 
 /* ---- reading ---- */
 
@@ -270,6 +283,26 @@ pb_target *xreg__pb_target(
 		write_health(whole, target, health);
 	}
 	return &whole->target;
+}
+
+void xreg__pb_health_event(const struct xreg_health_event *event, pb_health_event *ret_event)
+{
+	*ret_event = (pb_health_event)PB_INIT(HEALTH_EVENT);
+	ret_event->type = (pb_health_event_type)event->kind;
+	ret_event->text = xreg__pb_text(event->text);
+	if (event->target != NULL) {
+		ret_event->node_id = xreg__pb_text(event->target->spec.node_id);
+		ret_event->nqn = xreg__pb_text(event->target->spec.nqn);
+	}
+	ret_event->failure = (pb_failure_type)event->failure;
+	ret_event->severity = (pb_severity)event->severity;
+	ret_event->attempt = event->attempt;
+	ret_event->good = event->is_good;
+	ret_event->refused = event->rc != 0;
+	ret_event->old_health_score = event->score_before;
+	ret_event->health_score = event->score;
+	ret_event->old_connections = event->connections_before;
+	ret_event->connections = event->connections;
 }
 
 /* ---- filters ---- */

@@ -9,6 +9,7 @@
 #include "proto/registry.pb-c.h"
 
 struct xreg_health_config;
+struct xreg_health_event;
 struct xreg_live_state;
 struct xreg_metrics;
 struct xu_error;
@@ -52,6 +53,10 @@ typedef Xdevice__Nvmeof__Registry__Severity pb_severity;
 typedef Xdevice__Nvmeof__Registry__EventSubscriptionRequest pb_event_subscription_request;
 typedef Xdevice__Nvmeof__Registry__TargetEvent pb_target_event;
 typedef Xdevice__Nvmeof__Registry__TargetEventType pb_target_event_type;
+typedef Xdevice__Nvmeof__Registry__HealthEvent pb_health_event;
+typedef Xdevice__Nvmeof__Registry__HealthEventType pb_health_event_type;
+typedef Xdevice__Nvmeof__Registry__HealthPlace pb_health_place;
+typedef Xdevice__Nvmeof__Registry__HealthSubscription pb_health_subscription;
 
 /* The initial value of a message, and a value of an enumeration. */
 #define PB_INIT(NAME)  XDEVICE__NVMEOF__REGISTRY__##NAME##__INIT
@@ -86,6 +91,9 @@ pb_target *xreg__pb_target(
 /* A report as a message; `score` is of the registry. */
 void xreg__pb_metrics(
 	const struct xreg_live_state *live, uint32_t score, pb_health_metrics *ret_metrics);
+
+/* What the health monitor has told as a message, which borrows from it. */
+void xreg__pb_health_event(const struct xreg_health_event *event, pb_health_event *ret_event);
 
 /* ---- filters ---- */
 

@@ -6,6 +6,11 @@
  * the store's events: who is slow falls behind there, and when the store forgets what it has not
  * been told it gets OUT_OF_RANGE instead, as soon as it takes something again.
  *
+ * Who asks for it also gets what the health monitor tells (health_log.h), which has numbers and no
+ * revisions: each message has both places, so who comes back with them misses nothing that is still
+ * kept. What is not, and that the registry was started anew meanwhile, is a message of its own,
+ * behind which it goes on with the first there is.
+ *
  * A subscriber is freed when the server will not call for it any more (on_free).
  */
 #include <errno.h>
@@ -18,11 +23,13 @@
 #include "lib/util/error.h"
 #include "lib/util/list.h"
 #include "lib/xregistry/grpc/events.h"
+#include "lib/xregistry/health_log.h"
 
 #define NR_FETCHED           32u   /* events that a subscriber takes from the store at a time */
 #define NR_LOOKED_AT         4096u /* before others have their turn */
 #define PROGRESS_SECONDS_MAX 3600u
 #define NR_IDS_MAX           1024u
+#define NR_TYPES_MAX         64u
 #define TICK_NS              1000000000u
 
 struct subscriber {
@@ -43,13 +50,17 @@ struct subscriber {
 	uint64_t told_ns;
 	struct xreg_event fetched[NR_FETCHED];
 	uint32_t nr_fetched, at;
+	uint64_t health_number; /* it knows all up to this, when the request has `health` */
+	bool is_health_lost;    /* to be told */
 };
 
 struct xreg__events {
 	struct xreg_store *store;
+	struct xreg_health_log *health_log; /* NULL: none */
 	uint32_t nr_max;
 	pthread_t thread;
 	struct xreg_watcher watcher;
+	struct xreg_health_watch health_watch;
 	struct xu_list subscribers; /* the thread's */
 	uint32_t nr_with_progress;  /* the thread's */
 
@@ -57,7 +68,7 @@ struct xreg__events {
 	pthread_cond_t has_work;
 	struct xu_list mail;
 	uint32_t nr_subscribers;
-	bool has_news, must_stop;
+	bool has_news, has_health_news, must_stop;
 	bool is_gone; /* the thread */
 };
 
@@ -116,6 +127,16 @@ static void on_news(struct xreg_watcher *watcher, uint64_t revision)
 	pthread_mutex_unlock(&events->mutex);
 }
 
+static void on_health_news(struct xreg_health_watch *watch)
+{
+	struct xreg__events *events = xu_container_of(watch, struct xreg__events, health_watch);
+
+	pthread_mutex_lock(&events->mutex);
+	events->has_health_news = true;
+	pthread_cond_signal(&events->has_work);
+	pthread_mutex_unlock(&events->mutex);
+}
+
 /* ---- the end of one ---- */
 
 /* Nobody puts marks on it any more, and it is off the lists. */
@@ -141,6 +162,11 @@ static void end_with(struct subscriber *sub, enum xrpc_grpc_code code, const cha
 
 	leave(sub);
 	xrpc_grpc_fail(call, code, "%s", sentence);
+}
+
+static void end_without_memory(struct subscriber *sub)
+{
+	end_with(sub, XRPC_GRPC_RESOURCE_EXHAUSTED, "no memory; subscribe again");
 }
 
 /* ---- telling ---- */
@@ -172,6 +198,24 @@ static bool is_id_wanted(const pb_event_subscription_request *request, const cha
 	return request->n_target_ids == 0;
 }
 
+static bool is_health_type_wanted(const pb_health_subscription *health, uint32_t type)
+{
+	for (size_t i = 0; i < health->n_types; i++) {
+		if ((uint32_t)health->types[i] == type) {
+			return true;
+		}
+	}
+	return health->n_types == 0;
+}
+
+/* What is of no target is of all. */
+static bool is_health_wanted(const struct subscriber *sub, const struct xreg_health_event *event)
+{
+	return is_health_type_wanted(sub->request->health, event->kind) &&
+	       (event->target == NULL || (is_id_wanted(sub->request, event->target->origin.id) &&
+						 xreg__pb_matches(&sub->filter, event->target)));
+}
+
 /* What a target was counts too: who watches a rack wants to know what leaves it. */
 static bool is_wanted(const struct subscriber *sub, const struct xreg_event *event)
 {
@@ -185,18 +229,26 @@ static bool is_wanted(const struct subscriber *sub, const struct xreg_event *eve
 
 static void send(struct subscriber *sub, pb_target_event *message)
 {
+	pb_health_place place = PB_INIT(HEALTH_PLACE);
+
 	message->revision = sub->revision;
+	if (sub->request->health != NULL) {
+		place.epoch = xreg_health_log_epoch(sub->events->health_log);
+		place.number = sub->health_number;
+		message->health_place = &place;
+	}
 	sub->is_idle = false;
 	sub->must_progress = false;
 	sub->told_ns = now_ns();
 	xrpc_grpc_send(sub->call, &message->base);
 }
 
-static void tell_progress(struct subscriber *sub)
+/* One that has nothing but its type and the places. */
+static void tell_plain(struct subscriber *sub, pb_target_event_type type)
 {
 	pb_target_event message = PB_INIT(TARGET_EVENT);
 
-	message.type = PB_VALUE(TARGET_EVENT_TYPE__EVENT_PROGRESS);
+	message.type = type;
 	message.timestamp_ms = (int64_t)(xu_clock_system()->wall_ns(xu_clock_system()) / 1000000);
 	send(sub, &message);
 }
@@ -209,7 +261,7 @@ static bool tell_event(struct subscriber *sub, const struct xreg_event *event)
 
 	message.target = xreg__pb_target(target, NULL);
 	if (message.target == NULL) {
-		end_with(sub, XRPC_GRPC_RESOURCE_EXHAUSTED, "no memory; subscribe again");
+		end_without_memory(sub);
 		return false;
 	}
 	message.type = (pb_target_event_type)type_of(event->kind);
@@ -224,7 +276,35 @@ static bool tell_event(struct subscriber *sub, const struct xreg_event *event)
 	return true;
 }
 
-/* The next events from the store; how many. False: it is over. */
+static void tell_progress(struct subscriber *sub)
+{
+	tell_plain(sub, PB_VALUE(TARGET_EVENT_TYPE__EVENT_PROGRESS));
+}
+
+static void tell_health(struct subscriber *sub, const struct xreg_health_event *event)
+{
+	pb_target_event message = PB_INIT(TARGET_EVENT);
+	pb_health_event health;
+
+	xreg__pb_health_event(event, &health);
+	message.type = PB_VALUE(TARGET_EVENT_TYPE__EVENT_HEALTH);
+	message.timestamp_ms = (int64_t)event->at_ms;
+	message.health = &health;
+	if (event->target != NULL) {
+		message.target_id = xreg__pb_text(event->target->origin.id);
+	}
+	message.old_status = (pb_target_status)event->state_before;
+	message.new_status = (pb_target_status)event->state;
+	send(sub, &message);
+}
+
+static void tell_health_lost(struct subscriber *sub)
+{
+	sub->is_health_lost = false;
+	tell_plain(sub, PB_VALUE(TARGET_EVENT_TYPE__EVENT_HEALTH_LOST));
+}
+
+/* The next events from the store, unless it has some. False: it is over. */
 static bool fetch(struct subscriber *sub)
 {
 	struct xreg_store *store = sub->events->store;
@@ -232,6 +312,9 @@ static bool fetch(struct subscriber *sub)
 	uint64_t shown;
 	int rc;
 
+	if (sub->at != sub->nr_fetched) {
+		return true;
+	}
 	sub->at = 0;
 	rc = xreg_store_events(store, sub->revision, sub->fetched, NR_FETCHED, &sub->nr_fetched);
 	if (rc != -ESTALE) {
@@ -254,34 +337,65 @@ static bool fetch(struct subscriber *sub)
 	return false;
 }
 
+/* Takes the next event of those that were fetched. False: it is over. */
+static bool take_event(struct subscriber *sub)
+{
+	struct xreg_event event = sub->fetched[sub->at++];
+	bool goes_on;
+
+	sub->revision = event.revision;
+	goes_on = !is_wanted(sub, &event) || tell_event(sub, &event);
+	xreg_events_free(&event, 1);
+	return goes_on;
+}
+
+/* Takes the next of what the health monitor has told. False: there is none now, or it is over. */
+static bool take_health(struct subscriber *sub)
+{
+	struct xreg_health_note note;
+	int rc;
+
+	if (sub->request->health == NULL) {
+		return false;
+	}
+	if (sub->is_health_lost) {
+		tell_health_lost(sub);
+		return true;
+	}
+	rc = xreg_health_log_next(sub->events->health_log, sub->health_number, &note);
+	if (rc == -ENOMEM) {
+		end_without_memory(sub);
+	}
+	if (rc != 0) {
+		return false;
+	}
+	if (note.number != sub->health_number + 1) {
+		sub->health_number = note.number - 1;
+		tell_health_lost(sub);
+	} else {
+		sub->health_number = note.number;
+		if (is_health_wanted(sub, &note.event)) {
+			tell_health(sub, &note.event);
+		}
+	}
+	xreg_health_note_free(&note);
+	return true;
+}
+
 /* Tells it the next thing that it wants to know, if there is one and it can take it. */
 static void pump(struct subscriber *sub)
 {
 	for (uint32_t i = 0; sub->is_idle && i < NR_LOOKED_AT; i++) {
-		struct xreg_event event;
-
-		if (sub->at == sub->nr_fetched) {
-			if (!fetch(sub)) {
-				return;
-			}
-			if (sub->nr_fetched == 0) {
-				if (sub->must_progress) {
-					tell_progress(sub);
-				}
-				return;
-			}
+		if (!fetch(sub)) {
+			return;
 		}
 		if (sub->must_progress) { /* the first message, before what it is to be told */
 			tell_progress(sub);
 			return;
 		}
-		event = sub->fetched[sub->at++];
-		sub->revision = event.revision;
-		if (is_wanted(sub, &event) && !tell_event(sub, &event)) {
-			xreg_events_free(&event, 1);
+		if (sub->at != sub->nr_fetched ? !take_event(sub) : !take_health(sub)) {
 			return;
 		}
-		xreg_events_free(&event, 1);
 	}
 	if (sub->is_idle) {
 		mark(sub, &sub->is_ready); /* its turn comes again */
@@ -327,34 +441,44 @@ static struct subscriber *next_mail(
 	return sub;
 }
 
+/* What a thread is woken for, beside marks. */
+struct news {
+	bool is_of_store, is_of_health, is_end;
+};
+
 /* Waits for marks, news, the end, or the next tick. */
-static void wait_for_work(struct xreg__events *events, bool *ret_has_news, bool *ret_must_stop)
+static struct news wait_for_work(struct xreg__events *events)
 {
 	struct timespec end;
+	struct news news;
 	int rc = 0;
 
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	end.tv_sec++;
 	pthread_mutex_lock(&events->mutex);
 	while (rc == 0 && xu_list_is_empty(&events->mail) && !events->has_news &&
-		!events->must_stop) {
+		!events->has_health_news && !events->must_stop) {
 		rc = events->nr_with_progress != 0
 			     ? pthread_cond_timedwait(&events->has_work, &events->mutex, &end)
 			     : pthread_cond_wait(&events->has_work, &events->mutex);
 	}
-	*ret_has_news = events->has_news;
-	*ret_must_stop = events->must_stop;
-	events->has_news = false;
+	news = (struct news){events->has_news, events->has_health_news, events->must_stop};
+	events->has_news = events->has_health_news = false;
 	pthread_mutex_unlock(&events->mutex);
+	return news;
 }
 
-/* Those who wait for events and may take one. */
-static void tell_news(struct xreg__events *events)
+/* Those who wait for such news and may take them. */
+static void tell_news(struct xreg__events *events, const struct news *news)
 {
 	struct xu_list *node, *next;
 
 	xu_list_for_each_safe (node, next, &events->subscribers) {
-		pump(xu_list_entry(node, struct subscriber, link));
+		struct subscriber *sub = xu_list_entry(node, struct subscriber, link);
+
+		if (news->is_of_store || (news->is_of_health && sub->request->health != NULL)) {
+			pump(sub);
+		}
 	}
 }
 
@@ -392,15 +516,15 @@ static void end_all(struct xreg__events *events)
 static void *thread_main(void *arg)
 {
 	struct xreg__events *events = arg;
-	bool has_news, must_stop, is_new, is_ready, is_cancelled;
+	bool is_new, is_ready, is_cancelled;
 	uint64_t ticked_ns = now_ns();
 
 	for (;;) {
+		const struct news news = wait_for_work(events);
 		struct subscriber *sub;
 		uint32_t count = 0;
 
-		wait_for_work(events, &has_news, &must_stop);
-		if (must_stop) {
+		if (news.is_end) {
 			end_all(events);
 			return NULL;
 		}
@@ -409,8 +533,8 @@ static void *thread_main(void *arg)
 			(sub = next_mail(events, &is_new, &is_ready, &is_cancelled)) != NULL) {
 			take_mail(sub, is_new, is_ready, is_cancelled);
 		}
-		if (has_news) {
-			tell_news(events);
+		if (news.is_of_store || news.is_of_health) {
+			tell_news(events, &news);
 		}
 		if (now_ns() - ticked_ns >= TICK_NS) {
 			tell_all_progress(events);
@@ -444,17 +568,55 @@ static struct subscriber *reserve(struct xreg__events *events)
 	return sub;
 }
 
+/* NULL: it can be. */
+static const char *problem_of(
+	const struct xreg__events *events, const pb_event_subscription_request *request)
+{
+	const bool is_named = request->n_types != 0 &&
+			      is_type_wanted(request, PB_VALUE(TARGET_EVENT_TYPE__EVENT_HEALTH));
+
+	if (request->progress_seconds > PROGRESS_SECONDS_MAX) {
+		return "progress_seconds is at most 3600";
+	}
+	if (request->n_target_ids > NR_IDS_MAX || request->n_types > NR_TYPES_MAX ||
+		(request->health != NULL && request->health->n_types > NR_TYPES_MAX)) {
+		return "there are at most 1024 target_ids and 64 types";
+	}
+	if (is_named && request->health == NULL) {
+		return "types has EVENT_HEALTH, for which there must be a health";
+	}
+	if (request->health != NULL && request->n_types != 0 && !is_named) {
+		return "there is a health, but types has no EVENT_HEALTH";
+	}
+	if (request->health != NULL && events->health_log == NULL) {
+		return "there is no health monitor here, so there can be no health";
+	}
+	return NULL;
+}
+
+/* Where it begins in what the health monitor tells. */
+static void place_health(struct subscriber *sub)
+{
+	const pb_health_place *since = sub->request->health->since;
+	struct xreg_health_log *log = sub->events->health_log;
+
+	if (since != NULL) {
+		sub->is_health_lost = !xreg_health_log_resume(
+			log, since->epoch, since->number, &sub->health_number);
+	} else {
+		sub->health_number = xreg_health_log_last(log);
+	}
+}
+
 void xreg__events_subscribe(struct xreg__events *events, struct xrpc_grpc_call *call,
 	const pb_event_subscription_request *request)
 {
 	static const struct xrpc_grpc_stream_ops ops = {on_ready, on_cancel, on_free};
+	const char *problem = problem_of(events, request);
 	struct subscriber *sub;
 
-	if (request->progress_seconds > PROGRESS_SECONDS_MAX ||
-		request->n_target_ids > NR_IDS_MAX) {
-		xrpc_grpc_fail(call, XRPC_GRPC_INVALID_ARGUMENT,
-			"progress_seconds is at most %u, and there are at most %u target_ids",
-			PROGRESS_SECONDS_MAX, NR_IDS_MAX);
+	if (problem != NULL) {
+		xrpc_grpc_fail(call, XRPC_GRPC_INVALID_ARGUMENT, "%s", problem);
 		return;
 	}
 	sub = reserve(events);
@@ -474,6 +636,9 @@ void xreg__events_subscribe(struct xreg__events *events, struct xrpc_grpc_call *
 	sub->must_progress = true;
 	sub->revision = request->since_case != 0 ? request->since_revision
 						 : xreg_store_wait(events->store, 0, 0);
+	if (request->health != NULL) {
+		place_health(sub);
+	}
 	xrpc_grpc_stream(call, &ops, sub);
 	if (!mark(sub, &sub->is_new)) {
 		end_with(sub, XRPC_GRPC_UNAVAILABLE, "the registry stops");
@@ -482,8 +647,8 @@ void xreg__events_subscribe(struct xreg__events *events, struct xrpc_grpc_call *
 
 /* ---- life ---- */
 
-int xreg__events_start(struct xreg_store *store, uint32_t nr_max, struct xreg__events **ret_events,
-	struct xu_error *err)
+int xreg__events_start(struct xreg_store *store, struct xreg_health_log *health_log,
+	uint32_t nr_max, struct xreg__events **ret_events, struct xu_error *err)
 {
 	struct xreg__events *events = calloc(1, sizeof(*events));
 	pthread_condattr_t attr;
@@ -493,8 +658,10 @@ int xreg__events_start(struct xreg_store *store, uint32_t nr_max, struct xreg__e
 		return xu_error_set_errno(err, -ENOMEM, "starting subscriptions");
 	}
 	events->store = store;
+	events->health_log = health_log;
 	events->nr_max = nr_max;
 	events->watcher.fn = on_news;
+	events->health_watch.fn = on_health_news;
 	xu_list_init(&events->subscribers);
 	xu_list_init(&events->mail);
 	pthread_mutex_init(&events->mutex, NULL);
@@ -508,6 +675,9 @@ int xreg__events_start(struct xreg_store *store, uint32_t nr_max, struct xreg__e
 		return xu_error_set_errno(err, rc, "starting the thread of subscriptions");
 	}
 	xreg_store_watch(store, &events->watcher);
+	if (health_log != NULL) {
+		xreg_health_log_watch(health_log, &events->health_watch);
+	}
 	*ret_events = events;
 	return 0;
 }
@@ -518,6 +688,9 @@ void xreg__events_stop(struct xreg__events *events)
 		return;
 	}
 	xreg_store_unwatch(events->store, &events->watcher);
+	if (events->health_log != NULL) {
+		xreg_health_log_unwatch(events->health_log, &events->health_watch);
+	}
 	pthread_mutex_lock(&events->mutex);
 	events->must_stop = true;
 	pthread_cond_signal(&events->has_work);

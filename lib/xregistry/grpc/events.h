@@ -9,10 +9,11 @@
 #include "lib/xregistry/grpc/convert.h"
 
 struct xreg__events;
+struct xreg_health_log;
 
-/* -ENOMEM, -EAGAIN. */
-int xreg__events_start(struct xreg_store *store, uint32_t nr_max, struct xreg__events **ret_events,
-	struct xu_error *err);
+/* `health_log` may be NULL: who asks for health is refused then. -ENOMEM, -EAGAIN. */
+int xreg__events_start(struct xreg_store *store, struct xreg_health_log *health_log,
+	uint32_t nr_max, struct xreg__events **ret_events, struct xu_error *err);
 
 /* Takes the call; on a thread of the server. */
 void xreg__events_subscribe(struct xreg__events *events, struct xrpc_grpc_call *call,

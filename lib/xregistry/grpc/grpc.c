@@ -167,7 +167,7 @@ int xreg_grpc_start(
 	grpc->opts.server.audit = opts->audit_log != NULL ? audit : NULL;
 	rc = check_exposure(opts, err);
 	if (rc == 0) {
-		rc = xreg__events_start(opts->store,
+		rc = xreg__events_start(opts->store, opts->health_log,
 			opts->nr_subscribers_max != 0 ? opts->nr_subscribers_max
 						      : NR_SUBSCRIBERS_MAX,
 			&grpc->events, err);

@@ -14,6 +14,7 @@ struct xreg_balancer;
 struct xreg_drains;
 struct xreg_grpc;
 struct xreg_health_config;
+struct xreg_health_log;
 struct xreg_store;
 struct xrpc_access;
 struct xu_logger;
@@ -25,6 +26,7 @@ struct xreg_grpc_opts {
 	/* How targets are judged now; NULL: by the defaults. */
 	void (*health)(void *arg, struct xreg_health_config *ret_config);
 	void *health_arg;
+	struct xreg_health_log *health_log; /* for subscriptions; borrowed. NULL: nothing is told */
 	struct xrpc_access *access;  /* who may do what, as REST's; borrowed. NULL: everybody all */
 	struct xu_logger *audit_log; /* who has changed what; NULL: silent */
 	/* Where it listens, TLS, limits, log; methods and tokens are filled in. */

@@ -15,12 +15,6 @@ struct whole {
 	pb_target_failure failures[XREG_NR_FAILURES], *failure_list[XREG_NR_FAILURES];
 };
 
-_Static_assert(
-	(int)XREG_FAILURE_NETWORK_TIMEOUT == (int)PB_VALUE(FAILURE_TYPE__FAILURE_NETWORK_TIMEOUT),
-	"");
-_Static_assert((int)XREG_FAILURE_UNKNOWN == (int)PB_VALUE(FAILURE_TYPE__FAILURE_UNKNOWN), "");
-_Static_assert((int)XREG_SEVERITY_CRITICAL == (int)PB_VALUE(SEVERITY__SEVERITY_CRITICAL), "");
-
 void xreg__grpc_report_health(
 	struct xrpc_grpc_call *call, const ProtobufCMessage *message, void *arg)
 {

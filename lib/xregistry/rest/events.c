@@ -8,8 +8,9 @@
  * A stream belongs to its connection's thread; its wait, which wakes it, is under the waits' lock.
  * With ?health= a stream also has what the health monitor tells (health_log.h), which has numbers
  * and no revisions: then the id of each event is both, "revision.number.epoch". A client that comes
- * back with it misses nothing that is still kept; what is not is told as an event "health_lost",
- * and numbers of another start of the registry begin from its first.
+ * back with it misses nothing that is still kept; what is not, and that the registry was started
+ * anew meanwhile, is told as an event "health_lost", behind which it goes on with the first there
+ * is.
  *
  * The registry is never held up by a slow client: events are read from the store's history when the
  * connection can take them.
@@ -45,15 +46,19 @@ struct stream {
 	bool is_tick;                   /* say that we are still here */
 	struct xreg_health_log *health; /* NULL: it was not asked for */
 	struct xreg_health_watch watch;
-	uint64_t number; /* of the last of those */
+	uint64_t number;     /* of the last of those */
+	bool is_health_lost; /* to be told */
 };
 
-static bool passes(const struct filter *filter, const struct xreg_event *event)
+static bool passes(const struct filter *filter, const struct xreg_target *target)
 {
-	const struct xreg_target *target = event->after != NULL ? event->after : event->before;
-
 	return (filter->node_id[0] == '\0' || strcmp(filter->node_id, target->spec.node_id) == 0) &&
 	       (filter->target_id[0] == '\0' || strcmp(filter->target_id, target->origin.id) == 0);
+}
+
+static bool is_wanted(const struct filter *filter, const struct xreg_event *event)
+{
+	return passes(filter, event->after != NULL ? event->after : event->before);
 }
 
 static bool read_filter(struct xrpc_http_call *call, struct filter *filter)
@@ -103,7 +108,7 @@ static void answer_page(struct xreg_rest *rest, struct xrpc_http_call *call)
 		rc = xreg_store_events(rest->opts.store, last, events, CHUNK, &count);
 		for (uint32_t i = 0; i < count && json_array_size(list) < limit; i++) {
 			last = events[i].revision;
-			if (passes(&filter, &events[i])) {
+			if (is_wanted(&filter, &events[i])) {
 				json_array_append_new(list, rest_event(rest, &events[i]));
 			}
 		}
@@ -166,40 +171,48 @@ static void send_compacted(struct stream *stream)
 				  json_pack("{s:I}", "revision", (json_int_t)stream->revision)));
 }
 
-static bool is_wanted(const struct filter *filter, const struct xreg_health_note *note)
+static void send_health(struct stream *stream, const struct xreg_health_note *note)
 {
-	return note->target_id[0] == '\0' ||
-	       ((filter->node_id[0] == '\0' || strcmp(filter->node_id, note->node_id) == 0) &&
-		       (filter->target_id[0] == '\0' ||
-			       strcmp(filter->target_id, note->target_id) == 0));
+	char *json = xreg_health_note_json(note);
+
+	send_text(stream, json != NULL ? text_with(stream, "health", json) : NULL);
+	free(json);
+}
+
+static void send_health_lost(struct stream *stream)
+{
+	stream->is_health_lost = false;
+	send_text(stream, text_of(stream, "health_lost",
+				  json_pack("{s:I}", "number", (json_int_t)stream->number)));
 }
 
 /* The next of what the monitor has told; false: there is none now. */
 static bool next_health(struct stream *stream)
 {
 	struct xreg_health_note note;
+	bool has_text = false;
 
-	while (stream->health != NULL &&
+	if (stream->is_health_lost) {
+		send_health_lost(stream);
+		return true;
+	}
+	while (!has_text && stream->health != NULL &&
 		xreg_health_log_next(stream->health, stream->number, &note) == 0) {
-		const bool is_lost = note.number != stream->number + 1;
-
-		if (is_lost) {
+		if (note.number != stream->number + 1) {
 			stream->number = note.number - 1;
-			send_text(stream,
-				text_of(stream, "health_lost",
-					json_pack("{s:I}", "number", (json_int_t)stream->number)));
+			send_health_lost(stream);
+			has_text = true;
 		} else {
 			stream->number = note.number;
-			if (is_wanted(&stream->filter, &note)) {
-				send_text(stream, text_with(stream, "health", note.text));
+			has_text = note.event.target == NULL ||
+				   passes(&stream->filter, note.event.target);
+			if (has_text) {
+				send_health(stream, &note);
 			}
 		}
-		free(note.text);
-		if (is_lost || is_wanted(&stream->filter, &note)) {
-			return true;
-		}
+		xreg_health_note_free(&note);
 	}
-	return false;
+	return has_text;
 }
 
 /* The next event of the store; false: there is none now. */
@@ -217,7 +230,7 @@ static bool next_event(struct stream *stream)
 		}
 		for (used = 0; used < count && !has_text; used++) {
 			stream->revision = events[used].revision;
-			if (passes(&stream->filter, &events[used])) {
+			if (is_wanted(&stream->filter, &events[used])) {
 				json_t *body = rest_event(stream->rest, &events[used]);
 				const char *kind = json_string_value(json_object_get(body, "type"));
 
@@ -302,10 +315,8 @@ static void go_on_from(struct stream *stream, const char *id)
 	if (*end == '.' && stream->health != NULL) {
 		number = strtoull(end + 1, &end, 10);
 		epoch = *end == '.' ? strtoull(end + 1, &end, 10) : 0;
-		stream->number =
-			epoch == xreg_health_log_epoch(stream->health) && number <= stream->number
-				? number
-				: 0;
+		stream->is_health_lost =
+			!xreg_health_log_resume(stream->health, epoch, number, &stream->number);
 	} else if (*end != '\0' && *end != '.') {
 		return;
 	}

@@ -38,19 +38,23 @@ static uint64_t next(uint64_t number, json_int_t *ret_connections)
 	struct xreg_health_note note;
 	int rc = xreg_health_log_next(health_log, number, &note);
 	json_t *body;
+	char *text;
 
 	if (rc != 0) {
 		assert_int_equal(rc, -ENOENT);
 		return 0;
 	}
-	body = json_loads(note.text, 0, NULL);
+	text = xreg_health_note_json(&note);
+	body = json_loads(text, 0, NULL);
+	free(text);
 	assert_int_equal(json_integer_value(json_object_get(body, "number")), note.number);
 	assert_string_equal(json_string_value(json_object_get(body, "type")), "connection_changed");
 	assert_string_equal(json_string_value(json_object_get(body, "text")), "they \"went\" up");
 	*ret_connections = json_integer_value(json_object_get(body, "old_connections"));
 	json_decref(body);
-	free(note.text);
-	return note.number;
+	number = note.number;
+	xreg_health_note_free(&note);
+	return number;
 }
 
 static void test_health_log_forgets_the_oldest(void **state)
@@ -111,6 +115,45 @@ static void test_health_log_has_an_epoch(void **state)
 	assert_true(xreg_health_log_epoch(health_log) > first);
 }
 
+static void test_health_log_resumes_what_it_knows(void **state)
+{
+	uint64_t epoch = xreg_health_log_epoch(health_log), number;
+
+	add(1);
+	add(2);
+	for (uint64_t known = 0; known <= 2; known++) {
+		assert_true(xreg_health_log_resume(health_log, epoch, known, &number));
+		assert_int_equal(number, known);
+	}
+	assert_false(xreg_health_log_resume(health_log, epoch, 3, &number)); /* has not been */
+	assert_int_equal(number, 0);
+	assert_false(xreg_health_log_resume(health_log, epoch - 1, 1, &number));
+	assert_int_equal(number, 0);
+}
+
+/* A note has the target's record as it was, also when the registry has let go of it. */
+static void test_health_log_holds_the_record(void **state)
+{
+	const struct xreg_spec spec = fixture_spec();
+	const struct xreg_origin origin = {.id = "tgt-1"};
+	const struct xreg_status status = {.reason = ""};
+	struct xreg_target *target = xreg_target_new(&origin, &status, &spec);
+	struct xreg_health_note note;
+
+	assert_non_null(target);
+	xreg_health_log_add(health_log, &(struct xreg_health_event){.kind = XREG_HEALTH_FAILURE,
+						.target = target,
+						.text = "it does not answer"});
+	xreg_target_unref(target);
+	assert_int_equal(xreg_health_log_next(health_log, 0, &note), 0);
+	for (uint32_t i = 0; i < KEPT; i++) { /* the log lets go of it too */
+		add(i);
+	}
+	assert_string_equal(note.event.target->spec.nqn, spec.nqn);
+	assert_string_equal(note.event.text, "it does not answer");
+	xreg_health_note_free(&note);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -118,6 +161,9 @@ int main(void)
 			test_health_log_forgets_the_oldest, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_health_log_tells_who_watches, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_health_log_has_an_epoch, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_health_log_resumes_what_it_knows, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_health_log_holds_the_record, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
