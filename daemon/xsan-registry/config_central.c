@@ -44,7 +44,7 @@ static int check_referrals(struct config_check *c, json_t *list)
 	json_array_foreach (list, i, object) {
 		struct xreg_referral *referral = &c->config->referrals[i];
 
-		rc = config_check_place(c, path, i, object, &ddc);
+		rc = config_check_place(c, path, i, object, &ddc, &referral->is_persistent);
 		if (rc != 0) {
 			return rc;
 		}

@@ -51,15 +51,20 @@ static const struct xu_param discovery_params[] = {
 struct place {
 	const char *address, *nqn;
 	uint32_t port;
+	bool is_persistent;
 };
 
-static const struct xu_param place_params[] = {
+static const struct xu_param referral_params[] = {
+	{"persistent", XU_PARAM_BOOL, offsetof(struct place, is_persistent)},
 	{"address", XU_PARAM_STRING, offsetof(struct place, address), .is_required = true,
 		.help = "the numeric address of a discovery controller"},
 	{"port", XU_PARAM_U32, offsetof(struct place, port), .min = 1, .max = UINT16_MAX},
 	{"nqn", XU_PARAM_STRING, offsetof(struct place, nqn)},
 	{0},
 };
+
+/* Of controllers that are read: all but the first. */
+static const struct xu_param *const place_params = &referral_params[1];
 
 /* Each target of the list, as it would be registered. */
 static int check_static(struct config_check *c, json_t *list)
@@ -87,19 +92,23 @@ static int check_static(struct config_check *c, json_t *list)
 
 /* One of a list of discovery controllers. */
 int config_check_place(struct config_check *c, const char *list, size_t index, json_t *object,
-	struct xreg_ddc *ret_ddc)
+	struct xreg_ddc *ret_ddc, bool *ret_is_persistent)
 {
-	struct place place = {.port = 8009};
+	struct place place = {.port = 8009, .is_persistent = true};
 	char path[96];
 	int rc;
 
 	snprintf(path, sizeof(path), "%s[%zu]", list, index);
-	rc = config_section(c, path, place_params, &place, object);
+	rc = config_section(c, path, ret_is_persistent != NULL ? referral_params : place_params,
+		&place, object);
 	if (rc == 0) {
 		rc = xreg_ddc_make(place.address, place.port, place.nqn, ret_ddc, c->err);
 		if (rc != 0) {
 			config_fail(c, path, rc);
 		}
+	}
+	if (ret_is_persistent != NULL) {
+		*ret_is_persistent = place.is_persistent;
 	}
 	return rc;
 }
@@ -135,7 +144,8 @@ static int check_controllers(struct config_check *c, json_t *list)
 	}
 	json_array_foreach (list, i, object) {
 		rc = rc != 0 ? rc
-			     : config_check_place(c, path, i, object, &c->config->controllers[i]);
+			     : config_check_place(
+				       c, path, i, object, &c->config->controllers[i], NULL);
 	}
 	c->config->nr_controllers = (uint32_t)json_array_size(list);
 	return rc;

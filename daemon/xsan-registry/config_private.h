@@ -33,9 +33,10 @@ int config_read_secret(const char *path, char **ret_text, struct xu_error *err);
 
 /* Whether it is a list of up to `max` discovery controllers. */
 int config_check_list(struct config_check *c, const char *path, json_t *list, uint32_t max);
-/* One of them. */
+/* One of them. A referral says whether connections there may stay (default true); NULL for one that
+ * is read, which says nothing of it. */
 int config_check_place(struct config_check *c, const char *list, size_t index, json_t *object,
-	struct xreg_ddc *ret_ddc);
+	struct xreg_ddc *ret_ddc, bool *ret_is_persistent);
 
 /* ---- sections; `object` is NULL where there is none ---- */
 

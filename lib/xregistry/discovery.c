@@ -126,6 +126,7 @@ static void fill_referral(struct nvme_discovery_entry *entry, const struct xreg_
 	entry->subtype = NVME_SUBTYPE_REFERRAL;
 	entry->cntlid = 0xffff;
 	entry->asqsz = ADMIN_DEPTH;
+	entry->eflags = referral->is_persistent ? NVME_EFLAG_PERSISTENT : 0;
 	snprintf(service, sizeof(service), "%u", referral->port);
 	put_text(entry->trsvcid, sizeof(entry->trsvcid), service);
 	put_text(entry->subnqn, sizeof(entry->subnqn),

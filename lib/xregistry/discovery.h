@@ -54,6 +54,7 @@ struct xreg_discovery_opts {
 	const struct xreg_referral {
 		char address[XR_ADDRESS_SIZE]; /* numeric */
 		uint16_t port;
+		bool is_persistent;          /* it takes connections that stay */
 		char nqn[XNVMF_NQN_MAX + 1]; /* "": the well-known one */
 	} * referrals;
 	uint32_t nr_referrals; /* at most XREG_REFERRALS_MAX */

@@ -374,13 +374,15 @@ class Pull(RegistryTest):
     def test_referrals(self):
         self.config['discovery_controller']['referrals'] = [
             {'address': '192.0.2.9'},
-            {'address': 'fd00::9', 'port': 8010, 'nqn': 'nqn.2026-11.io.xsan:elsewhere'}]
+            {'address': 'fd00::9', 'port': 8010, 'nqn': 'nqn.2026-11.io.xsan:elsewhere'},
+            {'address': '192.0.2.10', 'persistent': False}]
         self.start()
-        expected = [('192.0.2.9', '8009', 1, DISCOVERY_NQN),
-                    ('fd00::9', '8010', 2, 'nqn.2026-11.io.xsan:elsewhere')]
+        expected = [('192.0.2.9', '8009', 1, DISCOVERY_NQN, 2),
+                    ('fd00::9', '8010', 2, 'nqn.2026-11.io.xsan:elsewhere', 2),
+                    ('192.0.2.10', '8009', 1, DISCOVERY_NQN, 0)]
 
         def referrals(**options):
-            return [(e.traddr, e.trsvcid, e.adrfam, e.subnqn)
+            return [(e.traddr, e.trsvcid, e.adrfam, e.subnqn, e.eflags)
                     for e in log_of(self.discovery_port, **options) if e.subtype == 1]
         self.assertEqual(referrals(), expected)
         self.assertEqual(referrals(lsp=4), expected)
