@@ -104,6 +104,8 @@ struct finding {
 	struct xreg__entry *e;
 	const struct xreg__probe_job *job; /* NULL: there was no probe */
 	uint64_t now_us, now_ms;
+	uint64_t expires_ms; /* UINT64_MAX: never */
+	uint64_t heard_ms;   /* when its node has last reported to any registry; 0: not known */
 	struct xreg__verdict verdict;
 	struct xreg_live_state live; /* after it */
 	uint32_t begun, cleared;
@@ -142,34 +144,40 @@ static void count_check(struct xreg_live_state *state, const struct finding *f)
 	state->nr_failed_checks += is_down;
 }
 
+/* Its node reports to another registry now, and what it reports is known there only. */
+static bool has_moved(const struct xreg_live_state *state, const struct finding *f)
+{
+	return f->heard_ms > state->reported_ms + XREG_HEARD_LATE_MS;
+}
+
 /* Nothing was heard of it, neither by a probe nor by a report. */
-static bool is_silent(const struct xreg_live_state *state, const struct finding *f)
+static bool is_silent(const struct xreg_live_state *state, const struct finding *f, bool is_news)
 {
 	const uint64_t ttl_ms = f->e->target->spec.ttl_s * 1000ull;
-	const uint64_t since_ms =
-		state->reported_ms > f->m->since_ms ? state->reported_ms : f->m->since_ms;
-	const bool is_late = ttl_ms != 0 && since_ms + ttl_ms / 3 * 2 <= f->now_ms;
 
 	if (f->job == NULL) {
-		return f->e->is_expired || is_late;
+		return f->expires_ms != UINT64_MAX && f->expires_ms - ttl_ms / 3 <= f->now_ms;
 	}
-	return state->reported_ms == f->e->judged_ms && !state->probe.is_good &&
+	return !is_news && !state->probe.is_good &&
 	       state->probe.failure == XREG_FAILURE_NETWORK_TIMEOUT && !f->job->was_refused;
 }
 
 static void keep(struct xreg_live_state *state, void *arg)
 {
 	struct finding *f = arg;
+	const bool is_elsewhere = has_moved(state, f);
+	const uint64_t word_ms = is_elsewhere ? f->heard_ms : state->reported_ms;
+	const bool is_news = word_ms != f->e->judged_ms;
 
 	if (f->job != NULL) {
 		keep_probe(state, f);
 	}
-	f->is_silent = is_silent(state, f);
-	f->has_evidence =
-		!(f->is_silent && f->m->is_blind) &&
-		(f->job != NULL || f->e->is_expired || state->reported_ms != f->e->judged_ms);
-	f->e->judged_ms = state->reported_ms;
-	xreg__judge(f->e->target, state, &f->m->config, f->e->is_expired, f->now_ms, &f->verdict);
+	f->e->judged_ms = word_ms;
+	f->is_silent = is_silent(state, f, is_news);
+	f->has_evidence = !(f->is_silent && f->m->is_blind) &&
+			  (f->job != NULL || f->e->is_expired || is_news);
+	xreg__judge(f->e->target, state, &f->m->config, f->e->is_expired, is_elsewhere, f->now_ms,
+		&f->verdict);
 	if (f->has_evidence) {
 		count_check(state, f);
 		xreg__failures_keep(
@@ -310,10 +318,12 @@ static void check_end(struct xreg_monitor *m, struct xreg__entry *e,
 		.e = e,
 		.job = job,
 		.now_us = now_us,
-		.now_ms = m->world.unix_ms(m->world.arg)};
+		.now_ms = m->world.unix_ms(m->world.arg),
+		.expires_ms = expires_ms(m, e)};
 	bool is_ignored;
 
 	e->is_recovering = false;
+	f.heard_ms = later_ms(0, xreg_store_heard_ms(m->store, e->target->spec.node_id), f.now_ms);
 	xreg_live_change(e->target, keep, &f);
 	is_ignored = xreg__blind_note(m, e, f.is_silent, now_us);
 	if (f.has_evidence) {

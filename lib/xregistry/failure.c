@@ -116,11 +116,11 @@ static void judge_probe(struct xreg__verdict *v, const struct xreg_probe *probe,
 }
 
 void xreg__judge(const struct xreg_target *target, const struct xreg_live_state *live,
-	const struct xreg_health_config *config, bool is_expired, uint64_t now_ms,
+	const struct xreg_health_config *config, bool is_expired, bool has_moved, uint64_t now_ms,
 	struct xreg__verdict *ret_verdict)
 {
 	struct xreg__verdict *v = ret_verdict;
-	bool is_fresh = live->has_metrics &&
+	bool is_fresh = live->has_metrics && !has_moved &&
 			live->reported_ms + config->report_age_max_s * 1000ull >= now_ms;
 
 	memset(v, 0, sizeof(*v));

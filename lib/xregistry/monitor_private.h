@@ -46,7 +46,7 @@ struct xreg__entry {
 	bool is_recovering;                 /* the check is an attempt to recover */
 	bool has_hint;                      /* score_told and connections_told say something */
 	bool is_heard_of, is_silent;        /* counted in the monitor's; see blind.c */
-	uint64_t judged_ms;                 /* the report that was judged last */
+	uint64_t judged_ms;                 /* the report that was judged last, here or elsewhere */
 	uint32_t above[XREG__NR_LEVELS];    /* checks in a row at this level or worse */
 	uint32_t below[XREG__NR_LEVELS];    /* … better than it */
 	uint8_t nr_clear[XREG_NR_FAILURES]; /* checks in a row without it */
@@ -162,9 +162,11 @@ struct xreg__verdict {
 	} failures[XREG_NR_FAILURES];
 };
 
-/* What is wrong, by the last probe and the last report. */
+/* What is wrong, by the last probe and the last report; `has_moved`: there are newer ones
+ * elsewhere.
+ */
 void xreg__judge(const struct xreg_target *target, const struct xreg_live_state *live,
-	const struct xreg_health_config *config, bool is_expired, uint64_t now_ms,
+	const struct xreg_health_config *config, bool is_expired, bool has_moved, uint64_t now_ms,
 	struct xreg__verdict *ret_verdict);
 /* Keeps the failures of a verdict with the target; bits of those that have begun and are over. */
 void xreg__failures_keep(struct xreg__entry *e, const struct xreg_health_config *config,

@@ -177,7 +177,8 @@ class SharedData(unittest.TestCase):
         self.assertEqual(third.events(), one.events())
 
     def test_one_is_killed_and_another_goes_on(self):
-        health = {'health_monitoring': {'probe_level': 'none', 'monitoring_interval_sec': 1}}
+        health = {'health_monitoring': {'probe_level': 'none', 'monitoring_interval_sec': 1},
+                  'failover': {'recovery_backoff_sec': 1}}
         one = self.registry(**health)
         self.wait_for(one.leads, 'the first does not lead')
         other = self.registry(**health)
@@ -202,6 +203,28 @@ class SharedData(unittest.TestCase):
         self.assertEqual(one.states(), other.states())
         self.assertTrue(other.leads())
         self.assertFalse(one.leads())
+
+        # It is back when it reports again, though not to the one that judges; and it is gone when it does not.
+        def is_reported_and(registry, status):
+            one.good('PUT', f'/api/v1/targets/{target}/metrics', report)
+            return registry.targets()[target]['status'] == status
+        self.wait_for(lambda: is_reported_and(other, 'available'), 'it does not come back')
+        self.wait_for(lambda: other.targets()[target]['status'] == 'offline', 'it is not missed again')
+
+    def test_who_is_told_nothing_is_not_blind(self):
+        """Nodes that report to the other are not silent; so the one that judges does not call itself blind."""
+        health = {'health_monitoring': {'probe_level': 'none', 'monitoring_interval_sec': 1}}
+        one, other = self.registry(**health), self.registry(**health)
+        self.wait_for(one.leads, 'the first does not lead')
+        targets = [one.register(i, node_id=f'node-{i}', ttl_seconds=4,
+                                target_info__address=f'192.0.2.{i + 1}') for i in range(3)]
+        self.wait_for(lambda: set(other.targets()) == set(targets), 'they are not in the other')
+        for _ in range(10):
+            for target in targets:
+                other.good('PUT', f'/api/v1/targets/{target}/metrics', {'current_iops': 1})
+            self.assertFalse(one.good('GET', '/api/v1/status')['monitor_blind'])
+            self.assertEqual(set(one.states().values()), {'available'})
+            time.sleep(1)
 
     def test_a_node_goes_to_the_next(self):
         one, other = self.registry(), self.registry()
