@@ -134,9 +134,9 @@ static_program() {
 	echo "$program"
 }
 
-# free_port: prints a TCP port of 127.0.0.1 that nothing listens on. With XSAN_E2E_PORTS one of a hundred
-# from there: tests that run beside each other are given different hundreds, so that none takes what
-# another has just been given.
+# free_port: prints a TCP port of 127.0.0.1 that nothing listens on and that this test was not given before. With
+# XSAN_E2E_PORTS one of a hundred from there: tests that run beside each other are given different hundreds,
+# so that none takes what another has just been given.
 free_port() {
 	local port tries
 
@@ -146,8 +146,8 @@ free_port() {
 		else
 			port=$((20000 + RANDOM % 10000))
 		fi
-		if ! port_is_open 127.0.0.1 "$port"; then
-			echo "$port"
+		if ! grep -qsx "$port" "$TEST_DIR/ports" && ! port_is_open 127.0.0.1 "$port"; then
+			echo "$port" | tee -a "$TEST_DIR/ports"
 			return
 		fi
 	done
