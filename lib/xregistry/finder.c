@@ -89,14 +89,23 @@ static void free_found(struct xreg_found *found)
 	free(found->targets);
 }
 
-static bool has_place(const struct xreg_found *found, const char *place)
+static int compare_places(const void *a, const void *b)
 {
-	for (uint32_t i = 0; i < found->count; i++) {
-		if (strcmp(found->targets[i]->place, place) == 0) {
-			return true;
-		}
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Where all of it is, sorted; the texts are its own. NULL: no memory. */
+static const char **places_of(const struct xreg_found *found)
+{
+	const char **places = calloc(found->count + 1, sizeof(*places));
+
+	for (uint32_t i = 0; places != NULL && i < found->count; i++) {
+		places[i] = found->targets[i]->place;
 	}
-	return false;
+	if (places != NULL) {
+		qsort(places, found->count, sizeof(*places), compare_places);
+	}
+	return places;
 }
 
 /* ---- bringing the store to it ---- */
@@ -156,9 +165,16 @@ static void take_one(struct xreg_finder *finder, const struct xreg_view *view, u
 
 struct lost {
 	struct xreg_finder *finder;
-	const struct xreg_found *found;
+	const char **places; /* of what was found */
+	uint32_t nr_places;
 	uint32_t source;
 };
+
+static bool is_found(const struct lost *lost, const char *place)
+{
+	return bsearch(&place, lost->places, lost->nr_places, sizeof(*lost->places),
+		       compare_places) != NULL;
+}
 
 static bool lose_one(void *arg, const struct xreg_target *target)
 {
@@ -169,27 +185,34 @@ static bool lose_one(void *arg, const struct xreg_target *target)
 		.status = {.state = XREG_OFFLINE, .reason = REASON}};
 
 	if (target->origin.source == lost->source && target->status.state != XREG_MAINTENANCE &&
-		!is_lost(target) && !has_place(lost->found, target->place)) {
+		!is_lost(target) && !is_found(lost, target->place)) {
 		make(lost->finder, &change);
 	}
 	return true;
 }
 
-static void take_all(struct xreg_finder *finder, uint32_t source, const struct xreg_found *found)
+static int take_all(struct xreg_finder *finder, uint32_t source, const struct xreg_found *found,
+	struct xu_error *err)
 {
-	struct xreg_view *view = xreg_store_view(finder->opts.store);
-	struct lost lost = {finder, found, source};
+	struct lost lost = {finder, NULL, found->count, source};
+	struct xreg_view *view;
 
 	/* Of several registries on the same data one says what there is. */
 	if (!xreg_store_leads(finder->opts.store)) {
-		xreg_view_unref(view);
-		return;
+		return 0;
 	}
+	lost.places = places_of(found);
+	if (lost.places == NULL) {
+		return xu_error_set_errno(err, -ENOMEM, "looking for what is not found any more");
+	}
+	view = xreg_store_view(finder->opts.store);
 	for (uint32_t i = 0; i < found->count; i++) {
 		take_one(finder, view, source, found->targets[i]);
 	}
 	xreg_view_each(view, XREG_BY_ID, "", true, lose_one, &lost);
 	xreg_view_unref(view);
+	free(lost.places);
+	return 0;
 }
 
 /* ---- methods that come and go ---- */
@@ -358,7 +381,7 @@ static void ask(struct xreg_finder *finder, struct asked *asked, bool is_round)
 	}
 	rc = method.ops->find(method.arg, timeout_s, &found, &err);
 	if (rc == 0) {
-		take_all(finder, method.ops->source, &found);
+		rc = take_all(finder, method.ops->source, &found, &err);
 	}
 	end(finder, asked, rc, found.count, rc == 0 ? "" : err.text);
 	free_found(&found);

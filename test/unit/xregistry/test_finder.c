@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The finder and methods that know of a change: such a method is asked at once, and no other; what
  * it says more of itself is shown. Methods come, are exchanged and go while it runs, also one that
- * is being asked, and another interval counts at once. */
+ * is being asked, and another interval counts at once. Of very many targets those that are found no
+ * more are lost, and what that costs grows as their number does. */
 #include <errno.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/util/error.h"
@@ -326,6 +328,167 @@ static void test_finder_takes_another_interval_at_once(void **state)
 	xreg_store_close(store);
 }
 
+/* ---- many ---- */
+
+struct crowd {
+	uint32_t count, step; /* finds every `step`th of so many */
+	_Atomic uint32_t nr_asked;
+	uint64_t start_ns; /* of the thread's CPU, when it had found them; the finder's thread */
+};
+
+static uint64_t thread_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static struct xreg_spec crowd_spec(uint32_t number, char nqn[64])
+{
+	struct xreg_spec spec = fixture_spec();
+
+	/* Not in the order of their places. */
+	snprintf(nqn, 64, "nqn.2026-11.io.xsan:%08x", number * 2654435761u);
+	spec.nqn = nqn;
+	return spec;
+}
+
+static int find_crowd(void *arg, uint32_t timeout_s, struct xreg_found *found, struct xu_error *err)
+{
+	struct crowd *crowd = arg;
+	char nqn[64];
+	int rc = 0;
+
+	for (uint32_t i = 0; rc == 0 && i < crowd->count; i += crowd->step) {
+		struct xreg_spec spec = crowd_spec(i, nqn);
+
+		rc = xreg_found_add(found, &spec, err);
+	}
+	crowd->start_ns = thread_ns();
+	return rc;
+}
+
+/* Is asked behind it, on the same thread. */
+static int find_end(void *arg, uint32_t timeout_s, struct xreg_found *found, struct xu_error *err)
+{
+	struct crowd *crowd = arg;
+
+	crowd->start_ns = thread_ns() - crowd->start_ns;
+	crowd->nr_asked++;
+	return 0;
+}
+
+static const struct xreg_find_method many = {.name = "many",
+					     .source = XREG_MDNS,
+					     .find = find_crowd},
+				     end = {.name = "end", .source = XREG_DHCP, .find = find_end};
+
+/* All of the crowd, as if it had been found before. */
+static void fill(struct xreg_store *store, uint32_t count)
+{
+	struct xreg_change *changes = calloc(count, sizeof(*changes));
+	struct xreg_spec *specs = calloc(count, sizeof(*specs));
+	char(*nqns)[64] = calloc(count, sizeof(*nqns));
+
+	for (uint32_t i = 0; i < count; i++) {
+		specs[i] = crowd_spec(i, nqns[i]);
+		changes[i] = (struct xreg_change){.op = XREG_REGISTER,
+			.spec = &specs[i],
+			.status = {.state = XREG_UNKNOWN, .reason = ""},
+			.source = XREG_MDNS};
+	}
+	fixture_change_all(store, changes, count);
+	free(changes);
+	free(specs);
+	free(nqns);
+}
+
+/* A round with so many targets that were found before; the CPU's nanoseconds, the least of some. */
+static uint64_t round_ns(struct xreg_store *store, struct crowd *crowd, uint32_t nr_rounds)
+{
+	const struct xreg_finder_opts opts = {.store = store, .interval_s = 3600, .timeout_s = 1};
+	struct xreg_finder *finder;
+	uint64_t least = UINT64_MAX;
+	struct xu_error err;
+
+	assert_int_equal(xreg_finder_new(&opts, &finder, &err), 0);
+	assert_int_equal(xreg_finder_add(finder, &many, crowd, &err), 0);
+	assert_int_equal(xreg_finder_add(finder, &end, crowd, &err), 0);
+	assert_int_equal(xreg_finder_start(finder, &err), 0);
+	for (uint32_t i = 1; i <= nr_rounds; i++) {
+		while (crowd->nr_asked < i) { /* the test's own time limit ends it */
+			usleep(1000);
+		}
+		least = crowd->start_ns < least ? crowd->start_ns : least;
+		xreg_finder_kick(finder);
+	}
+	xreg_finder_free(finder);
+	return least;
+}
+
+static uint64_t measure(uint32_t count)
+{
+	struct crowd crowd = {.count = count, .step = 1};
+	struct xreg_store *store;
+	uint64_t revision, ns;
+	struct xreg_view *view;
+
+	assert_int_equal(fixture_setup(NULL), 0);
+	store = fixture_open(NULL);
+	fill(store, count);
+	ns = round_ns(store, &crowd, 3);
+	view = xreg_store_view(store);
+	revision = xreg_view_revision(view);
+	xreg_view_unref(view);
+	assert_int_equal(revision, count); /* nothing had changed */
+	xreg_store_close(store);
+	assert_int_equal(fixture_teardown(NULL), 0);
+	return ns;
+}
+
+/* Sixteen times as many cost sixteen times as much and something, not 256 times. */
+static void test_finder_takes_many(void **state)
+{
+	uint64_t few = measure(1000), much = measure(16000);
+
+	print_message("1,000 targets: %.1f ms, 16,000: %.1f ms, ratio %.1f\n", (double)few / 1e6,
+		(double)much / 1e6, (double)much / (double)few);
+	assert_true(much < 40 * few);
+}
+
+static bool count_lost(void *arg, const struct xreg_target *target)
+{
+	*(uint32_t *)arg += target->status.state == XREG_OFFLINE;
+	return true;
+}
+
+static void test_finder_loses_whom_it_does_not_find(void **state)
+{
+	struct xreg_store *store = fixture_open(NULL);
+	struct crowd crowd = {.count = 100, .step = 3};
+	struct xreg_view *view;
+	uint32_t nr_lost = 0;
+
+	fill(store, 100);
+	round_ns(store, &crowd, 1);
+	view = xreg_store_view(store);
+	xreg_view_each(view, XREG_BY_ID, "", true, count_lost, &nr_lost);
+	assert_int_equal(nr_lost, 66);
+	for (uint32_t i = 0; i < 100; i++) {
+		char nqn[64], place[XREG_PLACE_SIZE];
+		struct xreg_spec spec = crowd_spec(i, nqn);
+		const struct xreg_target *target;
+
+		xreg_spec_place(&spec, place);
+		target = xreg_view_first(view, XREG_BY_PLACE, place);
+		assert_non_null(target);
+		assert_int_equal(target->status.state, i % 3 == 0 ? XREG_UNKNOWN : XREG_OFFLINE);
+	}
+	xreg_view_unref(view);
+	xreg_store_close(store);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -341,6 +504,9 @@ int main(void)
 			test_finder_asks_who_knows_of_a_change, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_finder_shows_what_a_method_says_of_itself,
 			fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_finder_loses_whom_it_does_not_find, fixture_setup, fixture_teardown),
+		cmocka_unit_test(test_finder_takes_many),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
