@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "lib/rpc/http_private.h"
+#include "lib/util/error.h"
 
 #define STREAM_BLOCK 4096u
 
@@ -105,16 +106,30 @@ static const char *title_of(unsigned status)
 	return title != NULL ? title : "Error";
 }
 
+/* What strangers have sent, or what was cut, need not be UTF-8. */
+static json_t *mended(const char *text)
+{
+	char *copy = strdup(text);
+	json_t *json = NULL;
+
+	if (copy != NULL) {
+		xu_text_mend(copy);
+		json = json_string(copy);
+	}
+	free(copy);
+	return json;
+}
+
 void xrpc_http_problem_with(struct xrpc_http_call *call, unsigned status, const char *field,
 	json_t *members, const char *text)
 {
-	json_t *body = json_pack("{s:s, s:s, s:i, s:s, s:s, s:s}", "type", "about:blank", "title",
-		title_of(status), "status", (int)status, "detail", text, "instance", call->path,
-		"request_id", call->id);
+	json_t *body = json_pack("{s:s, s:s, s:i, s:o, s:o, s:s}", "type", "about:blank", "title",
+		title_of(status), "status", (int)status, "detail", mended(text), "instance",
+		mended(call->path), "request_id", call->id);
 	char *body_text;
 
 	if (body != NULL && field != NULL) {
-		json_object_set_new(body, "field", json_string(field));
+		json_object_set_new(body, "field", mended(field));
 	}
 	if (body != NULL && members != NULL) {
 		json_object_update_missing(body, members);

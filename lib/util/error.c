@@ -45,8 +45,7 @@ static size_t char_bytes(const char *at)
 	return len;
 }
 
-/* Replaces bytes that are no character: a name was cut in the middle of one, or is foreign. */
-static void mend(char *text)
+void xu_text_mend(char *text)
 {
 	while (*text != '\0') {
 		size_t len = char_bytes(text);
@@ -69,7 +68,7 @@ static void format(char *text, size_t size, const char *fmt, va_list args)
 	} else if ((size_t)len >= size) {
 		cut(text, size);
 	}
-	mend(text);
+	xu_text_mend(text);
 }
 
 /* The system's text for -errno, in `buf` or static. */

@@ -27,4 +27,8 @@ int xu_error_set_errno(struct xu_error *err, int code, const char *fmt, ...)
 int xu_error_prefix(struct xu_error *err, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* Replaces, in place, bytes that are no UTF-8: a text that was cut in the middle of a character, or
+ * that strangers sent. The sentences above are mended so. */
+void xu_text_mend(char *text);
+
 #endif

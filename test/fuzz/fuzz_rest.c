@@ -480,6 +480,29 @@ static void check_pages(struct world *w, const char *sort)
 	json_decref(seen);
 }
 
+/* A silence is there with all that was said when the registry is started again. */
+static void check_silences(struct world *w)
+{
+	static const char *const members[] = {"rule_name", "silenced_until_ms", "comment"};
+	json_t *before = xreg_alerts_json(w->alerts), *after, *rule;
+	struct xu_error err = {0};
+	size_t i;
+
+	FUZZ_CHECK(xreg_alerts_reload(w->alerts, &err) == 0, "%s", err.text);
+	after = xreg_alerts_json(w->alerts);
+	json_array_foreach (json_object_get(before, "rules"), i, rule) {
+		const json_t *now = json_array_get(json_object_get(after, "rules"), i);
+
+		for (size_t m = 0; m < sizeof(members) / sizeof(members[0]); m++) {
+			FUZZ_CHECK(json_equal(json_object_get(rule, members[m]),
+					   json_object_get(now, members[m])),
+				"%s of rule %zu is another", members[m], i);
+		}
+	}
+	json_decref(before);
+	json_decref(after);
+}
+
 static void check_all(struct world *w, size_t choice)
 {
 	static const char *const sorts[] = {"target_id", "node_id", "nqn", "address", "status",
@@ -492,6 +515,9 @@ static void check_all(struct world *w, size_t choice)
 		check_target(w, nth.id);
 	}
 	check_groups(w);
+	if (w->alerts != NULL) {
+		check_silences(w);
+	}
 	check_pages(w, sorts[choice % (sizeof(sorts) / sizeof(sorts[0]))]);
 	json_decref(ask_well(w, "GET", "/api/v1/status", NULL));
 }

@@ -149,12 +149,12 @@ class Alerts(RegistryTest):
         self.make_ill()
         self.wait_for(lambda: len(self.hook.got) >= 3, 'it is not repeated')
         self.good('PUT', '/api/v1/alerts/no%20targets%20are%20well/silence',
-                  {'duration_minutes': 5, 'comment': 'we know'})
+                  {'duration_minutes': 5, 'comment': 'x' + 'é' * 80})
         time.sleep(1.5)
         told = len(self.hook.got)
         time.sleep(2.5)
         self.assertEqual(len(self.hook.got), told)
-        self.assertEqual((self.stand()['state'], self.stand()['comment']), ('firing', 'we know'))
+        self.assertEqual((self.stand()['state'], self.stand()['comment']), ('firing', 'x' + 'é' * 63))
         # A silence outlives the registry.
         self.assertEqual(self.stop(), 0)
         self.start()

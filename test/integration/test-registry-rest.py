@@ -116,6 +116,12 @@ class Registration(RegistryTest):
         self.assertEqual((answer.status, answer.headers['Allow']), (405, 'POST, GET'))
         self.assertEqual(self.refused(400, 'GET', '/api/v1/targets?stauts=x')['field'], 'stauts')
 
+    def test_a_refusal_tells_what_is_no_utf8_or_was_cut(self):
+        self.assertEqual(self.refused(404, 'GET', '/api/v1/targets/a%FFb')['instance'], '/api/v1/targets/a?b')
+        self.assertEqual(self.refused(400, 'GET', '/api/v1/targets?a%E2=x')['field'], 'a?')
+        self.assertIn('not \'x' + 'é' * 31 + '?\'',
+                      self.refused(400, 'GET', '/api/v1/targets?wait=x' + '%C3%A9' * 40 + '&index=1')['detail'])
+
 
 class Changes(RegistryTest):
     def setUp(self):

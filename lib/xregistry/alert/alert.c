@@ -538,6 +538,7 @@ int xreg_alerts_silence(struct xreg_alerts *alerts, const char *name, uint64_t u
 		before = *rule;
 		rule->silenced_until_ms = until_ms;
 		snprintf(rule->comment, sizeof(rule->comment), "%.127s", comment);
+		xu_text_mend(rule->comment);
 		rc = save_silences(alerts, err);
 		if (rc != 0) {
 			*rule = before;
