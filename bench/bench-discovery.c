@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bench-discovery: the registry as a central discovery controller, over loopback in one process.
- * "read": one host reads a log of many entries in pieces of 4 KiB, one after the other. "tell":
- * many hosts are connected and wait for an event; a target changes, durably, and each host's time
- * from the asking for the change to its event is taken. With --filter it is asked of each host what
- * it may see, as with zones. "zone": as "tell", but what changes is the filter, so each host is
- * asked about every target. Prints one line of JSON with milliseconds, and what memory the hosts
- * take.
+ * bench-discovery: the registry as a central discovery controller. "read": one host reads a log of
+ * many entries in pieces of 4 KiB, one after the other. "tell": many hosts are connected and wait
+ * for an event; a target changes, durably, and each host's time from the asking for the change to
+ * its event is taken. With --filter it is asked of each host what it may see, as with zones.
+ * "zone": as "tell", but what changes is the filter, so each host is asked about every target. All
+ * that is over loopback, with the hosts in a process of their own. Prints one line of JSON with
+ * milliseconds, and what memory of the controller's the hosts take.
+ *
+ * "views" has no connections: for each host it is asked, one after the other on one thread, what
+ * the target asks the registry's part when a connected host is to be told and when it reads. The
+ * store, its changes and, with --filter, the zones (one for each host, of --zone targets) are real;
+ * what is left out is the wait for more changes, and all that has to do with sockets and commands.
  */
 #include <errno.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -20,14 +26,17 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/reactor/reactor.h"
 #include "lib/util/clock.h"
 #include "lib/util/error.h"
+#include "lib/util/memory.h"
 #include "lib/xbdev/core/device.h"
 #include "lib/xnvmf/wire/tcp.h"
-#include "lib/xregistry/discovery.h"
+#include "lib/xregistry/discovery_private.h"
+#include "lib/xregistry/zone.h"
 
 #define NQN          "nqn.2026-11.io.xsan:registry"
 #define NR_HOSTS_MAX 10000u
@@ -40,8 +49,10 @@ static struct xreg_store *store;
 static struct xreg_discovery *discovery;
 static _Atomic bool must_end, is_ready, is_stopped;
 static bool has_filter, is_zone;
-static _Atomic bool is_hidden; /* one target, from all hosts */
+static _Atomic bool is_hidden;   /* one target, from all hosts */
+static struct xreg_zones *zones; /* of "views" */
 static uint16_t port;
+static int other_fd; /* of the hosts: the controller's process; of that: the hosts' */
 
 static _Noreturn void give_up(const char *what)
 {
@@ -59,6 +70,9 @@ static uint64_t now_ns(void)
 /* As quick as a filter can be: what is measured is the rest. */
 static bool may_see(void *arg, const char *hostnqn, const struct xreg_target *of)
 {
+	if (zones != NULL) {
+		return xreg_zones_may_see(zones, hostnqn, of);
+	}
 	return !atomic_load_explicit(&is_hidden, memory_order_relaxed) ||
 	       strcmp(of->spec.nqn, "nqn.2026-11.io.xsan:volume-00000000") != 0;
 }
@@ -318,18 +332,59 @@ static double at(double *values, uint32_t count, double share)
 	return values[(uint32_t)((count - 1) * share)];
 }
 
+/* ---- between the two processes ---- */
+
+/* What the hosts ask of the controller's process, and what that answers. */
+struct wish {
+	enum { WISH_CHANGE, WISH_FILTER, WISH_MEMORY } what;
+	uint32_t number;
+};
+
+/* Does one; false: the hosts have gone. */
+static bool serve_wish(void)
+{
+	static struct xr_msg filter_msg = {.fn = on_filter}; /* hosts are told before the next */
+	struct filler filler = {0};
+	double answer = 0;
+	struct wish wish;
+
+	if (recv(other_fd, &wish, sizeof(wish), MSG_WAITALL) != sizeof(wish)) {
+		return false;
+	}
+	switch (wish.what) {
+	case WISH_CHANGE:
+		fill_one(&filler, wish.number);
+		wait_filled(&filler);
+		break;
+	case WISH_FILTER:
+		atomic_store(&is_hidden, wish.number % 2 == 0);
+		xr_msg_send(xbdev_ctx_control(ctx), &filter_msg);
+		break;
+	case WISH_MEMORY:
+		answer = (double)xu_memory_resident() / (1 << 20);
+		break;
+	}
+	send_all(other_fd, &answer, sizeof(answer));
+	return true;
+}
+
+static void ask_wish(struct wish wish)
+{
+	send_all(other_fd, &wish, sizeof(wish));
+}
+
+static double wish_answer(void)
+{
+	double answer;
+
+	recv_all(other_fd, &answer, sizeof(answer));
+	return answer;
+}
+
 static double resident_mib(void)
 {
-	unsigned long size = 0, resident = 0;
-	FILE *file = fopen("/proc/self/statm", "r");
-
-	if (file == NULL || fscanf(file, "%lu %lu", &size, &resident) != 2) {
-		resident = 0;
-	}
-	if (file != NULL) {
-		fclose(file);
-	}
-	return (double)resident * (double)sysconf(_SC_PAGESIZE) / (1 << 20);
+	ask_wish((struct wish){.what = WISH_MEMORY});
+	return wish_answer();
 }
 
 static void measure_read(uint32_t nr_entries, uint32_t nr_rounds)
@@ -365,18 +420,11 @@ static void measure_read(uint32_t nr_entries, uint32_t nr_rounds)
 /* One change, and each host's time until its event. */
 static void tell_once(int poller, uint32_t nr_hosts, uint32_t number, double *taken)
 {
-	struct xr_msg filter_msg = {.fn = on_filter};
 	struct epoll_event events[256];
-	struct filler filler = {0};
 	uint64_t start = now_ns();
 	uint32_t nr_told = 0;
 
-	if (is_zone) {
-		atomic_store(&is_hidden, number % 2 == 0);
-		xr_msg_send(xbdev_ctx_control(ctx), &filter_msg);
-	} else {
-		fill_one(&filler, number);
-	}
+	ask_wish((struct wish){is_zone ? WISH_FILTER : WISH_CHANGE, number});
 	while (nr_told < nr_hosts) {
 		int count = epoll_wait(poller, events, 256, 30000);
 		uint64_t now = now_ns();
@@ -394,9 +442,7 @@ static void tell_once(int poller, uint32_t nr_hosts, uint32_t number, double *ta
 			taken[nr_told++] = (double)(now - start) / 1e6;
 		}
 	}
-	if (!is_zone) {
-		wait_filled(&filler);
-	}
+	wish_answer();
 }
 
 static void measure_tell(uint32_t nr_entries, uint32_t nr_hosts, uint32_t nr_rounds)
@@ -433,6 +479,183 @@ static void measure_tell(uint32_t nr_entries, uint32_t nr_hosts, uint32_t nr_rou
 	free(taken);
 }
 
+/* The process of the hosts. */
+static void run_hosts(const char *what, uint32_t nr_entries, uint32_t nr_hosts, uint32_t nr_rounds)
+{
+	recv_all(other_fd, &port, sizeof(port));
+	if (strcmp(what, "read") == 0) {
+		measure_read(nr_entries, nr_rounds);
+	} else {
+		measure_tell(nr_entries, nr_hosts, nr_rounds);
+	}
+	fflush(stdout);
+	_exit(0);
+}
+
+/* The controller's, from here on two threads and the store's writer. */
+static int run_controller(uint32_t nr_entries, pid_t hosts)
+{
+	pthread_t thread;
+	int status = 1;
+
+	fill(0, nr_entries);
+	pthread_create(&thread, NULL, node_main, NULL);
+	while (!atomic_load(&is_ready)) {
+		usleep(1000);
+	}
+	send_all(other_fd, &port, sizeof(port));
+	while (serve_wish()) {
+	}
+	waitpid(hosts, &status, 0);
+	atomic_store(&must_end, true);
+	pthread_join(thread, NULL);
+	return status;
+}
+
+/* ---- views ---- */
+
+static uint64_t allocated(void)
+{
+	malloc_trim(0);
+	return mallinfo2().uordblks;
+}
+
+/* A zone for each host: `nr_seen` targets of those that there are, and those that are to come. */
+static void make_zones(uint32_t nr_entries, uint32_t nr_hosts, uint32_t nr_rounds, uint32_t nr_seen)
+{
+	char name[32], text[128];
+	struct xu_error err = {0};
+	int rc = xreg_zones_open(store, "/nowhere", NULL, NULL, &zones, &err);
+
+	for (uint32_t first = 0; rc == 0 && first < nr_hosts; first += XREG_ZONES_MAX) {
+		json_t *list = json_array(), *group = json_pack("{s:o}", "zones", list);
+
+		for (uint32_t i = first; i < nr_hosts && i < first + XREG_ZONES_MAX; i++) {
+			json_t *targets = json_array();
+
+			for (uint32_t k = 0; k < nr_seen + nr_rounds; k++) {
+				uint32_t number = k < nr_seen ? (i * nr_seen + k) % nr_entries
+							      : nr_entries + k - nr_seen;
+
+				snprintf(text, sizeof(text), "nqn.2026-11.io.xsan:volume-%08u",
+					number);
+				json_array_append_new(targets, json_string(text));
+			}
+			snprintf(text, sizeof(text), "nqn.2026-11.io.xsan:host-%u", i);
+			snprintf(name, sizeof(name), "z%u", i);
+			json_array_append_new(list, json_pack("{s:s, s:[s], s:o}", "name", name,
+							    "hosts", text, "targets", targets));
+		}
+		snprintf(name, sizeof(name), "g%u", first);
+		rc = xreg_zones_put_group(zones, name, group, 0, &err);
+		rc = rc != 0 ? rc : xreg_zones_activate(zones, name, true, 0, &err);
+		json_decref(group);
+	}
+	if (rc != 0) {
+		fprintf(stderr, "bench-discovery: %s\n", err.text);
+		exit(1);
+	}
+}
+
+static struct xnvmf_discovery_asker asker_of(uint32_t number, char hostnqn[64])
+{
+	static const uint8_t hostid[16] = {1};
+
+	snprintf(hostnqn, 64, "nqn.2026-11.io.xsan:host-%u", number);
+	return (struct xnvmf_discovery_asker){.hostnqn = hostnqn,
+		.hostid = hostid,
+		.address = "127.0.0.1",
+		.own_address = "127.0.0.1",
+		.own_port = port};
+}
+
+/* Each host begins to read. Returns the number of entries that they see together. */
+static uint64_t read_all(uint32_t nr_hosts, uint64_t *genctrs)
+{
+	const struct xnvmf_discovery_log_ops *log = &discovery->ops.log;
+	uint64_t nr_seen = 0;
+	char hostnqn[64];
+
+	for (uint32_t i = 0; i < nr_hosts; i++) {
+		const struct xnvmf_discovery_asker asker = asker_of(i, hostnqn);
+		struct xnvmf_discovery_info info;
+		void *view = log->pin(discovery, &asker);
+
+		log->describe(view, &info);
+		log->unpin(discovery, view);
+		genctrs[i] = info.genctr;
+		nr_seen += info.nr_entries - 1; /* without the controller's own */
+	}
+	return nr_seen;
+}
+
+static void tell_views(uint32_t nr_hosts, const uint64_t *genctrs, uint32_t number, double *taken)
+{
+	const struct xnvmf_discovery_log_ops *log = &discovery->ops.log;
+	struct filler filler = {0};
+	uint64_t start = now_ns();
+	char hostnqn[64];
+
+	fill_one(&filler, number);
+	wait_filled(&filler);
+	for (uint32_t i = 0; i < nr_hosts; i++) {
+		const struct xnvmf_discovery_asker asker = asker_of(i, hostnqn);
+
+		if (log->genctr(discovery, &asker) == genctrs[i]) {
+			fprintf(stderr, "bench-discovery: host %u is not told\n", i);
+			exit(1);
+		}
+		taken[i] = (double)(now_ns() - start) / 1e6;
+	}
+}
+
+static void measure_views(
+	uint32_t nr_entries, uint32_t nr_hosts, uint32_t nr_rounds, uint32_t nr_seen)
+{
+	double *taken = calloc((size_t)nr_hosts * nr_rounds, sizeof(*taken));
+	double *reading = calloc(nr_rounds, sizeof(*reading));
+	uint64_t *genctrs = calloc(nr_hosts, sizeof(*genctrs)), before, after, start, seen;
+	const struct xbdev_ctx_opts opts = {.nr_reactors = 1};
+	struct xu_error err = {0};
+
+	if (xbdev_ctx_new(&opts, &ctx, &err) != 0) {
+		fprintf(stderr, "bench-discovery: %s\n", err.text);
+		exit(1);
+	}
+	fill(0, nr_entries);
+	if (has_filter) {
+		make_zones(nr_entries, nr_hosts, nr_rounds, nr_seen);
+	}
+	make_node();
+	before = allocated();
+	seen = read_all(nr_hosts, genctrs);
+	after = allocated();
+	for (uint32_t round = 0; round < nr_rounds; round++) {
+		tell_views(nr_hosts, genctrs, nr_entries + round, taken + round * nr_hosts);
+		start = now_ns();
+		read_all(nr_hosts, genctrs);
+		reading[round] = (double)(now_ns() - start) / 1e6;
+	}
+	printf("{\"entries\": %u, \"hosts\": %u, \"seen_by_a_host\": %.0f, \"told_ms_p50\": %.1f, "
+	       "\"told_ms_p99\": %.1f, \"told_ms_max\": %.1f, \"read_again_ms_p50\": %.1f, "
+	       "\"bytes_per_host\": %.0f}\n",
+		nr_entries, nr_hosts, (double)seen / nr_hosts, at(taken, nr_hosts * nr_rounds, 0.5),
+		at(taken, nr_hosts * nr_rounds, 0.99), at(taken, nr_hosts * nr_rounds, 1),
+		at(reading, nr_rounds, 0.5), ((double)after - (double)before) / nr_hosts);
+	xnvmf_target_stop(target, on_stopped, NULL);
+	while (!atomic_load(&is_stopped)) {
+		xr_reactor_poll(xbdev_ctx_control(ctx), 10 * XU_NS_PER_MS);
+	}
+	xnvmf_target_free(target);
+	xreg_discovery_free(discovery);
+	xr_reactor_poll(xbdev_ctx_control(ctx), 0);
+	xbdev_ctx_free(ctx);
+	xreg_zones_close(zones);
+	free(taken);
+	free(reading);
+	free(genctrs);
+}
+
 /* ---- */
 
 static void allow_descriptors(void)
@@ -445,60 +668,96 @@ static void allow_descriptors(void)
 	}
 }
 
-static void run(const char *what, uint32_t nr_entries, uint32_t nr_hosts, uint32_t nr_rounds)
-{
-	pthread_t thread;
+struct options {
+	const char *what;
+	uint32_t nr_entries, nr_hosts, nr_rounds, nr_seen;
+};
 
-	fill(0, nr_entries);
-	pthread_create(&thread, NULL, node_main, NULL);
-	while (!atomic_load(&is_ready)) {
-		usleep(1000);
+static bool read_options(int argc, char **argv, struct options *ret_options)
+{
+	static const char *const modes[] = {"read", "tell", "zone", "views"};
+	static const struct option options[] = {{"entries", required_argument, NULL, 'e'},
+		{"hosts", required_argument, NULL, 'h'}, {"rounds", required_argument, NULL, 'r'},
+		{"zone", required_argument, NULL, 'z'}, {"filter", no_argument, NULL, 'f'},
+		{"seconds", required_argument, NULL, 's'}, {NULL, 0, NULL, 0}};
+	struct options o = {NULL, 10000, 1000, 10, 16};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (option) {
+		case 'e':
+			o.nr_entries = (uint32_t)atoi(optarg);
+			break;
+		case 'h':
+			o.nr_hosts = (uint32_t)atoi(optarg);
+			break;
+		case 'r':
+			o.nr_rounds = (uint32_t)atoi(optarg);
+			break;
+		case 'z':
+			o.nr_seen = (uint32_t)atoi(optarg);
+			break;
+		case 'f':
+			has_filter = true;
+			break;
+		case 's': /* of run.py, for all; here rounds say how long */
+			break;
+		default:
+			return false;
+		}
 	}
-	if (strcmp(what, "read") == 0) {
-		measure_read(nr_entries, nr_rounds);
-	} else {
-		measure_tell(nr_entries, nr_hosts, nr_rounds);
+	for (size_t i = 0; optind + 1 == argc && i < sizeof(modes) / sizeof(modes[0]); i++) {
+		if (strcmp(argv[optind], modes[i]) == 0) {
+			o.what = modes[i];
+		}
 	}
-	atomic_store(&must_end, true);
-	pthread_join(thread, NULL);
+	*ret_options = o;
+	return o.what != NULL && o.nr_entries != 0 && o.nr_hosts != 0 &&
+	       o.nr_hosts <= NR_HOSTS_MAX && o.nr_rounds != 0;
+}
+
+/* The process of the hosts; before there are threads. */
+static pid_t fork_hosts(const struct options *o)
+{
+	int fds[2];
+	pid_t hosts;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) {
+		give_up("socketpair");
+	}
+	hosts = fork();
+	if (hosts < 0) {
+		give_up("fork");
+	}
+	other_fd = fds[hosts != 0];
+	close(fds[hosts == 0]);
+	if (hosts == 0) {
+		run_hosts(o->what, o->nr_entries, o->nr_hosts, o->nr_rounds);
+	}
+	return hosts;
 }
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {{"entries", required_argument, NULL, 'e'},
-		{"hosts", required_argument, NULL, 'h'}, {"rounds", required_argument, NULL, 'r'},
-		{"filter", no_argument, NULL, 'f'}, {NULL, 0, NULL, 0}};
 	char dir[] = "/tmp/bench-discovery-XXXXXX", path[64];
 	struct xreg_store_opts opts = {.backend = &xreg_sqlite, .where = path};
-	uint32_t nr_entries = 10000, nr_hosts = 1000, nr_rounds = 10;
+	struct options o;
 	struct xu_error err;
-	int option;
+	pid_t hosts = 0;
+	int status = 0;
 
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		uint32_t *number = option == 'e'   ? &nr_entries
-				   : option == 'h' ? &nr_hosts
-				   : option == 'r' ? &nr_rounds
-						   : NULL;
-
-		if (option == 'f') {
-			has_filter = true;
-			continue;
-		}
-		if (number == NULL) {
-			return 2;
-		}
-		*number = (uint32_t)atoi(optarg);
-	}
-	if (optind + 1 != argc || nr_hosts == 0 || nr_hosts > NR_HOSTS_MAX || nr_rounds == 0 ||
-		(strcmp(argv[optind], "read") != 0 && strcmp(argv[optind], "tell") != 0 &&
-			strcmp(argv[optind], "zone") != 0)) {
-		fprintf(stderr, "usage: bench-discovery [--entries N] [--hosts N] [--rounds N] "
-				"[--filter] read|tell|zone\n");
+	if (!read_options(argc, argv, &o)) {
+		fprintf(stderr,
+			"usage: bench-discovery [--entries N] [--hosts N] [--rounds N] [--filter] "
+			"[--zone N] read|tell|zone|views\n");
 		return 2;
 	}
-	is_zone = strcmp(argv[optind], "zone") == 0;
+	is_zone = strcmp(o.what, "zone") == 0;
 	has_filter |= is_zone;
 	allow_descriptors();
+	if (strcmp(o.what, "views") != 0) {
+		hosts = fork_hosts(&o);
+	}
 	if (mkdtemp(dir) == NULL) {
 		give_up(dir);
 	}
@@ -507,8 +766,12 @@ int main(int argc, char **argv)
 		fprintf(stderr, "bench-discovery: %s\n", err.text);
 		return 1;
 	}
-	run(argv[optind], nr_entries, nr_hosts, nr_rounds);
+	if (hosts != 0) {
+		status = run_controller(o.nr_entries, hosts);
+	} else {
+		measure_views(o.nr_entries, o.nr_hosts, o.nr_rounds, o.nr_seen);
+	}
 	xreg_store_close(store);
 	unlink(path);
-	return rmdir(dir) != 0;
+	return rmdir(dir) != 0 || status != 0;
 }

@@ -5,12 +5,17 @@
  * up a target in it, while nobody writes. The database is made for it and removed, or is the etcd
  * at --etcd. "http": clients that each register one target after the other with the registry that
  * listens at --port of this machine, on a connection of their own. "put": what etcd itself does:
- * clients that each put a key of a record's size. Prints one line of JSON: operations per second,
- * CPU nanoseconds per operation of this process, and of "register" the bytes of memory that a
- * target and its event take.
+ * clients that each put a key of a record's size. With --count they end after so many. Prints one
+ * line of JSON: operations per second, CPU nanoseconds per operation of this process, and of
+ * "register" the bytes of memory that a target and its event take.
+ *
+ * "memory": what the store takes for each of --count targets (10,000), by the allocator's own count
+ * and as resident pages: once it has loaded them, and with as many events besides, each of which
+ * holds a target before and after a change.
  */
 #include <arpa/inet.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -23,6 +28,7 @@
 #include "lib/etcd/etcd.h"
 #include "lib/util/clock.h"
 #include "lib/util/error.h"
+#include "lib/util/memory.h"
 #include "lib/xregistry/etcd/etcd.h"
 #include "lib/xregistry/store.h"
 
@@ -32,6 +38,7 @@
 static struct xreg_store *store;
 static struct xetcd *etcd;
 static uint16_t port;
+static uint32_t count_max = UINT32_MAX;
 static _Atomic bool must_stop;
 static _Atomic uint32_t next_number;
 static _Atomic uint64_t nr_done;
@@ -65,10 +72,19 @@ static void register_one(uint32_t number)
 	xreg_target_unref(change.result);
 }
 
+/* The number of what is to be done next; false: the end. */
+static bool next(uint32_t *ret_number)
+{
+	*ret_number = atomic_fetch_add(&next_number, 1);
+	return !atomic_load(&must_stop) && *ret_number < count_max;
+}
+
 static void *register_much(void *arg)
 {
-	while (!atomic_load(&must_stop)) {
-		register_one(atomic_fetch_add(&next_number, 1));
+	uint32_t number;
+
+	while (next(&number)) {
+		register_one(number);
 		atomic_fetch_add(&nr_done, 1);
 	}
 	return NULL;
@@ -154,9 +170,9 @@ static void *post_much(void *arg)
 {
 	int fd = connect_to_registry();
 	char body[1024], head[256];
+	uint32_t number;
 
-	while (!atomic_load(&must_stop)) {
-		uint32_t number = atomic_fetch_add(&next_number, 1);
+	while (next(&number)) {
 		int len = snprintf(body, sizeof(body),
 			"{\"node_id\":\"node-%u\",\"target_info\":{\"nqn\":\"nqn.2026-11.io.xsan:"
 			"volume-%08u\",\"transport\":\"tcp\",\"address\":\"192.0.2.7\",\"port\":"
@@ -187,10 +203,11 @@ static void *put_much(void *arg)
 		.what = XETCD_PUT, .key = key, .value = value, .len = sizeof(value)};
 	struct xetcd_reply reply;
 	struct xu_error err;
+	uint32_t number;
 
 	memset(value, 'v', sizeof(value));
-	while (!atomic_load(&must_stop)) {
-		snprintf(key, sizeof(key), "/bench/%08u", atomic_fetch_add(&next_number, 1));
+	while (next(&number)) {
+		snprintf(key, sizeof(key), "/bench/%08u", number);
 		if (xetcd_txn(etcd, &(const struct xetcd_txn){.then = &op, .nr_then = 1}, &reply,
 			    &err) != 0) {
 			fprintf(stderr, "bench-registry: %s\n", err.text);
@@ -213,30 +230,19 @@ static uint64_t cpu_ns(void)
 	       (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000;
 }
 
-static uint64_t resident_bytes(void)
-{
-	unsigned long size = 0, resident = 0;
-	FILE *file = fopen("/proc/self/statm", "r");
-
-	if (file == NULL || fscanf(file, "%lu %lu", &size, &resident) != 2) {
-		resident = 0;
-	}
-	if (file != NULL) {
-		fclose(file);
-	}
-	return resident * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
-/* Until they are told to end after `seconds`, or end by themselves. */
-static void run_threads(void *(*fn)(void *), uint32_t nr_clients, double seconds)
+/* Until they are told to end after `seconds`, or end by themselves. Their argument is `arg` or,
+ * when that is NULL, their number. */
+static void run_threads(void *(*fn)(void *), void *arg, uint32_t nr_clients, double seconds)
 {
 	pthread_t threads[NR_CLIENTS_MAX];
 
 	for (uint32_t i = 0; i < nr_clients; i++) {
-		pthread_create(&threads[i], NULL, fn, (void *)(uintptr_t)i);
+		pthread_create(&threads[i], NULL, fn, arg != NULL ? arg : (void *)(uintptr_t)i);
 	}
-	usleep((useconds_t)(seconds * 1e6));
-	atomic_store(&must_stop, seconds != 0);
+	if (count_max == UINT32_MAX) {
+		usleep((useconds_t)(seconds * 1e6));
+		atomic_store(&must_stop, seconds != 0);
+	}
 	for (uint32_t i = 0; i < nr_clients; i++) {
 		pthread_join(threads[i], NULL);
 	}
@@ -245,28 +251,111 @@ static void run_threads(void *(*fn)(void *), uint32_t nr_clients, double seconds
 static void run(void *(*fn)(void *), uint32_t nr_clients, double seconds)
 {
 	uint64_t start_ns = xu_clock_now_ns(xu_clock_system()), start_cpu = cpu_ns();
-	uint64_t start_bytes = resident_bytes();
+	uint64_t start_bytes = xu_memory_resident();
 	double taken, done;
 
-	run_threads(fn, nr_clients, seconds);
+	run_threads(fn, NULL, nr_clients, seconds);
 	taken = (double)(xu_clock_now_ns(xu_clock_system()) - start_ns) / 1e9;
 	done = (double)atomic_load(&nr_done);
 	printf("{\"iops\": %.0f, \"cpu_ns_per_io\": %.0f", done / taken,
 		(double)(cpu_ns() - start_cpu) / done);
 	if (fn == register_much) {
 		printf(", \"bytes_per_target\": %.0f",
-			(double)(resident_bytes() - start_bytes) / done);
+			(double)(xu_memory_resident() - start_bytes) / done);
 	}
 	printf("}\n");
 }
 
-struct mode {
-	const char *name;
-	void *(*fn)(void *);
+/* ---- memory ---- */
+
+struct memory {
+	uint64_t allocated, resident;
 };
 
-static const struct mode modes[] = {
-	{"register", register_much}, {"get", get_much}, {"http", post_much}, {"put", put_much}};
+static struct memory memory_now(void)
+{
+	malloc_trim(0);
+	return (struct memory){mallinfo2().uordblks, xu_memory_resident()};
+}
+
+static void print_memory(const char *name, const struct memory *before)
+{
+	struct memory now = memory_now();
+
+	printf("\"%s\": %.0f, \"%s_resident\": %.0f", name,
+		((double)now.allocated - (double)before->allocated) / count_max, name,
+		((double)now.resident - (double)before->resident) / count_max);
+}
+
+/* Changes each target once, to what it is. */
+static void *update_much(void *arg)
+{
+	struct xreg_view *view = arg;
+	uint32_t number;
+	char nqn[64];
+
+	while (next(&number)) {
+		const struct xreg_target *target;
+		struct xreg_change change = {.op = XREG_UPDATE};
+
+		snprintf(nqn, sizeof(nqn), "nqn.2026-11.io.xsan:volume-%08u", number);
+		target = xreg_view_first(view, XREG_BY_NQN, nqn);
+		change.id = target->origin.id;
+		change.spec = &target->spec;
+		if (xreg_store_change(store, &change) != 0) {
+			fprintf(stderr, "bench-registry: %s\n", change.err.text);
+			exit(1);
+		}
+		xreg_target_unref(change.result);
+	}
+	return NULL;
+}
+
+static void open_store(const char *path, uint32_t nr_events_kept)
+{
+	const struct xreg_store_opts opts = {.backend = &xreg_sqlite,
+		.where = path,
+		.nr_targets_max = 1u << 24,
+		.nr_events_kept = nr_events_kept};
+	struct xu_error err;
+
+	if (xreg_store_open(&opts, &store, &err) != 0) {
+		fprintf(stderr, "bench-registry: %s\n", err.text);
+		exit(1);
+	}
+}
+
+/* Bytes per target. The store is loaded, as after a restart, so that threads that come and go are
+ * not in the first figure. */
+static void measure_memory(const char *path)
+{
+	struct memory before;
+	struct xreg_view *view;
+
+	open_store(path, 1);
+	run_threads(register_much, NULL, NR_CLIENTS_MAX, 0);
+	xreg_store_close(store);
+	before = memory_now();
+	open_store(path, count_max);
+	printf("{");
+	print_memory("loaded", &before);
+	view = xreg_store_view(store);
+	atomic_store(&next_number, 0);
+	run_threads(update_much, view, NR_CLIENTS_MAX, 0);
+	xreg_view_unref(view);
+	printf(", ");
+	print_memory("with_events", &before);
+	printf(", \"targets\": %u}\n", count_max);
+	xreg_store_close(store);
+}
+
+struct mode {
+	const char *name;
+	void *(*fn)(void *); /* NULL: "memory" */
+};
+
+static const struct mode modes[] = {{"register", register_much}, {"get", get_much},
+	{"http", post_much}, {"put", put_much}, {"memory", NULL}};
 
 struct options {
 	const struct mode *mode;
@@ -279,7 +368,8 @@ static bool read_options(int argc, char **argv, struct options *ret_options)
 {
 	static const struct option options[] = {{"clients", required_argument, NULL, 'c'},
 		{"seconds", required_argument, NULL, 's'}, {"etcd", required_argument, NULL, 'e'},
-		{"port", required_argument, NULL, 'p'}, {NULL, 0, NULL, 0}};
+		{"port", required_argument, NULL, 'p'}, {"count", required_argument, NULL, 'n'},
+		{NULL, 0, NULL, 0}};
 	int option;
 
 	*ret_options = (struct options){.nr_clients = 64, .seconds = 3};
@@ -296,6 +386,9 @@ static bool read_options(int argc, char **argv, struct options *ret_options)
 			break;
 		case 'p':
 			port = (uint16_t)atoi(optarg);
+			break;
+		case 'n':
+			count_max = (uint32_t)atoi(optarg);
 			break;
 		default:
 			return false;
@@ -329,15 +422,20 @@ static int bench_store(const struct options *options)
 		opts.backend = &xreg_etcd;
 		opts.where = options->etcd;
 	}
-	if (xreg_store_open(&opts, &store, &err) != 0) {
-		fprintf(stderr, "bench-registry: %s\n", err.text);
-		return 1;
+	if (options->mode->fn == NULL) {
+		count_max = count_max != UINT32_MAX ? count_max : 10000;
+		measure_memory(path);
+	} else {
+		if (xreg_store_open(&opts, &store, &err) != 0) {
+			fprintf(stderr, "bench-registry: %s\n", err.text);
+			return 1;
+		}
+		if (options->mode->fn == get_much) {
+			run_threads(fill, NULL, NR_CLIENTS_MAX, 0);
+		}
+		run(options->mode->fn, options->nr_clients, options->seconds);
+		xreg_store_close(store);
 	}
-	if (options->mode->fn == get_much) {
-		run_threads(fill, NR_CLIENTS_MAX, 0);
-	}
-	run(options->mode->fn, options->nr_clients, options->seconds);
-	xreg_store_close(store);
 	unlink(path);
 	return rmdir(dir) != 0;
 }
@@ -350,10 +448,10 @@ int main(int argc, char **argv)
 	if (!read_options(argc, argv, &options)) {
 		fprintf(stderr,
 			"usage: bench-registry [--clients N] [--seconds S] [--etcd ENDPOINTS] "
-			"[--port PORT] register|get|http|put\n");
+			"[--port PORT] [--count N] register|get|http|put|memory\n");
 		return 2;
 	}
-	if (options.mode->fn == register_much || options.mode->fn == get_much) {
+	if (options.mode->fn != post_much && options.mode->fn != put_much) {
 		return bench_store(&options);
 	}
 	if (options.mode->fn == put_much &&
