@@ -4,6 +4,7 @@
 #include "daemon/xsan-registry/config_private.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "lib/util/error.h"
 
@@ -11,7 +12,12 @@
 
 static const char *const probe_levels[] = {"none", "tcp", "icresp", "identify", NULL};
 
-#define HEALTH(member) offsetof(struct xreg_health_config, member)
+struct health {
+	struct xreg_health_config config;
+	const char *probe_host_nqn;
+};
+
+#define HEALTH(member) offsetof(struct health, config.member)
 
 static const struct xu_param health_params[] = {
 	{"monitoring_interval_sec", XU_PARAM_U32, HEALTH(monitoring_interval_s)},
@@ -32,10 +38,13 @@ static const struct xu_param health_params[] = {
 	{"report_age_max_sec", XU_PARAM_U32, HEALTH(report_age_max_s)},
 	{"probe_level", XU_PARAM_ENUM, HEALTH(probe_level), .choices = probe_levels},
 	{"probe_discovery", XU_PARAM_BOOL, HEALTH(probe_discovery)},
+	{"probe_host_nqn", XU_PARAM_STRING, offsetof(struct health, probe_host_nqn)},
 	{"max_probes", XU_PARAM_U32, HEALTH(max_probes)},
 	{"max_acceptable_probe_us", XU_PARAM_U32, HEALTH(max_acceptable_probe_us)},
 	{"blind_share_pct", XU_PARAM_U32, HEALTH(blind_share_pct)},
 	{"blind_min_nodes", XU_PARAM_U32, HEALTH(blind_min_nodes)},
+	{"min_queue_depth", XU_PARAM_U32, HEALTH(min_queue_depth)},
+	{"min_io_bytes", XU_PARAM_U32, HEALTH(min_io_bytes)},
 	{0},
 };
 
@@ -51,20 +60,21 @@ static const struct xu_param failover_params[] = {
 int config_check_health(struct config_check *c, json_t *health, json_t *failover)
 {
 	struct xreg_health_config *config = &c->config->health;
+	struct health read;
 	int rc;
 
 	xreg_health_config_default(config);
-	rc = config_section(c, "health_monitoring", health_params, config, health);
-	if (rc == 0) {
-		rc = config_section(c, "failover", failover_params, config, failover);
+	read = (struct health){.config = *config, .probe_host_nqn = config->host_nqn};
+	rc = config_section(c, "health_monitoring", health_params, &read, health);
+	rc = rc != 0 ? rc : config_section(c, "failover", failover_params, &read, failover);
+	if (rc != 0) {
+		return rc;
 	}
-	if (rc == 0) {
-		rc = xreg_health_config_check(config, c->err);
-		if (rc != 0) {
-			config_fail(c, "health_monitoring", rc);
-		}
-	}
-	return rc;
+	/* One that is too long is cut here, and too long all the same. */
+	snprintf(read.config.host_nqn, sizeof(read.config.host_nqn), "%s", read.probe_host_nqn);
+	*config = read.config;
+	rc = xreg_health_config_check(config, c->err);
+	return rc != 0 ? config_fail(c, "health_monitoring", rc) : 0;
 }
 
 /* ---- load balancer ---- */

@@ -49,8 +49,7 @@ void xreg_health_config_default(struct xreg_health_config *ret_config)
 		.min_queue_depth = 8,
 		.min_io_bytes = 4096,
 	};
-	snprintf(
-		ret_config->host_nqn, sizeof(ret_config->host_nqn), "nqn.2026-11.io.xsan:registry");
+	snprintf(ret_config->host_nqn, sizeof(ret_config->host_nqn), XREG_PROBE_HOST_NQN);
 }
 
 /* ---- what can be ---- */
@@ -129,7 +128,7 @@ int xreg_health_config_check(const struct xreg_health_config *config, struct xu_
 		rc = check_range(ranges[i].key, ranges[i].value, ranges[i].min, ranges[i].max, err);
 	}
 	if (rc == 0 && xnvmf_nqn_check(config->host_nqn, err) != 0) {
-		rc = xu_error_prefix(err, "host_nqn");
+		rc = xu_error_prefix(err, "probe_host_nqn");
 	}
 	return rc;
 }

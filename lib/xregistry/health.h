@@ -40,7 +40,7 @@ struct xreg_health_config {
 	bool probe_discovery; /* ask the discovery subsystem instead of the target's own */
 	uint32_t max_probes;  /* under way at a time */
 	uint32_t max_acceptable_probe_us; /* a slower Keep Alive is a high latency */
-	char host_nqn[256];               /* of the registry, when it probes */
+	char host_nqn[256];               /* of the registry, when it probes: "probe_host_nqn" */
 
 	/* So many of a hundred targets silent at once, at so many addresses or more, are this
 	 * registry's own trouble: it does not judge. 0: it always does. */
@@ -54,7 +54,9 @@ struct xreg_health_config {
 
 #define XREG_BLIND_NODES_MAX 64u
 
-/* The document's sample; host_nqn is "nqn.2026-11.io.xsan:registry". */
+#define XREG_PROBE_HOST_NQN "nqn.2026-11.io.xsan:registry"
+
+/* The document's sample; host_nqn is XREG_PROBE_HOST_NQN. */
 void xreg_health_config_default(struct xreg_health_config *ret_config);
 /* -EINVAL with a sentence that begins with the key which cannot be. */
 int xreg_health_config_check(const struct xreg_health_config *config, struct xu_error *err);

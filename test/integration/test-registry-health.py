@@ -3,6 +3,8 @@
 """The registry watches its targets: a real node that is probed, dies and comes back, a place where nobody
 answers, a node that stops reporting, and what an operator has set."""
 
+import json
+import re
 import shutil
 import time
 
@@ -77,6 +79,42 @@ class Health(RegistryTest):
         self.node.start()
         target = self.register_at('nqn.2026-11.io.xsan:not-there', self.node.port)
         self.wait_for_state(target, 'failed', 'offline')
+
+    def test_a_host_that_the_target_allows(self):
+        host = 'nqn.2026-11.io.example:watcher'
+        self.node.subsystem().update(allow_any_host=False, hosts=[host])
+        self.node.start()
+        target = self.register_at(NQN, self.node.port)
+
+        def failures():
+            return {f['type'] for f in self.get(target)['failures'] if f['active']}
+        self.wait_for(lambda: failures() == {'authentication'}, 'it is not turned away')
+        self.config['health_monitoring']['probe_host_nqn'] = host
+        self.assertEqual(self.reload()['taken'], ['health_monitoring.probe_host_nqn'])
+        self.wait_for(lambda: failures() == set(), 'it is still turned away')
+        self.wait_for(lambda: self.get(target)['probe']['reached'] == 'identify', 'it does not get far')
+        for wrong in ('watcher', 'nqn.2026-11.io.example:' + 'x' * 240):
+            self.config['health_monitoring']['probe_host_nqn'] = wrong
+            self.assertIn('health_monitoring: probe_host_nqn', self.refused_reload())
+
+    def refused_reload(self):
+        self.config_path.write_text(json.dumps(self.config))
+        return self.refused(422, 'POST', '/api/v1/reload')['detail']
+
+    def test_advice_goes_no_lower_than_is_said(self):
+        self.config['health_monitoring'].update(probe_level='none', min_queue_depth=32, min_io_bytes=131072)
+        self.reload()
+        target = self.register(0)
+
+        def told():
+            self.good('PUT', f'/api/v1/targets/{target}/metrics', {'avg_latency_us': 5000})
+            return re.findall(r'advice to hosts: queue depth (\d+), I/O size (\d+)', self.log_text())
+        least = ('32', '131072')
+        self.wait_for(lambda: least in told(), 'there is no such advice')
+        for _ in range(4):
+            time.sleep(1)
+            told()
+        self.assertEqual(told(), [('64', '524288'), ('32', '262144'), least])
 
     def test_what_an_operator_has_set_stays(self):
         target = self.register_at('nqn.2026-11.io.xsan:nobody', free_port())

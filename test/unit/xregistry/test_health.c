@@ -167,7 +167,14 @@ static void test_health_config_names_what_cannot_be(void **state)
 	config.max_probes = 0;
 	expect_refused("max_probes");
 	snprintf(config.host_nqn, sizeof(config.host_nqn), "registry");
-	expect_refused("host_nqn");
+	expect_refused("probe_host_nqn");
+	memset(config.host_nqn, 'x', sizeof(config.host_nqn) - 1);
+	memcpy(config.host_nqn, "nqn.2026-11.io:", 15);
+	expect_refused("probe_host_nqn");
+	config.min_queue_depth = 0;
+	expect_refused("min_queue_depth");
+	config.min_io_bytes = 511;
+	expect_refused("min_io_bytes");
 }
 
 int main(void)
