@@ -13,6 +13,11 @@
  * twice the average; slower devices are waited for asleep. An idle reactor does nothing at all. A
  * sleep that a message ends counts up to its sending: the wake-up itself is what spinning saves.
  *
+ * What is waited for may need the very CPU that spins: the kernel ends direct writes in a worker of
+ * the CPU that took the interrupt, and a client may run on ours. Such an event comes as soon as the
+ * reactor sleeps, so the average is short and every spin is in vain. So after two vain spins in a
+ * row the reactor sleeps without one, ever more often until a spin finds something.
+ *
  * Two reactors that talk over a socket would put each other to sleep for ever: each waits for the
  * other's wake-up, and then for its own. So while waits are no longer than a few wake-ups the
  * reactor tries now and then what a spin would find, ever more seldom while that finds nothing.
@@ -38,7 +43,7 @@
 #define GAP_WEIGHT_SHIFT     3u       /* each gap counts 1/8 in the average */
 #define GAP_CAP_NS           1000000u /* a longer one counts as this */
 #define TRY_RANGE            4u       /* a spin is tried for waits up to this times spin_max_ns */
-#define TRY_WAIT_MAX         1024u    /* waits between two tries, when they find nothing */
+#define SPIN_WAIT_MAX        1024u    /* waits between two spins, when they find nothing */
 #define SPIN_BATCH           4u       /* looks between two readings of the clock */
 
 struct xr_reactor {
@@ -60,8 +65,8 @@ struct xr_reactor {
 	uint64_t read_ns;     /* the last time that was told */
 	uint64_t spin_max_ns;
 	uint64_t gap_average_ns;
-	uint32_t nr_until_try, try_wait; /* waits until the next try, and after one in vain */
-	uint64_t idle_since_ns;          /* 0: not idle */
+	uint32_t nr_until_spin, spin_wait; /* waits until the next spin, and after one in vain */
+	uint64_t idle_since_ns;            /* 0: not idle */
 	uint64_t ended_ns; /* when the last round ended, if this one follows at once; else 0 */
 	struct xr_reactor_stats stats;
 	struct xu_random random;
@@ -160,30 +165,30 @@ static uint64_t spin_limit_ns(const struct xr_reactor *r)
 }
 
 /* How long to spin now, 0 for not at all. */
-static uint64_t choose_spin_ns(struct xr_reactor *r, bool *ret_is_try)
+static uint64_t choose_spin_ns(struct xr_reactor *r)
 {
 	uint64_t limit_ns = spin_limit_ns(r);
 
-	*ret_is_try = limit_ns == 0 && r->gap_average_ns <= TRY_RANGE * r->spin_max_ns;
-	if (!*ret_is_try) {
-		return limit_ns;
+	if (limit_ns == 0) {
+		limit_ns = r->gap_average_ns <= TRY_RANGE * r->spin_max_ns ? r->spin_max_ns : 0;
 	}
-	if (r->nr_until_try != 0) {
-		r->nr_until_try--;
-		*ret_is_try = false;
+	if (limit_ns != 0 && r->nr_until_spin != 0) {
+		r->nr_until_spin--;
 		return 0;
 	}
-	return r->spin_max_ns;
+	return limit_ns;
 }
 
-static void note_try(struct xr_reactor *r, bool found)
+static void note_spin(struct xr_reactor *r, bool found)
 {
 	if (found) {
-		r->try_wait = 1; /* and again at once */
-	} else {
-		r->nr_until_try = r->try_wait;
-		r->try_wait = r->try_wait < TRY_WAIT_MAX / 2 ? 2 * r->try_wait : TRY_WAIT_MAX;
+		r->spin_wait = 0; /* and again at once, also after the next one in vain */
+		return;
 	}
+	r->nr_until_spin = r->spin_wait;
+	r->spin_wait = r->spin_wait == 0                  ? 1
+		       : r->spin_wait < SPIN_WAIT_MAX / 2 ? 2 * r->spin_wait
+							  : SPIN_WAIT_MAX;
 }
 
 void xr_reactor_stats_get(const struct xr_reactor *reactor, struct xr_reactor_stats *ret_stats)
@@ -564,9 +569,9 @@ static void note_gap(struct xr_reactor *r, uint64_t now_ns)
  * the time at the end in ended_ns. */
 static uint32_t wait_for_events(struct xr_reactor *r, uint64_t now_ns, uint64_t deadline_ns)
 {
-	bool is_try, found;
-	uint64_t limit_ns = choose_spin_ns(r, &is_try);
+	uint64_t limit_ns = choose_spin_ns(r);
 	uint32_t count;
+	bool found;
 
 	if (r->idle_since_ns == 0) {
 		r->idle_since_ns = now_ns;
@@ -578,8 +583,8 @@ static uint32_t wait_for_events(struct xr_reactor *r, uint64_t now_ns, uint64_t 
 			return count;
 		}
 		found = spin(r, now_ns, limit_ns, deadline_ns);
-		if (is_try) {
-			note_try(r, found);
+		if (found || deadline_ns > now_ns + limit_ns) {
+			note_spin(r, found); /* one that a timer ends says nothing */
 		}
 		if (found) {
 			/* A message goes first; the rings are run at the end of its round. */
@@ -706,7 +711,7 @@ int xr_reactor_new(
 	/* A simulated clock stands still while one spins. */
 	r->spin_max_ns = r->platform->is_simulated ? 0 : opts->spin_max_ns;
 	r->gap_average_ns = GAP_CAP_NS;
-	r->try_wait = 1;
+	r->spin_wait = 1;
 	r->deferred_end = &r->deferred_first;
 	r->flush_end = &r->flush_first;
 	r->has_ticks = r->platform->clock == xu_clock_system();

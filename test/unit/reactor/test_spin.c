@@ -18,7 +18,8 @@ static struct {
 	uint64_t asleep_ns; /* time slept */
 	uint32_t nr_events; /* that were taken */
 	uint32_t nr_sleeps;
-	uint64_t wake_ns; /* that waking up takes */
+	uint64_t wake_ns;   /* that waking up takes */
+	uint64_t worker_ns; /* not 0: the event comes so long after we have gone to sleep */
 } made;
 
 static uint64_t made_now(const struct xu_clock *clock)
@@ -40,6 +41,9 @@ static bool made_has_events(void *ring)
 
 static uint32_t made_run(void *ring, uint64_t timeout_ns)
 {
+	if (timeout_ns != 0 && made.worker_ns != 0) {
+		made.event_ns = made.now_ns + made.worker_ns;
+	}
 	if (timeout_ns != 0 && made.now_ns < made.event_ns) {
 		uint64_t until_ns = timeout_ns < made.event_ns - made.now_ns
 					    ? made.now_ns + timeout_ns
@@ -222,6 +226,52 @@ static void test_spin_is_bounded_and_given_up(void **state)
 	xr_reactor_free(reactor);
 }
 
+/* Events that need our CPU, like the end of a direct write: each comes as soon as the reactor
+ * sleeps, so it seems near, and no spin finds it. It learns to sleep at once; and to spin, when
+ * they come by themselves again. */
+static void test_spin_that_keeps_events_away(void **state)
+{
+	struct xr_reactor *reactor = made_reactor(SPIN_MAX);
+	struct xr_reactor_stats before, after;
+
+	run_events(reactor, 200, 4000);
+	before = stats_of(reactor);
+	made.worker_ns = 2000;
+	run_events(reactor, 2000, UINT32_MAX);
+	after = stats_of(reactor);
+	assert_int_equal(after.nr_sleeps - before.nr_sleeps, 2000);
+	assert_int_equal(after.nr_spin_hits, before.nr_spin_hits);
+	assert_in_range(after.nr_spins - before.nr_spins, 2, 14);
+
+	made.worker_ns = 0;
+	run_events(reactor, 2000, 4000);
+	before = stats_of(reactor);
+	run_events(reactor, 100, 4000);
+	after = stats_of(reactor);
+	assert_int_equal(after.nr_sleeps, before.nr_sleeps);
+	assert_int_equal(after.nr_spin_hits - before.nr_spin_hits, 100);
+	xr_reactor_free(reactor);
+}
+
+/* One in vain among many that find something changes nothing. */
+static void test_spin_goes_on_after_one_in_vain(void **state)
+{
+	struct xr_reactor *reactor = made_reactor(SPIN_MAX);
+	struct xr_reactor_stats before, after;
+
+	run_events(reactor, 200, 3000);
+	before = stats_of(reactor);
+	for (uint32_t i = 0; i < 20; i++) {
+		run_events(reactor, 1, 15000);
+		run_events(reactor, 19, 3000);
+	}
+	after = stats_of(reactor);
+	assert_int_equal(after.nr_spins - before.nr_spins, 400);
+	assert_int_equal(after.nr_spin_hits - before.nr_spin_hits, 380);
+	assert_int_equal(after.nr_sleeps - before.nr_sleeps, 20);
+	xr_reactor_free(reactor);
+}
+
 static void on_timer(struct xr_timer *timer)
 {
 }
@@ -351,6 +401,8 @@ int main(void)
 		cmocka_unit_test(test_spin_tries_become_rare),
 		cmocka_unit_test(test_spin_wakes_a_sleeping_pair),
 		cmocka_unit_test(test_spin_is_bounded_and_given_up),
+		cmocka_unit_test(test_spin_that_keeps_events_away),
+		cmocka_unit_test(test_spin_goes_on_after_one_in_vain),
 		cmocka_unit_test(test_spin_ends_at_a_deadline),
 		cmocka_unit_test(test_idle_reactor_costs_nothing),
 		cmocka_unit_test(test_idle_reactor_with_a_timer_costs_hardly_more),
