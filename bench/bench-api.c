@@ -9,19 +9,27 @@
  *   sync                 one xbdev_read() after the other
  *   rings                the limit of the first three: two bare rings with a thread that answers
  *   pingpong             the limit of sync: one word that two threads pass to each other
+ *   handover             the limit of I/O on a file through another thread: bare rings, a thread
+ *                        with a bare io_uring, and the wake-ups between them, with nothing else
  *
  * The first 0.2 s are not counted. "best" is the rate that one in twenty windows of a millisecond
  * reached: what the machine can do while nobody else takes its CPUs, which two threads that wait
  * for each other feel more than anything.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
+#include <liburing.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <xbdev/xbdev.h>
@@ -41,6 +49,8 @@
 
 struct bench {
 	const char *device;
+	const char *path; /* of handover's file */
+	bool is_write;
 	uint32_t block_bytes;
 	uint32_t depth;
 	double seconds;
@@ -328,6 +338,9 @@ static void batch_turn(struct bench *b)
 
 static void bench_batch(struct bench *b)
 {
+	if (b->depth < 2) {
+		die("batch", "two halves take turns: a depth of 2 at least");
+	}
 	start(b);
 	batch_queue = xbdev_io_queue_create("bench", (int)b->depth, 0);
 	check("xbdev_io_queue_create", batch_queue);
@@ -520,6 +533,165 @@ static void bench_pingpong(struct bench *b)
 	pthread_join(thread, NULL);
 }
 
+/* ---- the limit of I/O on a file through another thread ---- */
+
+/* The carrier sleeps in its io_uring, which reads the eventfd, the asker on a futex. Each says so,
+ * then looks at its ring once more; who has put something there looks at that word afterwards. */
+static struct {
+	struct bench *bench;
+	struct io_uring ring;
+	int file, wake_fd;
+	uint64_t wake_value;
+} carrier;
+static _Alignas(XU_CACHE_LINE) _Atomic uint32_t carrier_sleeps;
+static _Alignas(XU_CACHE_LINE) _Atomic uint32_t asker_sleeps;
+
+static void carry(const struct question *question)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&carrier.ring);
+
+	io_uring_prep_rw(carrier.bench->is_write ? IORING_OP_WRITE : IORING_OP_READ, sqe,
+		carrier.file, question->cookie, carrier.bench->block_bytes, question->words[1]);
+	io_uring_sqe_set_data(sqe, question->cookie);
+}
+
+static void arm_carrier(void)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&carrier.ring);
+
+	io_uring_prep_read(
+		sqe, carrier.wake_fd, &carrier.wake_value, sizeof(carrier.wake_value), 0);
+	io_uring_sqe_set_data(sqe, NULL);
+}
+
+static void sleep_for_carrier(void)
+{
+	atomic_store(&carrier_sleeps, true);
+	atomic_thread_fence(memory_order_seq_cst);
+	if (xu_spsc_peek(&questions, 1) == 0) {
+		io_uring_submit_and_wait(&carrier.ring, 1);
+	} else {
+		io_uring_submit(&carrier.ring);
+	}
+	atomic_store_explicit(&carrier_sleeps, false, memory_order_relaxed);
+}
+
+/* Hands over what has completed. */
+static void answer_completed(void)
+{
+	struct io_uring_cqe *cqes[ANSWER_MAX];
+	uint32_t count = io_uring_peek_batch_cqe(&carrier.ring, cqes, ANSWER_MAX), nr_answers = 0;
+	bool is_woken = false;
+
+	xu_spsc_reserve(&answers, count);
+	for (uint32_t i = 0; i < count; i++) {
+		struct answer *answer = xu_spsc_slot(&answers, nr_answers);
+		void *cookie = io_uring_cqe_get_data(cqes[i]);
+
+		if (cookie == NULL) {
+			is_woken = true;
+			continue;
+		}
+		*answer = (struct answer){.cookie = cookie, .result = (uint64_t)cqes[i]->res};
+		nr_answers++;
+	}
+	io_uring_cq_advance(&carrier.ring, count);
+	if (is_woken) {
+		arm_carrier();
+	}
+	xu_spsc_commit(&answers, nr_answers);
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load_explicit(&asker_sleeps, memory_order_relaxed) &&
+		atomic_exchange(&asker_sleeps, false)) {
+		syscall(SYS_futex, &asker_sleeps, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+	}
+}
+
+static void *carry_all(void *arg)
+{
+	if (io_uring_queue_init(2 * MAX_DEPTH, &carrier.ring,
+		    IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN) != 0) {
+		die("starting", "no io_uring");
+	}
+	arm_carrier();
+	while (!atomic_load_explicit(&must_stop, memory_order_relaxed)) {
+		uint32_t count = xu_spsc_peek(&questions, ANSWER_MAX);
+
+		for (uint32_t i = 0; i < count; i++) {
+			carry(xu_spsc_entry(&questions, i));
+		}
+		xu_spsc_release(&questions, count);
+		sleep_for_carrier();
+		answer_completed();
+	}
+	io_uring_queue_exit(&carrier.ring);
+	return NULL;
+}
+
+static void wake_carrier(void)
+{
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load_explicit(&carrier_sleeps, memory_order_relaxed) &&
+		atomic_exchange(&carrier_sleeps, false)) {
+		eventfd_write(carrier.wake_fd, 1);
+	}
+}
+
+static void handover_turn(struct bench *b)
+{
+	if (xu_spsc_peek(&answers, 1) != 0) {
+		rings_turn(b);
+		wake_carrier();
+		return;
+	}
+	atomic_store(&asker_sleeps, true);
+	atomic_thread_fence(memory_order_seq_cst);
+	if (xu_spsc_peek(&answers, 1) == 0) {
+		syscall(SYS_futex, &asker_sleeps, FUTEX_WAIT_PRIVATE, true, NULL, NULL, 0);
+	}
+	atomic_store_explicit(&asker_sleeps, false, memory_order_relaxed);
+}
+
+static void bench_handover(struct bench *b)
+{
+	uint32_t entries = 2;
+	struct stat st;
+	pthread_t thread;
+
+	while (entries < b->depth) {
+		entries *= 2;
+	}
+	carrier.bench = b;
+	carrier.file = b->path != NULL ? open(b->path, O_RDWR | O_DIRECT) : -1;
+	carrier.wake_fd = eventfd(0, 0);
+	if (carrier.file < 0 || fstat(carrier.file, &st) != 0) {
+		die("handover", b->path != NULL ? strerror(errno) : "no --file");
+	}
+	b->nr_blocks = (uint64_t)st.st_size / b->block_bytes;
+	b->memory = aligned_alloc(b->block_bytes, (size_t)b->block_bytes * b->depth);
+	if (b->memory == NULL || b->nr_blocks == 0 ||
+		xu_spsc_init(&questions, entries, sizeof(struct question)) != 0 ||
+		xu_spsc_init(&answers, entries, sizeof(struct answer)) != 0) {
+		die("starting", "out of memory, or an empty file");
+	}
+	memset(b->memory, 1, (size_t)b->block_bytes * b->depth);
+	xu_spsc_reserve(&questions, b->depth);
+	for (uint32_t i = 0; i < b->depth; i++) {
+		ask(b, i, buf_of(b, i));
+	}
+	xu_spsc_commit(&questions, b->depth);
+	thread = start_thread(b, carry_all);
+	measure(b, handover_turn);
+	atomic_store(&must_stop, true);
+	eventfd_write(carrier.wake_fd, 1); /* it may just be going to sleep */
+	pthread_join(thread, NULL);
+	xu_spsc_fini(&questions);
+	xu_spsc_fini(&answers);
+	free(b->memory);
+	close(carrier.wake_fd);
+	close(carrier.file);
+}
+
 /* ---- main ---- */
 
 static const struct {
@@ -532,12 +704,14 @@ static const struct {
 	{"sync", bench_sync},
 	{"rings", bench_rings},
 	{"pingpong", bench_pingpong},
+	{"handover", bench_handover},
 };
 
 static const char usage[] =
-	"usage: bench-api [options] aio|request|batch|sync|rings|pingpong\n"
+	"usage: bench-api [options] aio|request|batch|sync|rings|pingpong|handover\n"
 	"  --device JSON  default {\"driver\":\"null\",\"name\":\"n\",\"size\":\"1TiB\","
 	"\"zero_reads\":false}\n"
+	"  --file PATH    of handover, and --write: writes instead of reads\n"
 	"  --bs SIZE      default 4KiB\n"
 	"  --depth N      default 128\n"
 	"  --seconds S    default 3\n"
@@ -557,7 +731,7 @@ static int parse(struct bench *b, int argc, char **argv)
 	static const struct option options[] = {{"device", 1, NULL, 'D'}, {"bs", 1, NULL, 'b'},
 		{"depth", 1, NULL, 'd'}, {"seconds", 1, NULL, 's'}, {"spin", 1, NULL, 'p'},
 		{"fill", 0, NULL, 'f'}, {"embedded", 0, NULL, 'e'}, {"pin", 0, NULL, 'P'},
-		{"help", 0, NULL, 'h'}, {0}};
+		{"file", 1, NULL, 'F'}, {"write", 0, NULL, 'w'}, {"help", 0, NULL, 'h'}, {0}};
 	uint64_t size;
 	int c;
 
@@ -565,6 +739,12 @@ static int parse(struct bench *b, int argc, char **argv)
 		switch (c) {
 		case 'D':
 			b->device = optarg;
+			break;
+		case 'F':
+			b->path = optarg;
+			break;
+		case 'w':
+			b->is_write = true;
 			break;
 		case 'b':
 			if (xu_size_parse(optarg, &size) != 0 || size == 0 || size > 1u << 30) {
@@ -597,7 +777,7 @@ static int parse(struct bench *b, int argc, char **argv)
 			return fail_usage();
 		}
 	}
-	return b->depth < 2 || b->depth > MAX_DEPTH || optind != argc - 1 ? fail_usage() : 0;
+	return b->depth < 1 || b->depth > MAX_DEPTH || optind != argc - 1 ? fail_usage() : 0;
 }
 
 int main(int argc, char **argv)

@@ -67,10 +67,10 @@ class Bench:
         """Parity or plain copies of rows of 64 KiB buffers."""
         return self.run('bench-parity', *words)
 
-    def perf(self, *words):
+    def perf(self, *words, prefix=()):
         """xbdev-perf on the file."""
         done = run_json(os.path.join(self.args.build, 'tools/xbdev-perf'), '--json', '--runtime',
-                        str(self.args.seconds), *words, f'file:{self.args.file},block_size=512')
+                        str(self.args.seconds), *words, f'file:{self.args.file},block_size=512', prefix=prefix)
         return {'iops': done['read']['iops'] + done['write']['iops'],
                 'cpu_ns_per_io': done['cpu']['user_ns_per_io'] + done['cpu']['system_ns_per_io']}
 
@@ -83,6 +83,11 @@ class Bench:
         job = done['jobs'][0]
         iops = job['read']['iops'] + job['write']['iops']
         return {'iops': iops, 'cpu_ns_per_io': (job['usr_cpu'] + job['sys_cpu']) / 100 * 1e9 / iops}
+
+    def handover(self, rw, depth, prefix=()):
+        """What two bare threads, one that asks and one that does the I/O, do with the file."""
+        return self.run('bench-api', '--file', self.args.file, '--depth', depth, *(['--write'] if rw == 'write' else []),
+                        'handover', prefix=prefix)
 
     # ---- rows ----
 
@@ -377,6 +382,24 @@ def file_rows(bench):
             for how, subject in subjects:
                 bench.compare(f'file, {how}, random 4 KiB {rw}, depth {depth}', subject, 'fio io_uring',
                               lambda: bench.fio(f'rand{rw}', depth), 0.95)
+    handover_rows(bench)
+
+
+def handover_rows(bench):
+    """I/O through the rings beside the least that two threads can do, and on one CPU, where neither wakes the other one's."""
+    one = ('taskset', '-c', str(os.cpu_count() - 1))
+    for rw in ('read', 'write'):
+        for depth in ('1', '16'):
+            load = ('--rw', f'rand{rw}', '--iodepth', depth)
+            for where, prefix in (('', ()), (', on one CPU', one)):
+                what = f'random 4 KiB {rw}, depth {depth}{where}'
+                bench.compare(f'file, through rings, {what}', lambda: bench.perf(*load, prefix=prefix),
+                              'two bare threads', lambda: bench.handover(rw, depth, prefix), 0.95)
+                bench.compare(f'file, two bare threads, {what}', lambda: bench.handover(rw, depth, prefix),
+                              'fio io_uring', lambda: bench.fio(f'rand{rw}', depth, prefix=prefix), 0)
+            bench.compare(f'file, xbdev-perf through rings, random 4 KiB {rw}, depth {depth}, on one CPU',
+                          lambda: bench.perf(*load, prefix=one), 'fio io_uring',
+                          lambda: bench.fio(f'rand{rw}', depth, prefix=one), 0.95)
 
 
 def main():
