@@ -40,6 +40,7 @@
 #define MAX_INFLIGHT 8u
 #define MAX_COUNT    40u /* sectors of one write */
 #define NR_LIVES     4u
+#define NR_WARMING   40u
 #define PIECE        (64u << 10)
 #define MAX_SIZE     (8u << 20)
 #define NEVER        UINT64_MAX
@@ -60,6 +61,7 @@ struct kind {
 	bool has_replace;      /* the spare is to replace a member when a life begins */
 	uint32_t write_behind; /* the first disk is write-mostly, and slow */
 	bool has_hot; /* the end of the array is in use, so a slow rebuild is there first */
+	bool is_warm; /* has_hot: from the start, and most power failures are amid the rebuild */
 };
 
 struct request {
@@ -233,6 +235,9 @@ static void set_pace(struct run *run)
 	array->sync_speed_min = speeds[xu_random_below(sim_random(run->sim), ARRAY_SIZE(speeds))];
 	if (run->kind->has_hot) {
 		array->sync_speed_min = 1 + xu_random_below(sim_random(run->sim), 4096);
+	}
+	if (run->kind->is_warm) {
+		array->sync_speed_min = 16u << xu_random_below(sim_random(run->sim), 7);
 	}
 	array->sync_speed_max = array->sync_speed_min;
 	if (run->kind->has_hot && array->bitmap != NULL) {
@@ -419,17 +424,32 @@ static void replace_some(struct run *run)
 	}
 }
 
+static void use_end(struct run *run)
+{
+	static char content[PIECE];
+
+	for (uint32_t i = 0; i < NR_WARMING; i++) {
+		assert_int_equal(sim_bdev_io(&run->bdevs[i % 2], XBDEV_OP_READ, 0,
+					 run->size_bytes - PIECE, content, PIECE),
+			0);
+	}
+}
+
 /* Up to the moment at which the power fails. */
 static void run_client(struct run *run)
 {
 	struct xu_random *random = sim_random(run->sim);
 	uint32_t nr_ops = (uint32_t)xu_random_below(random, MAX_OPS);
+	uint32_t break_max = run->kind->is_warm ? 20 : 80;
 	uint32_t break_at =
-		run->kind->has_failures ? (uint32_t)xu_random_below(random, 80) : UINT32_MAX;
+		run->kind->has_failures ? (uint32_t)xu_random_below(random, break_max) : UINT32_MAX;
 
 	bool is_broken = false;
 
 	run->nr_requests = 0;
+	if (run->kind->is_warm) {
+		use_end(run);
+	}
 	if (run->kind->has_replace) {
 		replace_some(run);
 	}
@@ -455,6 +475,10 @@ static void run_client(struct run *run)
 			assert_int_equal(sim_run_for(run->sim,
 						 150000000 + xu_random_below(random, 150000000)),
 				0);
+		}
+		if (run->kind->is_warm && xu_random_below(random, 8) == 0) {
+			assert_int_equal(
+				sim_run_for(run->sim, xu_random_below(random, 400000000)), 0);
 		}
 	}
 	if (xu_random_below(random, 2) == 0) {
@@ -729,10 +753,10 @@ static void run_fini(struct run *run)
 	free(run->before);
 }
 
-/* As many as the array can do without. */
+/* As many as the array can do without; where one may have failed before, one less. */
 static void lose_disks(struct run *run)
 {
-	uint32_t nr = run->kind->level == 6 ? 2 : 1;
+	uint32_t nr = run->kind->level == 6 && !run->kind->has_failures ? 2 : 1;
 
 	for (uint32_t i = 0; i < nr; i++) {
 		run->lost |= 1u << xu_random_below(sim_random(run->sim), run->kind->nr_members);
@@ -853,6 +877,24 @@ static const struct kind kinds[] = {
 		XBDEV_MD_POLICY_PPL, true, .has_replace = true},
 	{"raid4, journal, failures, replaced", 4, 0, 4, 1, 4096, 256 << 10, true, {0},
 		XBDEV_MD_POLICY_JOURNAL, .has_replace = true},
+	{"raid5, PPL, warm", 5, 2, 3, 0, 16384, 1 << 20, false, {0}, XBDEV_MD_POLICY_PPL,
+		.has_hot = true, .is_warm = true},
+	{"raid5, PPL, warm, failures", 5, 2, 4, 1, 8192, 1 << 20, true, {0}, XBDEV_MD_POLICY_PPL,
+		.has_hot = true, .is_warm = true},
+	{"raid5, PPL, warm, failures, replaced", 5, 3, 5, 1, 4096, 1 << 20, true, {0},
+		XBDEV_MD_POLICY_PPL, .has_replace = true, .has_hot = true, .is_warm = true},
+	{"raid5, PPL, warm, failures, long stripes", 5, 2, 4, 2, 131072, 1 << 20, true, {0},
+		XBDEV_MD_POLICY_PPL, .has_hot = true, .is_warm = true},
+	{"raid4, journal, warm, failures", 4, 0, 4, 1, 8192, 1 << 20, true, {0},
+		XBDEV_MD_POLICY_JOURNAL, .has_hot = true, .is_warm = true},
+	{"raid6, journal, warm", 6, 2, 4, 0, 8192, 1 << 20, false, {0}, XBDEV_MD_POLICY_JOURNAL,
+		.has_hot = true, .is_warm = true},
+	{"raid6, journal, warm, failures, replaced", 6, 2, 5, 1, 4096, 1 << 20, true, {0},
+		XBDEV_MD_POLICY_JOURNAL, .has_replace = true, .has_hot = true, .is_warm = true},
+	{"raid6, journal, warm, failures, losses", 6, 9, 5, 2, 16384, 1 << 20, true, {0},
+		XBDEV_MD_POLICY_JOURNAL, true, .has_hot = true, .is_warm = true},
+	{"raid6, journal, warm, failures, losses, long stripes", 6, 18, 5, 1, 65536, 1 << 20, true,
+		{0}, XBDEV_MD_POLICY_JOURNAL, true, .has_hot = true, .is_warm = true},
 };
 
 static uint64_t from_environment(const char *name, uint64_t fallback)

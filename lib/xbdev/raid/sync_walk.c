@@ -13,13 +13,15 @@
  * remembered in memory, and lasts as long as it serves; after a crash it is done once more, but for
  * bits of a bitmap that a resync has made clear.
  *
- * An array with a log of its writes is walked in order: what the log must hold of a stripe depends
- * on which members will be believed after a crash, and that is what the disks say.
+ * A log of the array's writes goes by what the disks say: a member that has a region early is one
+ * that lacks it (ppl.c, journal.c). A resync of an array whose log is trusted only when a
+ * superblock says that some of the parity agrees begins in order, so that this is soon.
  */
 #include <string.h>
 
 #include "lib/util/clock.h"
 #include "lib/xbdev/raid/bitmap.h"
+#include "lib/xbdev/raid/log.h"
 #include "lib/xbdev/raid/sync.h"
 
 #define LOOK_EVERY_NS (100 * XU_NS_PER_MS)
@@ -69,9 +71,7 @@ static void find_begun(struct xbdev_md_sync *sync)
 void xbdev__md_walk_init(struct xbdev_md_sync *sync)
 {
 	sync->region = region_sectors(sync);
-	sync->may_jump =
-		(sync->kind == XBDEV_MD_SYNC_RESYNC || sync->kind == XBDEV_MD_SYNC_RECOVER) &&
-		sync->array->log == NULL;
+	sync->may_jump = sync->kind == XBDEV_MD_SYNC_RESYNC || sync->kind == XBDEV_MD_SYNC_RECOVER;
 	if (sync->may_jump) {
 		find_begun(sync);
 	}
@@ -195,6 +195,14 @@ static void look_around(struct xbdev_md_sync *sync, uint64_t now_ns)
 	}
 }
 
+static bool can_jump(const struct xbdev_md_sync *sync)
+{
+	const struct xbdev_md_log *log = sync->array->log;
+
+	return sync->may_jump &&
+	       (sync->kind == XBDEV_MD_SYNC_RECOVER || log == NULL || log->is_trusted);
+}
+
 /* Begins a region before its turn, if there is one. */
 static bool jump(struct xbdev_md_sync *sync)
 {
@@ -202,7 +210,7 @@ static bool jump(struct xbdev_md_sync *sync)
 	bool is_stale = sync->looked_ns == 0 || now_ns - sync->looked_ns >= LOOK_EVERY_NS;
 	bool has_seen_all = sync->next_hot == sync->nr_hot && sync->nr_hot < XBDEV_MD_SYNC_HOT;
 
-	if (!sync->may_jump) {
+	if (!can_jump(sync)) {
 		return false;
 	}
 	if (is_stale || (sync->next_hot == sync->nr_hot && !has_seen_all)) {

@@ -3,10 +3,12 @@
  * Regions in frequent use are rebuilt first. An array is read much in some places; then it loses a
  * member and a new one is recovered, slowly. When the first few pieces are done, those that were
  * read much survive the next failure and others do not. The same of a resync: their parity is right
- * before its turn. What a superblock says stays the truth meanwhile.
+ * before its turn. What a superblock says stays the truth meanwhile. So it is with a log, too: what
+ * that holds of writes to such a region is in test/sim.
  */
 #include "lib/xbdev/driver/error.h"
 #include "lib/xbdev/raid/bitmap.h"
+#include "lib/xbdev/raid/log.h"
 #include "lib/xbdev/raid/raid.h"
 #include "lib/xbdev/raid/sync.h"
 #include "test/unit/xbdev/harness.h"
@@ -28,6 +30,7 @@ struct shape {
 	uint32_t refuses;     /* and the second one */
 	uint64_t hot[NR_HOT]; /* pieces of the array that are used, far from its start, and of
 			       * which the lost member has some */
+	enum xbdev_md_policy policy;
 };
 
 static const struct shape shapes[] = {
@@ -36,7 +39,13 @@ static const struct shape shapes[] = {
 	{"raid6", 6, 2, 4, 1 << 0 | 1 << 1, 1 << 2 | 1 << 3, {13, 22}},
 	{"raid10 near", 10, 0x102, 4, 1 << 1, 1 << 0, {14, 22}},
 	{"raid10 far", 10, 0x201, 4, 1 << 1, 1 << 0 | 1 << 2, {17, 21}},
+	{"raid5, PPL", 5, 2, 3, 1 << 1, 1 << 0, {13, 22}, XBDEV_MD_POLICY_PPL},
+	{"raid4, journal", 4, 0, 3, 1 << 1, 1 << 0, {13, 23}, XBDEV_MD_POLICY_JOURNAL},
+	{"raid6, journal", 6, 2, 4, 1 << 0 | 1 << 1, 1 << 2 | 1 << 3, {13, 22},
+		XBDEV_MD_POLICY_JOURNAL},
 };
+
+enum { RAID5 = 1, RAID5_PPL = 5, RAID6_JOURNAL = 7 };
 
 struct world {
 	struct harness h;
@@ -93,6 +102,7 @@ static void create(struct world *w, bool assume_clean, bool has_bitmap)
 		.nr_members = w->shape->nr_members,
 		.assume_clean = assume_clean,
 		.bitmap_chunk_bytes = has_bitmap ? PIECE : 0,
+		.policy = w->shape->policy,
 	};
 
 	w->dev = NULL;
@@ -334,12 +344,13 @@ static bool is_marked(const struct world *w, uint64_t member_sector)
 
 static void test_a_resync_begins_with_what_is_used(void **state)
 {
-	for (uint32_t has_bitmap = 0; has_bitmap < 2; has_bitmap++) {
+	for (uint32_t i = 0; i < 3; i++) {
+		bool has_bitmap = i == 1;
 		static struct world w;
 		uint32_t nr;
 
-		world_start(&w, &shapes[1]);
-		create(&w, false, has_bitmap != 0);
+		world_start(&w, &shapes[i == 2 ? RAID6_JOURNAL : RAID5]);
+		create(&w, false, has_bitmap);
 		set_speed(&w, 1);
 		settle(&w);
 		look_at_content(&w);
@@ -355,8 +366,8 @@ static void test_a_resync_begins_with_what_is_used(void **state)
 		nr = 0;
 		for (uint32_t disk = 0; disk < 3; disk++) {
 			refuse_reads(&w, 1u << disk);
-			for (uint32_t i = 0; i < NR_HOT; i++) {
-				assert_true(is_right(&w, w.shape->hot[i]));
+			for (uint32_t n = 0; n < NR_HOT; n++) {
+				assert_true(is_right(&w, w.shape->hot[n]));
 			}
 			nr += nr_right(&w);
 			refuse_reads(&w, 0);
@@ -364,7 +375,7 @@ static void test_a_resync_begins_with_what_is_used(void **state)
 		assert_true(nr < 3 * LEN / PIECE);
 		/* Two data members: a piece of the array is half a stripe. A bit that is clear is
 		 * on disk, and what a resync after a crash need not do. */
-		if (has_bitmap != 0) {
+		if (has_bitmap) {
 			harness_wait(
 				&w.h, !is_marked(&w, w.shape->hot[0] / 2 * PIECE / 512) &&
 					      !is_marked(&w, w.shape->hot[1] / 2 * PIECE / 512));
@@ -382,11 +393,53 @@ static void test_a_resync_begins_with_what_is_used(void **state)
 	}
 }
 
+static bool has_jumped(const struct xbdev_md_array *array, bool *was_too_early)
+{
+	bool is_early = array->sync->early_end != 0;
+
+	*was_too_early |= is_early && !array->log->is_trusted;
+	return is_early && array->early.size != 0;
+}
+
+/* Until a superblock says that some parity agrees nothing is logged: that comes first. */
+static void test_a_resync_with_a_ppl_begins_in_order(void **state)
+{
+	static struct world w;
+	struct xbdev_md_array *array;
+	bool was_too_early = false;
+
+	world_start(&w, &shapes[RAID5_PPL]);
+	create(&w, true, false);
+	array = array_of(&w);
+	settle(&w);
+	look_at_content(&w);
+	use(&w);
+	array->in_sync_below = array->super.resync_offset = 0; /* as after a crash */
+	xbdev__md_meta_update(array);
+	settle(&w);
+	assert_false(array->log->is_trusted);
+	set_speed(&w, 1);
+	manage(&w, XBDEV_MD_COMMAND_SYNC_START, NULL);
+	harness_wait(&w.h, has_jumped(array, &was_too_early));
+	assert_false(was_too_early);
+	assert_true(array->super.resync_offset > 0);
+	assert_true(array->super.resync_offset <= array->in_sync_below);
+	set_speed(&w, 0);
+	harness_wait(&w.h, array->in_sync_below == XBDEV_MD_NEVER);
+	settle(&w);
+	manage(&w, XBDEV_MD_COMMAND_CHECK, NULL);
+	settle(&w);
+	assert_int_equal(array->mismatch_sectors, 0);
+	assert_int_equal(nr_right(&w), LEN / PIECE);
+	world_stop(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_recovery_begins_with_what_is_used),
 		cmocka_unit_test(test_a_resync_begins_with_what_is_used),
+		cmocka_unit_test(test_a_resync_with_a_ppl_begins_in_order),
 	};
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
