@@ -1,29 +1,39 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The state behind live.h: a counted block with a mutex. Most targets never fail, so what is kept
- * of a type of failure has memory only from the first one on. */
+ * of a type of failure has memory only from the first one on, and what a bad probe says only while
+ * it is the last. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/xregistry/live.h"
 #include "lib/xregistry/target.h"
 
-#define HEAD_BYTES offsetof(struct xreg_live_state, failures)
+/* The state but its failures and the text in its midst. */
+#define PROBLEM_AT   offsetof(struct xreg_live_state, probe.problem)
+#define REST_AT      (PROBLEM_AT + XREG_DESCRIPTION_SIZE)
+#define REST_BYTES   (offsetof(struct xreg_live_state, failures) - REST_AT)
+#define FOLDED_BYTES (PROBLEM_AT + REST_BYTES)
 
 struct xreg_live {
 	_Atomic uint32_t nr_refs;
 	pthread_mutex_t mutex;
 	struct xreg_failure *failures[XREG_NR_FAILURES]; /* NULL: never seen */
-	char head[HEAD_BYTES];                           /* the state before its failures */
-	struct xreg_config_report *config;               /* NULL: none yet */
+	char *problem;                                   /* of the last probe; NULL: none */
+	char folded[FOLDED_BYTES];
+	struct xreg_config_report *config; /* NULL: none yet */
 };
 
 static void unfold(const struct xreg_live *live, struct xreg_live_state *ret_state)
 {
-	memcpy(ret_state, live->head, HEAD_BYTES);
+	memcpy(ret_state, live->folded, PROBLEM_AT);
+	memcpy((char *)ret_state + REST_AT, live->folded + PROBLEM_AT, REST_BYTES);
+	snprintf(ret_state->probe.problem, sizeof(ret_state->probe.problem), "%s",
+		live->problem != NULL ? live->problem : "");
 	for (uint32_t i = 0; i < XREG_NR_FAILURES; i++) {
 		if (live->failures[i] != NULL) {
 			ret_state->failures[i] = *live->failures[i];
@@ -33,9 +43,21 @@ static void unfold(const struct xreg_live *live, struct xreg_live_state *ret_sta
 	}
 }
 
+/* Without memory for a problem it is not kept. */
+static void fold_problem(struct xreg_live *live, const char *problem)
+{
+	if (live->problem != NULL && strcmp(live->problem, problem) == 0) {
+		return;
+	}
+	free(live->problem);
+	live->problem = problem[0] != '\0' ? strdup(problem) : NULL;
+}
+
 static void fold(struct xreg_live *live, const struct xreg_live_state *state)
 {
-	memcpy(live->head, state, HEAD_BYTES);
+	memcpy(live->folded, state, PROBLEM_AT);
+	memcpy(live->folded + PROBLEM_AT, (const char *)state + REST_AT, REST_BYTES);
+	fold_problem(live, state->probe.problem);
 	for (uint32_t i = 0; i < XREG_NR_FAILURES; i++) {
 		if (live->failures[i] == NULL && state->failures[i].detected_ms != 0) {
 			live->failures[i] = malloc(sizeof(*live->failures[i]));
@@ -79,6 +101,7 @@ void xreg_live_unref(struct xreg_live *live)
 			free(live->failures[i]);
 		}
 		free_config(live->config);
+		free(live->problem);
 		pthread_mutex_destroy(&live->mutex);
 		free(live);
 	}
