@@ -313,13 +313,13 @@ int xreg_discovery_new(const struct xreg_discovery_opts *opts,
 	d->clock = opts->clock != NULL ? opts->clock : xu_clock_system();
 	xu_random_seed_entropy(&random);
 	d->seed = xu_random_u64(&random);
-	xu_list_init(&d->sights);
 	xu_list_init(&d->used);
 	xu_list_init(&d->dims);
 	xu_list_init(&d->registered);
 	xu_list_init(&d->readers);
 	for (uint32_t i = 0; i < XREG_HOST_BUCKETS; i++) {
 		xu_list_init(&d->buckets[i]);
+		xu_list_init(&d->sights[i]);
 		xu_list_init(&d->registered_buckets[i]);
 	}
 	pthread_mutex_init(&d->send_mutex, NULL);

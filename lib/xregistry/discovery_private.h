@@ -37,7 +37,8 @@ struct xreg_host_sight {
 	uint64_t filter;   /* and what the filter was */
 	bool is_all;
 	bool is_peer; /* a discovery controller: it is not told what was pulled from others */
-	struct xreg_sight *sight; /* NULL: nobody has read it since it changed */
+	struct xreg_sight *sight; /* what it read last; NULL: nothing, or long ago */
+	bool is_stale;            /* the sight: it has changed since */
 	const char *own_address;
 	char hostnqn[]; /* then own_address */
 };
@@ -57,8 +58,8 @@ struct xreg_discovery {
 	uint64_t delta_end;     /* revision of the last of them; that of `view`, or before it */
 	struct xreg_sight *all; /* of `view`; NULL: not made yet */
 	uint64_t *all_hashes;   /* of its targets, one by one */
-	struct xu_list sights;
-	uint64_t filter; /* counts its changes */
+	struct xu_list sights[XREG_HOST_BUCKETS]; /* by their hashes */
+	uint64_t filter;                          /* counts its changes */
 
 	struct xu_list buckets[XREG_HOST_BUCKETS]; /* of hosts */
 	struct xu_list used;                       /* the last first */

@@ -4,7 +4,10 @@
  * of each target that it sees, made from what its log entry says. A change of the store takes one
  * summand out and puts another in, so whether a host's log has changed is known without making it;
  * where too much has changed since a host was asked last, its sum is made anew. The list of targets
- * is made when somebody reads, and shared by all who see the same.
+ * is made when somebody reads, and shared by all who see the same. It is made from the list that
+ * the host read before and the changes since, as far as they are known: to ask the filter about all
+ * targets for every host that reads again after a change would take minutes where there are ten
+ * thousand of both.
  *
  * The hashes have a seed of this process. They only decide that something has changed: who shares a
  * list is decided by comparing the lists.
@@ -196,6 +199,15 @@ static bool apply_delta(
 	return true;
 }
 
+/* Whether the changes since what the host has read are all known. */
+static bool can_patch(const struct xreg_discovery *d, const struct xreg_host_sight *host)
+{
+	uint64_t revision = xreg_view_revision(d->view);
+
+	return host->sight != NULL && host->filter == d->filter && d->delta_end == revision &&
+	       revision - xreg_view_revision(host->sight->view) <= d->nr_delta;
+}
+
 static int sum_all(struct xreg_discovery *d, const struct xreg_host_sight *host, uint64_t *ret_hash)
 {
 	uint64_t hash = 0;
@@ -239,7 +251,8 @@ static int update(struct xreg_discovery *d, struct xreg_host_sight *host)
 		(is_new || !apply_delta(d, host, &hash)) && sum_all(d, host, &hash) != 0) {
 		return -ENOMEM;
 	}
-	if (hash != host->hash) {
+	host->is_stale |= hash != host->hash;
+	if (host->is_stale && !can_patch(d, host)) {
 		xreg__sight_unref(host->sight);
 		host->sight = NULL;
 	}
@@ -331,9 +344,9 @@ struct xreg_host_sight *xreg__host_sight(
 /* One that is there already, or the one that was made. */
 static struct xreg_sight *share(struct xreg_discovery *d, struct xreg_sight *made)
 {
-	struct xu_list *node;
+	struct xu_list *bucket = &d->sights[made->hash % XREG_HOST_BUCKETS], *node;
 
-	xu_list_for_each (node, &d->sights) {
+	xu_list_for_each (node, bucket) {
 		struct xreg_sight *sight = xu_list_entry(node, struct xreg_sight, link);
 
 		if (sight->hash == made->hash && sight->nr_targets == made->nr_targets &&
@@ -344,7 +357,7 @@ static struct xreg_sight *share(struct xreg_discovery *d, struct xreg_sight *mad
 			return sight;
 		}
 	}
-	xu_list_add_head(&d->sights, &made->link);
+	xu_list_add_head(bucket, &made->link);
 	return made;
 }
 
@@ -361,33 +374,116 @@ static struct xreg_sight *shrink(struct xreg_sight *sight)
 	return smaller;
 }
 
-struct xreg_sight *xreg__host_targets(struct xreg_discovery *d, struct xreg_host_sight *host)
+/* Where a place is in the list, or would be. */
+static uint32_t position(const struct xreg_sight *sight, const char *place)
 {
-	struct xreg_sight *sight;
+	uint32_t low = 0, high = sight->nr_targets;
 
-	if (host->sight != NULL) {
-		return host->sight;
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (strcmp(sight->targets[middle]->place, place) < 0) {
+			low = middle + 1;
+		} else {
+			high = middle;
+		}
 	}
-	if (make_all(d) != 0) {
-		return NULL;
+	return low;
+}
+
+static bool is_at(const struct xreg_sight *sight, uint32_t at, const char *place)
+{
+	return at < sight->nr_targets && strcmp(sight->targets[at]->place, place) == 0;
+}
+
+static void take_out(struct xreg_sight *sight, const struct xreg_target *target)
+{
+	uint32_t at = position(sight, target->place);
+
+	if (is_at(sight, at, target->place)) {
+		sight->nr_targets--;
+		memmove(&sight->targets[at], &sight->targets[at + 1],
+			(sight->nr_targets - at) * sizeof(sight->targets[0]));
 	}
-	if ((host->is_all || d->opts.may_see == NULL) && !host->is_peer) {
-		host->sight = d->all;
-		d->all->nr_refs++;
-		return host->sight;
+}
+
+/* There is room for it. */
+static void put_in(struct xreg_sight *sight, const struct xreg_target *target)
+{
+	uint32_t at = position(sight, target->place);
+
+	if (!is_at(sight, at, target->place)) {
+		memmove(&sight->targets[at + 1], &sight->targets[at],
+			(sight->nr_targets - at) * sizeof(sight->targets[0]));
+		sight->nr_targets++;
 	}
-	sight = new_sight(d->view, d->all->nr_targets);
+	sight->targets[at] = target;
+}
+
+/* What the host has read, with the changes since. NULL: no memory. */
+static struct xreg_sight *patch(struct xreg_discovery *d, const struct xreg_host_sight *host)
+{
+	const struct xreg_sight *old = host->sight;
+	uint32_t missing = (uint32_t)(xreg_view_revision(d->view) - xreg_view_revision(old->view));
+	struct xreg_sight *sight = new_sight(d->view, old->nr_targets + missing);
+
 	if (sight == NULL) {
 		return NULL;
 	}
-	sight->hash = host->hash;
-	for (uint32_t i = 0; i < d->all->nr_targets; i++) {
+	memcpy(sight->targets, old->targets, old->nr_targets * sizeof(old->targets[0]));
+	sight->nr_targets = old->nr_targets;
+	for (uint32_t i = d->nr_delta - missing; i < d->nr_delta; i++) {
+		const struct xreg_event *event = &d->delta[i];
+
+		if (event->before != NULL) {
+			take_out(sight, event->before);
+		}
+		if (event->after != NULL && sees(d, host, event->after)) {
+			put_in(sight, event->after);
+		}
+	}
+	return sight;
+}
+
+/* All targets of the view that the host sees. NULL: no memory. */
+static struct xreg_sight *choose(struct xreg_discovery *d, const struct xreg_host_sight *host)
+{
+	struct xreg_sight *sight = make_all(d) == 0 ? new_sight(d->view, d->all->nr_targets) : NULL;
+
+	for (uint32_t i = 0; sight != NULL && i < d->all->nr_targets; i++) {
 		if (sees(d, host, d->all->targets[i])) {
 			sight->targets[sight->nr_targets++] = d->all->targets[i];
 		}
 	}
-	host->sight = share(d, shrink(sight));
-	return host->sight;
+	return sight;
+}
+
+struct xreg_sight *xreg__host_targets(struct xreg_discovery *d, struct xreg_host_sight *host)
+{
+	bool sees_all = (host->is_all || d->opts.may_see == NULL) && !host->is_peer;
+	struct xreg_sight *sight;
+
+	if (host->sight != NULL && !host->is_stale) {
+		return host->sight;
+	}
+	if (sees_all) {
+		sight = make_all(d) == 0 ? d->all : NULL;
+		if (sight != NULL) {
+			sight->nr_refs++;
+		}
+	} else {
+		sight = host->sight != NULL ? patch(d, host) : choose(d, host);
+		if (sight != NULL) {
+			sight->hash = host->hash;
+			sight = share(d, shrink(sight));
+		}
+	}
+	if (sight != NULL) {
+		xreg__sight_unref(host->sight);
+		host->sight = sight;
+		host->is_stale = false;
+	}
+	return sight;
 }
 
 void xreg__discovery_forget(struct xreg_discovery *d)

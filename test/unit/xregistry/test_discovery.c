@@ -10,6 +10,7 @@
 
 #include "lib/reactor/reactor.h"
 #include "lib/util/error.h"
+#include "lib/util/random.h"
 #include "lib/xbdev/core/device.h"
 #include "lib/xregistry/discovery_private.h"
 #include "test/unit/util/fail.h"
@@ -588,6 +589,123 @@ static void test_discovery_without_memory(void **state)
 	world_stop(&w);
 }
 
+/* Who reads again after a change has the filter asked about the change only. */
+static void test_discovery_read_again_costs_the_changes(void **state)
+{
+	const char *host = "nqn.2026-11.io.xsan:host-3";
+	struct world w;
+
+	world_start_with(&w, true, 0);
+	w.hidden = '3';
+	for (uint32_t i = 0; i < 200; i++) {
+		fixture_register(w.store, "node", i);
+	}
+	assert_int_equal(count_of(&w, host, 0), 180);
+	w.nr_asked = 0;
+	fixture_register(w.store, "node", 1000);
+	counter(&w, host);
+	fixture_register(w.store, "node", 1003);
+	fixture_register(w.store, "node", 1004);
+	assert_int_equal(count_of(&w, host, 0), 182);
+	assert_in_range(w.nr_asked, 1, 8);
+	world_stop(&w);
+}
+
+struct expected {
+	struct world *w;
+	const char *hostnqn;
+	void *view;
+	uint32_t count;
+};
+
+static bool expect_next(void *arg, const struct xreg_target *target)
+{
+	struct expected *e = arg;
+	struct nvme_discovery_entry entry;
+	char service[8];
+
+	if (may_see(e->w, e->hostnqn, target)) {
+		e->w->d->ops.log.render(e->view, 1 + e->count++, 1, &entry);
+		snprintf(service, sizeof(service), "%u", target->spec.port);
+		assert_string_equal(entry.subnqn, target->spec.nqn);
+		assert_string_equal(entry.traddr, target->spec.address);
+		assert_string_equal(entry.trsvcid, service);
+	}
+	return true;
+}
+
+/* The log has what the host may see now, in the order of places. */
+static void check_log(struct world *w, const char *hostnqn)
+{
+	struct xreg_view *now = xreg_store_view(w->store);
+	struct expected e = {w, hostnqn, pin(w, hostnqn, 0), 0};
+	struct xnvmf_discovery_info info;
+
+	w->d->ops.log.describe(e.view, &info);
+	xreg_view_each(now, XREG_BY_PLACE, "", true, expect_next, &e);
+	assert_int_equal(info.nr_entries, 1 + e.count);
+	w->d->ops.log.unpin(w->d, e.view);
+	xreg_view_unref(now);
+}
+
+/* One change of one of twenty targets, which may not be there. */
+static void change_any(struct world *w, struct xu_random *random)
+{
+	struct xreg_spec spec = fixture_spec();
+	struct xreg_view *view = xreg_store_view(w->store);
+	const struct xreg_target *target;
+	char nqn[64], id[XREG_ID_SIZE] = "";
+
+	snprintf(nqn, sizeof(nqn), "nqn.2026-11.io.xsan:t%02u",
+		(unsigned)xu_random_below(random, 20));
+	spec.nqn = nqn;
+	spec.port = 4420 + (uint32_t)xu_random_below(random, 3);
+	target = xreg_view_first(view, XREG_BY_NQN, nqn);
+	snprintf(id, sizeof(id), "%s", target != NULL ? target->origin.id : "");
+	xreg_view_unref(view);
+	if (id[0] == '\0') {
+		put(w, &spec, XREG_REGISTERED);
+	} else if (xu_random_below(random, 3) == 0) {
+		drop(w, id);
+	} else if (xu_random_below(random, 2) == 0) {
+		set_state(w, id, xu_random_below(random, 2) == 0 ? XREG_BUSY : XREG_OFFLINE);
+	} else {
+		struct xreg_change update = {.op = XREG_UPDATE, .id = id, .spec = &spec};
+
+		assert_int_equal(change(w, &update), 0);
+	}
+}
+
+/* However many changes a host has missed, and whoever shared its list, it reads what is. */
+static void test_discovery_reads_what_is_after_any_changes(void **state)
+{
+	static const char *const hosts[] = {"nqn.2026-11.io.xsan:host-3",
+		"nqn.2026-11.io.xsan:host-4", "nqn.2026-11.io.xsan:host-5"};
+	struct xu_random random;
+	struct world w;
+
+	xu_random_seed(&random, 1);
+	world_start_with(&w, true, 0);
+	w.hidden = '3';
+	for (uint32_t i = 0; i < 400; i++) {
+		change_any(&w, &random);
+		if (xu_random_below(&random, 4) == 0) {
+			counter(&w, hosts[xu_random_below(&random, 3)]);
+		}
+		if (xu_random_below(&random, 4) == 0) {
+			check_log(&w, hosts[xu_random_below(&random, 3)]);
+		}
+		if (xu_random_below(&random, 50) == 0) {
+			w.hidden = (char)('3' + xu_random_below(&random, 3));
+			xreg_discovery_filter_changed(w.d);
+		}
+	}
+	for (uint32_t i = 0; i < 3; i++) {
+		check_log(&w, hosts[i]);
+	}
+	world_stop(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -613,6 +731,10 @@ int main(void)
 			fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_discovery_without_memory, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_discovery_read_again_costs_the_changes,
+			fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_discovery_reads_what_is_after_any_changes,
+			fixture_setup, fixture_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
