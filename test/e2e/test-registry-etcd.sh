@@ -72,13 +72,13 @@ on_request() {
 		registry_start "registry-$2" "$DISCOVERY"
 		;;
 	add-volume) # the numbers of the registries that must know it
-		node_add_volume "$OTHER_NQN" >&2 || return 1
+		node_add_volume "$OTHER_NQN" >/dev/null || return 1
 		for number in "${@:2}"; do
 			wait_for 30 knows_in_state "$number" "$OTHER_NQN" available || return 1
 		done
 		;;
 	remove-volume)
-		node_remove_volume "$OTHER_NQN" >&2 && wait_for 30 knows_in_state 1 "$OTHER_NQN" '' &&
+		node_remove_volume "$OTHER_NQN" >/dev/null && wait_for 30 knows_in_state 1 "$OTHER_NQN" '' &&
 			wait_for 30 knows_in_state 2 "$OTHER_NQN" ''
 		;;
 	kill-node)

@@ -17,10 +17,10 @@ export OTHER_NQN HOST_NQN
 on_request() {
 	case $1 in
 	add-subsystem)
-		node_add_volume "$OTHER_NQN" >&2
+		node_add_volume "$OTHER_NQN" >/dev/null
 		;;
 	remove-subsystem)
-		node_remove_volume "$OTHER_NQN" >&2
+		node_remove_volume "$OTHER_NQN" >/dev/null
 		;;
 	kill-registry)
 		daemon_kill registry
