@@ -13,7 +13,7 @@ import tempfile
 import time
 import unittest
 
-from node_harness import BUILD, PATIENCE_S, free_port, main  # noqa: F401
+from node_harness import BUILD, PATIENCE_S, NodeTest, free_port, main  # noqa: F401
 
 REGISTRY = BUILD / 'daemon/xsan-registry/xsan-registry'
 # gRPC's libraries are not built with the thread sanitizer, so it does not see how their threads wait
@@ -40,6 +40,22 @@ def registration(number=0, **members):
             at = at[parent]
         at[name] = value
     return body
+
+
+class Node(NodeTest):
+    """The node of a test of the registry, which ends it by close()."""
+
+    def __init__(self):
+        super().__init__()
+        self.setUp()
+
+    def runTest(self):
+        """It is no test."""
+
+    def close(self):
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+        shutil.rmtree(self.dir, ignore_errors=True)
 
 
 class Answer:
@@ -74,16 +90,27 @@ class RegistryTest(unittest.TestCase):
             'health_monitoring': {'probe_level': 'none'},
         }
         self.connection = None
+        self.nodes = []
 
     def tearDown(self):
         self.hang_up()
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        if self._outcome.result is not None and any(
-                test is self for test, _ in self._outcome.result.failures + self._outcome.result.errors):
+        has_failed = self._outcome.result is not None and any(
+            test is self for test, _ in self._outcome.result.failures + self._outcome.result.errors)
+        for node in self.nodes:
+            if has_failed and node.log_path.exists():
+                print(f'--- log of a node of {self.id()}:\n{node.log_text()}')
+            node.close()
+        if has_failed:
             print(f'--- log of {self.id()}:\n{self.log_text()}')
         shutil.rmtree(self.dir, ignore_errors=True)
+
+    def make_node(self):
+        """A node that ends with the test; it is not started yet."""
+        self.nodes.append(Node())
+        return self.nodes[-1]
 
     # ---- the daemon ----
 

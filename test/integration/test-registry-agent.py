@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from node_harness import NQN, PATIENCE_S, XSAND, NodeTest, free_port
+from node_harness import NQN, PATIENCE_S, XSAND, free_port
 from registry_harness import RegistryTest, main
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'conformance'))
@@ -21,33 +21,13 @@ from nvmetcp import Failure  # noqa: E402
 OTHER = 'nqn.2026-11.io.xsan:other'
 
 
-class Node(NodeTest):
-    """The node of a test of the registry."""
-
-    def runTest(self):
-        """It is no test."""
-
-
 class Agent(RegistryTest):
     def setUp(self):
         super().setUp()
-        self.node = Node()
-        self.node.setUp()
+        self.node = self.make_node()
         self.node.config['registry'] = {
             'url': f'http://127.0.0.1:{self.port}', 'node_id': 'node-7', 'interval_s': 1,
             'metadata': {'location': 'rack-1-slot-3'}, 'tags': ['fast']}
-
-    def tearDown(self):
-        process = self.node.process
-        if process is not None and process.poll() is None:
-            process.kill()
-            process.wait()
-        if self.node.log_path.exists() and any(
-                test is self for test, _ in
-                self._outcome.result.failures + self._outcome.result.errors):
-            print(f'--- log of the node of {self.id()}:\n{self.node.log_text()}')
-        shutil.rmtree(self.node.dir, ignore_errors=True)
-        super().tearDown()
 
     def targets(self):
         return {(t['nqn'], t['port']): t

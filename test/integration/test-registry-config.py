@@ -4,11 +4,10 @@
 is refused with a reason and rolled back, once; over the absence and the death of either of the two."""
 
 import pathlib
-import shutil
 import sys
 import time
 
-from node_harness import NQN, PATIENCE_S, NodeTest, RpcError, free_port
+from node_harness import NQN, PATIENCE_S, RpcError, free_port
 from registry_harness import RegistryTest, main, registration
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'conformance'))
@@ -21,18 +20,10 @@ NOT_ALLOWED, BUSY = '1/84', '1/81'
 WRITE_PROTECTED = '0/20'
 
 
-class Node(NodeTest):
-    """The node of a test of the registry."""
-
-    def runTest(self):
-        """It is no test."""
-
-
 class Config(RegistryTest):
     def setUp(self):
         super().setUp()
-        self.node = Node()
-        self.node.setUp()
+        self.node = self.make_node()
         self.node.config['registry'] = {
             'url': f'http://127.0.0.1:{self.port}', 'node_id': 'node-7', 'interval_s': 1}
         self.hosts = []
@@ -40,12 +31,6 @@ class Config(RegistryTest):
     def tearDown(self):
         for host in self.hosts:
             host.close()
-        self.kill_node()
-        if self.node.log_path.exists() and any(
-                test is self for test, _ in
-                self._outcome.result.failures + self._outcome.result.errors):
-            print(f'--- log of the node of {self.id()}:\n{self.node.log_text()}')
-        shutil.rmtree(self.node.dir, ignore_errors=True)
         super().tearDown()
 
     # ---- the two ----

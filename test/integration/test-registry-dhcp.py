@@ -12,7 +12,7 @@ import sys
 import time
 
 from net_harness import HERE, SKIPPED, THERE, Peer, ip, own_network
-from node_harness import NQN, NodeTest
+from node_harness import NQN
 from registry_harness import PATIENCE_S, REGISTRY, RegistryTest, main
 
 ONE, TWO = 'nqn.2026-11.io.xsan:disk1', 'nqn.2026-11.io.xsan:disk2'
@@ -39,13 +39,6 @@ while True:
                        file=bytes([250, 29]) + b'o.xsan:disk1@192.0.2.2:4420, ' + bytes([255]))):
         s.sendto(answer, to)
 '''
-
-
-class Node(NodeTest):
-    """A node of a test of the registry."""
-
-    def runTest(self):
-        """It is no test."""
 
 
 class Dhcp(RegistryTest):
@@ -145,26 +138,20 @@ class Found(Dhcp):
         self.wait_for(lambda: self.states() == {ONE: 'offline', TWO: 'unknown'}, 'it is not believed')
 
     def test_discovery_controllers_are_read(self):
-        node = Node()
-        node.setUp()
+        node = self.make_node()
         node.prefix = self.peer.inside
         node.subsystem()['listeners'][0]['traddr'] = '192.0.2.2'
-        try:
-            node.start()
-            self.serve(f'dhcp-option=224,"192.0.2.2:{node.port},{ONE}@192.0.2.10:4420"')
-            self.start()
-            self.wait_for(lambda: [t['nqn'] for t in self.good(
-                'GET', '/api/v1/targets?source=pulled')['targets']] == [NQN], 'nobody reads it')
-            self.wait_for_found(ONE)
-            # It is no longer told: what was read of it is not what it was.
-            self.serve(f'dhcp-option=224,"{ONE}@192.0.2.10:4420"')
-            self.wait_for(lambda: self.good('GET', '/api/v1/targets?source=pulled')['targets'][0][
-                'status'] == 'offline', 'it is still read')
-            self.assertEqual(self.states(), {ONE: 'unknown'})
-        finally:
-            if node.process is not None:
-                node.kill()
-            shutil.rmtree(node.dir, ignore_errors=True)
+        node.start()
+        self.serve(f'dhcp-option=224,"192.0.2.2:{node.port},{ONE}@192.0.2.10:4420"')
+        self.start()
+        self.wait_for(lambda: [t['nqn'] for t in self.good(
+            'GET', '/api/v1/targets?source=pulled')['targets']] == [NQN], 'nobody reads it')
+        self.wait_for_found(ONE)
+        # It is no longer told: what was read of it is not what it was.
+        self.serve(f'dhcp-option=224,"{ONE}@192.0.2.10:4420"')
+        self.wait_for(lambda: self.good('GET', '/api/v1/targets?source=pulled')['targets'][0][
+            'status'] == 'offline', 'it is still read')
+        self.assertEqual(self.states(), {ONE: 'unknown'})
 
     def test_a_long_list_and_a_client_beside(self):
         entries = [f'{ONE[:-1]}{i}@192.0.2.{i}:4420' for i in range(10, 15)]

@@ -14,7 +14,7 @@ import threading
 import time
 import unittest
 
-from node_harness import NQN, NodeTest
+from node_harness import NQN
 from registry_harness import REGISTRY, RegistryTest, free_port, main, registration
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'conformance'))
@@ -108,13 +108,6 @@ class Registry(RegistryTest):
 
     def leads(self):
         return self.good('GET', '/api/v1/status')['store']['leads']
-
-
-class Node(NodeTest):
-    """A node that knows both."""
-
-    def runTest(self):
-        """It is no test."""
 
 
 class SharedData(unittest.TestCase):
@@ -229,8 +222,7 @@ class SharedData(unittest.TestCase):
     def test_a_node_goes_to_the_next(self):
         one, other = self.registry(), self.registry()
         self.wait_for(one.leads, 'the first does not lead')
-        node = Node()
-        node.setUp()
+        node = one.make_node()  # that knows both
         try:
             node.config['registry'] = {'url': ','.join(f'http://127.0.0.1:{r.port}' for r in (one, other)),
                                        'node_id': 'node-7', 'interval_s': 1}
@@ -250,10 +242,7 @@ class SharedData(unittest.TestCase):
             self.assertEqual([e['type'] for e in other.events() if e.get('target_id') == target],
                              ['registered'])
         finally:
-            if node.process is not None:
-                node.process.kill()
-                node.process.wait()
-            shutil.rmtree(node.dir, ignore_errors=True)
+            node.close()
 
     def test_etcd_is_killed(self):
         one, other = self.registry(), self.registry()

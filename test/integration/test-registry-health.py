@@ -5,18 +5,10 @@ answers, a node that stops reporting, and what an operator has set."""
 
 import json
 import re
-import shutil
 import time
 
-from node_harness import NQN, NodeTest, free_port
+from node_harness import NQN, free_port
 from registry_harness import RegistryTest, main, registration
-
-
-class Node(NodeTest):
-    """The node of a test of the registry."""
-
-    def runTest(self):
-        """It is no test."""
 
 
 class Health(RegistryTest):
@@ -27,16 +19,8 @@ class Health(RegistryTest):
             'recovery_threshold_checks': 1, 'flap_limit': 0}
         self.config['failover'] = {'failover_threshold_failures': 2, 'recovery_backoff_sec': 1,
                                    'recovery_backoff_max_sec': 1}
-        self.node = Node()
-        self.node.setUp()
+        self.node = self.make_node()
         self.start()
-
-    def tearDown(self):
-        if self.node.process is not None and self.node.process.poll() is None:
-            self.node.process.kill()
-            self.node.process.wait()
-        shutil.rmtree(self.node.dir, ignore_errors=True)
-        super().tearDown()
 
     def get(self, target):
         return self.good('GET', f'/api/v1/targets/{target}')

@@ -18,7 +18,7 @@ import threading
 import time
 
 from net_harness import HERE, THERE, Peer, own_network
-from node_harness import NQN, NodeTest
+from node_harness import NQN
 from registry_harness import PATIENCE_S, REGISTRY, RegistryTest, main, registration
 
 GROUP, PORT = '239.255.43.21', 4791
@@ -101,13 +101,6 @@ class FakeNode(threading.Thread):
         self.socket.close()
 
 
-class Node(NodeTest):
-    """A node of a test of the registry."""
-
-    def runTest(self):
-        """It is no test."""
-
-
 class Multicast(RegistryTest):
     def setUp(self):
         super().setUp()
@@ -120,24 +113,13 @@ class Multicast(RegistryTest):
 
     def tearDown(self):
         for one in self.others:
-            if isinstance(one, Node):
-                if one.process is not None and one.process.poll() is None:
-                    one.process.kill()
-                    one.process.wait()
-                if any(test is self for test, _ in
-                       self._outcome.result.failures + self._outcome.result.errors):
-                    print(f'--- log of a node of {self.id()}:\n{one.log_text()}')
-                shutil.rmtree(one.dir, ignore_errors=True)
-            else:
-                one.close()
+            one.close()
         super().tearDown()
 
     # ---- nodes ----
 
     def node(self, name='node-7', key=KEY, **members):
-        node = Node()
-        node.setUp()
-        self.others.append(node)
+        node = self.make_node()
         path = node.dir / 'key'
         path.write_text(key + '\n')
         node.config['registry'] = {

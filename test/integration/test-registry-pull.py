@@ -10,7 +10,7 @@ import time
 
 from ddc_harness import Ddc, entry, kick_start
 from host import Controller
-from node_harness import NQN, NodeTest
+from node_harness import NQN
 from nvmetcp import DISCOVERY_NQN, DiscoveryLog, le
 from registry_harness import RegistryTest, free_port, main, registration
 
@@ -43,13 +43,6 @@ class Registry(RegistryTest):
             self.process.kill()
             self.process.wait()
         shutil.rmtree(self.dir, ignore_errors=True)
-
-
-class Node(NodeTest):
-    """A node: every listener of it is a discovery controller too."""
-
-    def runTest(self):
-        """It is no test."""
 
 
 class Pull(RegistryTest):
@@ -260,11 +253,8 @@ class Pull(RegistryTest):
 
     def test_a_node(self):
         """Its subsystems come and go, the monitor finds them healthy, it is killed and comes back."""
-        node = Node()
-        node.setUp()
-        self.addCleanup(shutil.rmtree, node.dir, ignore_errors=True)
+        node = self.make_node()  # every listener of it is a discovery controller too
         node.start()
-        self.addCleanup(node.kill)
         self.config['health_monitoring'] = {
             'monitoring_interval_sec': 1, 'health_check_timeout_sec': 1,
             'recovery_threshold_checks': 1, 'flap_limit': 0}
