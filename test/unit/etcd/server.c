@@ -21,22 +21,9 @@
 
 #include "lib/etcd/etcd.h"
 #include "lib/util/error.h"
+#include "test/unit/util/free_port.h"
 
 #define START_S 60
-
-static uint16_t free_port(void)
-{
-	struct sockaddr_in addr = {
-		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t len = sizeof(addr);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	assert_true(fd >= 0);
-	assert_int_equal(bind(fd, (struct sockaddr *)&addr, len), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&addr, &len), 0);
-	close(fd);
-	return ntohs(addr.sin_port);
-}
 
 /* In the child: becomes the member. */
 static void exec_member(struct etcd_server *server, uint32_t member)

@@ -19,21 +19,9 @@
 
 #include <cmocka.h>
 
+#include "test/unit/util/free_port.h"
+
 #define START_S 60
-
-uint16_t consul_free_port(void)
-{
-	struct sockaddr_in addr = {
-		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t len = sizeof(addr);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	assert_true(fd >= 0);
-	assert_int_equal(bind(fd, (struct sockaddr *)&addr, len), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&addr, &len), 0);
-	close(fd);
-	return ntohs(addr.sin_port);
-}
 
 /* In the child: becomes Consul. */
 static void exec_consul(const struct consul_server *server)
@@ -154,9 +142,9 @@ static void wait_until_it_writes(struct consul_server *server)
 
 void consul_server_start(struct consul_server *server, const char *token)
 {
-	*server = (struct consul_server){.port = consul_free_port(),
-		.server_port = consul_free_port(),
-		.serf_port = consul_free_port(),
+	*server = (struct consul_server){.port = free_port(),
+		.server_port = free_port(),
+		.serf_port = free_port(),
 		.token = token,
 		.is_real = system("command -v consul >/dev/null") == 0};
 	snprintf(server->dir, sizeof(server->dir), "consul-test-XXXXXX");

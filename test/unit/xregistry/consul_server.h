@@ -27,7 +27,4 @@ void consul_server_ask(
 	struct consul_server *server, const char *method, const char *path, const char *body);
 void consul_server_stop(struct consul_server *server);
 
-/* A port that nobody listens on now. */
-uint16_t consul_free_port(void);
-
 #endif

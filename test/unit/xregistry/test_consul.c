@@ -17,6 +17,7 @@
 
 #include "lib/util/error.h"
 #include "lib/xregistry/consul/consul.h"
+#include "test/unit/util/free_port.h"
 #include "test/unit/xregistry/backend_contract.h"
 #include "test/unit/xregistry/consul_server.h"
 #include "test/unit/xregistry/fixture.h"
@@ -283,7 +284,7 @@ static void test_consul_one_of_several_endpoints(void **state)
 	struct xu_error err;
 	char where[160];
 
-	snprintf(where, sizeof(where), "http://127.0.0.1:%u,%s/several", consul_free_port(),
+	snprintf(where, sizeof(where), "http://127.0.0.1:%u,%s/several", free_port(),
 		consul.endpoint);
 	assert_int_equal(open_at(where, &store, &err), 0);
 	fixture_register(store, "n1", 1);
@@ -292,7 +293,7 @@ static void test_consul_one_of_several_endpoints(void **state)
 	}
 	assert_true(xreg_store_is_up(store));
 	xreg_store_close(store);
-	snprintf(where, sizeof(where), "http://127.0.0.1:%u/several", consul_free_port());
+	snprintf(where, sizeof(where), "http://127.0.0.1:%u/several", free_port());
 	assert_int_equal(open_at(where, &store, &err), -ETIMEDOUT);
 	assert_non_null(strstr(err.text, "127.0.0.1"));
 }
