@@ -16,6 +16,7 @@
 #include "etcd.pb-c.h"
 #include "lib/etcd/private.h"
 #include "lib/rpc/grpc_message.h"
+#include "lib/rpc/pem.h"
 #include "lib/util/clock.h"
 #include "lib/util/error.h"
 #include "lib/util/log.h"
@@ -28,7 +29,6 @@
 #define KEEPALIVE_MS   10000 /* etcd refuses more often than 5 s */
 #define KEEPALIVE_WAIT 5000
 #define ANSWER_MAX     (256 << 20)
-#define FILE_BYTES_MAX (1u << 20)
 
 /* ---- errors ---- */
 
@@ -322,56 +322,33 @@ int xetcd__token(struct xetcd *client, uint32_t refused, char ret_token[TOKEN_SI
 
 /* ---- life ---- */
 
-/* A text file, to be freed; NULL of no path. */
-static int read_file(const char *path, char **ret_text, struct xu_error *err)
-{
-	FILE *file = path != NULL ? fopen(path, "re") : NULL;
-	size_t len;
-	int rc = 0;
-
-	*ret_text = NULL;
-	if (path == NULL) {
-		return 0;
-	}
-	if (file == NULL || (*ret_text = malloc(FILE_BYTES_MAX)) == NULL) {
-		rc = xu_error_set_errno(err, -errno, "reading %s", path);
-	} else {
-		len = fread(*ret_text, 1, FILE_BYTES_MAX - 1, file);
-		(*ret_text)[len] = '\0';
-		rc = ferror(file) ? xu_error_set_errno(err, -EIO, "reading %s", path) : 0;
-	}
-	if (file != NULL) {
-		fclose(file);
-	}
-	return rc;
-}
-
+/* Those of all endpoints with TLS. */
 static int make_credentials(
 	const struct xetcd_opts *opts, grpc_channel_credentials **ret, struct xu_error *err)
 {
-	char *ca = NULL, *cert = NULL, *key = NULL;
+	struct xrpc_pem pem = {.cert = NULL};
 	grpc_ssl_pem_key_cert_pair pair;
-	int rc = read_file(opts->ca_file, &ca, err);
+	char *ca = NULL;
+	int rc = 0;
 
-	if (rc == 0 && (opts->cert_file == NULL) != (opts->key_file == NULL)) {
-		rc = xu_error_set(err, -EINVAL, "a certificate and its key go together");
+	if ((opts->cert_file == NULL) != (opts->key_file == NULL)) {
+		return xu_error_set(err, -EINVAL, "a certificate and its key go together");
+	}
+	if (opts->cert_file != NULL) {
+		rc = xrpc_pem_read(opts->cert_file, opts->key_file, NULL, &pem, err);
+	}
+	if (rc == 0 && opts->ca_file != NULL) {
+		rc = xrpc_pem_read_text(opts->ca_file, &ca, err);
 	}
 	if (rc == 0) {
-		rc = read_file(opts->cert_file, &cert, err);
-	}
-	if (rc == 0) {
-		rc = read_file(opts->key_file, &key, err);
-	}
-	if (rc == 0) {
-		pair = (grpc_ssl_pem_key_cert_pair){key, cert};
-		*ret = grpc_ssl_credentials_create(ca, cert != NULL ? &pair : NULL, NULL, NULL);
+		pair = (grpc_ssl_pem_key_cert_pair){pem.key, pem.cert};
+		*ret = grpc_ssl_credentials_create(ca, pem.cert != NULL ? &pair : NULL, NULL, NULL);
 		if (*ret == NULL) {
 			rc = xu_error_set(err, -EINVAL, "the certificates for etcd are not usable");
 		}
 	}
+	xrpc_pem_clear(&pem);
 	free(ca);
-	free(cert);
-	free(key);
 	return rc;
 }
 
@@ -395,9 +372,9 @@ static grpc_channel *make_channel(const char *name, grpc_channel_credentials *cr
 	return grpc_channel_create(name, credentials, &list);
 }
 
-/* "[http[s]://]host:port" of `len` bytes. */
-static int add_endpoint(struct xetcd *client, const struct xetcd_opts *opts, const char *text,
-	size_t len, struct xu_error *err)
+/* "[http[s]://]host:port" of `len` bytes. `tls` is made for the first that needs it. */
+static int add_endpoint(struct xetcd *client, const struct xetcd_opts *opts,
+	grpc_channel_credentials **tls, const char *text, size_t len, struct xu_error *err)
 {
 	grpc_channel_credentials *credentials = NULL;
 	bool is_secure = opts->ca_file != NULL || opts->cert_file != NULL;
@@ -429,14 +406,15 @@ static int add_endpoint(struct xetcd *client, const struct xetcd_opts *opts, con
 	if (client->names[client->nr_endpoints] == NULL) {
 		return xu_error_set_errno(err, -ENOMEM, "making a client of etcd");
 	}
-	if (is_secure) {
-		rc = make_credentials(opts, &credentials, err);
-	} else {
-		credentials = grpc_insecure_credentials_create();
+	if (is_secure && *tls == NULL) {
+		rc = make_credentials(opts, tls, err);
 	}
 	if (rc == 0) {
+		credentials = is_secure ? *tls : grpc_insecure_credentials_create();
 		client->channels[client->nr_endpoints] =
 			make_channel(client->names[client->nr_endpoints], credentials);
+	}
+	if (rc == 0 && !is_secure) {
 		grpc_channel_credentials_release(credentials);
 	}
 	client->nr_endpoints++;
@@ -446,6 +424,7 @@ static int add_endpoint(struct xetcd *client, const struct xetcd_opts *opts, con
 int xetcd_open(const struct xetcd_opts *opts, struct xetcd **ret_client, struct xu_error *err)
 {
 	struct xetcd *client = calloc(1, sizeof(*client));
+	grpc_channel_credentials *tls = NULL;
 	const char *at = opts->endpoints;
 	int rc = 0;
 
@@ -459,9 +438,12 @@ int xetcd_open(const struct xetcd_opts *opts, struct xetcd **ret_client, struct 
 	do {
 		size_t len = strcspn(at, ",");
 
-		rc = add_endpoint(client, opts, at, len, err);
+		rc = add_endpoint(client, opts, &tls, at, len, err);
 		at += len;
 	} while (rc == 0 && *at++ == ',');
+	if (tls != NULL) {
+		grpc_channel_credentials_release(tls);
+	}
 	if (rc == 0 && opts->user != NULL) {
 		client->user = strdup(opts->user);
 		client->password = strdup(opts->password != NULL ? opts->password : "");

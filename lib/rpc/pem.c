@@ -14,7 +14,7 @@
 #define PEM_MAX (1u << 20) /* bytes of a file */
 
 /* All of a file as a text; one that is being written has perhaps another length than it had. */
-static int read_text(const char *path, char **ret_text, struct xu_error *err)
+int xrpc_pem_read_text(const char *path, char **ret_text, struct xu_error *err)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC), rc = 0;
 	struct stat st;
@@ -47,11 +47,11 @@ int xrpc_pem_read(const char *cert_path, const char *key_path, const char *clien
 	struct xrpc_pem *ret_pem, struct xu_error *err)
 {
 	struct xrpc_pem pem = {0};
-	int rc = read_text(cert_path, &pem.cert, err);
+	int rc = xrpc_pem_read_text(cert_path, &pem.cert, err);
 
-	rc = rc != 0 ? rc : read_text(key_path, &pem.key, err);
+	rc = rc != 0 ? rc : xrpc_pem_read_text(key_path, &pem.key, err);
 	if (rc == 0 && client_ca_path != NULL) {
-		rc = read_text(client_ca_path, &pem.client_ca, err);
+		rc = xrpc_pem_read_text(client_ca_path, &pem.client_ca, err);
 	}
 	if (rc != 0) {
 		xrpc_pem_clear(&pem);
