@@ -140,13 +140,33 @@ static const struct member *find(const struct member *members, size_t count, con
 	return low < count && strcmp(members[low].name, name) == 0 ? &members[low] : NULL;
 }
 
+/* The first of them that is not before this zone of that name. */
+static const struct member *seek(
+	const struct member *from, const struct member *end, const char *name, uint32_t zone)
+{
+	const struct member wanted = {name, zone};
+	size_t low = 0, high = (size_t)(end - from);
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (compare_members(&from[middle], &wanted) < 0) {
+			low = middle + 1;
+		} else {
+			high = middle;
+		}
+	}
+	return from + low;
+}
+
 struct question {
 	const struct compiled *compiled;
 	const struct member *host; /* NULL: in no zone */
 	bool is_zoned;             /* the target is in a zone */
 };
 
-/* Whether a zone of the host has the target under this name. Both lists are sorted by zone. */
+/* Whether a zone of the host has the target under this name. Both lists are sorted by zone, and the
+ * one that is behind leaps to the other: a target may be in as many zones as there are hosts. */
 static bool share_zone(struct question *q, const char *name)
 {
 	const struct compiled *c = q->compiled;
@@ -163,9 +183,9 @@ static bool share_zone(struct question *q, const char *name)
 			return true;
 		}
 		if (host->zone < target->zone) {
-			host++;
+			host = seek(host + 1, host_end, q->host->name, target->zone);
 		} else {
-			target++;
+			target = seek(target + 1, end, name, host->zone);
 		}
 	}
 	return false;
