@@ -286,7 +286,7 @@ static void join(int fd, uint32_t number)
 		       .fctype = NVME_FCTYPE_CONNECT,
 		       .sqsize = 31,
 		       .cattr = NVME_CATTR_DISABLE_SQFLOW,
-		       .kato = 120000}};
+		       .kato = 1800000}};
 	const struct nvme_cmd enable = {.opc = NVME_FABRICS,
 		.nsid = NVME_FCTYPE_PROPERTY_SET,
 		.cdw11 = NVME_PROP_CC,

@@ -14,6 +14,7 @@ because a figure of another machine is no reason to refuse a change.
 """
 
 import argparse
+import functools
 import json
 import os
 import pathlib
@@ -36,6 +37,7 @@ CACHED = '{"driver":"malloc","name":"m","size":"4MiB"}'
 
 
 PREFIX = []
+COUNT = 10000  # targets of a registry whose memory is looked at
 
 
 def run_json(*words, prefix=()):
@@ -94,8 +96,9 @@ class Bench:
     def is_wanted(self, name):
         return self.args.only in name
 
-    def compare(self, name, subject, peer_name, peer, share, iops=0, by='iops'):
-        """Takes turns and adds a row. The aim is `share` of the peer's figure, or `iops`; 0: not that."""
+    def compare(self, name, subject, peer_name, peer, share, iops=0, by='iops', most=0):
+        """Takes turns and adds a row. The aim is `share` of the peer's figure, or `iops`, or no more than `most`; 0: not
+        that."""
         if not self.is_wanted(name):
             return
         ours, theirs = [], []
@@ -106,6 +109,8 @@ class Bench:
         ratio = ours[by] / theirs[by] if theirs else None
         aim = f'>= {share:.2f}' if share else f'{iops:,.{2 if by == "gib_per_s" else 0}f}' if iops else '–'
         is_met = (ratio >= share if share else ours[by] >= iops) if share or iops else None
+        if most:
+            aim, is_met = f'<= {most:,}', ours[by] <= most
         self.rows.append({'name': name, 'by': by, 'ours': ours, 'peer': peer_name, 'theirs': theirs, 'ratio': ratio,
                           'aim': aim, 'met': is_met, 'load': os.getloadavg()[0]})
         print(f'# {name}: {ours[by]:,.0f}, {ours.get("cpu_ns_per_io", 0):,.0f} ns of CPU', file=sys.stderr, flush=True)
@@ -123,9 +128,14 @@ class Bench:
             print(f'\nLoad average {min(loads):.1f} to {max(loads):.1f} on {os.cpu_count()} CPUs.')
 
 
+# Figures that are neither a rate nor of an I/O.
+UNITS = {'read_ms_p50': 'ms', 'told_ms_p99': 'ms', 'read_again_ms_p50': 'ms', 'loaded': 'B', 'with_events': 'B',
+         'daemon': 'B', 'bytes_per_host': 'B'}
+
+
 def medians(runs):
     keys = [key for key in ('iops', 'best', 'gib_per_s', 'cpu_ns_per_io', 'p99_us', 'bytes_per_tib', 'md_writes', 'md_bytes',
-                            'flushes') if runs and key in runs[0]]
+                            'flushes', *UNITS) if runs and key in runs[0]]
     return {key: statistics.median(run[key] for run in runs) for key in keys}
 
 
@@ -133,6 +143,8 @@ def figures(one, by):
     """IOPS, with the whole run's behind the best, or GiB/s, and the CPU time; or memory, which has none."""
     if by == 'bytes_per_tib':
         return f'{one[by]:,.0f} B per TiB | –'
+    if by in UNITS:
+        return f'{one[by]:,.1f} {UNITS[by]} | –'
     if by == 'gib_per_s':
         return f'{one[by]:.2f} GiB/s | {one["cpu_ns_per_io"]:,.0f}'
     if by == 'p99_us':
@@ -318,8 +330,13 @@ def etcd_server(port, peer):
                   '--log-level', 'error').wait_for(port)
 
 
-def registry_http(bench, persistence):
-    """Registrations over HTTP with a new registry."""
+def resident_bytes(pid):
+    with open(f'/proc/{pid}/status', encoding='ascii') as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith('VmRSS:'))
+
+
+def registry_http(bench, persistence, *words):
+    """Registrations over HTTP with a new registry; `daemon` is what memory each of COUNT has cost that, all in all."""
     port = free_port()
     with tempfile.NamedTemporaryFile('w', suffix='.json') as config:
         json.dump({'service': {'listen_port': port, 'grpc_port': 0, 'max_targets': 1000000},
@@ -327,8 +344,10 @@ def registry_http(bench, persistence):
                    **persistence}, config)
         config.flush()
         with Server(os.path.join(bench.args.build, 'daemon/xsan-registry/xsan-registry'), '--config', config.name,
-                    '--data-dir', '@').wait_for(port):
-            return bench.run('bench-registry', '--port', str(port), 'http')
+                    '--data-dir', '@').wait_for(port) as server:
+            before = resident_bytes(server.process.pid)
+            done = bench.run('bench-registry', '--port', str(port), *words, 'http')
+            return {**done, 'daemon': (resident_bytes(server.process.pid) - before) / COUNT}
 
 
 def registry_rows(bench):
@@ -357,6 +376,28 @@ def registry_rows(bench):
                   'puts of etcd', lambda: etcd('put'), 0)
     bench.compare('registry on etcd, targets registered over HTTP by 64 clients', over_http,
                   'puts of etcd', lambda: etcd('put'), 0)
+
+
+def registry_scale_rows(bench):
+    """What must hold with 10,000 targets and 10,000 hosts."""
+    discovery = functools.partial(bench.run, 'bench-discovery')
+    bench.compare('registry, a log of 10,000 entries read in pieces of 4 KiB', lambda: discovery('read'),
+                  'a fixed aim', None, 0, by='read_ms_p50', most=100)
+    for hosts in ('1000', '10000'):
+        bench.compare(f'registry, a change told to {hosts} connected hosts, p99',
+                      lambda hosts=hosts: discovery('--hosts', hosts, '--rounds', '5', 'tell'),
+                      'a fixed aim', None, 0, by='told_ms_p99', most=1000)
+    for how, words in (('that see all of 10,000 targets', ()),
+                       ('each with a zone, of 1,000 targets', ('--filter', '--entries', '1000'))):
+        for by, most in (('told_ms_p99', 1000), ('read_again_ms_p50', 0), ('bytes_per_host', 0)):
+            bench.compare(f'registry, views of 10,000 hosts {how}, {by}',
+                          lambda words=words: discovery('--hosts', '10000', '--rounds', '5', *words, 'views'),
+                          'nothing', None, 0, by=by, most=most)
+    for by in ('loaded', 'with_events'):
+        bench.compare(f'registry, memory of each of 10,000 targets, the store alone, {by}',
+                      lambda: bench.run('bench-registry', 'memory'), 'nothing', None, 0, by=by)
+    bench.compare('registry, memory of each of 10,000 targets, the daemon',
+                  lambda: registry_http(bench, {}, '--count', str(COUNT)), 'nothing', None, 0, by='daemon')
 
 
 def make_file(bench):
@@ -424,6 +465,7 @@ def main():
     first_write_rows(bench)
     volume_memory_rows(bench)
     registry_rows(bench)
+    registry_scale_rows(bench)
     node_rows(bench, PREFIX, lambda: make_file(bench))
     if shutil.which('fio') is None:
         print('# fio is not installed: no file figures', file=sys.stderr)
