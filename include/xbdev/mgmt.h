@@ -57,6 +57,14 @@ int xbdev_mgmt_server_init_with(const xbdev_mgmt_options_t *options);
 int xbdev_mgmt_server_port(void);
 
 /*
+ * Reads the TLS files again, by the names that the server was started with: who connects from now
+ * on is shown the certificate that they have now, and shows one that the CA has signed which they
+ * have now. Connections go on. When they are not good, or the certificate has expired, the one
+ * before stays. Blocks. -EINVAL; -ENOENT: no server runs, or not with TLS.
+ */
+int xbdev_mgmt_server_reload_tls(void);
+
+/*
  * Stops listening, waits until the calls under way have been answered, and ends the connections.
  * -ENOENT: no server runs; -EBUSY: a call does not end within 10 s; it may be called again.
  */

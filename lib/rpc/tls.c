@@ -9,6 +9,7 @@
  */
 #include "lib/rpc/tls.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <openssl/err.h>
@@ -201,6 +202,30 @@ int xrpc_tls_new(const struct xrpc_tls_opts *opts, struct xrpc_tls **ret_tls, st
 	}
 	*ret_tls = tls;
 	return 0;
+}
+
+int xrpc_tls_check_time(const struct xrpc_tls *tls, struct xu_error *err)
+{
+	const X509 *cert = SSL_CTX_get0_certificate(tls->ctx);
+	bool is_begun = X509_cmp_current_time(X509_get0_notBefore(cert)) < 0,
+	     is_over = X509_cmp_current_time(X509_get0_notAfter(cert)) <= 0;
+
+	if (!is_begun || is_over) {
+		return xu_error_set(err, -EINVAL, "the TLS certificate %s",
+			is_over ? "has expired" : "is not valid yet");
+	}
+	return 0;
+}
+
+/* A session keeps the context that it began with. */
+void xrpc_tls_replace(struct xrpc_tls *tls, struct xrpc_tls *next)
+{
+	SSL_CTX *ctx = tls->ctx;
+
+	assert(tls->verifies_clients == next->verifies_clients);
+	tls->ctx = next->ctx;
+	next->ctx = ctx;
+	xrpc_tls_free(next);
 }
 
 void xrpc_tls_free(struct xrpc_tls *tls)

@@ -29,6 +29,11 @@ struct xrpc_tls_opts {
 int xrpc_tls_new(const struct xrpc_tls_opts *opts, struct xrpc_tls **ret_tls, struct xu_error *err);
 /* Whether a server could be made of these. As xrpc_tls_new(). */
 int xrpc_tls_check(const struct xrpc_pem *pem, struct xu_error *err);
+/* -EINVAL with a sentence: its certificate has expired, or is not valid yet. Any thread. */
+int xrpc_tls_check_time(const struct xrpc_tls *tls, struct xu_error *err);
+/* Sessions that begin from now on are those of `next`, which is taken; others go on. Both verify
+ * clients, or neither does. On the thread that makes sessions. */
+void xrpc_tls_replace(struct xrpc_tls *tls, struct xrpc_tls *next);
 /* NULL is fine. No session may be left. */
 void xrpc_tls_free(struct xrpc_tls *tls);
 bool xrpc_tls_verifies_clients(const struct xrpc_tls *tls);

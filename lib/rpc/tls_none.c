@@ -23,6 +23,16 @@ int xrpc_tls_check(const struct xrpc_pem *pem, struct xu_error *err)
 	return fail(err);
 }
 
+int xrpc_tls_check_time(const struct xrpc_tls *tls, struct xu_error *err)
+{
+	return fail(err);
+}
+
+void xrpc_tls_replace(struct xrpc_tls *tls, struct xrpc_tls *next)
+{
+	assert(next == NULL);
+}
+
 void xrpc_tls_free(struct xrpc_tls *tls)
 {
 	assert(tls == NULL);

@@ -11,6 +11,7 @@ import os
 import queue
 import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -344,6 +345,80 @@ def test_tls_files_that_are_wrong(directory):
     shutil.copy(directory / 'server.pem', directory / 'mixed.pem')
     check('mixed' in refusal(tls=directory / 'mixed'), 'the key of another certificate is not named')
     check('nobody' in refusal(tls=directory / 'server', client_ca=directory / 'nobody'), 'the missing CA is not named')
+
+
+def shown(port, ca):
+    """Whom openssl's client is shown, by its serial number; it has to trust `ca`."""
+    done = subprocess.run(['openssl', 's_client', '-connect', f'127.0.0.1:{port}', '-CAfile', f'{ca}.pem',
+                           '-verify_return_error', '-brief', '-showcerts'], input='', capture_output=True, text=True,
+                          timeout=PATIENCE_S, check=False)
+    check('Verification: OK' in done.stderr, f'openssl s_client: {done.stderr}{done.stdout}')
+    return re.search(r'Peer certificate: CN = (\S+)', done.stderr).group(1)
+
+
+def copy_pair(directory, name):
+    for kind in ('pem', 'key'):
+        shutil.copy(directory / f'{name}.{kind}', directory / f'now.{kind}')
+
+
+def test_tls_certificates_are_exchanged(directory):
+    make_certificates(directory)
+    make_certificate(directory, 'renewed', 'other-ca')
+    openssl(directory, 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days',
+            '-1', '-subj', '/CN=expired', '-keyout', 'expired.key', '-out', 'expired.pem')
+    copy_pair(directory, 'server')
+    shutil.copy(directory / 'ca.pem', directory / 'now-ca.pem')
+    with Program(token=TOKEN, tls=directory / 'now') as program:
+        with Client(program.port, tls(directory)) as client:
+            client.call('authenticate', token=TOKEN)
+            check_equal(shown(program.port, directory / 'ca'), 'server', 'the first certificate')
+            # Without being told nothing changes, nor when what is there is no pair, or is none, or old.
+            copy_pair(directory, 'renewed')
+            check_equal(shown(program.port, directory / 'ca'), 'server', 'the certificate')
+            for name, why in (('mixed', 'now.key'), ('expired', 'has expired'), ('empty', 'now.pem'), ('none', 'No such')):
+                if name == 'mixed':
+                    shutil.copy(directory / 'server.pem', directory / 'now.pem')
+                elif name == 'expired':
+                    copy_pair(directory, 'expired')
+                elif name == 'empty':
+                    (directory / 'now.pem').write_text('')
+                else:
+                    (directory / 'now.pem').unlink()
+                program.process.send_signal(signal.SIGHUP)
+                said = program.line()
+                check(said.startswith('the old certificate stays: ') and why in said, f'{name}: {said}')
+                check_equal(shown(program.port, directory / 'ca'), 'server', f'the certificate after {name}')
+            copy_pair(directory, 'renewed')
+            program.process.send_signal(signal.SIGHUP)
+            check_equal(program.line(), 'a new certificate is in use', 'what is said')
+            check_equal(shown(program.port, directory / 'other-ca'), 'renewed', 'the certificate after it')
+            check(client.is_served(), 'who was there before is not served')
+        with Client(program.port, tls(directory, ca='other-ca')) as client:
+            client.call('authenticate', token=TOKEN)
+            check(client.is_served(), 'who comes afterwards is not served')
+
+
+def test_tls_another_ca_of_clients(directory):
+    make_certificates(directory)
+    shutil.copy(directory / 'ca.pem', directory / 'now.pem')
+    with Program(tls=directory / 'server', client_ca=directory / 'now') as program:
+        must_not_call(program.port, tls(directory, certificate='stranger'))
+        with Client(program.port, tls(directory, certificate='client')) as client:
+            check(client.is_served(), 'who has a certificate is not served')
+            shutil.copy(directory / 'other-ca.pem', directory / 'now.pem')
+            program.process.send_signal(signal.SIGHUP)
+            check_equal(program.line(), 'a new certificate is in use', 'what is said')
+            check(client.is_served(), 'who was there before is not served')
+        must_not_call(program.port, tls(directory, certificate='client'))
+        with Client(program.port, tls(directory, certificate='stranger')) as client:
+            check(client.is_served(), 'who has a certificate of the new CA is not served')
+
+
+def test_without_tls_there_is_nothing_to_read(directory):
+    with Program(token=TOKEN) as program:
+        program.process.send_signal(signal.SIGHUP)
+        said = program.line()
+        check('no management server runs with TLS' in said, said)
 
 
 # ---- bounds ----

@@ -25,11 +25,17 @@
 
 enum server_state { SERVER_DOWN, SERVER_UP, SERVER_STOPPING };
 
+/* Where the certificate is. */
+struct tls_files {
+	char *cert, *key, *client_ca; /* NULL: none */
+};
+
 static struct {
 	enum server_state state;
 	struct xrpc_service *service;
 	struct xrpc_server *tcp, *local; /* NULL: none */
-	struct xrpc_tls *tls;
+	struct xrpc_tls *tls;            /* NULL: clear text */
+	struct tls_files files;
 	struct xbdev_mgmt mgmt;
 	struct xbdev_mgmt_notes *notes;
 	uint32_t nr_stopping;
@@ -198,12 +204,57 @@ static void change(struct xbdev_mgmt *mgmt, const char *name, json_t *members,
 	}
 }
 
+/* ---- the certificate ---- */
+
+static void free_files(struct tls_files *files)
+{
+	free(files->cert);
+	free(files->key);
+	free(files->client_ca);
+	*files = (struct tls_files){.cert = NULL};
+}
+
+static bool copy_text(const char *text, char **ret_copy)
+{
+	*ret_copy = text != NULL ? strdup(text) : NULL;
+	return text == NULL || *ret_copy != NULL;
+}
+
+/* -ENOMEM, and then there is nothing to free. */
+static int copy_files(
+	const char *cert, const char *key, const char *client_ca, struct tls_files *ret_files)
+{
+	bool is_good = copy_text(cert, &ret_files->cert);
+
+	is_good &= copy_text(key, &ret_files->key);
+	is_good &= copy_text(client_ca, &ret_files->client_ca);
+	if (!is_good) {
+		free_files(ret_files);
+	}
+	return is_good ? 0 : -ENOMEM;
+}
+
+static bool is_same_text(const char *a, const char *b)
+{
+	return (a == NULL) == (b == NULL) && (a == NULL || strcmp(a, b) == 0);
+}
+
+static int make_tls(const struct tls_files *files, struct xrpc_tls **ret_tls, struct xu_error *err)
+{
+	const struct xrpc_tls_opts opts = {.cert_path = files->cert,
+		.key_path = files->key,
+		.client_ca_path = files->client_ca};
+
+	return xrpc_tls_new(&opts, ret_tls, err);
+}
+
 /* ---- starting ---- */
 
 struct init_call {
 	struct api_call call;
 	const xbdev_mgmt_options_t *options;
-	struct xrpc_tls *tls; /* taken when it succeeds */
+	struct xrpc_tls *tls; /* these are taken when it succeeds */
+	struct tls_files files;
 };
 
 static void free_server(void)
@@ -214,6 +265,7 @@ static void free_server(void)
 	xbdev_mgmt_notes_free(server.notes);
 	xbdev_mgmt_copies_free(server.mgmt.copies);
 	xrpc_tls_free(server.tls);
+	free_files(&server.files);
 	memset(&server, 0, sizeof(server));
 }
 
@@ -279,7 +331,9 @@ static void on_init(struct api_call *call)
 		return;
 	}
 	server.tls = init->tls;
+	server.files = init->files;
 	init->tls = NULL;
+	init->files = (struct tls_files){.cert = NULL};
 	server.state = SERVER_UP;
 	if (server.tcp != NULL) {
 		xrpc_server_start(server.tcp);
@@ -313,17 +367,20 @@ static int check_options(const xbdev_mgmt_options_t *options)
 	return 0;
 }
 
-static int make_tls(const xbdev_mgmt_options_t *options, struct xrpc_tls **ret_tls)
+static int prepare_tls(struct init_call *init)
 {
-	const struct xrpc_tls_opts opts = {.cert_path = options->tls_cert,
-		.key_path = options->tls_key,
-		.client_ca_path = options->tls_client_ca};
+	const xbdev_mgmt_options_t *options = init->options;
 	struct xu_error err = {0};
 
-	if (opts.cert_path == NULL && opts.key_path == NULL && opts.client_ca_path == NULL) {
+	if (options->tls_cert == NULL && options->tls_key == NULL &&
+		options->tls_client_ca == NULL) {
 		return 0;
 	}
-	return xrpc_tls_new(&opts, ret_tls, &err) == 0 ? 0 : api_fail_with(&err);
+	if (copy_files(options->tls_cert, options->tls_key, options->tls_client_ca, &init->files) !=
+		0) {
+		return api_fail(-ENOMEM, "management server: out of memory");
+	}
+	return make_tls(&init->files, &init->tls, &err) == 0 ? 0 : api_fail_with(&err);
 }
 
 int xbdev_mgmt_server_init_with(const xbdev_mgmt_options_t *options)
@@ -342,12 +399,13 @@ int xbdev_mgmt_server_init_with(const xbdev_mgmt_options_t *options)
 	if (rc != 0) {
 		return rc;
 	}
-	rc = make_tls(options, &init.tls);
+	rc = prepare_tls(&init);
 	if (rc == 0) {
 		rc = api_call_run(thread, &init.call, on_init);
 	}
 	api_leave(thread);
 	xrpc_tls_free(init.tls);
+	free_files(&init.files);
 	return rc;
 }
 
@@ -391,6 +449,85 @@ static int run(void (*fn)(struct api_call *call))
 int xbdev_mgmt_server_port(void)
 {
 	return run(on_port);
+}
+
+/* ---- another certificate ---- */
+
+struct reload_call {
+	struct api_call call;
+	struct tls_files files;
+	struct xrpc_tls *tls; /* taken when it succeeds */
+};
+
+static bool has_tls(struct api_call *call)
+{
+	if (server.state == SERVER_UP && server.tls != NULL) {
+		return true;
+	}
+	xu_error_set(&call->err, -ENOENT, "no management server runs with TLS");
+	api_call_done(call, -ENOENT);
+	return false;
+}
+
+static void on_ask_files(struct api_call *call)
+{
+	struct reload_call *reload = xu_container_of(call, struct reload_call, call);
+	const struct tls_files *files = &server.files;
+	int rc;
+
+	if (has_tls(call)) {
+		rc = copy_files(files->cert, files->key, files->client_ca, &reload->files);
+		if (rc != 0) {
+			xu_error_set_errno(&call->err, rc, "reading the TLS files again");
+		}
+		api_call_done(call, rc);
+	}
+}
+
+static void on_reload(struct api_call *call)
+{
+	struct reload_call *reload = xu_container_of(call, struct reload_call, call);
+	const struct tls_files *files = &reload->files;
+
+	if (!has_tls(call)) {
+		return;
+	}
+	/* Somebody may have started another one meanwhile. */
+	if (!is_same_text(server.files.cert, files->cert) ||
+		!is_same_text(server.files.key, files->key) ||
+		!is_same_text(server.files.client_ca, files->client_ca)) {
+		xu_error_set(&call->err, -EAGAIN, "the management server is another one now");
+		api_call_done(call, -EAGAIN);
+		return;
+	}
+	xrpc_tls_replace(server.tls, reload->tls);
+	reload->tls = NULL;
+	api_call_done(call, 0);
+}
+
+int xbdev_mgmt_server_reload_tls(void)
+{
+	struct reload_call reload = {.tls = NULL};
+	struct xu_error err = {0};
+	struct api_thread *thread;
+	int rc = api_enter(&thread, true);
+
+	if (rc != 0) {
+		return rc;
+	}
+	rc = api_call_run(thread, &reload.call, on_ask_files);
+	if (rc == 0) {
+		rc = make_tls(&reload.files, &reload.tls, &err);
+		rc = rc == 0 ? xrpc_tls_check_time(reload.tls, &err) : rc;
+		rc = rc == 0 ? 0 : api_fail_with(&err);
+	}
+	if (rc == 0) {
+		rc = api_call_run(thread, &reload.call, on_reload);
+	}
+	api_leave(thread);
+	xrpc_tls_free(reload.tls);
+	free_files(&reload.files);
+	return rc;
 }
 
 /* ---- stopping ---- */
