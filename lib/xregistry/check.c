@@ -291,10 +291,10 @@ static uint64_t expires_ms(const struct xreg_monitor *m, const struct xreg__entr
 }
 
 /* Checks stay on the grid of their own that began with the first; one that is late by more than an
- * interval begins a new one. */
+ * interval, or whose interval is another now, begins a new one. */
 static uint64_t next_us(struct xreg_monitor *m, struct xreg__entry *e, uint64_t now_us)
 {
-	uint64_t interval_us = m->config.monitoring_interval_s * 1000000ull;
+	uint64_t interval_us = xreg__interval_us(m, e->target);
 	uint64_t due_us = e->due_us + interval_us, expiry_ms = expires_ms(m, e);
 	uint64_t now_ms = m->world.unix_ms(m->world.arg);
 
@@ -352,7 +352,7 @@ void xreg__check_begin(struct xreg_monitor *m, struct xreg__entry *e, uint64_t n
 	m->stats.late_us = now_us - e->due_us;
 	pthread_mutex_unlock(&m->mutex);
 	if (e->target->status.state == XREG_MAINTENANCE) {
-		xreg__entry_plan(m, e, now_us + m->config.monitoring_interval_s * 1000000ull);
+		xreg__entry_plan(m, e, now_us + xreg__interval_us(m, e->target));
 		return;
 	}
 	/* While it is blind nobody's time passes. */

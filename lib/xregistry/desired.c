@@ -562,7 +562,15 @@ uint32_t xreg_target_interval_s(const struct xreg_target *target)
 {
 	const struct xreg_config *config = setting(target, XREG_CONFIG_INTERVAL);
 
+	if (!target->spec.has_auto_discovery) {
+		return 0;
+	}
 	return config != NULL ? config->discovery_interval_s : target->spec.discovery_interval_s;
+}
+
+bool xreg_target_is_fixed(const struct xreg_target *target)
+{
+	return !target->spec.has_auto_discovery && target->origin.source != XREG_STATIC;
 }
 
 uint32_t xreg_target_max_connections(const struct xreg_target *target)

@@ -114,7 +114,10 @@ int xreg_desired_from_json(json_t *object, struct xreg_desired **ret_desired, st
 
 /* What counts for the registry itself: what is desired, else what the target says of itself. */
 double xreg_target_weight(const struct xreg_target *target);
+/* How often it is to be looked for, at least, in seconds; 0: as often as others. */
 uint32_t xreg_target_interval_s(const struct xreg_target *target);
+/* Whether what the registry finds by itself leaves it as it is. A static list is no finding. */
+bool xreg_target_is_fixed(const struct xreg_target *target);
 uint32_t xreg_target_max_connections(const struct xreg_target *target);
 bool xreg_target_is_read_only(const struct xreg_target *target);
 

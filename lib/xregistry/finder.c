@@ -2,9 +2,11 @@
 /*
  * One thread: asks a method, compares what it found with what the store has of that source, makes
  * the changes one after the other (each waits until it is durable, which bounds what finding
- * costs), goes on with the next method, sleeps. What was found belongs to the thread; the methods
- * and their counters are under the mutex. One that is exchanged or removed while it is being asked
- * is so by the thread, when it has come back; nobody waits for that.
+ * costs), goes on with the next method, sleeps. A method whose targets want to be looked for more
+ * often than others is asked more often; which that is, the store's events tell. What was found
+ * belongs to the thread; the methods and their counters are under the mutex. One that is exchanged
+ * or removed while it is being asked is so by the thread, when it has come back; nobody waits for
+ * that.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -13,10 +15,13 @@
 #include <string.h>
 #include <time.h>
 
+#include "lib/util/clock.h"
 #include "lib/util/error.h"
+#include "lib/util/list.h"
 #include "lib/util/log.h"
+#include "lib/xregistry/desired.h"
 #include "lib/xregistry/finder.h"
-#include "lib/xregistry/store.h"
+#include "lib/xregistry/follow.h"
 
 #define FOUND_MAX 100000u
 #define REASON    "not found"
@@ -39,6 +44,9 @@ struct asked {
 	uint32_t nr_found;
 	char problem[256];
 	bool is_woken; /* it is to be asked before its time */
+	bool was_asked;
+	uint64_t asked_ns;
+	uint32_t interval_s; /* the shortest that its targets ask for; 0: none does */
 };
 
 struct xreg_finder {
@@ -46,9 +54,11 @@ struct xreg_finder {
 	struct asked methods[XREG_FIND_METHODS_MAX];
 	pthread_t thread;
 	bool has_thread;
+	struct xreg_watcher watcher;
+	struct xreg_follow follow; /* the thread's */
 	pthread_mutex_t mutex;
 	pthread_cond_t cond;
-	bool must_stop, is_kicked;
+	bool must_stop, is_kicked, has_news;
 	struct xreg_find_other other; /* `json` NULL: nobody */
 };
 
@@ -148,7 +158,7 @@ static void take_one(struct xreg_finder *finder, const struct xreg_view *view, u
 		make(finder, &change);
 		return;
 	}
-	if (known->origin.source != source) {
+	if (known->origin.source != source || xreg_target_is_fixed(known)) {
 		return;
 	}
 	change.id = known->origin.id;
@@ -184,8 +194,9 @@ static bool lose_one(void *arg, const struct xreg_target *target)
 		.if_revision = target->origin.revision,
 		.status = {.state = XREG_OFFLINE, .reason = REASON}};
 
-	if (target->origin.source == lost->source && target->status.state != XREG_MAINTENANCE &&
-		!is_lost(target) && !is_found(lost, target->place)) {
+	if (target->origin.source == lost->source && !xreg_target_is_fixed(target) &&
+		target->status.state != XREG_MAINTENANCE && !is_lost(target) &&
+		!is_found(lost, target->place)) {
 		make(lost->finder, &change);
 	}
 	return true;
@@ -311,6 +322,78 @@ void xreg_finder_remove(struct xreg_finder *finder, const char *name)
 	finish(&left);
 }
 
+/* ---- how often ---- */
+
+struct haste {
+	uint32_t source;
+	uint32_t interval_s; /* the shortest; 0: none */
+};
+
+/* A target that may want those of its source to be looked for more often. */
+static void hasten(struct haste *haste, const struct xreg_target *target)
+{
+	uint32_t interval_s = xreg_target_interval_s(target);
+
+	if (target->origin.source == haste->source && interval_s != 0 &&
+		(haste->interval_s == 0 || interval_s < haste->interval_s)) {
+		haste->interval_s = interval_s;
+	}
+}
+
+static bool hasten_by_one(void *arg, const struct xreg_target *target)
+{
+	hasten(arg, target);
+	return true;
+}
+
+/* What all targets of a source ask for, which may have let go of what they wanted before. */
+static uint32_t interval_of(struct xreg_finder *finder, uint32_t source)
+{
+	struct xreg_view *view = xreg_store_view(finder->opts.store);
+	struct haste haste = {.source = source};
+
+	xreg_view_each(view, XREG_BY_ID, "", true, hasten_by_one, &haste);
+	xreg_view_unref(view);
+	return haste.interval_s;
+}
+
+static void hasten_all(void *arg, const struct xreg_target *target)
+{
+	struct xreg_finder *finder = arg;
+
+	pthread_mutex_lock(&finder->mutex);
+	for (uint32_t i = 0; i < XREG_FIND_METHODS_MAX; i++) {
+		struct asked *asked = &finder->methods[i];
+
+		if (asked->now.ops != NULL) {
+			struct haste haste = {asked->now.ops->source, asked->interval_s};
+
+			hasten(&haste, target);
+			asked->interval_s = haste.interval_s;
+		}
+	}
+	pthread_mutex_unlock(&finder->mutex);
+}
+
+static void on_store_changed(struct xreg_watcher *watcher, uint64_t revision)
+{
+	struct xreg_finder *finder = xu_container_of(watcher, struct xreg_finder, watcher);
+
+	pthread_mutex_lock(&finder->mutex);
+	finder->has_news = true;
+	pthread_cond_signal(&finder->cond);
+	pthread_mutex_unlock(&finder->mutex);
+}
+
+/* With the mutex. */
+static uint64_t due_ns(const struct asked *asked, uint32_t interval_s)
+{
+	if (asked->interval_s != 0 && asked->interval_s < interval_s) {
+		interval_s = asked->interval_s;
+	}
+	return asked->was_asked ? asked->asked_ns + interval_s * XU_NS_PER_S : 0;
+}
+
 /* ---- the thread ---- */
 
 /* Counts a round, and tells of a problem once, and once when it is over. With the mutex. */
@@ -333,14 +416,17 @@ static void note(struct xreg_finder *finder, struct asked *asked, int rc, uint32
 	snprintf(asked->problem, sizeof(asked->problem), "%.255s", problem);
 }
 
-/* Whose turn it is now, if it is; it is busy then. */
+/* Whose turn it is now, if it is; it is busy then. `is_kicked`: it is everybody's. */
 static struct method begin(
-	struct xreg_finder *finder, struct asked *asked, bool is_round, uint32_t *ret_timeout_s)
+	struct xreg_finder *finder, struct asked *asked, bool is_kicked, uint32_t *ret_timeout_s)
 {
+	uint64_t now_ns = xu_clock_now_ns(xu_clock_system());
 	struct method method = {.ops = NULL};
 
 	pthread_mutex_lock(&finder->mutex);
-	if (asked->now.ops != NULL && (is_round || asked->is_woken) && !finder->must_stop) {
+	if (asked->now.ops != NULL && !finder->must_stop &&
+		(is_kicked || asked->is_woken ||
+			due_ns(asked, finder->opts.interval_s) <= now_ns)) {
 		method = asked->now;
 		asked->is_busy = true;
 		asked->is_woken = false;
@@ -355,6 +441,7 @@ static struct method begin(
 static void end(struct xreg_finder *finder, struct asked *asked, int rc, uint32_t nr_found,
 	const char *problem)
 {
+	uint32_t interval_s = interval_of(finder, asked->now.ops->source);
 	struct method left = {.ops = NULL};
 
 	pthread_mutex_lock(&finder->mutex);
@@ -363,17 +450,20 @@ static void end(struct xreg_finder *finder, struct asked *asked, int rc, uint32_
 		left = exchange(asked, asked->next);
 	} else {
 		note(finder, asked, rc, nr_found, problem);
+		asked->interval_s = interval_s;
+		asked->was_asked = true;
+		asked->asked_ns = xu_clock_now_ns(xu_clock_system());
 	}
 	pthread_mutex_unlock(&finder->mutex);
 	finish(&left);
 }
 
-static void ask(struct xreg_finder *finder, struct asked *asked, bool is_round)
+static void ask(struct xreg_finder *finder, struct asked *asked, bool is_kicked)
 {
 	struct xreg_found found = {0};
 	struct xu_error err = {0};
 	uint32_t timeout_s;
-	struct method method = begin(finder, asked, is_round, &timeout_s);
+	struct method method = begin(finder, asked, is_kicked, &timeout_s);
 	int rc;
 
 	if (method.ops == NULL) {
@@ -398,22 +488,37 @@ static bool is_any_woken(const struct xreg_finder *finder)
 	return false;
 }
 
-/* Until all are to be asked again after a round, or somebody is to be asked before. False: the end.
- */
-static bool sleep_on(struct xreg_finder *finder, const struct timespec *round, bool *ret_is_round)
+/* When the next one is to be asked. With the mutex. */
+static struct timespec next_due(const struct xreg_finder *finder)
+{
+	uint64_t next_ns = UINT64_MAX;
+
+	for (uint32_t i = 0; i < XREG_FIND_METHODS_MAX; i++) {
+		const struct asked *asked = &finder->methods[i];
+		uint64_t at_ns = asked->now.ops != NULL ? due_ns(asked, finder->opts.interval_s)
+							: UINT64_MAX;
+
+		next_ns = at_ns < next_ns ? at_ns : next_ns;
+	}
+	return (struct timespec){.tv_sec = (time_t)(next_ns / XU_NS_PER_S),
+		.tv_nsec = (long)(next_ns % XU_NS_PER_S)};
+}
+
+/* Until somebody is to be asked, or targets have changed. False: the end. */
+static bool sleep_on(struct xreg_finder *finder, bool *ret_is_kicked)
 {
 	bool must_stop;
 	int rc = 0;
 
 	pthread_mutex_lock(&finder->mutex);
-	while (!finder->must_stop && !finder->is_kicked && !is_any_woken(finder) && rc == 0) {
-		const struct timespec until = {
-			round->tv_sec + finder->opts.interval_s, round->tv_nsec};
+	while (!finder->must_stop && !finder->is_kicked && !finder->has_news &&
+		!is_any_woken(finder) && rc == 0) {
+		const struct timespec until = next_due(finder);
 
 		rc = pthread_cond_timedwait(&finder->cond, &finder->mutex, &until);
 	}
-	*ret_is_round = finder->is_kicked || rc != 0;
-	finder->is_kicked = false;
+	*ret_is_kicked = finder->is_kicked;
+	finder->is_kicked = finder->has_news = false;
 	must_stop = finder->must_stop;
 	pthread_mutex_unlock(&finder->mutex);
 	return !must_stop;
@@ -422,17 +527,14 @@ static bool sleep_on(struct xreg_finder *finder, const struct timespec *round, b
 static void *finder_main(void *arg)
 {
 	struct xreg_finder *finder = arg;
-	struct timespec round = {0};
-	bool is_round = true;
+	bool is_kicked = true;
 
 	do {
 		for (uint32_t i = 0; i < XREG_FIND_METHODS_MAX; i++) {
-			ask(finder, &finder->methods[i], is_round);
+			ask(finder, &finder->methods[i], is_kicked);
 		}
-		if (is_round) {
-			clock_gettime(CLOCK_MONOTONIC, &round);
-		}
-	} while (sleep_on(finder, &round, &is_round));
+		xreg_follow(&finder->follow, hasten_all, finder);
+	} while (sleep_on(finder, &is_kicked));
 	return NULL;
 }
 
@@ -448,6 +550,8 @@ int xreg_finder_new(
 		return xu_error_set_errno(err, -ENOMEM, "preparing to find targets");
 	}
 	finder->opts = *opts;
+	finder->watcher.fn = on_store_changed;
+	finder->follow = (struct xreg_follow){.store = opts->store};
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_mutex_init(&finder->mutex, NULL);
@@ -459,9 +563,14 @@ int xreg_finder_new(
 
 int xreg_finder_start(struct xreg_finder *finder, struct xu_error *err)
 {
-	int rc = -pthread_create(&finder->thread, NULL, finder_main, finder);
+	int rc;
 
+	xreg_store_watch(finder->opts.store, &finder->watcher);
+	rc = -pthread_create(&finder->thread, NULL, finder_main, finder);
 	finder->has_thread = rc == 0;
+	if (rc != 0) {
+		xreg_store_unwatch(finder->opts.store, &finder->watcher);
+	}
 	return rc == 0 ? 0 : xu_error_set_errno(err, rc, "starting to find targets");
 }
 
@@ -526,6 +635,7 @@ void xreg_finder_free(struct xreg_finder *finder)
 		return;
 	}
 	if (finder->has_thread) {
+		xreg_store_unwatch(finder->opts.store, &finder->watcher);
 		cancel_all(finder);
 		pthread_join(finder->thread, NULL);
 	}

@@ -4,7 +4,7 @@
  * interface, each asked in turn by one thread, each with counters of its own, none able to stop
  * another. What a method finds is registered as "unknown" until the monitor has really reached it;
  * what it finds no longer goes offline, not away. A target that somebody else has registered is
- * left alone.
+ * left alone, and so is one without `auto_discovery`.
  */
 #ifndef LIB_XREGISTRY_FINDER_H
 #define LIB_XREGISTRY_FINDER_H
@@ -48,7 +48,7 @@ struct xreg_find_method {
 
 struct xreg_finder_opts {
 	struct xreg_store *store;
-	uint32_t interval_s, timeout_s;
+	uint32_t interval_s, timeout_s; /* targets may ask for a shorter interval */
 	struct xu_logger *log;
 };
 

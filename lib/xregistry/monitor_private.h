@@ -122,6 +122,9 @@ void xreg__entry_plan(struct xreg_monitor *m, struct xreg__entry *e, uint64_t du
 /* Takes the one that is due first, if it is; *ret_due_us is when the next will be. */
 struct xreg__entry *xreg__entry_take(struct xreg_monitor *m, uint64_t now_us, uint64_t *ret_due_us);
 
+/* From one check of a target to its next: as configured, or as often as the target asks for. */
+uint64_t xreg__interval_us(const struct xreg_monitor *m, const struct xreg_target *target);
+
 /* ---- check.c ---- */
 
 void xreg__check_begin(struct xreg_monitor *m, struct xreg__entry *e, uint64_t now_us);

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "lib/xbdev/core/context.h"
+#include "lib/xregistry/desired.h"
 #include "lib/xregistry/pull_private.h"
 
 #define BUFFER_BYTES      (4u << 20)
@@ -29,6 +30,14 @@
 static uint64_t interval_ns(const struct xreg_pull *pull)
 {
 	return pull->opts.limits.interval_s * XU_NS_PER_S;
+}
+
+/* Of one peer, which is read more often when one of its targets asks for it. */
+static uint64_t peer_interval_ns(const struct pull_peer *peer)
+{
+	uint64_t own_ns = peer->interval_s * XU_NS_PER_S, all_ns = interval_ns(peer->pull);
+
+	return own_ns != 0 && own_ns < all_ns ? own_ns : all_ns;
 }
 
 static uint64_t wall_ms(void)
@@ -70,7 +79,7 @@ static void count_success(struct pull_peer *peer, const struct xnvmf_host_log *l
 	peer->was_read = true;
 	peer->down_ns = 0;
 	peer->delay_ns = 0;
-	peer->next_ns = xr_now_ns(pull->reactor) + interval_ns(pull);
+	peer->next_ns = xr_now_ns(pull->reactor) + peer_interval_ns(peer);
 }
 
 static void on_log(void *arg, const struct xnvmf_host_log *log)
@@ -111,7 +120,7 @@ static void judge_stranger(struct pull_peer *peer, uint64_t now_ns)
 static void count_failure(struct pull_peer *peer, const char *why)
 {
 	struct xreg_pull *pull = peer->pull;
-	uint64_t now_ns = xr_now_ns(pull->reactor), max_ns = interval_ns(pull);
+	uint64_t now_ns = xr_now_ns(pull->reactor), max_ns = peer_interval_ns(peer);
 
 	if (peer->nr_failures_in_row == 0) {
 		xu_warn(pull->opts.log, "the discovery controller %s cannot be read: %s", peer->key,
@@ -164,7 +173,7 @@ static void open_reader(struct pull_peer *peer)
 
 	peer->was_read = false;
 	peer->is_self = false;
-	peer->next_ns = xr_now_ns(pull->reactor) + interval_ns(pull);
+	peer->next_ns = xr_now_ns(pull->reactor) + peer_interval_ns(peer);
 	peer->reader = xnvmf_host_reader_open(pull->ctx, &opts, &ops, peer);
 	if (peer->reader == NULL) {
 		return; /* the next time there may be memory */
@@ -305,6 +314,40 @@ static bool remember(void *arg, const struct xreg_target *target)
 	return true;
 }
 
+/* ---- how often ---- */
+
+void pull__hasten(struct pull_peer *peer, const struct xreg_target *target)
+{
+	uint32_t interval_s = xreg_target_interval_s(target);
+
+	if (interval_s != 0 && (peer->interval_s == 0 || interval_s < peer->interval_s)) {
+		peer->interval_s = interval_s;
+	}
+}
+
+/* Nobody waits longer than its interval. */
+static void shorten_wait(struct pull_peer *peer, uint64_t now_ns)
+{
+	uint64_t max_ns = now_ns + peer_interval_ns(peer);
+
+	peer->next_ns = peer->next_ns < max_ns ? peer->next_ns : max_ns;
+}
+
+static void on_target_changed(void *arg, const struct xreg_target *target)
+{
+	struct xreg_pull *pull = arg;
+	struct pull_peer *peer;
+
+	if (target->origin.source != XREG_PULLED || xreg_target_interval_s(target) == 0) {
+		return;
+	}
+	peer = pull__find(pull, pull__metadata(&target->spec, XREG_PULL_DDC));
+	if (peer != NULL) {
+		pull__hasten(peer, target);
+		shorten_wait(peer, xr_now_ns(pull->reactor));
+	}
+}
+
 /* ---- when ---- */
 
 /* What is to be done with a peer now; returns when there is something next. */
@@ -327,7 +370,7 @@ static uint64_t look_at(struct pull_peer *peer, uint64_t now_ns)
 		return peer->next_ns;
 	}
 	if (peer->state == PULL_STAYING) {
-		peer->next_ns = now_ns + interval_ns(pull);
+		peer->next_ns = now_ns + peer_interval_ns(peer);
 		xnvmf_host_reader_again(peer->reader);
 		return peer->next_ns;
 	}
@@ -399,6 +442,11 @@ void pull__wake(struct xreg_pull *pull)
 static void on_list_changed(void *arg)
 {
 	pull__wake(arg);
+}
+
+static void on_store_changed(struct xreg_watcher *watcher, uint64_t revision)
+{
+	pull__wake(xu_container_of(watcher, struct xreg_pull, watcher));
 }
 
 void xreg_pull_kick(struct xreg_pull *pull)
@@ -474,13 +522,8 @@ static void take_limits(struct xreg_pull *pull)
 	if (pull->opts.limits.interval_s == interval_s) {
 		return;
 	}
-	/* Nobody waits longer than the new interval. */
 	xu_list_for_each (node, &pull->peers) {
-		struct pull_peer *peer = xu_list_entry(node, struct pull_peer, link);
-
-		if (peer->next_ns > now_ns + interval_ns(pull)) {
-			peer->next_ns = now_ns + interval_ns(pull);
-		}
+		shorten_wait(xu_list_entry(node, struct pull_peer, link), now_ns);
 	}
 	xr_timer_stop(pull->reactor, &pull->sweep_timer);
 	xr_timer_start(pull->reactor, &pull->sweep_timer, interval_ns(pull));
@@ -502,6 +545,7 @@ static void on_wake(struct xr_msg *msg)
 	take_limits(pull);
 	sync_list(pull);
 	take_kicks(pull);
+	xreg_follow(&pull->follow, on_target_changed, pull);
 	if (atomic_exchange(&pull->must_read, false)) {
 		xu_list_for_each (node, &pull->peers) {
 			xu_list_entry(node, struct pull_peer, link)->next_ns = 0;
@@ -577,6 +621,8 @@ int xreg_pull_new(
 	}
 	snprintf(pull->nqn, sizeof(pull->nqn), "%s", opts->nqn);
 	pull->ddcs_revision = UINT64_MAX;
+	pull->watcher.fn = on_store_changed;
+	pull->follow = (struct xreg_follow){.store = opts->store};
 	pull->is_msg_sent = true; /* nobody is to send it before the thread is there */
 	pull->msg.fn = on_wake;
 	pull->timer.fn = on_timer;
@@ -615,6 +661,7 @@ int xreg_pull_start(struct xreg_pull *pull, struct xu_error *err)
 	if (rc != 0) {
 		return xu_error_set_errno(err, rc, "watching the list of discovery controllers");
 	}
+	xreg_store_watch(pull->opts.store, &pull->watcher);
 	pull__wake(pull);
 	return 0;
 }
@@ -622,6 +669,7 @@ int xreg_pull_start(struct xreg_pull *pull, struct xu_error *err)
 static void stop_thread(struct xreg_pull *pull)
 {
 	if (pull->reactor != NULL) {
+		xreg_store_unwatch(pull->opts.store, &pull->watcher);
 		xreg_ddcs_unwatch(pull->opts.ddcs, on_list_changed, pull);
 		atomic_store(&pull->must_stop, true);
 		pull__wake(pull);

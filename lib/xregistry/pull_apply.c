@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/xregistry/desired.h"
 #include "lib/xregistry/pull_private.h"
 
 #define NR_JOBS_MAX 16u
@@ -48,7 +49,7 @@ struct pull_job {
 
 /* ---- whose a target is ---- */
 
-static const char *metadata(const struct xreg_spec *spec, const char *key)
+const char *pull__metadata(const struct xreg_spec *spec, const char *key)
 {
 	for (uint32_t i = 0; i < spec->nr_metadata; i++) {
 		if (strcmp(spec->metadata[i].key, key) == 0) {
@@ -76,7 +77,7 @@ static bool is_changed(const struct xreg_spec *known, const struct xreg_spec *fo
 	static const char *const keys[] = {XREG_PULL_DDC, XREG_PULL_BY, XREG_PULL_PORT};
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-		if (strcmp(metadata(known, keys[i]), metadata(found, keys[i])) != 0) {
+		if (strcmp(pull__metadata(known, keys[i]), pull__metadata(found, keys[i])) != 0) {
 			return true;
 		}
 	}
@@ -114,9 +115,12 @@ static void look_at_found(
 	}
 	/* What another controller has lost may be this one's now. */
 	if (known->origin.source != XREG_PULLED ||
-		(strcmp(metadata(&known->spec, XREG_PULL_DDC), job->peer->key) != 0 &&
+		(strcmp(pull__metadata(&known->spec, XREG_PULL_DDC), job->peer->key) != 0 &&
 			!is_lost(known))) {
 		job->nr_foreign++;
+		return;
+	}
+	if (xreg_target_is_fixed(known)) {
 		return;
 	}
 	if (is_changed(&known->spec, &found->spec)) {
@@ -134,7 +138,8 @@ static int compare_place(const void *key, const void *element)
 
 static void lose(struct pull_job *job, const struct xreg_target *target)
 {
-	if (target->status.state != XREG_MAINTENANCE && !is_lost(target)) {
+	if (target->status.state != XREG_MAINTENANCE && !is_lost(target) &&
+		!xreg_target_is_fixed(target)) {
 		add(job, XREG_SET_STATUS, XREG_OFFLINE, target, NULL);
 	}
 }
@@ -143,10 +148,13 @@ static bool look_at_known(void *arg, const struct xreg_target *known)
 {
 	struct pull_job *job = arg;
 
-	if (known->origin.source == XREG_PULLED &&
-		strcmp(metadata(&known->spec, XREG_PULL_DDC), job->peer->key) == 0 &&
-		bsearch(known->place, job->found->targets, job->found->count,
-			sizeof(job->found->targets[0]), compare_place) == NULL) {
+	if (known->origin.source != XREG_PULLED ||
+		strcmp(pull__metadata(&known->spec, XREG_PULL_DDC), job->peer->key) != 0) {
+		return true;
+	}
+	pull__hasten(job->peer, known);
+	if (bsearch(known->place, job->found->targets, job->found->count,
+		    sizeof(job->found->targets[0]), compare_place) == NULL) {
 		lose(job, known);
 	}
 	return true;
@@ -159,6 +167,7 @@ static void resolve(struct pull_job *job)
 	for (uint32_t i = 0; i < job->found->count; i++) {
 		look_at_found(job, view, job->found->targets[i]);
 	}
+	job->peer->interval_s = 0;
 	xreg_view_each(view, XREG_BY_ID, "", true, look_at_known, job);
 	xreg_view_unref(view);
 }
@@ -389,7 +398,7 @@ static bool sweep_one(void *arg, const struct xreg_target *target)
 	uint64_t now_ms = xu_clock_system()->wall_ns(xu_clock_system()) / XU_NS_PER_MS;
 	uint64_t now_ns = xr_now_ns(pull->reactor);
 
-	if (target->origin.source != XREG_PULLED) {
+	if (target->origin.source != XREG_PULLED || xreg_target_is_fixed(target)) {
 		return true;
 	}
 	if (is_lost(target)) {
@@ -398,8 +407,8 @@ static bool sweep_one(void *arg, const struct xreg_target *target)
 			add(job, XREG_UNREGISTER, 0, target, NULL);
 		}
 	} else if (now_ns - pull->start_ns > 2ull * pull->opts.limits.interval_s * XU_NS_PER_S &&
-		   strcmp(metadata(&target->spec, XREG_PULL_VIA), pull->nqn) == 0 &&
-		   pull__find(pull, metadata(&target->spec, XREG_PULL_DDC)) == NULL) {
+		   strcmp(pull__metadata(&target->spec, XREG_PULL_VIA), pull->nqn) == 0 &&
+		   pull__find(pull, pull__metadata(&target->spec, XREG_PULL_DDC)) == NULL) {
 		lose(job, target);
 	}
 	return true;

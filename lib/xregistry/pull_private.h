@@ -13,8 +13,8 @@
 #include "lib/util/log.h"
 #include "lib/xnvmf/host/host.h"
 #include "lib/xregistry/ddc.h"
+#include "lib/xregistry/follow.h"
 #include "lib/xregistry/pull.h"
-#include "lib/xregistry/store.h"
 
 #define PULL_NR_READING_MAX 16u        /* connecting or reading for the first time */
 #define PULL_NR_STAYING_MAX 128u       /* connections that stay */
@@ -48,13 +48,14 @@ struct pull_peer {
 	struct pull_job *job;             /* what it said is being brought to the store */
 	struct pull_found *next_found;    /* and what it has said since; NULL: nothing */
 	bool is_listed, is_seen;
-	bool is_remembered; /* from before a restart */
-	bool is_self;       /* it has turned out to be this registry */
-	uint64_t gone_ns;   /* when it left the list */
-	uint64_t next_ns;   /* when it is to be read */
-	uint64_t delay_ns;  /* of the next attempt, after a failure */
-	uint64_t down_ns;   /* since when it cannot be read; 0: it can */
-	bool was_read;      /* on this connection */
+	bool is_remembered;  /* from before a restart */
+	bool is_self;        /* it has turned out to be this registry */
+	uint64_t gone_ns;    /* when it left the list */
+	uint64_t next_ns;    /* when it is to be read */
+	uint64_t delay_ns;   /* of the next attempt, after a failure */
+	uint64_t down_ns;    /* since when it cannot be read; 0: it can */
+	bool was_read;       /* on this connection */
+	uint32_t interval_s; /* the shortest that its targets ask for; 0: none does */
 
 	/* Under the mutex: what the JSON shows. */
 	uint64_t nr_attempts, nr_successes, nr_failures, read_ms;
@@ -78,9 +79,11 @@ struct xreg_pull {
 	struct xr_timer timer, sweep_timer;
 	struct pull_job *sweep; /* that is under way; NULL: none */
 	uint64_t ddcs_revision, start_ns;
+	struct xreg_follow follow;
 	bool is_stopping;
 
 	/* From other threads. */
+	struct xreg_watcher watcher;
 	struct xr_msg msg;
 	_Atomic bool is_msg_sent, must_read, must_stop;
 	pthread_mutex_t send_mutex;     /* held while the store's writer sends a job back */
@@ -104,6 +107,9 @@ void pull__wake(struct xreg_pull *pull);
 /* A job, or the sweep, has ended. */
 void pull__settle(struct xreg_pull *pull);
 
+/* A target of the peer may want it to be read more often. */
+void pull__hasten(struct pull_peer *peer, const struct xreg_target *target);
+
 /* ---- pull_log.c ---- */
 
 void pull__key(const struct xreg_ddc *ddc, char key[PULL_KEY_SIZE]);
@@ -114,6 +120,9 @@ struct pull_found *pull__found_new(const struct pull_peer *peer, const struct xn
 void pull__found_free(struct pull_found *found); /* NULL is fine */
 
 /* ---- pull_apply.c ---- */
+
+/* The value of a key of a target's metadata; "" when it has none. */
+const char *pull__metadata(const struct xreg_spec *spec, const char *key);
 
 /* Brings the store to what a peer said, now or when it is its turn; takes it. */
 void pull__apply(struct pull_peer *peer, struct pull_found *found);

@@ -77,11 +77,11 @@ struct xreg_spec {
 	uint64_t max_bandwidth_mbps; /* MB/s, as in the document */
 	uint32_t avg_latency_us;
 	uint32_t queue_depth;
-	uint32_t max_connections; /* 0: no limit known */
-	bool has_auto_discovery;
-	uint32_t discovery_interval_s;
-	double weight;  /* of load balancing, 0 … 1000 */
-	uint32_t ttl_s; /* without a report for so long it goes offline; 0: never */
+	uint32_t max_connections;      /* 0: no limit known */
+	bool has_auto_discovery;       /* the registry may look for it by itself */
+	uint32_t discovery_interval_s; /* at least so often; 0: not said */
+	double weight;                 /* of load balancing, 0 … 1000 */
+	uint32_t ttl_s;                /* without a report for so long it goes offline; 0: never */
 	uint32_t nr_metadata, nr_tags;
 	const struct xreg_pair *metadata; /* sorted by key, no key twice */
 	const char *const *tags;          /* sorted, none twice */

@@ -142,7 +142,7 @@ static int check_storage(const struct xreg_spec *spec, struct xu_error *err)
 
 static int check_interval(const struct xreg_spec *spec, struct xu_error *err)
 {
-	if (spec->discovery_interval_s == 0 || spec->discovery_interval_s > XREG_INTERVAL_S_MAX) {
+	if (spec->discovery_interval_s > XREG_INTERVAL_S_MAX) {
 		return xu_error_set(err, -EINVAL,
 			"discovery_interval: %u is not accepted, 1 to %u seconds are",
 			spec->discovery_interval_s, XREG_INTERVAL_S_MAX);
@@ -218,7 +218,6 @@ void xreg_parsed_init(struct xreg_parsed *parsed)
 		.interface = "",
 		.device_path = "",
 		.has_auto_discovery = true,
-		.discovery_interval_s = 60,
 		.weight = 1,
 		.metadata = parsed->metadata,
 		.tags = parsed->tags};

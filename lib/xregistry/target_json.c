@@ -93,7 +93,8 @@ static const struct xu_param config_params[] = {
 	{"auto_discovery", XU_PARAM_BOOL, offsetof(struct config_section, has_auto_discovery),
 		.help = "true or false (default true)"},
 	{"discovery_interval", XU_PARAM_U32, offsetof(struct config_section, discovery_interval_s),
-		.min = 1, .max = XREG_INTERVAL_S_MAX, .help = "seconds (default 60)"},
+		.min = 1, .max = XREG_INTERVAL_S_MAX,
+		.help = "seconds (default: as often as the registry does)"},
 	{"weight", XU_PARAM_JSON, offsetof(struct config_section, weight),
 		.help = "a number from 0 to 1000 (default 1)"},
 	{"tags", XU_PARAM_JSON, offsetof(struct config_section, tags), .help = "an array of texts"},
@@ -285,7 +286,9 @@ static json_t *config_to_json(const struct xreg_spec *spec, int *failed)
 	json_t *config = json_object(), *tags = json_array();
 
 	put(config, "auto_discovery", json_boolean(spec->has_auto_discovery), failed);
-	put_number(config, "discovery_interval", spec->discovery_interval_s, failed);
+	if (spec->discovery_interval_s != 0) {
+		put_number(config, "discovery_interval", spec->discovery_interval_s, failed);
+	}
 	put(config, "weight", json_real(spec->weight), failed);
 	for (uint32_t i = 0; i < spec->nr_tags; i++) {
 		*failed += json_array_append_new(tags, json_string(spec->tags[i])) != 0;

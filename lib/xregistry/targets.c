@@ -10,6 +10,7 @@
 
 #include "lib/util/hash.h"
 #include "lib/util/log.h"
+#include "lib/xregistry/desired.h"
 #include "lib/xregistry/monitor_private.h"
 
 #define NR_EVENTS     64u
@@ -145,12 +146,20 @@ static int make_room(struct xreg_monitor *m)
 	return 0;
 }
 
+uint64_t xreg__interval_us(const struct xreg_monitor *m, const struct xreg_target *target)
+{
+	uint32_t own_s = xreg_target_interval_s(target),
+		 interval_s = m->config.monitoring_interval_s;
+
+	return (own_s != 0 && own_s < interval_s ? own_s : interval_s) * 1000000ull;
+}
+
 /* Its place in the interval follows from its id, so targets that come together are not checked
  * together. */
 static uint64_t first_due_us(
 	const struct xreg_monitor *m, const struct xreg__entry *e, uint64_t now_us)
 {
-	uint64_t interval_us = m->config.monitoring_interval_s * 1000000ull;
+	uint64_t interval_us = xreg__interval_us(m, e->target);
 
 	return now_us + interval_us * xreg__entry_hash(e->target->origin.id) / UINT32_MAX;
 }
@@ -198,9 +207,10 @@ static void replace(
 	struct xreg_monitor *m, struct xreg__entry *e, struct xreg_target *target, uint64_t now_us)
 {
 	bool has_moved = strcmp(e->target->place, target->place) != 0;
-
 	bool is_others =
 		e->target->status.state != target->status.state && !xreg__state_is_ours(target);
+	uint64_t before_us = xreg__interval_us(m, e->target);
+	uint64_t interval_us = xreg__interval_us(m, target);
 
 	xreg_target_unref(e->target);
 	e->target = xreg_target_ref(target);
@@ -214,6 +224,9 @@ static void replace(
 		e->job = NULL;
 		e->is_reaching = e->is_recovering = false;
 		xreg__entry_plan(m, e, now_us);
+	} else if (interval_us < before_us && e->heap_at != XREG__NOT_IN &&
+		   !xreg__is_to_recover(m, e) && e->due_us > now_us + interval_us) {
+		xreg__entry_plan(m, e, now_us + interval_us);
 	}
 }
 

@@ -197,7 +197,7 @@ class Methods(GrpcTest):
         made = self.register()
         details = self.stub.GetTarget(pb.GetTargetRequest(target_id=made.target_id)).target.details
         self.assertTrue(details.auto_discovery)
-        self.assertEqual((details.discovery_interval_seconds, details.weight), (60, 1))
+        self.assertEqual((details.discovery_interval_seconds, details.weight), (0, 1))
 
     def test_register_refuses(self):
         cases = [

@@ -6,6 +6,8 @@
 
 #include "test/unit/xregistry/fixture.h"
 
+#include "lib/xregistry/desired.h"
+
 char fixture_path[64];
 static char dir[64];
 
@@ -146,4 +148,20 @@ void fixture_change_all(struct xreg_store *store, struct xreg_change *changes, u
 		}
 		xreg_target_unref(changes[i].result);
 	}
+}
+
+void fixture_set_config(struct xreg_store *store, const char *id, const char *text)
+{
+	json_t *body = json_loads(text, 0, NULL);
+	struct xreg_change change = {.op = XREG_SET_CONFIG, .id = id};
+	struct xreg_config *config = NULL;
+	char path[XU_PARAM_PATH_SIZE];
+	struct xu_error err;
+
+	assert_int_equal(xreg_config_parse(body, &config, path, &err), 0);
+	change.config = config;
+	assert_int_equal(xreg_store_change(store, &change), 0);
+	xreg_target_unref(change.result);
+	xreg_config_unref(config);
+	json_decref(body);
 }

@@ -30,6 +30,9 @@ struct xreg_store *fixture_open(const struct xreg_store_opts *more);
  */
 const char *fixture_register(struct xreg_store *store, const char *node, unsigned number);
 
+/* Has the target's desired configuration be this JSON. */
+void fixture_set_config(struct xreg_store *store, const char *id, const char *text);
+
 /* Makes all changes at once; asserts that each was made, and gives back its result. */
 void fixture_change_all(struct xreg_store *store, struct xreg_change *changes, uint32_t count);
 

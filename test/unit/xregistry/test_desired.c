@@ -287,12 +287,34 @@ static void test_desired_counts_before_the_registration(void **state)
 	assert_true(xreg_target_weight(without) == spec.weight);
 	assert_int_equal(xreg_target_interval_s(with), 30);
 	assert_int_equal(xreg_target_interval_s(without), spec.discovery_interval_s);
+	assert_false(xreg_target_is_fixed(with));
 	assert_int_equal(xreg_target_max_connections(with), 4);
 	assert_int_equal(xreg_target_max_connections(without), spec.max_connections);
 	assert_true(xreg_target_is_read_only(with));
 	assert_false(xreg_target_is_read_only(without));
 	xreg_target_unref(with);
 	xreg_target_unref(without);
+}
+
+/* Without automatic discovery no interval counts, and what is found changes nothing, unless it is a
+ * list that is written by hand. */
+static void test_targets_that_are_not_looked_for(void **state)
+{
+	struct xreg_desired *desired = set(NULL, full, 5);
+	struct xreg_spec spec = fixture_spec();
+	struct xreg_origin origin = {.id = "tgt-1", .desired = desired, .source = XREG_PULLED};
+	struct xreg_target *target;
+
+	spec.has_auto_discovery = false;
+	target = xreg_target_new(&origin, &(struct xreg_status){.reason = ""}, &spec);
+	assert_int_equal(xreg_target_interval_s(target), 0);
+	assert_true(xreg_target_is_fixed(target));
+	xreg_target_unref(target);
+	origin.source = XREG_STATIC;
+	target = xreg_target_new(&origin, &(struct xreg_status){.reason = ""}, &spec);
+	assert_false(xreg_target_is_fixed(target));
+	xreg_target_unref(target);
+	xreg_desired_unref(desired);
 }
 
 static void test_report_of_a_node_is_kept(void **state)
@@ -331,6 +353,7 @@ int main(void)
 		cmocka_unit_test(test_desired_refuses_an_old_verdict),
 		cmocka_unit_test(test_desired_survives_json),
 		cmocka_unit_test(test_desired_counts_before_the_registration),
+		cmocka_unit_test(test_targets_that_are_not_looked_for),
 		cmocka_unit_test(test_report_of_a_node_is_kept),
 	};
 

@@ -17,7 +17,8 @@
 
 struct place {
 	_Atomic uint32_t nr_asked;
-	_Atomic uint32_t port; /* of the target that it finds; 0: none */
+	_Atomic uint32_t port;       /* of the target that it finds; 0: none */
+	_Atomic uint32_t interval_s; /* that it asks for */
 	_Atomic bool is_broken;
 };
 
@@ -28,6 +29,7 @@ static int find_place(void *arg, uint32_t timeout_s, struct xreg_found *found, s
 	int rc = 0;
 
 	spec.port = place->port;
+	spec.discovery_interval_s = place->interval_s;
 	if (place->is_broken) {
 		rc = xu_error_set(err, -ENOTCONN, "nobody answers");
 	} else if (spec.port != 0) {
@@ -489,6 +491,80 @@ static void test_finder_loses_whom_it_does_not_find(void **state)
 	xreg_store_close(store);
 }
 
+static const char *id_of(struct xreg_store *store, const char *place, char id[XREG_ID_SIZE])
+{
+	struct xreg_view *view = xreg_store_view(store);
+
+	snprintf(id, XREG_ID_SIZE, "%s", xreg_view_first(view, XREG_BY_PLACE, place)->origin.id);
+	xreg_view_unref(view);
+	return id;
+}
+
+/* A target that is to be looked for more often has its method asked more often, and no other. */
+static void test_finder_asks_as_often_as_a_target_wants(void **state)
+{
+	struct xreg_store *store = fixture_open(NULL);
+	struct place first = {.port = 4421}, second = {.port = 4422};
+	struct xreg_finder *finder = start(store, &first, &second);
+	struct xreg_spec spec = fixture_spec();
+	char place[XREG_PLACE_SIZE], id[XREG_ID_SIZE];
+	struct xreg_change change = {.op = XREG_UPDATE, .id = id, .spec = &spec};
+	uint32_t asked;
+
+	spec.port = 4421;
+	xreg_spec_place(&spec, place);
+	wait_state(store, place, XREG_UNKNOWN);
+	assert_int_equal(first.nr_asked, 1);
+	/* By what is desired of it… */
+	fixture_set_config(store, id_of(store, place, id), "{\"discovery_interval\": 1}");
+	wait_for(&first.nr_asked, 4);
+	assert_int_equal(second.nr_asked, 1);
+	/* … which no longer counts when it is not to be looked for. */
+	spec.has_auto_discovery = false;
+	assert_int_equal(xreg_store_change(store, &change), 0);
+	xreg_target_unref(change.result);
+	asked = first.nr_asked;
+	sleep(3); /* one may be under way, and one due */
+	assert_in_range(first.nr_asked, asked, asked + 2);
+	xreg_finder_free(finder);
+	xreg_store_close(store);
+}
+
+/* Nothing that is found changes a target that is not to be looked for, nor that it is not found. */
+static void test_finder_leaves_fixed_targets_alone(void **state)
+{
+	struct xreg_store *store = fixture_open(NULL);
+	struct place first = {.port = 4421}, second = {.port = 4422};
+	struct xreg_finder *finder = start(store, &first, &second);
+	struct xreg_spec spec = fixture_spec();
+	char place[XREG_PLACE_SIZE], other[XREG_PLACE_SIZE], id[XREG_ID_SIZE];
+	struct xreg_change change = {.op = XREG_UPDATE, .spec = &spec};
+	struct xreg_view *view;
+
+	spec.port = 4422;
+	xreg_spec_place(&spec, other);
+	spec.port = 4421;
+	xreg_spec_place(&spec, place);
+	wait_state(store, place, XREG_UNKNOWN);
+	wait_state(store, other, XREG_UNKNOWN);
+	spec.has_auto_discovery = false;
+	spec.weight = 7;
+	change.id = id_of(store, place, id);
+	assert_int_equal(xreg_store_change(store, &change), 0);
+	xreg_target_unref(change.result);
+	xreg_finder_kick(finder);
+	wait_for(&second.nr_asked, 2);
+	first.port = second.port = 0;
+	xreg_finder_kick(finder);
+	wait_state(store, other, XREG_OFFLINE); /* and the first was asked before it */
+	view = xreg_store_view(store);
+	assert_int_equal(xreg_view_get(view, id)->status.state, XREG_UNKNOWN);
+	assert_true(xreg_view_get(view, id)->spec.weight == 7);
+	xreg_view_unref(view);
+	xreg_finder_free(finder);
+	xreg_store_close(store);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -507,6 +583,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_finder_loses_whom_it_does_not_find, fixture_setup, fixture_teardown),
 		cmocka_unit_test(test_finder_takes_many),
+		cmocka_unit_test_setup_teardown(test_finder_asks_as_often_as_a_target_wants,
+			fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_finder_leaves_fixed_targets_alone, fixture_setup, fixture_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -110,6 +110,7 @@ static struct xreg_spec spec_of(uint32_t index, char address[32], char nqn[64])
 	spec.nqn = nqn;
 	spec.security = XREG_SECURITY_NONE;
 	spec.ttl_s = 0;
+	spec.discovery_interval_s = 0;
 	return spec;
 }
 
@@ -254,6 +255,40 @@ static void test_monitor_checks_once_in_an_interval(void **state)
 	assert_int_equal(live_now().probe.reached, XREG_PROBE_IDENTIFY);
 	assert_int_equal(nr_events, 0);
 	assert_int_equal(xreg_store_wait(store, 0, 0), 1); /* nothing was written */
+}
+
+/* Checks of the target in so many seconds. */
+static uint32_t checks_in(uint32_t seconds)
+{
+	uint32_t before = sim_machine(sim, 0)->nr_connections;
+
+	run_s(seconds);
+	return sim_machine(sim, 0)->nr_connections - before;
+}
+
+/* Whichever is shorter counts, at once, and what is desired before what the target says. */
+static void test_monitor_looks_as_often_as_a_target_wants(void **state)
+{
+	char address[32], nqn[64];
+	struct xreg_spec spec = spec_of(0, address, nqn);
+	struct xreg_change change = {.op = XREG_UPDATE, .spec = &spec, .id = id};
+
+	config.monitoring_interval_s = 3600;
+	spec.discovery_interval_s = 10;
+	add(&spec, XREG_AVAILABLE);
+	start_monitor();
+	assert_int_equal(checks_in(300), 30);
+	fixture_set_config(
+		store, id, "{\"discovery_interval\": 7200}"); /* nobody gets fewer than others */
+	run_s(10);
+	assert_int_equal(checks_in(2 * 3600), 2);
+	fixture_set_config(store, id, "{\"discovery_interval\": 5}");
+	assert_in_range(checks_in(300), 59, 60);
+	spec.has_auto_discovery = false;
+	assert_int_equal(xreg_store_change(store, &change), 0);
+	xreg_target_unref(change.result);
+	run_s(10);
+	assert_int_equal(checks_in(2 * 3600), 2);
 }
 
 static void test_monitor_measures_latency_by_keep_alive(void **state)
@@ -987,6 +1022,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		T(test_monitor_checks_once_in_an_interval),
+		T(test_monitor_looks_as_often_as_a_target_wants),
 		T(test_monitor_measures_latency_by_keep_alive),
 		T(test_monitor_makes_unknown_targets_available),
 		T(test_monitor_needs_bad_checks_in_a_row),

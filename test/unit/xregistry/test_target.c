@@ -25,6 +25,7 @@ static void test_spec_of_the_document(void **state)
 	assert_int_equal(parsed.spec.nr_metadata, 3);
 	assert_string_equal(parsed.spec.metadata[0].key, "firmware_version"); /* sorted */
 	assert_true(parsed.spec.has_auto_discovery && parsed.spec.weight == 1);
+	assert_int_equal(parsed.spec.discovery_interval_s, 0);
 	json_decref(body);
 }
 
@@ -204,7 +205,7 @@ static void set_weight(struct xreg_spec *spec)
 
 static void set_interval(struct xreg_spec *spec)
 {
-	spec->discovery_interval_s = 0;
+	spec->discovery_interval_s = XREG_INTERVAL_S_MAX + 1;
 }
 
 static void test_check_of_numbers(void **state)
