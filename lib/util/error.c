@@ -6,6 +6,8 @@
  */
 #include "lib/util/error.h"
 
+#include "lib/util/utf8.h"
+
 #include <assert.h>
 #include <ctype.h>
 #include <stdarg.h>
@@ -25,30 +27,11 @@ static void cut(char *text, size_t size)
 	memcpy(text + end, ellipsis, sizeof(ellipsis));
 }
 
-/* The length of the UTF-8 character that begins here; 0 when it is none. The text has a NUL. */
-static size_t char_bytes(const char *at)
-{
-	unsigned char first = (unsigned char)at[0];
-	size_t len = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-
-	for (size_t i = 1; i < len; i++) {
-		if (((unsigned char)at[i] & 0xc0) != 0x80) {
-			return 0;
-		}
-	}
-	if ((first == 0xe0 && (unsigned char)at[1] < 0xa0) ||
-		(first == 0xed && (unsigned char)at[1] >= 0xa0) ||
-		(first == 0xf0 && (unsigned char)at[1] < 0x90) ||
-		(first == 0xf4 && (unsigned char)at[1] >= 0x90) || first > 0xf4) {
-		return 0;
-	}
-	return len;
-}
-
 void xu_text_mend(char *text)
 {
 	while (*text != '\0') {
-		size_t len = char_bytes(text);
+		uint32_t code;
+		size_t len = xu_utf8_char(text, strnlen(text, 4), &code);
 
 		if (len == 0) {
 			*text = '?';

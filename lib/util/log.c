@@ -14,6 +14,7 @@
 #include "lib/util/log.h"
 
 #include "lib/util/error.h"
+#include "lib/util/utf8.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -320,47 +321,6 @@ static void append_text(struct line *line, const char *text)
 	append(line, text, strlen(text));
 }
 
-/*
- * The length of the UTF-8 character at `text` of `len` bytes, 0 when it is none (RFC 3629: no
- * overlong forms, no surrogates, nothing above 10FFFFh); *ret_code is the character.
- */
-static size_t utf8_char(const unsigned char *text, size_t len, uint32_t *ret_code)
-{
-	static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
-	uint32_t code;
-	size_t size, i;
-
-	if (text[0] < 0x80) {
-		*ret_code = text[0];
-		return 1;
-	} else if (text[0] >= 0xc0 && text[0] < 0xe0) {
-		size = 2;
-		code = text[0] & 0x1f;
-	} else if (text[0] >= 0xe0 && text[0] < 0xf0) {
-		size = 3;
-		code = text[0] & 0x0f;
-	} else if (text[0] >= 0xf0 && text[0] < 0xf8) {
-		size = 4;
-		code = text[0] & 0x07;
-	} else {
-		return 0;
-	}
-	if (size > len) {
-		return 0;
-	}
-	for (i = 1; i < size; i++) {
-		if ((text[i] & 0xc0) != 0x80) {
-			return 0;
-		}
-		code = code << 6 | (text[i] & 0x3f);
-	}
-	if (code < smallest[size] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) {
-		return 0;
-	}
-	*ret_code = code;
-	return size;
-}
-
 /* Appends a control character (below 20h, 7Fh … 9Fh) in the form of the format. */
 static void append_control(struct line *line, enum xu_log_format format, uint32_t code)
 {
@@ -393,7 +353,7 @@ static void append_escaped(
 	size_t size;
 
 	for (; len > 0 && !line->is_cut; pos += size, len -= size) {
-		size = utf8_char(pos, len, &code);
+		size = xu_utf8_char(pos, len, &code);
 		if (size == 0) {
 			size = 1;
 			if (format == XU_LOG_JSON) {
