@@ -3,12 +3,14 @@
  * Fuzzes the reader of discovery logs: everything that a discovery controller may say to it. One
  * simulated world with the scripted target of the unit tests as the controller and a machine that
  * reads it. The input is a header, how reader and controller are, and then records of six bytes:
- * a change of Identify, of the log's header, of an entry; a flaw of a PDU to come; or what goes on
- * meanwhile: time, an event, reading again, a cut. Before the first of those the reader is opened.
+ * a change of Identify, of the log's header, of an entry or its attributes; a flaw of a PDU to
+ * come; or what goes on meanwhile: time, an event, reading again, a cut. Before the first of those
+ * the reader is opened.
  *
  * Findings, besides what the sanitizers see: texts that are none, more entries than were asked for,
  * a reader that does not end or ends twice, anything left open.
  */
+#include "lib/util/utf8.h"
 #include "test/fuzz/fuzz.h"
 #include "test/unit/xnvmf/bad_log.h"
 #include "test/unit/xnvmf/host_world.h"
@@ -34,6 +36,7 @@ enum record {
 	RECORD_EVENT,
 	RECORD_AGAIN,
 	RECORD_CUT_ALL,
+	RECORD_EXTENSION, /* of the log, as the first ones */
 	NR_RECORDS
 };
 
@@ -65,6 +68,19 @@ static void check_text(const char *text, size_t size)
 	}
 }
 
+static void check_label(const char *label, size_t size)
+{
+	size_t len = strnlen(label, size), bytes;
+	uint32_t code;
+
+	FUZZ_CHECK(len < size, "a label without an end");
+	for (size_t i = 0; i < len; i += bytes) {
+		bytes = xu_utf8_char(label + i, len - i, &code);
+		FUZZ_CHECK(bytes != 0 && code >= 0x20 && (code < 0x7f || code >= 0xa0),
+			"byte %zu is none of a label", i);
+	}
+}
+
 static void on_log(void *arg, const struct xnvmf_host_log *log)
 {
 	FUZZ_CHECK(run.nr_ends == 0, "a log after the end");
@@ -74,6 +90,7 @@ static void on_log(void *arg, const struct xnvmf_host_log *log)
 		check_text(log->entries[i].trsvcid, sizeof(log->entries[i].trsvcid));
 		check_text(log->entries[i].subnqn, sizeof(log->entries[i].subnqn));
 		check_text(log->entries[i].traddr, sizeof(log->entries[i].traddr));
+		check_label(log->entries[i].label, sizeof(log->entries[i].label));
 	}
 	fuzz_say("a log of %zu entries\n", log->nr_entries);
 }
@@ -117,7 +134,7 @@ static void open_reader(uint8_t how)
 		.data_digest = (how & 2u) != 0,
 		.is_controller = (how & 4u) != 0,
 		.kato_ms = (how & 8u) != 0 ? 2000 : 0,
-		.options = how >> 4 & 6u,
+		.options = how >> 4 & 7u,
 		.timeout_ms = 2000,
 		.nr_entries_max = MAX_ENTRIES};
 
@@ -171,6 +188,9 @@ static void change_log(const struct flaw *record)
 	case RECORD_IDENTIFY:
 		((uint8_t *)&run.log.id)[record->c % sizeof(run.log.id)] = record->a;
 		break;
+	case RECORD_EXTENSION:
+		run.log.extensions[index][record->c % sizeof(run.log.extensions[0])] = record->a;
+		break;
 	case RECORD_HEADER:
 		((uint8_t *)&run.log.header)[record->c % 32u] = record->a;
 		break;
@@ -211,7 +231,7 @@ static void run_records(struct fuzz_input *in, uint8_t how)
 		flaw.a = fuzz_u8(in);
 		flaw.b = fuzz_u8(in);
 		flaw.c = fuzz_u16(in);
-		if (flaw.kind <= RECORD_ENTRY) {
+		if (flaw.kind <= RECORD_ENTRY || flaw.kind == RECORD_EXTENSION) {
 			change_log(&flaw);
 		} else if (flaw.kind < RECORD_TIME) {
 			flaw.wait &= 0x3fu;
@@ -269,6 +289,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bad_log_init(&run.log, header[1] % 64u);
 	run.log.refuses_options = (header[2] & 1u) != 0;
 	run.log.refuses_kato = (header[2] & 2u) != 0;
+	run.log.refuses_extended = (header[3] & 2u) != 0;
+	if ((header[3] & 4u) == 0) {
+		bad_log_extend(&run.log);
+	}
 	run.log.moves = (header[2] & 12u) == 12u;
 	opts.cpda = header[2] >> 4;
 	opts.holds_data_back = (header[3] & 1u) != 0;

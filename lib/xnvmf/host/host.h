@@ -24,6 +24,7 @@ extern const struct xbdev_driver xnvmf_host_driver;
 
 /* What of its log a controller is asked for (Get Log Page, LSP). One that does not take that is
  * asked for its log without. */
+#define XNVMF_HOST_EXTENDED   0x01u /* entries with their attributes, where they are known */
 #define XNVMF_HOST_PORT_LOCAL 0x02u /* of the port that we came by, no more */
 #define XNVMF_HOST_ALL        0x04u /* whatever our host NQN may use */
 
@@ -48,6 +49,7 @@ struct xnvmf_host_entry {
 	char trsvcid[33];
 	char subnqn[224];
 	char traddr[257];
+	char label[257]; /* of its administrator, UTF-8 without control characters; "": none */
 };
 
 /* `entries` are borrowed; on failure there are none and err says why. */

@@ -10,6 +10,10 @@
  *                    |                          |          |
  *                    +--- what goes wrong, or close() -----+--> the queue is closed --> end()
  *
+ * Entries with attributes are asked for where the caller wants them; each tells its length, so they
+ * are read as far as they come whole. Who knows no such entries sends plain ones; who says lengths
+ * that cannot be is read again without.
+ *
  * Nothing that the controller says is trusted: the length of its log is bounded before memory is
  * taken, texts are checked, and each reading has a time limit.
  */
@@ -17,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/util/utf8.h"
 #include "lib/xnvmf/host/host.h"
 #include "lib/xnvmf/host/private.h"
 #include "lib/xnvmf/target/target.h"
@@ -28,6 +33,7 @@
 #define MAX_ENTRIES        4096u
 #define MAX_TRIES          6u
 #define RECORD_BYTES       ((uint32_t)sizeof(struct nvme_discovery_entry))
+#define EXTENDED_BYTES     (RECORD_BYTES + (uint32_t)sizeof(struct nvme_discovery_extension))
 #define EVENT_GAP_NS       (100 * XU_NS_PER_MS)
 #define EVENT_RETRY_NS     (10 * XU_NS_PER_S) /* after a request was refused */
 
@@ -56,6 +62,9 @@ struct xnvmf_host_reader {
 	struct nvme_discovery_header header;
 	uint64_t genctr;
 	uint32_t nr_entries, nr_taken, nr_left_out, nr_tries;
+	uint64_t offset;   /* of the next entry */
+	bool is_extended;  /* entries have attributes */
+	bool is_malformed; /* their lengths cannot be */
 	struct xnvmf_host_entry *entries;
 	uint8_t chunk[CHUNK_BYTES];
 
@@ -150,18 +159,101 @@ static bool take_entry(struct xnvmf_host_entry *to, const struct nvme_discovery_
 	       take_text(to->traddr, sizeof(to->traddr), from->traddr, sizeof(from->traddr));
 }
 
-/* Entries whose texts are longer than they can be are left out. */
+/* A label that cannot be shown is none. */
+static void take_label(char *to, size_t size, const uint8_t *value, size_t value_len)
+{
+	size_t len = strnlen((const char *)value, value_len), bytes;
+	uint32_t code;
+
+	while (len != 0 && value[len - 1] == ' ') {
+		len--;
+	}
+	for (size_t i = 0; i < len; i += bytes) {
+		bytes = xu_utf8_char(value + i, len - i, &code);
+		if (bytes == 0 || code < 0x20 || (code >= 0x7f && code < 0xa0)) {
+			return;
+		}
+	}
+	if (len < size) {
+		memcpy(to, value, len);
+		to[len] = '\0';
+	}
+}
+
+/* The attributes behind an entry of `tel` bytes, until one that cannot be. Those of other types say
+ * nothing of a subsystem. */
+static void take_attributes(struct xnvmf_host_entry *to, const uint8_t *at, uint32_t tel)
+{
+	struct nvme_discovery_extension extension;
+	struct nvme_discovery_attribute attribute;
+	uint32_t offset = EXTENDED_BYTES;
+
+	memcpy(&extension, at + RECORD_BYTES, sizeof(extension));
+	for (uint32_t i = 0; i < extension.numexat && tel - offset >= sizeof(attribute); i++) {
+		memcpy(&attribute, at + offset, sizeof(attribute));
+		offset += (uint32_t)sizeof(attribute);
+		if (attribute.len == 0 || attribute.len % 4 != 0 || attribute.len > tel - offset) {
+			return;
+		}
+		if (attribute.type == NVME_EXAT_LABEL_ASCII ||
+			attribute.type == NVME_EXAT_LABEL_UTF8) {
+			take_label(to->label, sizeof(to->label), at + offset, attribute.len);
+		}
+		offset += attribute.len;
+	}
+}
+
+/* One that begins at `at`; `tel` 0: it has no attributes. Entries whose texts are longer than they
+ * can be are left out. */
+static void take_one(struct xnvmf_host_reader *r, const uint8_t *at, uint32_t tel)
+{
+	struct xnvmf_host_entry *to = &r->entries[r->nr_taken - r->nr_left_out];
+
+	r->nr_taken++;
+	if (!take_entry(to, (const struct nvme_discovery_entry *)at)) {
+		r->nr_left_out++;
+	} else if (tel != 0) {
+		take_attributes(to, at, tel);
+	}
+}
+
 static void take_chunk(struct xnvmf_host_reader *r, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
-		const struct nvme_discovery_entry *from =
-			(const struct nvme_discovery_entry *)r->chunk + i;
-
-		if (!take_entry(&r->entries[r->nr_taken - r->nr_left_out], from)) {
-			r->nr_left_out++;
-		}
-		r->nr_taken++;
+		take_one(r, r->chunk + i * RECORD_BYTES, 0);
 	}
+	r->offset += (uint64_t)count * RECORD_BYTES;
+}
+
+/* The length of an extended entry that has `left` bytes of the log; 0: it cannot be. */
+static uint32_t length_of(const uint8_t *at, uint64_t left)
+{
+	struct nvme_discovery_extension extension;
+
+	memcpy(&extension, at + RECORD_BYTES, sizeof(extension));
+	return extension.tel >= EXTENDED_BYTES && extension.tel % 4 == 0 && extension.tel <= left
+		       ? extension.tel
+		       : 0;
+}
+
+/* Those that are whole in what was read. */
+static void take_extended(struct xnvmf_host_reader *r, uint32_t len)
+{
+	uint32_t at = 0, nr_before = r->nr_taken;
+
+	while (r->nr_taken < r->nr_entries && len - at >= EXTENDED_BYTES) {
+		uint32_t tel = length_of(r->chunk + at, r->header.tdlpl - r->offset);
+
+		if (tel == 0 || tel > len - at) {
+			r->is_malformed |= tel == 0;
+			break;
+		}
+		take_one(r, r->chunk + at, tel);
+		at += tel;
+		r->offset += tel;
+	}
+	/* Also one that is longer than what is read at a time. */
+	r->is_malformed |= r->nr_taken == nr_before;
 }
 
 /* ---- whose it is ---- */
@@ -259,6 +351,10 @@ static int done_header(void *arg, const struct host_call *call, struct xu_error 
 			"the discovery log has %llu entries, at most %u are read",
 			(unsigned long long)r->header.numrec, r->nr_entries_max);
 	}
+	r->is_extended = (r->options & XNVMF_HOST_EXTENDED) != 0 &&
+			 (r->header.dlpf & NVME_DLPF_EXTENDED) != 0;
+	r->is_malformed = false;
+	r->offset = sizeof(r->header);
 	r->genctr = r->header.genctr;
 	r->nr_entries = (uint32_t)r->header.numrec;
 	r->nr_taken = 0;
@@ -279,7 +375,7 @@ static int refused_header(void *arg, const struct host_call *call, struct xu_err
 	char text[HOST_STATUS_TEXT];
 
 	if (r->options != 0 && (call->status & ~NVME_DNR) == (NVME_SC_INVALID_FIELD & ~NVME_DNR)) {
-		r->options = 0;
+		r->options &= r->options & XNVMF_HOST_EXTENDED ? ~XNVMF_HOST_EXTENDED : 0;
 		return HOST_REPEAT;
 	}
 	return xu_error_set(err, -EIO,
@@ -292,19 +388,31 @@ static bool build_entries(void *arg, struct host_call *call)
 	struct xnvmf_host_reader *r = arg;
 	uint64_t left = (uint64_t)(r->nr_entries - r->nr_taken) * RECORD_BYTES;
 
-	if (left == 0) {
+	if (r->is_extended) {
+		const uint64_t least = (uint64_t)(r->nr_entries - r->nr_taken) * EXTENDED_BYTES;
+
+		left = r->header.tdlpl > r->offset ? (r->header.tdlpl - r->offset) & ~3ull : 0;
+		r->is_malformed |= left < least;
+		left = least != 0 ? left : 0;
+	}
+	if (left == 0 || r->is_malformed) {
 		return false;
 	}
-	get_log(r, call, sizeof(r->header) + (uint64_t)r->nr_taken * RECORD_BYTES,
-		left < r->chunk_bytes ? (uint32_t)left : r->chunk_bytes);
+	get_log(r, call, r->offset, left < r->chunk_bytes ? (uint32_t)left : r->chunk_bytes);
 	call->buf = r->chunk;
 	return true;
 }
 
 static int done_entries(void *arg, const struct host_call *call, struct xu_error *err)
 {
+	struct xnvmf_host_reader *r = arg;
+
 	(void)err;
-	take_chunk(arg, call->len / RECORD_BYTES);
+	if (r->is_extended) {
+		take_extended(r, call->len);
+	} else {
+		take_chunk(r, call->len / RECORD_BYTES);
+	}
 	return HOST_REPEAT;
 }
 
@@ -375,7 +483,8 @@ static void on_read(void *arg, const struct xu_error *err)
 		end(r, err);
 		return;
 	}
-	if (r->header.genctr != r->genctr || r->header.numrec != r->nr_entries) {
+	if (r->is_malformed || r->header.genctr != r->genctr || r->header.numrec != r->nr_entries) {
+		r->options &= r->is_malformed ? ~XNVMF_HOST_EXTENDED : UINT32_MAX;
 		if (++r->nr_tries == MAX_TRIES) {
 			end_with(
 				r, -EAGAIN, "the discovery log changes faster than it can be read");
@@ -594,7 +703,7 @@ struct xnvmf_host_reader *xnvmf_host_reader_open(struct xbdev_ctx *ctx,
 	r->timeout_ns =
 		(opts->timeout_ms != 0 ? opts->timeout_ms : TIMEOUT_DEFAULT_MS) * XU_NS_PER_MS;
 	r->nr_entries_max = opts->nr_entries_max != 0 ? opts->nr_entries_max : MAX_ENTRIES;
-	r->options = opts->options & (XNVMF_HOST_PORT_LOCAL | XNVMF_HOST_ALL);
+	r->options = opts->options & (XNVMF_HOST_EXTENDED | XNVMF_HOST_PORT_LOCAL | XNVMF_HOST_ALL);
 	r->kato_ms = opts->kato_ms;
 	r->identifies = opts->kato_ms != 0 || opts->is_controller;
 	r->chunk_bytes = CHUNK_SMALL_BYTES;

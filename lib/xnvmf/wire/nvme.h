@@ -504,6 +504,7 @@ struct nvme_discovery_entry {
 } __attribute__((packed));
 _Static_assert(sizeof(struct nvme_discovery_entry) == 1024, "discovery entry");
 
+#define NVME_DLPF_EXTENDED             0x01u
 #define NVME_SUBTYPE_REFERRAL          1u
 #define NVME_SUBTYPE_NVM               2u
 #define NVME_SUBTYPE_CURRENT_DISCOVERY 3u

@@ -2,8 +2,11 @@
 /* See bad_log.h. */
 #include "test/unit/xnvmf/bad_log.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "lib/xnvmf/host/host.h"
 
 void bad_log_init(struct bad_log *log, uint32_t count)
 {
@@ -28,14 +31,59 @@ void bad_log_init(struct bad_log *log, uint32_t count)
 	strcpy(log->id.subnqn, "nqn.2026-11.io.xsan:bad-log");
 }
 
+void bad_log_extend(struct bad_log *log)
+{
+	const struct nvme_discovery_extension extension = {.tel = BAD_LOG_EXTENDED, .numexat = 2};
+	const struct nvme_discovery_attribute host = {NVME_EXAT_HOST_ID, NVME_EXAT_HOSTID_BYTES};
+	const struct nvme_discovery_attribute label = {NVME_EXAT_LABEL_UTF8, NVME_EXAT_LABEL_BYTES};
+
+	log->is_extended = true;
+	log->header.dlpf = NVME_DLPF_EXTENDED;
+	log->header.tdlpl = (uint32_t)(sizeof(log->header) + log->header.numrec * BAD_LOG_EXTENDED);
+	for (uint32_t i = 0; i < BAD_LOG_ENTRIES; i++) {
+		uint8_t *at = log->extensions[i];
+
+		memcpy(at, &extension, sizeof(extension));
+		at += sizeof(extension);
+		memcpy(at, &host, sizeof(host));
+		at += sizeof(host) + host.len;
+		memcpy(at, &label, sizeof(label));
+		snprintf((char *)at + sizeof(label), label.len, "label %u", i);
+	}
+}
+
+/* A byte of the log as it is asked for; 0 behind it. */
+static uint8_t byte_of(const struct bad_log *log, uint64_t at)
+{
+	const size_t record = sizeof(log->entries[0]);
+	const bool is_extended = log->is_extended && (log->options & XNVMF_HOST_EXTENDED) != 0;
+	const size_t stride = is_extended ? BAD_LOG_EXTENDED : record;
+	uint64_t index, offset;
+
+	if (at < sizeof(log->header)) {
+		const uint8_t byte = ((const uint8_t *)&log->header)[at];
+
+		/* Nobody is told of what is not there. */
+		return at == offsetof(struct nvme_discovery_header, dlpf) && !is_extended ? 0
+											  : byte;
+	}
+	index = (at - sizeof(log->header)) / stride;
+	offset = (at - sizeof(log->header)) % stride;
+	if (index >= BAD_LOG_ENTRIES) {
+		return 0;
+	}
+	return offset < record ? ((const uint8_t *)&log->entries[index])[offset]
+			       : log->extensions[index][offset - record];
+}
+
 static void get_log(struct bad_log *log, struct bad_conn *conn, struct bad_cmd *cmd)
 {
 	const struct nvme_cmd *sqe = &cmd->sqe;
 	uint64_t offset = (uint64_t)sqe->cdw13 << 32 | sqe->cdw12;
-	const uint64_t size = sizeof(log->header) + sizeof(log->entries);
 
 	log->options = (uint8_t)(sqe->cdw10 >> 8 & 0x7fu);
-	if (log->options != 0 && log->refuses_options) {
+	if ((log->options != 0 && log->refuses_options) ||
+		((log->options & XNVMF_HOST_EXTENDED) != 0 && log->refuses_extended)) {
 		bad_complete(conn, cmd, NVME_SC_INVALID_FIELD, 0);
 		return;
 	}
@@ -43,12 +91,8 @@ static void get_log(struct bad_log *log, struct bad_conn *conn, struct bad_cmd *
 		log->nr_headers++;
 		log->header.genctr += log->moves;
 	}
-	memset(cmd->data, 0, cmd->len);
-	for (uint64_t at = offset; at < size && at - offset < cmd->len; at++) {
-		cmd->data[at - offset] =
-			at < sizeof(log->header)
-				? ((const uint8_t *)&log->header)[at]
-				: ((const uint8_t *)log->entries)[at - sizeof(log->header)];
+	for (uint32_t i = 0; i < cmd->len; i++) {
+		cmd->data[i] = byte_of(log, offset + i);
 	}
 	bad_send_data(conn, cmd);
 }

@@ -17,7 +17,7 @@ struct reading {
 	struct xnvmf_host_reader *reader;
 	uint32_t nr_logs, nr_ends;
 	struct xnvmf_host_log last; /* without its entries */
-	struct xnvmf_host_entry first;
+	struct xnvmf_host_entry first, end;
 	struct xu_error err;
 	uint32_t want; /* logs */
 };
@@ -33,6 +33,7 @@ static void on_log(void *arg, const struct xnvmf_host_log *log)
 	reading->last = *log;
 	if (log->nr_entries != 0) {
 		reading->first = log->entries[0];
+		reading->end = log->entries[log->nr_entries - 1];
 	}
 }
 
@@ -312,6 +313,89 @@ static void test_reader_leaves_out_what_is_too_long(void **state)
 	stop_bad();
 }
 
+/* Attributes are asked for, and their labels are told; what does not fit what is read at a time is
+ * read the next time. */
+static void test_reader_takes_labels(void **state)
+{
+	start_bad(40);
+	bad_log_extend(&r.bad);
+	r.opts.options = XNVMF_HOST_EXTENDED | XNVMF_HOST_ALL;
+	call(do_open);
+	wait_logs(1);
+	assert_int_equal(r.bad.options, 5);
+	assert_int_equal(r.last.nr_entries, 40);
+	assert_int_equal(r.last.nr_left_out, 0);
+	assert_string_equal(r.first.subnqn, "nqn.2026-11.io.xsan:log-0");
+	assert_string_equal(r.first.label, "label 0");
+	assert_string_equal(r.end.subnqn, "nqn.2026-11.io.xsan:log-39");
+	assert_string_equal(r.end.label, "label 39");
+	stop_bad();
+
+	/* Who does not ask gets none. */
+	start_bad(40);
+	bad_log_extend(&r.bad);
+	call(do_open);
+	wait_logs(1);
+	assert_int_equal(r.last.nr_entries, 40);
+	assert_string_equal(r.end.label, "");
+	stop_bad();
+}
+
+/* Whatever a controller says of its attributes, its entries are read. */
+static void test_reader_can_do_without_labels(void **state)
+{
+	static const struct {
+		uint32_t offset; /* in the extension of the second entry */
+		uint8_t value;
+		bool is_plain; /* it is read without attributes */
+	} cases[] = {
+		{0, 0, true},      /* a length of 1280 that the next entry does not begin at */
+		{1, 4, true},      /* shorter than an entry */
+		{3, 0x7f, true},   /* beyond the log */
+		{0, 0x21, true},   /* no multiple of 4 */
+		{10, 3, false},    /* an attribute whose length is no multiple of 4 */
+		{11, 0xff, false}, /* one that is longer than the entry */
+		{4, 0xff, false},  /* more attributes than there are */
+		{32, 0xff, false}, /* no UTF-8 */
+		{33, 0x07, false}, /* a control character */
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		start_bad(3);
+		bad_log_extend(&r.bad);
+		r.opts.options = XNVMF_HOST_EXTENDED;
+		r.bad.extensions[1][cases[i].offset] = cases[i].value;
+		call(do_open);
+		wait_logs(1);
+		assert_int_equal(r.last.nr_entries, 3);
+		assert_string_equal(r.end.subnqn, "nqn.2026-11.io.xsan:log-2");
+		assert_string_equal(r.end.label, cases[i].is_plain ? "" : "label 2");
+		assert_string_equal(r.first.label, cases[i].is_plain ? "" : "label 0");
+		stop_bad();
+	}
+	/* A log that is too short for its entries, one whose entry is too long to be read, and a
+	 * controller that does not want to hear of it. */
+	for (uint32_t i = 0; i < 3; i++) {
+		start_bad(3);
+		bad_log_extend(&r.bad);
+		r.opts.options = XNVMF_HOST_EXTENDED | XNVMF_HOST_ALL;
+		if (i == 0) {
+			r.bad.header.tdlpl = 1024 + 2 * 1032;
+		} else if (i == 1) {
+			r.bad.header.tdlpl = 1u << 20;
+			r.bad.extensions[0][1] = 0x80; /* 32 KiB */
+		} else {
+			r.bad.refuses_extended = true;
+		}
+		call(do_open);
+		wait_logs(1);
+		assert_int_equal(r.last.nr_entries, 3);
+		assert_string_equal(r.end.label, "");
+		assert_int_equal(r.bad.options, XNVMF_HOST_ALL);
+		stop_bad();
+	}
+}
+
 /* An event for every request has it read ten times a second, no more. */
 static void test_reader_is_not_kept_busy(void **state)
 {
@@ -344,6 +428,8 @@ int main(void)
 		cmocka_unit_test(test_reader_takes_less),
 		cmocka_unit_test(test_reader_refuses),
 		cmocka_unit_test(test_reader_leaves_out_what_is_too_long),
+		cmocka_unit_test(test_reader_takes_labels),
+		cmocka_unit_test(test_reader_can_do_without_labels),
 		cmocka_unit_test(test_reader_is_not_kept_busy),
 	};
 
