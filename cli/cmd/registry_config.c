@@ -33,7 +33,7 @@ static void settings_help(void)
 	       "  access.any_host      true or false\n"
 	       "  access.hosts         NQNs of those that may connect, with commas between\n"
 	       "  access.read_only     true or false\n"
-	       "  discovery_interval   seconds\n"
+	       "  discovery_interval   seconds: the registry looks for it at least so often\n"
 	       "  weight               share of what is balanced, 0 to 1000\n");
 }
 

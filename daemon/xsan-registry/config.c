@@ -192,7 +192,10 @@ struct xreg_pull_limits config_pull_limits(const struct config *config)
 	return (struct xreg_pull_limits){.interval_s = config->find_interval_s,
 		.timeout_s = config->find_timeout_s,
 		.nr_entries_max = config->pull_entries_max,
-		.forget_s = config->pull_forget_s};
+		.forget_s = config->pull_forget_s,
+		.follows_referrals = config->follows_referrals,
+		.referral_depth_max = config->referral_depth_max,
+		.nr_referrals_max = config->referrals_max};
 }
 
 void config_free(struct config *config)

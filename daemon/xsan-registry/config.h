@@ -71,6 +71,8 @@ struct config {
 	/* Other discovery controllers. */
 	struct xreg_ddc *controllers;
 	uint32_t nr_controllers, pull_entries_max, pull_forget_s;
+	bool follows_referrals;
+	uint32_t referral_depth_max, referrals_max;
 
 	bool has_grpc, is_grpc_asked; /* asked for by name */
 	uint16_t grpc_port;

@@ -17,6 +17,8 @@
 struct discovery {
 	bool is_enabled, has_mdns, has_multicast, has_dhcp;
 	uint32_t interval_s, timeout_s, port, entries_max, forget_s, dhcp_option;
+	bool follows_referrals;
+	uint32_t referral_depth_max, referrals_max;
 	const char *group, *interface, *key_path, *key_variable, *dhcp_interface;
 	json_t *targets, *controllers;
 };
@@ -32,6 +34,11 @@ static const struct xu_param discovery_params[] = {
 	{"pulled_entries_max", XU_PARAM_U32, offsetof(struct discovery, entries_max), .min = 1,
 		.max = XREG_PULL_ENTRIES_MAX},
 	{"pulled_forget_sec", XU_PARAM_U32, offsetof(struct discovery, forget_s), .max = 2592000},
+	{"follow_referrals", XU_PARAM_BOOL, offsetof(struct discovery, follows_referrals)},
+	{"referral_depth_max", XU_PARAM_U32, offsetof(struct discovery, referral_depth_max),
+		.min = 1, .max = XREG_REFERRAL_DEPTH_MAX},
+	{"referrals_max", XU_PARAM_U32, offsetof(struct discovery, referrals_max), .min = 1,
+		.max = XREG_REFERRED_MAX},
 	{"enable_mdns", XU_PARAM_BOOL, offsetof(struct discovery, has_mdns)},
 	{"enable_dhcp", XU_PARAM_BOOL, offsetof(struct discovery, has_dhcp)},
 	{"dhcp_interface", XU_PARAM_STRING, offsetof(struct discovery, dhcp_interface)},
@@ -226,6 +233,9 @@ int config_check_discovery(struct config_check *c, json_t *object)
 		.timeout_s = 5,
 		.entries_max = 4096,
 		.forget_s = 86400,
+		.follows_referrals = true,
+		.referral_depth_max = 4,
+		.referrals_max = 64,
 		.group = XREG_MCAST_GROUP,
 		.port = XREG_MCAST_PORT,
 		.dhcp_option = XREG_DHCP_OPTION};
@@ -239,6 +249,9 @@ int config_check_discovery(struct config_check *c, json_t *object)
 	}
 	c->config->pull_entries_max = discovery.entries_max;
 	c->config->pull_forget_s = discovery.forget_s;
+	c->config->follows_referrals = discovery.follows_referrals && discovery.is_enabled;
+	c->config->referral_depth_max = discovery.referral_depth_max;
+	c->config->referrals_max = discovery.referrals_max;
 	c->config->find_interval_s = discovery.interval_s;
 	c->config->find_timeout_s = discovery.timeout_s;
 	c->config->static_targets = discovery.targets;

@@ -361,7 +361,8 @@ const char *xreg_ddc_source_name(uint32_t source)
 	static const char *const source_names[XREG_DDC_NR_SOURCES] = {[XREG_DDC_STATIC] = "static",
 		[XREG_DDC_MDNS] = "mdns",
 		[XREG_DDC_DHCP] = "dhcp",
-		[XREG_DDC_KICK] = "kick-start"};
+		[XREG_DDC_KICK] = "kick-start",
+		[XREG_DDC_REFERRAL] = "referral"};
 
 	return source < XREG_DDC_NR_SOURCES ? source_names[source] : NULL;
 }

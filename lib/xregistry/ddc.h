@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The discovery controllers that the registry knows of (DDCs), from which it may read entries. Each
- * source keeps its own part of the list: the configuration, mDNS, DHCP, kick-start. One is known by
+ * source keeps its own part of the list: the configuration, mDNS, DHCP, kick-start, referrals of
+ * those that are read. One is known by
  * its address and port for as long as a source names it. What gets in has been checked: a numeric
  * address of one machine that can be reached from here, never this registry itself. That there is
  * really a discovery controller has been checked by nobody.
@@ -29,7 +30,8 @@ enum xreg_ddc_source {
 	XREG_DDC_STATIC, /* discovery.discovery_controllers of the configuration */
 	XREG_DDC_MDNS,
 	XREG_DDC_DHCP,
-	XREG_DDC_KICK, /* it has asked to be read (kick-start) */
+	XREG_DDC_KICK,     /* it has asked to be read (kick-start) */
+	XREG_DDC_REFERRAL, /* another one that is read names it */
 	XREG_DDC_NR_SOURCES,
 };
 

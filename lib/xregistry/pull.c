@@ -8,7 +8,8 @@
  *
  * A few are read at a time, so some wait for a place; those that can be stayed connected to keep
  * theirs. After a failure the next attempt comes soon, and then twice as late each time, up to the
- * interval. Who leaves the list is remembered for two intervals, in which it may come back.
+ * interval. Who leaves the list is remembered for two intervals, in which it may come back. Whom
+ * their logs refer to is on the list as well (pull_refer.c).
  */
 #include <errno.h>
 #include <stdio.h>
@@ -96,11 +97,18 @@ static void on_log(void *arg, const struct xnvmf_host_log *log)
 		set_state(peer, PULL_STAYING);
 	}
 	count_success(peer, log);
+	pull__refer_take(peer, log);
 	found = pull__found_new(peer, log);
 	if (found != NULL) {
 		pull__apply(peer, found);
 	}
 	schedule(peer->pull);
+}
+
+/* Who it refers to, and who refers to it, says nothing of it. */
+bool pull__is_stranger(const struct pull_peer *peer)
+{
+	return (peer->ddc.sources & ~(1u << XREG_DDC_REFERRAL)) == 1u << XREG_DDC_KICK;
 }
 
 /* One that has asked to be read, and that nobody else names, leaves the list when it is no more. */
@@ -110,7 +118,7 @@ static void judge_stranger(struct pull_peer *peer, uint64_t now_ns)
 	bool is_old = pull->opts.limits.forget_s != 0 &&
 		      now_ns - peer->down_ns > pull->opts.limits.forget_s * XU_NS_PER_S;
 
-	if (peer->ddc.sources == 1u << XREG_DDC_KICK &&
+	if (pull__is_stranger(peer) &&
 		(is_old || (peer->nr_successes == 0 && !peer->is_remembered &&
 				   peer->nr_failures_in_row >= NR_STRANGER_TRIES))) {
 		xreg_ddcs_remove(pull->opts.ddcs, XREG_DDC_KICK, &peer->ddc);
@@ -167,7 +175,7 @@ static void open_reader(struct pull_peer *peer)
 		.timeout_ms = pull->opts.limits.timeout_s * 1000,
 		.nr_entries_max = pull->opts.limits.nr_entries_max,
 		.is_controller = true,
-		.options = XNVMF_HOST_PORT_LOCAL | XNVMF_HOST_ALL,
+		.options = XNVMF_HOST_EXTENDED | XNVMF_HOST_PORT_LOCAL | XNVMF_HOST_ALL,
 		.kato_ms = pull->nr_staying < PULL_NR_STAYING_MAX ? KATO_MS : 0,
 	};
 
@@ -226,6 +234,7 @@ static void free_peer(struct pull_peer *peer)
 	pull->old_failures += peer->nr_failures;
 	pthread_mutex_unlock(&pull->mutex);
 	pull->nr_peers--;
+	free(peer->referrals);
 	free(peer);
 }
 
@@ -286,6 +295,7 @@ static void sync_list(struct xreg_pull *pull)
 			}
 		}
 	}
+	pull__refer(pull);
 }
 
 /* Those that had asked to be read before we were started the last time are read on. */
@@ -513,12 +523,18 @@ static void begin_stop(struct xreg_pull *pull)
 static void take_limits(struct xreg_pull *pull)
 {
 	uint64_t now_ns = xr_now_ns(pull->reactor);
-	uint32_t interval_s = pull->opts.limits.interval_s;
+	const struct xreg_pull_limits before = pull->opts.limits;
+	const uint32_t interval_s = before.interval_s;
 	struct xu_list *node;
 
 	pthread_mutex_lock(&pull->mutex);
 	pull->opts.limits = pull->limits;
 	pthread_mutex_unlock(&pull->mutex);
+	if (pull->opts.limits.follows_referrals != before.follows_referrals ||
+		pull->opts.limits.referral_depth_max != before.referral_depth_max ||
+		pull->opts.limits.nr_referrals_max != before.nr_referrals_max) {
+		pull__refer(pull);
+	}
 	if (pull->opts.limits.interval_s == interval_s) {
 		return;
 	}
@@ -694,8 +710,10 @@ void xreg_pull_free(struct xreg_pull *pull)
 		struct pull_peer *peer = xu_list_entry(node, struct pull_peer, link);
 
 		pull__found_free(peer->next_found);
+		free(peer->referrals);
 		free(peer);
 	}
+	free(pull->referrals);
 	xbdev_ctx_free(pull->ctx);
 	pthread_mutex_destroy(&pull->mutex);
 	pthread_mutex_destroy(&pull->send_mutex);
@@ -727,13 +745,19 @@ static json_t *sources_json(uint32_t sources)
 
 static json_t *peer_json(const struct pull_peer *peer)
 {
-	return json_pack("{s:s, s:i, s:s, s:o, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:s, s:I}",
+	const struct pull_referral *referral = pull__referral(peer->pull, &peer->ddc);
+
+	return json_pack(
+		"{s:s, s:i, s:s, s:o, s:s, s:i, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:s, s:I}",
 		"address", peer->ddc.address, "port", (int)peer->ddc.port, "nqn", peer->nqn,
-		"sources", sources_json(peer->ddc.sources), "state", state_name(peer), "persistent",
-		(int)peer->is_persistent, "attempts", (json_int_t)peer->nr_attempts, "successes",
-		(json_int_t)peer->nr_successes, "failures", (json_int_t)peer->nr_failures, "found",
-		(json_int_t)peer->nr_found, "ignored", (json_int_t)peer->nr_ignored, "problem",
-		peer->problem, "read_ms", (json_int_t)peer->read_ms);
+		"sources", sources_json(peer->ddc.sources), "referred_by",
+		referral != NULL ? referral->from : "", "referral_depth",
+		referral != NULL ? (int)referral->depth : 0, "state", state_name(peer),
+		"persistent", (int)peer->is_persistent, "attempts", (json_int_t)peer->nr_attempts,
+		"successes", (json_int_t)peer->nr_successes, "failures",
+		(json_int_t)peer->nr_failures, "found", (json_int_t)peer->nr_found, "ignored",
+		(json_int_t)peer->nr_ignored, "problem", peer->problem, "read_ms",
+		(json_int_t)peer->read_ms);
 }
 
 json_t *xreg_pull_json(struct xreg_pull *pull)

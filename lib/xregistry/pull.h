@@ -10,6 +10,9 @@
  * out, and what was pulled is never told to other discovery controllers (discovery_sight.c), so
  * registries that read each other do not keep alive what is gone.
  *
+ * A log may also name other discovery controllers (referrals), which are read then as those that
+ * are on the list by themselves (pull_refer.c).
+ *
  * Where a controller allows it the connection stays and its events have the log read again at once;
  * all are read at the interval anyway. One thread with a reactor of its own does all of it, so one
  * that hangs holds up nobody.
@@ -31,12 +34,15 @@ struct xu_logger;
 /* The keys of the metadata of a target that was pulled: "ADDRESS:PORT" of the controller in whose
  * log it is ([ADDRESS]:PORT of IPv6), and "kick-start" when that has asked to be read and nobody
  * else names it. */
-#define XREG_PULL_DDC  "pull.ddc"
-#define XREG_PULL_BY   "pull.by"
-#define XREG_PULL_PORT "pull.port" /* PORTID of its entry */
-#define XREG_PULL_VIA  "pull.via"  /* the registry that has read it, where several share a store */
+#define XREG_PULL_DDC   "pull.ddc"
+#define XREG_PULL_BY    "pull.by"
+#define XREG_PULL_PORT  "pull.port" /* PORTID of its entry */
+#define XREG_PULL_VIA   "pull.via"  /* the registry that has read it, where several share a store */
+#define XREG_PULL_LABEL "pull.label" /* what its administrator has called it */
 
-#define XREG_PULL_ENTRIES_MAX 65536u
+#define XREG_PULL_ENTRIES_MAX   65536u
+#define XREG_REFERRAL_DEPTH_MAX 8u
+#define XREG_REFERRED_MAX       512u
 
 struct xreg_pull_opts {
 	struct xreg_store *store; /* borrowed, like the next two */
@@ -49,6 +55,9 @@ struct xreg_pull_opts {
 		uint32_t timeout_s;      /* of a look */
 		uint32_t nr_entries_max; /* of a log; 0: 4096 */
 		uint32_t forget_s;       /* what was in no log for so long goes away; 0: never */
+		bool follows_referrals;  /* reads those that a log names, too */
+		uint32_t referral_depth_max; /* so many steps from one that somebody else names */
+		uint32_t nr_referrals_max;   /* so many that nobody else names */
 	} limits;
 };
 
@@ -69,8 +78,9 @@ enum xnvmf_kick_result xreg_pull_kick_start(
 	struct xreg_pull *pull, const struct xnvmf_kick_start *kick);
 
 /* {"method": "pull", "attempts", "successes", "failures", "found", "problem", "controllers":
- * [{"address", "port", "nqn", "sources", "state", "persistent", "attempts", "successes",
- * "failures", "found", "ignored", "problem", "read_ms"}…]}. New reference. Any thread. */
+ * [{"address", "port", "nqn", "sources", "referred_by", "referral_depth", "state", "persistent",
+ * "attempts", "successes", "failures", "found", "ignored", "problem", "read_ms"}…]}. New reference.
+ * Any thread. */
 json_t *xreg_pull_json(struct xreg_pull *pull);
 
 #endif

@@ -68,13 +68,15 @@ static bool is_lost(const struct xreg_target *target)
 static bool is_ours(const char *key)
 {
 	return strcmp(key, XREG_PULL_DDC) == 0 || strcmp(key, XREG_PULL_BY) == 0 ||
-	       strcmp(key, XREG_PULL_PORT) == 0 || strcmp(key, XREG_PULL_VIA) == 0;
+	       strcmp(key, XREG_PULL_PORT) == 0 || strcmp(key, XREG_PULL_VIA) == 0 ||
+	       strcmp(key, XREG_PULL_LABEL) == 0;
 }
 
 /* Whether a log says something else of a target than is known; all else of it is the operator's. */
 static bool is_changed(const struct xreg_spec *known, const struct xreg_spec *found)
 {
-	static const char *const keys[] = {XREG_PULL_DDC, XREG_PULL_BY, XREG_PULL_PORT};
+	static const char *const keys[] = {
+		XREG_PULL_DDC, XREG_PULL_BY, XREG_PULL_PORT, XREG_PULL_LABEL};
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
 		if (strcmp(pull__metadata(known, keys[i]), pull__metadata(found, keys[i])) != 0) {

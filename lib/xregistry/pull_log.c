@@ -53,23 +53,30 @@ struct maker {
 	const struct pull_peer *peer;
 	const struct xnvmf_host_log *log;
 	char address[XR_ADDRESS_SIZE], node[XREG_NAME_MAX + 1], portid[8];
+	char label[XREG_TEXT_MAX + 1];
 	struct xreg_parsed parsed;
 };
 
-/* The form that every registration of this address should have: addresses are compared as texts.
- * False: it is none that hosts could use. */
-static bool take_address(struct maker *maker, const struct xnvmf_host_entry *entry)
+bool pull__take_address(
+	const struct pull_peer *peer, const char *text, char address[XR_ADDRESS_SIZE])
 {
 	struct sockaddr_storage addr;
 	uint16_t none;
 
-	if (xr_address_parse(entry->traddr, 0, &addr) < 0 ||
-		xr_address_format(&addr, maker->address, &none) != 0) {
+	if (xr_address_parse(text, 0, &addr) < 0 || xr_address_format(&addr, address, &none) != 0) {
 		return false;
 	}
 	/* Another machine's loopback is not ours. */
-	return !xr_address_is_loopback(maker->address) ||
-	       xr_address_is_loopback(maker->peer->ddc.address);
+	return !xr_address_is_loopback(address) || xr_address_is_loopback(peer->ddc.address);
+}
+
+bool pull__take_port(const char *text, uint32_t *ret_port)
+{
+	char *end = NULL;
+	unsigned long port = strtoul(text, &end, 10);
+
+	*ret_port = (uint32_t)port;
+	return isdigit((unsigned char)text[0]) && *end == '\0' && port <= UINT16_MAX;
 }
 
 /* The name of the node. A discovery controller that is not central is a node, and its NQN the name;
@@ -101,30 +108,41 @@ static void take_node(struct maker *maker, const char *address)
 static bool take_transport(struct maker *maker, const struct xnvmf_host_entry *entry)
 {
 	struct xreg_spec *spec = &maker->parsed.spec;
-	char *end = NULL;
-	unsigned long port;
 
 	if (entry->trtype == NVME_TRTYPE_FC) {
 		spec->transport = XREG_FC;
 		spec->address = entry->traddr;
 		return true;
 	}
-	port = strtoul(entry->trsvcid, &end, 10);
 	if ((entry->trtype != NVME_TRTYPE_TCP && entry->trtype != NVME_TRTYPE_RDMA) ||
-		!take_address(maker, entry) || !isdigit((unsigned char)entry->trsvcid[0]) ||
-		*end != '\0' || port > UINT16_MAX) {
+		!pull__take_address(maker->peer, entry->traddr, maker->address) ||
+		!pull__take_port(entry->trsvcid, &spec->port)) {
 		return false;
 	}
 	spec->transport = entry->trtype == NVME_TRTYPE_TCP ? XREG_TCP : XREG_RDMA;
 	spec->address = maker->address;
-	spec->port = (uint32_t)port;
 	if (spec->transport == XREG_TCP && entry->sectype == NVME_TSAS_TLS13) {
 		spec->security = XREG_SECURITY_TLS;
 	}
 	return true;
 }
 
-static void take_metadata(struct maker *maker)
+/* What a value of the metadata has room for, in whole characters. */
+static void take_label(struct maker *maker, const struct xnvmf_host_entry *entry)
+{
+	size_t len = strlen(entry->label);
+
+	if (len > XREG_TEXT_MAX) {
+		len = XREG_TEXT_MAX;
+		while (((unsigned char)entry->label[len] & 0xc0) == 0x80) {
+			len--;
+		}
+	}
+	memcpy(maker->label, entry->label, len);
+	maker->label[len] = '\0';
+}
+
+static void take_metadata(struct maker *maker, const struct xnvmf_host_entry *entry)
 {
 	struct xreg_parsed *parsed = &maker->parsed;
 	uint32_t count = 0;
@@ -132,7 +150,11 @@ static void take_metadata(struct maker *maker)
 	parsed->metadata[count++] = (struct xreg_pair){XREG_PULL_DDC, maker->peer->key};
 	parsed->metadata[count++] = (struct xreg_pair){XREG_PULL_PORT, maker->portid};
 	parsed->metadata[count++] = (struct xreg_pair){XREG_PULL_VIA, maker->peer->pull->nqn};
-	if (maker->peer->ddc.sources == 1u << XREG_DDC_KICK) {
+	take_label(maker, entry);
+	if (maker->label[0] != '\0') {
+		parsed->metadata[count++] = (struct xreg_pair){XREG_PULL_LABEL, maker->label};
+	}
+	if (pull__is_stranger(maker->peer)) {
 		parsed->metadata[count++] =
 			(struct xreg_pair){XREG_PULL_BY, xreg_ddc_source_name(XREG_DDC_KICK)};
 	}
@@ -159,7 +181,7 @@ static struct xreg_target *make_target(struct maker *maker, const struct xnvmf_h
 	snprintf(maker->portid, sizeof(maker->portid), "%u", entry->portid);
 	take_node(maker, spec->address);
 	spec->node_id = maker->node;
-	take_metadata(maker);
+	take_metadata(maker, entry);
 	return xreg_parsed_check(&maker->parsed, path, &err) == 0
 		       ? xreg_target_new(&origin, &status, spec)
 		       : NULL;
@@ -206,7 +228,7 @@ struct pull_found *pull__found_new(const struct pull_peer *peer, const struct xn
 		struct xreg_target *target;
 
 		if (log->entries[i].subtype != NVME_SUBTYPE_NVM) {
-			continue; /* of itself, and referrals, which are not followed */
+			continue; /* of itself, and referrals, which are no targets */
 		}
 		target = make_target(&maker, &log->entries[i]);
 		if (target != NULL) {

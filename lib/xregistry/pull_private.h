@@ -48,13 +48,15 @@ struct pull_peer {
 	struct pull_job *job;             /* what it said is being brought to the store */
 	struct pull_found *next_found;    /* and what it has said since; NULL: nothing */
 	bool is_listed, is_seen;
-	bool is_remembered;  /* from before a restart */
-	bool is_self;        /* it has turned out to be this registry */
-	uint64_t gone_ns;    /* when it left the list */
-	uint64_t next_ns;    /* when it is to be read */
-	uint64_t delay_ns;   /* of the next attempt, after a failure */
-	uint64_t down_ns;    /* since when it cannot be read; 0: it can */
-	bool was_read;       /* on this connection */
+	bool is_remembered;         /* from before a restart */
+	bool is_self;               /* it has turned out to be this registry */
+	uint64_t gone_ns;           /* when it left the list */
+	uint64_t next_ns;           /* when it is to be read */
+	uint64_t delay_ns;          /* of the next attempt, after a failure */
+	uint64_t down_ns;           /* since when it cannot be read; 0: it can */
+	bool was_read;              /* on this connection */
+	struct xreg_ddc *referrals; /* that its log names */
+	uint32_t nr_referrals;
 	uint32_t interval_s; /* the shortest that its targets ask for; 0: none does */
 
 	/* Under the mutex: what the JSON shows. */
@@ -63,6 +65,13 @@ struct pull_peer {
 	bool is_persistent;
 	char nqn[XNVMF_NQN_MAX + 1];
 	char problem[256];
+};
+
+/* A discovery controller that another one names. */
+struct pull_referral {
+	struct xreg_ddc ddc;
+	char from[PULL_KEY_SIZE]; /* the one that names it */
+	uint32_t depth;           /* steps from one that somebody else names */
 };
 
 struct xreg_pull {
@@ -80,6 +89,7 @@ struct xreg_pull {
 	struct pull_job *sweep; /* that is under way; NULL: none */
 	uint64_t ddcs_revision, start_ns;
 	struct xreg_follow follow;
+	bool has_too_many_referrals;
 	bool is_stopping;
 
 	/* From other threads. */
@@ -91,6 +101,8 @@ struct xreg_pull {
 	struct xreg_pull_limits limits; /* opts.limits is the thread's copy */
 	struct xreg_ddc kicks[PULL_NR_KICKS];
 	uint32_t nr_kicks;
+	struct pull_referral *referrals; /* that are followed; changed by the thread */
+	uint32_t nr_referrals;
 	uint64_t old_attempts, old_successes, old_failures; /* of peers that have gone */
 	bool is_ready; /* the context is there, or `rc` says why not */
 	pthread_cond_t has_started;
@@ -104,6 +116,8 @@ struct xreg_pull {
 struct pull_peer *pull__find(const struct xreg_pull *pull, const char *key);
 /* Has the thread look at what has changed. Any thread. */
 void pull__wake(struct xreg_pull *pull);
+/* Nobody names it but itself. */
+bool pull__is_stranger(const struct pull_peer *peer);
 /* A job, or the sweep, has ended. */
 void pull__settle(struct xreg_pull *pull);
 
@@ -115,9 +129,25 @@ void pull__hasten(struct pull_peer *peer, const struct xreg_target *target);
 void pull__key(const struct xreg_ddc *ddc, char key[PULL_KEY_SIZE]);
 /* What a key says; -EINVAL: it is none. */
 int pull__parse_key(const char *key, struct xreg_ddc *ret_ddc);
+/* An address of an entry in the form that every registration of it should have, for addresses are
+ * compared as texts. False: it is none that could be used. */
+bool pull__take_address(
+	const struct pull_peer *peer, const char *text, char address[XR_ADDRESS_SIZE]);
+/* TRSVCID; false: it is no number of a port. */
+bool pull__take_port(const char *text, uint32_t *ret_port);
 /* The targets of a log. NULL: no memory. */
 struct pull_found *pull__found_new(const struct pull_peer *peer, const struct xnvmf_host_log *log);
 void pull__found_free(struct pull_found *found); /* NULL is fine */
+
+/* ---- pull_refer.c ---- */
+
+/* The referrals of a peer's log, which may be others than those of its last. */
+void pull__refer_take(struct pull_peer *peer, const struct xnvmf_host_log *log);
+/* Finds out which are to be followed, and has them on the list. */
+void pull__refer(struct xreg_pull *pull);
+/* How one became known; NULL: not as a referral. With the mutex, or the thread. */
+const struct pull_referral *pull__referral(
+	const struct xreg_pull *pull, const struct xreg_ddc *ddc);
 
 /* ---- pull_apply.c ---- */
 

@@ -113,7 +113,8 @@ class Peer:
         if lsp != 0 and self.ddc.how == 'no options':
             self.complete(cid, BAD_FIELD)
             return
-        self.data(cid, self.ddc.log()[offset:offset + length].ljust(length, b'\0'))
+        log = self.ddc.log(is_extended=bool(lsp & 1 and self.ddc.label))
+        self.data(cid, log[offset:offset + length].ljust(length, b'\0'))
 
     def tell(self):
         cid, self.event = self.event, None
@@ -136,6 +137,7 @@ class Ddc:
                  address='127.0.0.1', port=0):
         self.entries, self.nqn, self.how, self.is_persistent = list(entries), nqn, how, persistent
         self.genctr, self.numrec = 1, None
+        self.label = b''  # of each entry, for those who ask for attributes
         self.lock = threading.Lock()
         self.peers, self.seen, self.lsps, self.is_due = [], [], [], False
         self.stopped = threading.Event()
@@ -170,13 +172,16 @@ class Ddc:
         data[768:768 + len(self.nqn)] = self.nqn.encode()
         return bytes(data)
 
-    def log(self):
+    def log(self, is_extended=False):
         with self.lock:
             if self.how == 'moving':
                 self.genctr += 1
             numrec = len(self.entries) if self.numrec is None else self.numrec
-            return struct.pack('<QQH', self.genctr, numrec, 0).ljust(1024, b'\0') + b''.join(
-                self.entries)
+            label = self.label.ljust(-len(self.label) // 4 * -4, b'\0')
+            more = struct.pack('<IHxxHH', 1036 + len(label), 1, 3, len(label)) + label
+            entries = b''.join(one + (more if is_extended else b'') for one in self.entries)
+            head = struct.pack('<QQHBxI', self.genctr, numrec, 0, is_extended, 1024 + len(entries))
+            return head.ljust(1024, b'\0') + entries
 
     def change(self, entries):
         """Another log, which those who wait are told of."""

@@ -113,7 +113,7 @@ class Pull(RegistryTest):
                        entry('nqn.2026-11.io.xsan:c', trsvcid='0'),
                        entry('nqn.2026-11.io.xsan:c', trtype=254),
                        entry('nqn.2026-11.io.xsan:b'), entry('no nqn'), entry(DISCOVERY_NQN))
-        self.read(ddc.port)
+        self.read(ddc.port, follow_referrals=False)
         self.wait_for(lambda: len(self.targets(self)) == 2, 'they are not there')
         full = self.full('nqn.2026-11.io.xsan:a')
         self.assertEqual((full['source'], full['status'], full['node_id']),
@@ -128,7 +128,7 @@ class Pull(RegistryTest):
         # Whom it sees: a discovery controller that asks for all of this port.
         hostnqn, cattr, kato = ddc.seen[0]
         self.assertTrue(hostnqn.startswith('nqn.2014-08.org.nvmexpress:uuid:'))
-        self.assertEqual((cattr & 0x10, kato, set(ddc.lsps)), (0x10, 15000, {6}))
+        self.assertEqual((cattr & 0x10, kato, set(ddc.lsps)), (0x10, 15000, {7}))
         # Hosts see what was pulled, with its PORTID; discovery controllers do not.
         seen = [(e.subnqn, e.portid) for e in log_of(self.discovery_port) if e.subtype == 2]
         self.assertEqual(sorted(seen), [('nqn.2026-11.io.xsan:a', 7), ('nqn.2026-11.io.xsan:b', 1)])
@@ -218,7 +218,7 @@ class Pull(RegistryTest):
             'nqn.2026-11.io.xsan:good', 'nqn.2026-11.io.xsan:odd'}, 'they are not there')
         print(f'the good ones were read after {time.monotonic() - start:.1f} s')
         self.assertEqual(odd.seen[1][2], 0, 'KATO when that was refused')
-        self.assertEqual(set(odd.lsps), {0, 6})
+        self.assertEqual(set(odd.lsps), {0, 6, 7})
         good.change([entry('nqn.2026-11.io.xsan:better')])
         self.wait_for(lambda: self.status_of('nqn.2026-11.io.xsan:better') == 'unknown', 'no change')
         self.assertNotIn('nqn.2026-11.io.xsan:x', self.targets(self))
@@ -360,6 +360,77 @@ class Pull(RegistryTest):
             kick_start(self.discovery_port, ('127.0.0.1', 8009))
 
     # ---- referrals ----
+
+    def test_labels(self):
+        """Attributes of entries, where a controller knows any."""
+        ddc = self.ddc(entry('nqn.2026-11.io.xsan:a'), entry('nqn.2026-11.io.xsan:b'))
+        ddc.label = 'Schrank 3, grün'.encode()
+        self.read(ddc.port)
+        for nqn in ('nqn.2026-11.io.xsan:a', 'nqn.2026-11.io.xsan:b'):
+            self.wait_for(lambda n=nqn: n in self.targets(self), 'not there')
+            self.assertEqual(self.full(nqn)['metadata']['pull.label'], 'Schrank 3, grün')
+        ddc.label = b'another'
+        ddc.change(ddc.entries)
+        self.wait_for(lambda: self.full('nqn.2026-11.io.xsan:a')['metadata']['pull.label'] ==
+                      'another', 'the old label')
+
+    def test_referrals_are_followed(self):
+        """A chain of three that ends where it began, which goes link by link."""
+        def refers_to(port):
+            return entry(DISCOVERY_NQN, trsvcid=str(port), subtype=1)
+        third = self.ddc(entry('nqn.2026-11.io.xsan:c'), nqn='nqn.2026-11.io.xsan:third')
+        second = self.ddc(entry('nqn.2026-11.io.xsan:b'), refers_to(third.port),
+                          nqn='nqn.2026-11.io.xsan:second')
+        first = self.ddc(entry('nqn.2026-11.io.xsan:a'), refers_to(second.port))
+        third.entries.append(refers_to(first.port))
+        self.read(first.port)
+        for name in 'abc':
+            self.wait_for(lambda n=name: self.status_of(f'nqn.2026-11.io.xsan:{n}') == 'unknown',
+                          f'{name} is not there')
+        shown = [self.controller(ddc.port) for ddc in (first, second, third)]
+        self.assertEqual([(c['sources'], c['referred_by'], c['referral_depth']) for c in shown],
+                         [(['static'], '', 0),
+                          (['referral'], f'127.0.0.1:{first.port}', 1),
+                          (['referral'], f'127.0.0.1:{second.port}', 2)])
+        self.assertEqual(self.full('nqn.2026-11.io.xsan:c')['metadata']['pull.ddc'],
+                         f'127.0.0.1:{third.port}')
+        # Gone with what led there, and back with it.
+        first.change(first.entries[:1])
+        for name in 'bc':
+            self.wait_for(lambda n=name: self.status_of(f'nqn.2026-11.io.xsan:{n}') == 'offline',
+                          f'{name} is still there')
+        self.wait_for(lambda: self.controller(third.port) is None, 'it is still known')
+        self.assertEqual(self.status_of('nqn.2026-11.io.xsan:a'), 'unknown')
+        first.change([first.entries[0], refers_to(second.port)])
+        self.wait_for(lambda: self.status_of('nqn.2026-11.io.xsan:c') == 'unknown', 'not back')
+        # A reload that allows one step only, and one that allows none.
+        self.config['discovery']['referral_depth_max'] = 1
+        self.config_path.write_text(json.dumps(self.config))
+        self.process.send_signal(signal.SIGHUP)
+        self.wait_for(lambda: self.status_of('nqn.2026-11.io.xsan:c') == 'offline', 'still there')
+        self.assertEqual(self.status_of('nqn.2026-11.io.xsan:b'), 'unknown')
+        self.config['discovery']['follow_referrals'] = False
+        self.config_path.write_text(json.dumps(self.config))
+        self.process.send_signal(signal.SIGHUP)
+        self.wait_for(lambda: self.status_of('nqn.2026-11.io.xsan:b') == 'offline', 'still there')
+
+    def test_looked_for_as_often_as_a_target_wants(self):
+        """One target has its controller read more often than the configuration says, or not at all
+        changed by it."""
+        ddc = self.ddc(entry('nqn.2026-11.io.xsan:a'), persistent=False)
+        self.read(ddc.port, discovery_interval_sec=3600)
+        self.wait_for(lambda: self.status_of('nqn.2026-11.io.xsan:a') == 'unknown', 'not there')
+        target = self.targets(self)['nqn.2026-11.io.xsan:a']['target_id']
+        self.good('PUT', f'/api/v1/targets/{target}/config', {'discovery_interval': 1})
+        before = self.controller(ddc.port)['successes']
+        self.wait_for(lambda: self.controller(ddc.port)['successes'] > before + 2, 'not read')
+        # It is not to be looked for any more, and stays when it is not in the log.
+        self.good('PATCH', f'/api/v1/targets/{target}', {'config': {'auto_discovery': False}})
+        ddc.change([entry('nqn.2026-11.io.xsan:b')])
+        self.good('POST', '/api/v1/reload')
+        self.wait_for(lambda: self.status_of('nqn.2026-11.io.xsan:b') == 'unknown', 'not there')
+        self.assertEqual(self.status_of('nqn.2026-11.io.xsan:a'), 'unknown')
+        self.assertEqual(self.full('nqn.2026-11.io.xsan:a')['config']['auto_discovery'], False)
 
     def test_referrals(self):
         self.config['discovery_controller']['referrals'] = [

@@ -121,6 +121,8 @@ class CommandLine(RegistryTest):
                 ('{"discovery": {"discovery_controllers": [{"port": 8009}]}}',
                  ':1:42: discovery.discovery_controllers[0]'),
                 ('{"discovery": {"pulled_entries_max": 0}}', ':1:38: discovery.pulled_entries_max: '),
+                ('{"discovery": {"referral_depth_max": 9}}', ':1:38: discovery.referral_depth_max: '),
+                ('{"discovery": {"referrals_max": 0}}', ':1:33: discovery.referrals_max: '),
                 ('{"discovery_controller": {"referrals": [{"address": "127.0.0.1"}]}}',
                  ':1:40: discovery_controller.referrals: '),
                 ('{"discovery_controller": {"referrals": [{"address": "192.0.2.9", "nqn": "x"}]}}',

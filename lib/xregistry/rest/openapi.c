@@ -388,6 +388,8 @@ static const struct member {
 	{"PulledController", "port", "int:0..65535!"},
 	{"PulledController", "nqn", "text!"},
 	{"PulledController", "sources", "[]text!"},
+	{"PulledController", "referred_by", "text!"},
+	{"PulledController", "referral_depth", "int:0..8!"},
 	{"PulledController", "state", "waiting|reading|connected|failing!"},
 	{"PulledController", "persistent", "bool!"},
 	{"PulledController", "attempts", "int:0..!"},

@@ -212,6 +212,199 @@ static enum xnvmf_kick_result kick(struct pulling *p, uint8_t adrfam, const char
 	return xreg_pull_kick_start(p->pull, &start);
 }
 
+/* ---- attributes ---- */
+
+static void test_pull_labels(void **state)
+{
+	struct pulling p;
+	struct xnvmf_host_entry *entry;
+	char expected[XREG_TEXT_MAX + 1];
+
+	start(&p, "192.0.2.7");
+	entry = add(&p, "nqn.2026-11.io.xsan:a", "192.0.2.8", "4420");
+	take(&p, 1, 0);
+	assert_int_equal(p.found->targets[0]->spec.nr_metadata, 3);
+	snprintf(entry->label, sizeof(entry->label), "Regal 3, gr\xc3\xbcn");
+	take(&p, 1, 0);
+	assert_string_equal(metadata(p.found->targets[0], XREG_PULL_LABEL), "Regal 3, gr\xc3\xbcn");
+	/* One byte more than there is room for, which is in the middle of a character. */
+	memset(entry->label, 'x', 254);
+	strcpy(entry->label + 254, "\xc3\xbc");
+	memset(expected, 'x', 254);
+	expected[254] = '\0';
+	take(&p, 1, 0);
+	assert_string_equal(metadata(p.found->targets[0], XREG_PULL_LABEL), expected);
+	stop(&p);
+}
+
+/* ---- referrals ---- */
+
+/* Controller N at 192.0.2.N, on the list of peers; named by `sources`. */
+static struct pull_peer *add_peer(struct pulling *p, uint32_t number, uint32_t sources)
+{
+	struct pull_peer *peer = calloc(1, sizeof(*peer));
+	char address[32];
+
+	assert_non_null(peer);
+	snprintf(address, sizeof(address), "192.0.2.%u", number);
+	peer->pull = p->pull;
+	peer->is_listed = true;
+	assert_int_equal(xreg_ddc_make(address, 8009, NULL, &peer->ddc, NULL), 0);
+	peer->ddc.sources = sources;
+	pull__key(&peer->ddc, peer->key);
+	xu_list_add_tail(&p->pull->peers, &peer->link);
+	return peer;
+}
+
+/* Has its log name these, until 0. */
+static void refer(struct pulling *p, struct pull_peer *peer, const uint32_t *numbers)
+{
+	p->log.nr_entries = 0;
+	for (; *numbers != 0; numbers++) {
+		char address[32];
+
+		snprintf(address, sizeof(address), "192.0.2.%u", *numbers);
+		add(p, XNVMF_DISCOVERY_NQN, address, "8009")->subtype = NVME_SUBTYPE_REFERRAL;
+	}
+	pull__refer_take(peer, &p->log);
+}
+
+#define REFER(p, peer, ...) refer(p, peer, (const uint32_t[]){__VA_ARGS__, 0})
+
+/* How far controller N is, as a referral; 0: it is none. Also asserts that the list says the same.
+ */
+static uint32_t distance(struct pulling *p, uint32_t number, const char *from)
+{
+	const struct pull_referral *referral;
+	struct xreg_ddc ddc, *list;
+	bool is_listed = false;
+	uint64_t revision;
+	uint32_t count;
+	char address[32];
+
+	snprintf(address, sizeof(address), "192.0.2.%u", number);
+	assert_int_equal(xreg_ddc_make(address, 8009, NULL, &ddc, NULL), 0);
+	referral = pull__referral(p->pull, &ddc);
+	assert_int_equal(xreg_ddcs_copy(p->ddcs, &list, &count, &revision), 0);
+	for (uint32_t i = 0; i < count; i++) {
+		is_listed |= strcmp(list[i].address, address) == 0 &&
+			     list[i].sources == 1u << XREG_DDC_REFERRAL;
+	}
+	free(list);
+	assert_int_equal(is_listed, referral != NULL);
+	if (referral != NULL) {
+		assert_string_equal(referral->from, from);
+	}
+	return referral != NULL ? referral->depth : 0;
+}
+
+static void start_referrals(struct pulling *p, uint32_t depth_max, uint32_t max)
+{
+	const struct xreg_pull_limits limits = {.interval_s = 60,
+		.timeout_s = 5,
+		.follows_referrals = true,
+		.referral_depth_max = depth_max,
+		.nr_referrals_max = max};
+
+	start(p, "192.0.2.7");
+	p->pull->opts.limits = limits;
+}
+
+static void test_pull_follows_referrals_so_far(void **state)
+{
+	const uint32_t found = 1u << XREG_DDC_REFERRAL;
+	struct pull_peer *peers[6];
+	struct pulling p;
+
+	start_referrals(&p, 3, 64);
+	peers[0] = add_peer(&p, 10, 1u << XREG_DDC_STATIC);
+	for (uint32_t i = 1; i < 6; i++) {
+		peers[i] = add_peer(&p, 10 + i, found);
+	}
+	for (uint32_t i = 0; i < 6; i++) {
+		REFER(&p, peers[i], 11 + i);
+	}
+	assert_int_equal(distance(&p, 11, "192.0.2.10:8009"), 1);
+	assert_int_equal(distance(&p, 12, "192.0.2.11:8009"), 2);
+	assert_int_equal(distance(&p, 13, "192.0.2.12:8009"), 3);
+	assert_int_equal(distance(&p, 14, ""), 0);
+	/* A shorter way counts, and what is behind it is nearer then. */
+	REFER(&p, peers[0], 11, 13);
+	assert_int_equal(distance(&p, 13, "192.0.2.10:8009"), 1);
+	assert_int_equal(distance(&p, 15, "192.0.2.14:8009"), 3);
+	/* Switched off. */
+	p.pull->opts.limits.follows_referrals = false;
+	pull__refer(p.pull);
+	assert_int_equal(distance(&p, 11, ""), 0);
+	stop(&p);
+}
+
+static void test_pull_referrals_that_name_each_other(void **state)
+{
+	struct pull_peer *root, *one, *two;
+	struct pulling p;
+
+	start_referrals(&p, 8, 64);
+	root = add_peer(&p, 10, 1u << XREG_DDC_MDNS);
+	one = add_peer(&p, 11, 1u << XREG_DDC_REFERRAL);
+	two = add_peer(&p, 12, 1u << XREG_DDC_REFERRAL);
+	REFER(&p, root, 10, 11); /* itself too */
+	REFER(&p, one, 12, 10);
+	REFER(&p, two, 11, 12);
+	assert_int_equal(distance(&p, 10, ""), 0);
+	assert_int_equal(distance(&p, 11, "192.0.2.10:8009"), 1);
+	assert_int_equal(distance(&p, 12, "192.0.2.11:8009"), 2);
+	/* They keep nobody alive, not even each other. */
+	REFER(&p, root, 13);
+	assert_int_equal(distance(&p, 11, ""), 0);
+	assert_int_equal(distance(&p, 12, ""), 0);
+	assert_int_equal(distance(&p, 13, "192.0.2.10:8009"), 1);
+	/* The one that nobody names any more refers to nobody. */
+	root->is_listed = false;
+	pull__refer(p.pull);
+	assert_int_equal(distance(&p, 13, ""), 0);
+	stop(&p);
+}
+
+static void test_pull_follows_so_many_referrals(void **state)
+{
+	struct pull_peer *root;
+	struct pulling p;
+
+	start_referrals(&p, 8, 3);
+	root = add_peer(&p, 10, 1u << XREG_DDC_DHCP);
+	REFER(&p, root, 11, 12, 13, 14, 15);
+	assert_int_equal(distance(&p, 13, "192.0.2.10:8009"), 1);
+	assert_int_equal(distance(&p, 14, ""), 0);
+	REFER(&p, root, 15);
+	assert_int_equal(distance(&p, 15, "192.0.2.10:8009"), 1);
+	stop(&p);
+}
+
+static void test_pull_referrals_that_lead_nowhere(void **state)
+{
+	struct pull_peer *root;
+	struct pulling p;
+
+	start_referrals(&p, 8, 64);
+	root = add_peer(&p, 10, 1u << XREG_DDC_STATIC);
+	add(&p, XNVMF_DISCOVERY_NQN, "192.0.2.1", "8009"); /* this registry */
+	add(&p, OWN_NQN, "192.0.2.20", "8009");            /* the same */
+	add(&p, XNVMF_DISCOVERY_NQN, "127.0.0.1", "8009"); /* of another machine */
+	add(&p, XNVMF_DISCOVERY_NQN, "0.0.0.0", "8009");
+	add(&p, XNVMF_DISCOVERY_NQN, "192.0.2.21", "80a");
+	add(&p, "no nqn", "192.0.2.22", "8009");
+	add(&p, XNVMF_DISCOVERY_NQN, "192.0.2.23", "8009")->trtype = NVME_TRTYPE_RDMA;
+	add(&p, XNVMF_DISCOVERY_NQN, "192.0.2.24", "8009")->sectype = NVME_TSAS_TLS13;
+	for (uint32_t i = 0; i < 8; i++) {
+		p.entries[i].subtype = NVME_SUBTYPE_REFERRAL;
+	}
+	pull__refer_take(root, &p.log);
+	assert_int_equal(p.pull->nr_referrals, 0);
+	take(&p, 0, 0); /* and they are no targets */
+	stop(&p);
+}
+
 /* Those that the list takes, also before there is a thread; the others are told why not. */
 static void test_pull_kick_starts(void **state)
 {
@@ -247,6 +440,11 @@ int main(void)
 		cmocka_unit_test(test_pull_names_of_nodes),
 		cmocka_unit_test(test_pull_leaves_out),
 		cmocka_unit_test(test_pull_keys),
+		cmocka_unit_test(test_pull_labels),
+		cmocka_unit_test(test_pull_follows_referrals_so_far),
+		cmocka_unit_test(test_pull_referrals_that_name_each_other),
+		cmocka_unit_test(test_pull_follows_so_many_referrals),
+		cmocka_unit_test(test_pull_referrals_that_lead_nowhere),
 		cmocka_unit_test(test_pull_kick_starts),
 	};
 
