@@ -43,6 +43,8 @@ static const struct xu_param health_params[] = {
 	{"max_acceptable_probe_us", XU_PARAM_U32, HEALTH(max_acceptable_probe_us)},
 	{"blind_share_pct", XU_PARAM_U32, HEALTH(blind_share_pct)},
 	{"blind_min_nodes", XU_PARAM_U32, HEALTH(blind_min_nodes)},
+	{"blind_proof_sec", XU_PARAM_U32, HEALTH(blind_proof_s)},
+	{"blind_max_sec", XU_PARAM_U32, HEALTH(blind_max_s)},
 	{"min_queue_depth", XU_PARAM_U32, HEALTH(min_queue_depth)},
 	{"min_io_bytes", XU_PARAM_U32, HEALTH(min_io_bytes)},
 	{0},

@@ -111,6 +111,7 @@ struct finding {
 	uint32_t begun, cleared;
 	bool has_evidence;
 	bool is_silent;
+	bool is_heard; /* its machine has answered, or it has reported, since the check before */
 };
 
 static void keep_probe(struct xreg_live_state *state, const struct finding *f)
@@ -150,6 +151,15 @@ static bool has_moved(const struct xreg_live_state *state, const struct finding 
 	return f->heard_ms > state->reported_ms + XREG_HEARD_LATE_MS;
 }
 
+/* Here; what another registry has heard tells nothing of this one's network. */
+static bool is_heard(const struct xreg_live_state *state, const struct finding *f, bool is_news,
+	bool is_elsewhere)
+{
+	return (is_news && !is_elsewhere) ||
+	       (f->job != NULL && (state->probe.is_good || f->job->was_refused ||
+					  state->probe.failure != XREG_FAILURE_NETWORK_TIMEOUT));
+}
+
 /* Nothing was heard of it, neither by a probe nor by a report. */
 static bool is_silent(const struct xreg_live_state *state, const struct finding *f, bool is_news)
 {
@@ -174,6 +184,7 @@ static void keep(struct xreg_live_state *state, void *arg)
 	}
 	f->e->judged_ms = word_ms;
 	f->is_silent = is_silent(state, f, is_news);
+	f->is_heard = is_heard(state, f, is_news, is_elsewhere);
 	f->has_evidence = !(f->is_silent && f->m->is_blind) &&
 			  (f->job != NULL || f->e->is_expired || is_news);
 	xreg__judge(f->e->target, state, &f->m->config, f->e->is_expired, is_elsewhere, f->now_ms,
@@ -325,7 +336,7 @@ static void check_end(struct xreg_monitor *m, struct xreg__entry *e,
 	e->is_recovering = false;
 	f.heard_ms = later_ms(0, xreg_store_heard_ms(m->store, e->target->spec.node_id), f.now_ms);
 	xreg_live_change(e->target, keep, &f);
-	is_ignored = xreg__blind_note(m, e, f.is_silent, now_us);
+	is_ignored = xreg__blind_note(m, e, f.is_silent, f.is_heard, now_us);
 	if (f.has_evidence) {
 		count_levels(e, f.verdict.level);
 		count_in_stats(&f);

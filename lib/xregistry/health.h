@@ -45,6 +45,9 @@ struct xreg_health_config {
 	/* So many of a hundred targets silent at once, at so many addresses or more, are this
 	 * registry's own trouble: it does not judge. 0: it always does. */
 	uint32_t blind_share_pct, blind_min_nodes;
+	/* It judges all the same when others have been heard for so long, or nobody for so long; 0:
+	 * that does not end it. */
+	uint32_t blind_proof_s, blind_max_s;
 
 	uint32_t recovery_backoff_s; /* between two attempts to recover, doubled each time … */
 	uint32_t recovery_backoff_max_s; /* … up to this */

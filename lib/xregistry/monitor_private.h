@@ -98,6 +98,10 @@ struct xreg_monitor {
 	uint32_t nr_heard_of, nr_silent; /* targets that should be heard of, and are not */
 	bool is_blind;
 	uint64_t blind_due_us; /* not looked for before */
+	uint64_t blind_since_us;
+	uint64_t sign_us,
+		signs_since_us; /* the last from another machine, 0: none; the first of it */
+	bool is_convinced;      /* that the silence is the targets' */
 
 	pthread_mutex_t mutex; /* of what follows */
 	pthread_cond_t no_changes;
@@ -148,9 +152,10 @@ void xreg__tell(struct xreg_monitor *m, const struct xreg__entry *e, struct xreg
 
 /* ---- blind.c ---- */
 
-/* After a check of the target: whether it was silent. True: that is not to be judged. */
-bool xreg__blind_note(
-	struct xreg_monitor *m, struct xreg__entry *e, bool is_silent, uint64_t now_us);
+/* After a check of the target: whether it was silent, and whether it was heard just now. True: that
+ * is not to be judged. */
+bool xreg__blind_note(struct xreg_monitor *m, struct xreg__entry *e, bool is_silent, bool is_heard,
+	uint64_t now_us);
 /* A target that is not monitored any more. */
 void xreg__blind_forget(struct xreg_monitor *m, struct xreg__entry *e);
 

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/reactor/address.h"
 #include "lib/util/error.h"
 #include "lib/xregistry/world.h"
 
@@ -123,6 +124,24 @@ static void system_close(void *arg, int sock)
 	close(sock); /* and epoll forgets it */
 }
 
+/* What can be bound is here. */
+static bool system_is_here(void *arg, const char *address)
+{
+	struct sockaddr_storage addr;
+	int len = xr_address_parse(address, 0, &addr), sock;
+	bool is_here;
+
+	if (len < 0) {
+		return false;
+	}
+	sock = socket(addr.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	is_here = sock >= 0 && bind(sock, (struct sockaddr *)&addr, (socklen_t)len) == 0;
+	if (sock >= 0) {
+		close(sock);
+	}
+	return is_here;
+}
+
 static uint32_t system_wait(void *arg, uint64_t *ret_tokens, uint32_t max, uint64_t timeout_us)
 {
 	struct system_world *world = arg;
@@ -178,6 +197,7 @@ int xreg__world_open(struct xreg_world *ret_world, struct xu_error *err)
 		.send = system_send,
 		.recv = system_recv,
 		.close = system_close,
+		.is_here = system_is_here,
 		.wait = system_wait,
 		.wake = system_wake,
 		.arg = world};

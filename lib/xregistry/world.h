@@ -7,6 +7,7 @@
 #ifndef LIB_XREGISTRY_WORLD_H
 #define LIB_XREGISTRY_WORLD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -25,6 +26,8 @@ struct xreg_world {
 	ssize_t (*send)(void *arg, int sock, const void *data, size_t len);
 	ssize_t (*recv)(void *arg, int sock, void *data, size_t len);
 	void (*close)(void *arg, int sock);
+	/* Whether an address is this machine's own. */
+	bool (*is_here)(void *arg, const char *address);
 	/* Waits until something happens, wake() or `timeout_us`; returns how many tokens it gave.
 	 */
 	uint32_t (*wait)(void *arg, uint64_t *ret_tokens, uint32_t max, uint64_t timeout_us);

@@ -236,18 +236,30 @@ static void count_open(struct sim_world *sim)
 	sim->most_open = sim->nr_open > sim->most_open ? sim->nr_open : sim->most_open;
 }
 
+/* Of an address of sim_address(). */
+static struct sim_machine *machine_of(struct sim_world *sim, const char *address)
+{
+	unsigned high, low;
+
+	assert_int_equal(sscanf(address, "10.0.%u.%u", &high, &low), 2);
+	assert_true(high * 200 + low - 1 < sim->nr_machines);
+	return &sim->machines[high * 200 + low - 1];
+}
+
+static bool sim_is_here(void *arg, const char *address)
+{
+	return machine_of(arg, address)->is_here;
+}
+
 static int sim_open(void *arg, const char *address, uint16_t port, uint64_t token, int *ret_sock)
 {
 	struct sim_world *sim = arg;
 	struct sim_machine *machine;
 	struct sim_sock *sock;
-	unsigned high, low;
 	uint32_t at = 0;
 
-	assert_int_equal(sscanf(address, "10.0.%u.%u", &high, &low), 2);
-	assert_true(high * 200 + low - 1 < sim->nr_machines);
 	pthread_mutex_lock(&sim->mutex);
-	machine = &sim->machines[high * 200 + low - 1];
+	machine = machine_of(sim, address);
 	if (machine->behaviour == SIM_NO_ROOM) {
 		pthread_mutex_unlock(&sim->mutex);
 		return -EMFILE;
@@ -419,6 +431,7 @@ struct sim_world *sim_world_new(uint32_t nr_machines)
 		.send = sim_send,
 		.recv = sim_recv,
 		.close = sim_close,
+		.is_here = sim_is_here,
 		.wait = sim_wait,
 		.wake = sim_wake,
 		.arg = sim};

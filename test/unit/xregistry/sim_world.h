@@ -30,6 +30,7 @@ enum sim_behaviour {
 
 struct sim_machine {
 	enum sim_behaviour behaviour;
+	bool is_here;            /* its address is the registry's own */
 	uint64_t delay_us;       /* of each answer */
 	uint32_t nr_connections; /* ever */
 	uint32_t not_ready;      /* how often CSTS says so yet */

@@ -86,7 +86,7 @@ static void set_up(uint32_t nr_machines)
 static int setup(void **state)
 {
 	fixture_setup(state);
-	set_up(8);
+	set_up(20);
 	return 0;
 }
 
@@ -877,6 +877,16 @@ static uint32_t count_told(enum xreg_health_event_kind kind)
 	return count;
 }
 
+static void expect_told(enum xreg_health_event_kind kind, const char *text)
+{
+	for (uint32_t i = 0; i < nr_events; i++) {
+		if (events[i].kind == kind && strstr(events[i].text, text) != NULL) {
+			return;
+		}
+	}
+	fail_msg("no %s tells of %s", xreg_health_event_name(kind), text);
+}
+
 /* One of them reports; of the first `left`, NULL: of all. */
 static bool report_one(void *arg, const struct xreg_target *target)
 {
@@ -986,6 +996,108 @@ static void test_monitor_that_is_reported_to_is_not_blind(void **state)
 	assert_int_equal(stats_now().nr_blind, 0);
 }
 
+/* Twenty machines, of which these answer while all others are really dead. */
+static void lose_all_but(uint32_t nr_left)
+{
+	add_more(0, 20);
+	start_monitor();
+	run_s(60);
+	set_all(nr_left, 20, SIM_BLACK_HOLE);
+	run_s(90);
+	assert_true(stats_now().is_blind);
+	assert_int_equal(stats_now().nr_state_changes, 0);
+}
+
+/* Two that answer on and on prove that there is a network, so the others have failed. */
+static void test_monitor_believes_after_a_proof(void **state)
+{
+	config.blind_proof_s = 600;
+	lose_all_but(2);
+	run_s(480);
+	assert_true(stats_now().is_blind);
+	assert_int_equal(stats_now().nr_failed + stats_now().nr_offline, 0);
+	run_s(130 + 150); /* and as many checks as any */
+	assert_false(stats_now().is_blind);
+	assert_int_equal(stats_now().nr_failed + stats_now().nr_offline, 18);
+	assert_int_equal(stats_now().nr_blind, 1);
+	expect_told(XREG_HEALTH_SIGHTED, "blind_proof_sec");
+	/* They are judged as always now, and when they are back it can become blind anew. */
+	set_all(0, 20, SIM_ANSWERS);
+	run_s(300);
+	assert_int_equal(stats_now().nr_failed + stats_now().nr_offline, 0);
+	set_all(0, 20, SIM_BLACK_HOLE);
+	run_s(300);
+	assert_int_equal(stats_now().nr_blind, 2);
+	assert_int_equal(stats_now().nr_failed + stats_now().nr_offline, 0);
+}
+
+/* What has stopped is no proof, nor is what is on the registry's own machine. */
+static void test_monitor_needs_a_lasting_proof(void **state)
+{
+	config.blind_proof_s = 300;
+	config.blind_max_s = 0;
+	sim_machine(sim, 0)->is_here = true;
+	lose_all_but(2);
+	for (uint32_t i = 0; i < 20; i++) {
+		run_s(200);
+		set_all(1, 2, SIM_BLACK_HOLE);
+		run_s(300);
+		set_all(1, 2, SIM_ANSWERS);
+	}
+	assert_true(stats_now().is_blind);
+	assert_int_equal(stats_now().nr_failed + stats_now().nr_offline, 0);
+	/* One that turns us away is there as well. */
+	set_all(1, 2, SIM_REFUSES);
+	run_s(300 + 300 + 150);
+	assert_false(stats_now().is_blind);
+	assert_int_equal(stats_now().nr_failed + stats_now().nr_offline, 19);
+}
+
+/* Reports prove it too, of those whose targets cannot be reached. */
+static void test_monitor_believes_reports(void **state)
+{
+	config.blind_proof_s = 300;
+	config.blind_max_s = 0;
+	lose_all_but(0);
+	run_s(3600);
+	assert_true(stats_now().is_blind);
+	for (uint32_t i = 0; i < 12; i++) {
+		struct xreg_view *view = xreg_store_view(store);
+		uint32_t left = 1;
+
+		xreg_view_each(view, XREG_BY_ID, "", true, report_one, &left);
+		xreg_view_unref(view);
+		run_s(30);
+	}
+	assert_false(stats_now().is_blind);
+	run_s(120);
+	assert_true(stats_now().nr_failed + stats_now().nr_offline >= 19);
+}
+
+/* Without any sign of others it ends at last, or never. */
+static void test_monitor_is_not_blind_for_ever(void **state)
+{
+	config.blind_max_s = 7200;
+	lose_all_but(0);
+	run_s(7000);
+	assert_true(stats_now().is_blind);
+	assert_int_equal(stats_now().nr_failed + stats_now().nr_offline, 0);
+	run_s(400);
+	assert_false(stats_now().is_blind);
+	assert_int_equal(stats_now().nr_failed + stats_now().nr_offline, 20);
+	assert_int_equal(stats_now().nr_blind, 1);
+	expect_told(XREG_HEALTH_SIGHTED, "blind_max_sec");
+}
+
+static void test_monitor_can_be_blind_for_ever(void **state)
+{
+	config.blind_max_s = config.blind_proof_s = 0;
+	lose_all_but(2);
+	run_s(100000);
+	assert_true(stats_now().is_blind);
+	assert_int_equal(stats_now().nr_failed + stats_now().nr_offline, 0);
+}
+
 /* Nothing is probed: then it is reports that are missing, and no time to live runs out. */
 static void test_monitor_is_blind_without_reports(void **state)
 {
@@ -1059,6 +1171,11 @@ int main(void)
 		T(test_monitor_is_not_blind_to_some_that_fail),
 		T(test_monitor_is_not_blind_to_one_machine),
 		T(test_monitor_that_is_reported_to_is_not_blind),
+		T(test_monitor_believes_after_a_proof),
+		T(test_monitor_needs_a_lasting_proof),
+		T(test_monitor_believes_reports),
+		T(test_monitor_is_not_blind_for_ever),
+		T(test_monitor_can_be_blind_for_ever),
 		T(test_monitor_is_blind_without_reports),
 	};
 
