@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Calls that change targets. Each becomes changes of the store, which are answered when they are
- * durable: on the writer's thread, so what is done there is short. What a change refers to (the
- * parsed body) lives in a block that is freed with the answer.
+ * Calls that change targets (job.c): registrations, one and many, other specifications and states,
+ * what nodes report, and unregistering.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -11,181 +10,6 @@
 #include <string.h>
 
 #include "lib/xregistry/rest/private.h"
-
-/* ---- answers that all share ---- */
-
-unsigned rest_status_of(int rc)
-{
-	switch (rc) {
-	case -EINVAL:
-		return 422;
-	case -EEXIST:
-		return 409;
-	case -ENOENT:
-		return 404;
-	case -ESTALE:
-		return 412;
-	case -EDQUOT:
-	case -ENOSPC:
-		return 507;
-	case -EBUSY:
-	case -ESHUTDOWN:
-		return 503;
-	case -ETIMEDOUT:
-		return 504;
-	default:
-		return 500;
-	}
-}
-
-void rest_answer_refused(struct xrpc_http_call *call, const struct xreg_change *change)
-{
-	json_t *more = NULL;
-
-	if (change->result != NULL) {
-		more = json_pack("{s:s, s:I}", "target_id", change->result->origin.id, "revision",
-			(json_int_t)change->result->origin.revision);
-	}
-	xrpc_http_problem_with(call, rest_status_of(change->rc), NULL, more, change->err.text);
-}
-
-bool rest_if_match(struct xrpc_http_call *call, uint64_t *ret_revision)
-{
-	const char *text = xrpc_http_header(call, "If-Match");
-	char *end = NULL;
-
-	*ret_revision = 0;
-	if (text == NULL || strcmp(text, "*") == 0) {
-		return true;
-	}
-	if (text[0] == '"') {
-		*ret_revision = strtoull(text + 1, &end, 10);
-	}
-	if (end == NULL || end == text + 1 || strcmp(end, "\"") != 0 || *ret_revision == 0) {
-		xrpc_http_problem(call, 400, "If-Match",
-			"If-Match is an ETag as it was answered, such as \"17\", not '%.64s'",
-			text);
-		return false;
-	}
-	return true;
-}
-
-void rest_add_etag(struct xrpc_http_call *call, uint64_t revision)
-{
-	char text[32];
-
-	snprintf(text, sizeof(text), "\"%llu\"", (unsigned long long)revision);
-	xrpc_http_add_header(call, "ETag", text);
-}
-
-void rest_add_index(struct xrpc_http_call *call, uint64_t revision)
-{
-	char text[32];
-
-	snprintf(text, sizeof(text), "%llu", (unsigned long long)revision);
-	xrpc_http_add_header(call, REST_INDEX_HEADER, text);
-}
-
-/* ---- one change ---- */
-
-struct job {
-	struct xreg_change change;
-	struct xreg_parsed parsed;
-	struct xreg_rest *rest;
-	struct xrpc_http_call *call;
-	json_t *body;  /* what `parsed` and the status borrow from */
-	json_t *patch; /* of PATCH */
-	char id[XREG_ID_SIZE];
-	bool is_conditional; /* by If-Match */
-	uint32_t nr_tries;
-	void (*answer)(struct job *job);
-};
-
-static void free_job(struct job *job)
-{
-	xreg_target_unref(job->change.result);
-	json_decref(job->body);
-	json_decref(job->patch);
-	free(job);
-}
-
-/* NULL: no memory, and the call has been answered; the body is given up then. */
-static struct job *new_job(struct xreg_rest *rest, struct xrpc_http_call *call, json_t *body,
-	enum xreg_change_op op, void (*answer)(struct job *job))
-{
-	struct job *job = calloc(1, sizeof(*job));
-
-	if (job == NULL) {
-		json_decref(body);
-		xrpc_http_problem(call, 500, NULL, "no memory");
-		return NULL;
-	}
-	job->rest = rest;
-	job->call = call;
-	job->body = body;
-	job->answer = answer;
-	job->change.op = op;
-	job->change.status = (struct xreg_status){.state = XREG_AVAILABLE, .reason = ""};
-	job->change.source = XREG_REGISTERED;
-	return job;
-}
-
-static void on_changed(struct xreg_change *change)
-{
-	struct job *job = change->arg;
-
-	if (change->rc == 0) {
-		rest_add_etag(job->call, change->revision);
-		rest_add_index(job->call, change->revision);
-		job->answer(job);
-	} else {
-		rest_answer_refused(job->call, change);
-	}
-	free_job(job);
-}
-
-static void submit(struct job *job)
-{
-	job->change.done = on_changed;
-	job->change.arg = job;
-	xrpc_http_later(job->call);
-	xreg_store_submit(job->rest->opts.store, &job->change);
-}
-
-/* Reads the body of a registration into the job; false: it has been answered, the job is gone. */
-static bool parse_spec(struct job *job)
-{
-	char path[XU_PARAM_PATH_SIZE] = "";
-	struct xu_error err;
-
-	if (xreg_spec_parse(job->body, &job->parsed, path, &err) != 0) {
-		xrpc_http_problem(job->call, 422, path[0] != '\0' ? path : NULL, "%s", err.text);
-		free_job(job);
-		return false;
-	}
-	job->change.spec = &job->parsed.spec;
-	return true;
-}
-
-/* The id in the path and If-Match; false: it has been answered, the job is gone. */
-static bool take_target(struct job *job)
-{
-	const char *id = xrpc_http_segment(job->call, 0);
-
-	if (strlen(id) >= sizeof(job->id)) {
-		xrpc_http_problem(job->call, 404, NULL, "there is no target '%.63s...'", id);
-		free_job(job);
-		return false;
-	}
-	strcpy(job->id, id);
-	job->change.id = job->id;
-	if (!rest_if_match(job->call, &job->change.if_revision)) {
-		free_job(job);
-		return false;
-	}
-	job->is_conditional = job->change.if_revision != 0;
-	return true;
-}
 
 /* ---- POST /targets ---- */
 
@@ -201,7 +25,7 @@ static json_t *registered_json(const struct xreg_change *change)
 		"revision", (json_int_t)change->revision);
 }
 
-static void answer_registered(struct job *job)
+static void answer_registered(struct rest_job *job)
 {
 	const struct xreg_target *target = job->change.result;
 	bool is_new = target->origin.created_revision == job->change.revision;
@@ -212,21 +36,32 @@ static void answer_registered(struct job *job)
 	xrpc_http_answer(job->call, is_new ? 201 : 200, registered_json(&job->change));
 }
 
+static bool read_spec(struct rest_job *job)
+{
+	char path[XU_PARAM_PATH_SIZE] = "";
+	struct xu_error err;
+
+	if (xreg_spec_parse(job->body, &job->parsed, path, &err) != 0) {
+		return rest_job_refuse(job, path, &err);
+	}
+	job->change.spec = &job->parsed.spec;
+	return true;
+}
+
 void rest_targets_register(struct xrpc_http_call *call, void *arg)
 {
+	static const struct rest_job_ops ops = {.read = read_spec, .answer = answer_registered};
 	static const char *const known[] = {"update", NULL};
 	bool may_update = false;
-	struct job *job;
-	json_t *body;
+	struct rest_job *job;
 
 	if (!rest_query_check(call, known) || !rest_query_bool(call, "update", &may_update)) {
 		return;
 	}
-	body = xrpc_http_json(call);
-	job = body != NULL ? new_job(arg, call, body, XREG_REGISTER, answer_registered) : NULL;
-	if (job != NULL && parse_spec(job)) {
+	job = rest_job_new(arg, call, XREG_REGISTER, &ops, xrpc_http_json(call));
+	if (job != NULL) {
 		job->change.may_update = may_update;
-		submit(job);
+		rest_job_run(job);
 	}
 }
 
@@ -381,113 +216,37 @@ void rest_targets_bulk(struct xrpc_http_call *call, void *arg)
 
 /* ---- PUT and PATCH /targets/{id} ---- */
 
-static void answer_full(struct job *job)
+static void answer_full(struct rest_job *job)
 {
 	xrpc_http_answer(job->call, 200, rest_target_full(job->rest, job->change.result));
 }
 
+static json_t *spec_before(const struct xreg_target *target)
+{
+	return xreg_spec_to_json(&target->spec);
+}
+
+static const struct rest_job_ops spec_ops = {
+	.before = spec_before, .read = read_spec, .answer = answer_full};
+
 void rest_target_put(struct xrpc_http_call *call, void *arg)
 {
-	json_t *body = xrpc_http_json(call);
-	struct job *job = body != NULL ? new_job(arg, call, body, XREG_UPDATE, answer_full) : NULL;
+	struct rest_job *job =
+		rest_job_of_target(arg, call, XREG_UPDATE, &spec_ops, xrpc_http_json(call));
 
-	if (job != NULL && take_target(job) && parse_spec(job)) {
-		submit(job);
+	if (job != NULL) {
+		rest_job_run(job);
 	}
-}
-
-json_t *rest_merge_patch(json_t *target, json_t *patch)
-{
-	json_t *value, *merged;
-	const char *key;
-
-	if (!json_is_object(patch)) {
-		return json_incref(patch);
-	}
-	merged = json_is_object(target) ? json_copy(target) : json_object();
-	json_object_foreach (patch, key, value) {
-		if (merged == NULL) {
-			break;
-		}
-		if (json_is_null(value)) {
-			json_object_del(merged, key);
-		} else {
-			json_object_set_new(
-				merged, key, rest_merge_patch(json_object_get(merged, key), value));
-		}
-	}
-	return merged;
-}
-
-/* The change that the patch makes of `target`; false: it has been answered, the job is gone. */
-static bool apply_patch(struct job *job, const struct xreg_target *target)
-{
-	json_t *before = xreg_spec_to_json(&target->spec);
-
-	json_decref(job->body);
-	job->body = before != NULL ? rest_merge_patch(before, job->patch) : NULL;
-	json_decref(before);
-	if (job->body == NULL) {
-		xrpc_http_problem(job->call, 500, NULL, "no memory");
-		free_job(job);
-		return false;
-	}
-	if (!parse_spec(job)) {
-		return false;
-	}
-	job->change.if_revision = target->origin.revision;
-	return true;
-}
-
-static void on_patched(struct xreg_change *change)
-{
-	struct job *job = change->arg;
-	struct xreg_target *now;
-
-	/* Somebody else was faster: once more, on what there is now. */
-	if (change->rc == -ESTALE && !job->is_conditional && ++job->nr_tries < 16) {
-		now = change->result;
-		change->result = NULL;
-		if (apply_patch(job, now)) {
-			xreg_store_submit(job->rest->opts.store, &job->change);
-		}
-		xreg_target_unref(now);
-		return;
-	}
-	on_changed(change);
 }
 
 void rest_target_patch(struct xrpc_http_call *call, void *arg)
 {
-	struct xreg_rest *rest = arg;
-	const struct xreg_target *target;
-	struct xreg_view *view;
-	json_t *patch = xrpc_http_json(call);
-	struct job *job = patch != NULL ? new_job(arg, call, NULL, XREG_UPDATE, answer_full) : NULL;
-	uint64_t asked;
+	struct rest_job *job =
+		rest_job_of_target(arg, call, XREG_UPDATE, &spec_ops, xrpc_http_json(call));
 
-	if (job == NULL) {
-		json_decref(patch);
-		return;
+	if (job != NULL) {
+		rest_job_patch(job);
 	}
-	job->patch = patch;
-	if (!take_target(job)) {
-		return;
-	}
-	asked = job->change.if_revision;
-	view = xreg_store_view(rest->opts.store);
-	target = xreg_view_get(view, job->id);
-	if (target == NULL) {
-		xrpc_http_problem(call, 404, NULL, "there is no target '%.63s'", job->id);
-		free_job(job);
-	} else if (apply_patch(job, target)) {
-		job->change.if_revision = asked != 0 ? asked : job->change.if_revision;
-		job->change.done = on_patched;
-		job->change.arg = job;
-		xrpc_http_later(call);
-		xreg_store_submit(rest->opts.store, &job->change);
-	}
-	xreg_view_unref(view);
 }
 
 /* ---- PUT /targets/{id}/status ---- */
@@ -515,43 +274,42 @@ static const struct xu_param status_params[] = {
 	{0},
 };
 
-void rest_target_status(struct xrpc_http_call *call, void *arg)
+static bool read_status(struct rest_job *job)
 {
 	struct status_opts opts = {.reason = ""};
 	char path[XU_PARAM_PATH_SIZE] = "";
-	json_t *body = xrpc_http_json(call);
-	struct job *job =
-		body != NULL ? new_job(arg, call, body, XREG_SET_STATUS, answer_full) : NULL;
 	struct xu_error err;
 	uint32_t state = 0;
 
-	if (job == NULL || !take_target(job)) {
-		return;
+	if (json_string_length(json_object_get(job->body, "reason")) == 0) {
+		json_object_del(job->body, "reason");
 	}
-	if (json_string_length(json_object_get(body, "reason")) == 0) {
-		json_object_del(body, "reason");
+	if (xu_params_parse(status_params, &opts, job->body, path, &err) != 0) {
+		return rest_job_refuse(job, path, &err);
 	}
-	if (xu_params_parse(status_params, &opts, body, path, &err) != 0) {
-		xrpc_http_problem(call, 422, path, "%s", err.text);
-	} else if (xreg_state_parse(opts.status, &state) != 0) {
-		xrpc_http_problem(call, 422, "status",
+	if (xreg_state_parse(opts.status, &state) != 0) {
+		xrpc_http_problem(job->call, 422, "status",
 			"'%.32s' is no state; there are unknown, available, busy, degraded, "
 			"maintenance, failed and offline",
 			opts.status);
-	} else {
-		job->change.status = (struct xreg_status){.state = state,
-			.reason = opts.reason,
-			.until_ms =
-				opts.minutes != 0 ? rest_unix_ms() + opts.minutes * 60000ull : 0};
-		if (xreg_status_check(&job->change.status, &err) != 0) {
-			xrpc_http_problem(call, 422, "reason", "%s", err.text);
-			free_job(job);
-			return;
-		}
-		submit(job);
-		return;
+		return false;
 	}
-	free_job(job);
+	job->change.status = (struct xreg_status){.state = state,
+		.reason = opts.reason,
+		.until_ms = opts.minutes != 0 ? rest_unix_ms() + opts.minutes * 60000ull : 0};
+	return xreg_status_check(&job->change.status, &err) == 0 ||
+	       rest_job_refuse(job, "reason", &err);
+}
+
+void rest_target_status(struct xrpc_http_call *call, void *arg)
+{
+	static const struct rest_job_ops ops = {.read = read_status, .answer = answer_full};
+	struct rest_job *job =
+		rest_job_of_target(arg, call, XREG_SET_STATUS, &ops, xrpc_http_json(call));
+
+	if (job != NULL) {
+		rest_job_run(job);
+	}
 }
 
 /* ---- PUT /targets/{id}/metrics ---- */
@@ -591,12 +349,10 @@ void rest_target_metrics(struct xrpc_http_call *call, void *arg)
 	if (body == NULL) {
 		return;
 	}
-	view = xreg_store_view(rest->opts.store);
-	target = xreg_view_get(view, xrpc_http_segment(call, 0));
+	target = rest_find(rest, call, &view);
 	if (target == NULL) {
-		xrpc_http_problem(
-			call, 404, NULL, "there is no target '%.63s'", xrpc_http_segment(call, 0));
-		goto out;
+		json_decref(body);
+		return;
 	}
 	xreg_live_get(target, &state);
 	if (xu_params_parse(metrics_params, &state.metrics, body, path, &err) != 0) {
@@ -665,6 +421,7 @@ void rest_target_delete(struct xrpc_http_call *call, void *arg)
 	struct xreg_rest *rest = arg;
 	char path[XU_PARAM_PATH_SIZE] = "";
 	struct xreg_drain_opts drain;
+	char id[XREG_ID_SIZE];
 	json_t *body = xrpc_http_json(call);
 	struct xu_error err;
 	int rc;
@@ -679,12 +436,8 @@ void rest_target_delete(struct xrpc_http_call *call, void *arg)
 		return;
 	}
 	drain = (struct xreg_drain_opts){
-		.id = xrpc_http_segment(call, 0), .force = opts.force, .timeout_s = opts.timeout_s};
-	if (strlen(drain.id) >= XREG_ID_SIZE) {
-		xrpc_http_problem(call, 404, NULL, "there is no target '%.63s...'", drain.id);
-		return;
-	}
-	if (!rest_if_match(call, &drain.if_revision)) {
+		.id = id, .force = opts.force, .timeout_s = opts.timeout_s};
+	if (!rest_take_id(call, id, &drain.if_revision)) {
 		return;
 	}
 	xrpc_http_untimed(call);

@@ -12,7 +12,6 @@
 #include "lib/xregistry/rest/private.h"
 
 #define SILENT_MS 60000u /* of an agent that has said nothing of how long it may be silent */
-#define TRIES_MAX 16u
 
 /* ---- what is told ---- */
 
@@ -130,135 +129,55 @@ json_t *rest_target_config(const struct xreg_target *target)
 	return body;
 }
 
+static json_t *show_config(const struct xreg_rest *rest, const struct xreg_target *target)
+{
+	return rest_target_config(target);
+}
+
 void rest_config_get(struct xrpc_http_call *call, void *arg)
 {
-	struct xreg_rest *rest = arg;
-	struct xreg_view *view = xreg_store_view(rest->opts.store);
-	const char *id = xrpc_http_segment(call, 0);
-	const struct xreg_target *target = xreg_view_get(view, id);
-
-	rest_add_index(call, xreg_view_revision(view));
-	if (target == NULL) {
-		xrpc_http_problem(call, 404, NULL, "there is no target '%.63s'", id);
-	} else {
-		rest_add_etag(call, target->origin.revision);
-		xrpc_http_answer(call, 200, rest_target_config(target));
-	}
-	xreg_view_unref(view);
+	rest_show(arg, call, show_config);
 }
 
 /* ---- changes ---- */
 
-struct job {
-	struct xreg_change change;
-	struct xreg_rest *rest;
-	struct xrpc_http_call *call;
-	struct xreg_config *config; /* that is set */
-	json_t *body;               /* a patch, or what a reason is borrowed from */
-	char id[XREG_ID_SIZE];
-	bool is_conditional; /* by If-Match */
-	uint32_t nr_tries;
-};
-
-static void free_job(struct job *job)
+static void answer_config(struct rest_job *job)
 {
-	if (job != NULL) {
-		xreg_target_unref(job->change.result);
-		xreg_config_unref(job->config);
-		json_decref(job->body);
-		free(job);
-	}
+	xrpc_http_answer(job->call, 200, rest_target_config(job->change.result));
 }
 
-/* Takes the body. NULL: the call has been answered. */
-static struct job *new_job(
-	struct xreg_rest *rest, struct xrpc_http_call *call, enum xreg_change_op op, json_t *body)
-{
-	const char *id = xrpc_http_segment(call, 0);
-	struct job *job = calloc(1, sizeof(*job));
-
-	if (job == NULL) {
-		json_decref(body);
-		xrpc_http_problem(call, 500, NULL, "no memory");
-		return NULL;
-	}
-	job->rest = rest;
-	job->call = call;
-	job->body = body;
-	job->change.op = op;
-	job->change.id = job->id;
-	job->change.arg = job;
-	if (strlen(id) >= sizeof(job->id)) {
-		xrpc_http_problem(call, 404, NULL, "there is no target '%.63s...'", id);
-	} else if (rest_if_match(call, &job->change.if_revision)) {
-		strcpy(job->id, id);
-		job->is_conditional = job->change.if_revision != 0;
-		return job;
-	}
-	free_job(job);
-	return NULL;
-}
-
-static void on_changed(struct xreg_change *change)
-{
-	struct job *job = change->arg;
-	const struct xreg_desired *desired =
-		change->rc == 0 ? change->result->origin.desired : NULL;
-
-	if (change->op == XREG_JUDGE_CONFIG && desired != NULL &&
-		desired->revision == change->revision) {
-		xu_warn(job->rest->opts.log,
-			"%s: its node refuses the configuration of revision %llu, which is rolled "
-			"back to the last that was applied: %s",
-			job->id, (unsigned long long)desired->refused_revision, desired->reason);
-	}
-	if (change->rc == 0) {
-		rest_add_etag(job->call, change->result->origin.revision);
-		rest_add_index(job->call, change->revision);
-		xrpc_http_answer(job->call, 200, rest_target_config(change->result));
-	} else {
-		rest_answer_refused(job->call, change);
-	}
-	free_job(job);
-}
-
-static void submit(struct job *job, void (*done)(struct xreg_change *change))
-{
-	job->change.done = done;
-	xreg_store_submit(job->rest->opts.store, &job->change);
-}
-
-/* Reads the configuration that is to be; false: the call has been answered. */
-static bool parse(struct job *job, json_t *body)
+static bool read_config(struct rest_job *job)
 {
 	char path[XU_PARAM_PATH_SIZE] = "";
 	struct xu_error err;
 
 	xreg_config_unref(job->config);
 	job->config = NULL;
-	if (xreg_config_parse(body, &job->config, path, &err) != 0) {
-		xrpc_http_problem(job->call, rest_status_of(err.code),
-			path[0] != '\0' ? path : NULL, "%s", err.text);
-		return false;
+	if (xreg_config_parse(job->body, &job->config, path, &err) != 0) {
+		return rest_job_refuse(job, path, &err);
 	}
 	job->change.config = job->config;
 	return true;
 }
 
+static json_t *config_before(const struct xreg_target *target)
+{
+	const struct xreg_desired *desired = target->origin.desired;
+
+	return xreg_config_to_json(desired != NULL ? desired->config : NULL);
+}
+
+static const struct rest_job_ops config_ops = {
+	.before = config_before, .read = read_config, .answer = answer_config};
+
 /* Sets what the body (taken) says. */
 static void set_config(struct xreg_rest *rest, struct xrpc_http_call *call, json_t *body)
 {
-	struct job *job = body != NULL ? new_job(rest, call, XREG_SET_CONFIG, body) : NULL;
+	struct rest_job *job = rest_job_of_target(rest, call, XREG_SET_CONFIG, &config_ops, body);
 
-	if (job == NULL) {
-		return;
+	if (job != NULL) {
+		rest_job_run(job);
 	}
-	if (!parse(job, job->body)) {
-		free_job(job);
-		return;
-	}
-	xrpc_http_later(call);
-	submit(job, on_changed);
 }
 
 void rest_config_put(struct xrpc_http_call *call, void *arg)
@@ -271,74 +190,14 @@ void rest_config_delete(struct xrpc_http_call *call, void *arg)
 	set_config(arg, call, json_object());
 }
 
-/* ---- PATCH ---- */
-
-/* The change that the patch makes of what is desired of `target`; false: answered. */
-static bool apply_patch(struct job *job, const struct xreg_target *target)
-{
-	const struct xreg_desired *desired = target->origin.desired;
-	json_t *before = xreg_config_to_json(desired != NULL ? desired->config : NULL);
-	json_t *body = before != NULL ? rest_merge_patch(before, job->body) : NULL;
-	bool is_good = false;
-
-	json_decref(before);
-	if (body == NULL) {
-		xrpc_http_problem(job->call, 500, NULL, "no memory");
-	} else {
-		is_good = parse(job, body);
-	}
-	json_decref(body);
-	if (!job->is_conditional) {
-		job->change.if_revision = target->origin.revision;
-	}
-	return is_good;
-}
-
-static void on_patched(struct xreg_change *change)
-{
-	struct job *job = change->arg;
-	struct xreg_target *now;
-	bool is_good;
-
-	/* Somebody else was faster: once more, on what there is now. */
-	if (change->rc == -ESTALE && !job->is_conditional && ++job->nr_tries < TRIES_MAX) {
-		now = change->result;
-		change->result = NULL;
-		is_good = apply_patch(job, now);
-		xreg_target_unref(now);
-		if (is_good) {
-			submit(job, on_patched);
-		} else {
-			free_job(job);
-		}
-		return;
-	}
-	on_changed(change);
-}
-
 void rest_config_patch(struct xrpc_http_call *call, void *arg)
 {
-	struct xreg_rest *rest = arg;
-	json_t *patch = xrpc_http_json(call);
-	struct job *job = patch != NULL ? new_job(rest, call, XREG_SET_CONFIG, patch) : NULL;
-	const struct xreg_target *target;
-	struct xreg_view *view;
+	struct rest_job *job =
+		rest_job_of_target(arg, call, XREG_SET_CONFIG, &config_ops, xrpc_http_json(call));
 
-	if (job == NULL) {
-		return;
+	if (job != NULL) {
+		rest_job_patch(job);
 	}
-	view = xreg_store_view(rest->opts.store);
-	target = xreg_view_get(view, job->id);
-	if (target == NULL) {
-		xrpc_http_problem(call, 404, NULL, "there is no target '%.63s'", job->id);
-		free_job(job);
-	} else if (!apply_patch(job, target)) {
-		free_job(job);
-	} else {
-		xrpc_http_later(call);
-		submit(job, on_patched);
-	}
-	xreg_view_unref(view);
 }
 
 /* ---- what the node's agent says ---- */
@@ -418,59 +277,70 @@ static int check_actual(json_t *actual, char path[XU_PARAM_PATH_SIZE], struct xu
 	return 0;
 }
 
-static bool keep_report(struct job *job, const struct report_opts *opts)
+static bool keep_report(struct rest_job *job, const struct report_opts *opts)
 {
 	struct xreg_config_report report = {.at_ms = rest_unix_ms(),
 		.revision = opts->revision,
 		.is_applied = opts->verdict == 0,
 		.actual = opts->actual != NULL ? json_dumps(opts->actual, JSON_COMPACT) : NULL};
-	struct xreg_view *view = xreg_store_view(job->rest->opts.store);
-	const struct xreg_target *target = xreg_view_get(view, job->id);
+	struct xreg_view *view;
+	const struct xreg_target *target = rest_find(job->rest, job->call, &view);
 	bool is_kept = target != NULL;
 
 	snprintf(report.reason, sizeof(report.reason), "%s", opts->reason);
-	if (target == NULL) {
-		xrpc_http_problem(job->call, 404, NULL, "there is no target '%.63s'", job->id);
-	} else if (xreg_live_set_config(target, &report) != 0) {
-		xrpc_http_problem(job->call, 500, NULL, "no memory");
-		is_kept = false;
+	if (target != NULL) {
+		is_kept = xreg_live_set_config(target, &report) == 0;
+		if (!is_kept) {
+			xrpc_http_problem(job->call, 500, NULL, "no memory");
+		}
+		xreg_view_unref(view);
 	}
 	free(report.actual);
-	xreg_view_unref(view);
 	return is_kept;
+}
+
+static bool read_report(struct rest_job *job)
+{
+	struct report_opts opts = {.reason = ""};
+	char path[XU_PARAM_PATH_SIZE] = "";
+	struct xu_error err;
+
+	if (json_string_length(json_object_get(job->body, "reason")) == 0) {
+		json_object_del(job->body, "reason");
+	}
+	if (xu_params_parse(report_params, &opts, job->body, path, &err) != 0) {
+		return rest_job_refuse(job, path, &err);
+	}
+	if (opts.actual != NULL && check_actual(opts.actual, path, &err) != 0) {
+		return rest_job_refuse(job, "actual", &err);
+	}
+	if (!keep_report(job, &opts)) {
+		return false;
+	}
+	job->change.verdict = (struct xreg_verdict){opts.revision, opts.verdict == 0, opts.reason};
+	return true;
+}
+
+static void answer_report(struct rest_job *job)
+{
+	const struct xreg_desired *desired = job->change.result->origin.desired;
+
+	if (desired != NULL && desired->revision == job->change.revision) {
+		xu_warn(job->rest->opts.log,
+			"%s: its node refuses the configuration of revision %llu, which is rolled "
+			"back to the last that was applied: %s",
+			job->id, (unsigned long long)desired->refused_revision, desired->reason);
+	}
+	answer_config(job);
 }
 
 void rest_config_report(struct xrpc_http_call *call, void *arg)
 {
-	struct report_opts opts = {.reason = ""};
-	char path[XU_PARAM_PATH_SIZE] = "";
-	json_t *body = xrpc_http_json(call);
-	struct job *job = body != NULL ? new_job(arg, call, XREG_JUDGE_CONFIG, body) : NULL;
-	struct xu_error err;
-	int rc;
+	static const struct rest_job_ops ops = {.read = read_report, .answer = answer_report};
+	struct rest_job *job =
+		rest_job_of_target(arg, call, XREG_JUDGE_CONFIG, &ops, xrpc_http_json(call));
 
-	if (job == NULL) {
-		return;
-	}
-	if (json_string_length(json_object_get(body, "reason")) == 0) {
-		json_object_del(body, "reason");
-	}
-	rc = xu_params_parse(report_params, &opts, body, path, &err);
-	if (rc == 0 && opts.actual != NULL) {
-		rc = check_actual(opts.actual, path, &err);
-		if (rc != 0) {
-			snprintf(path, sizeof(path), "actual");
-		}
-	}
-	if (rc != 0) {
-		xrpc_http_problem(call, 422, path[0] != '\0' ? path : NULL, "%s", err.text);
-		free_job(job);
-	} else if (keep_report(job, &opts)) {
-		job->change.verdict =
-			(struct xreg_verdict){opts.revision, opts.verdict == 0, opts.reason};
-		xrpc_http_later(call);
-		submit(job, on_changed);
-	} else {
-		free_job(job);
+	if (job != NULL) {
+		rest_job_run(job);
 	}
 }

@@ -393,18 +393,7 @@ void rest_targets_list(struct xrpc_http_call *call, void *arg)
 
 static void answer_get(struct xreg_rest *rest, struct xrpc_http_call *call)
 {
-	struct xreg_view *view = xreg_store_view(rest->opts.store);
-	const char *id = xrpc_http_segment(call, 0);
-	const struct xreg_target *target = xreg_view_get(view, id);
-
-	rest_add_index(call, xreg_view_revision(view));
-	if (target == NULL) {
-		xrpc_http_problem(call, 404, NULL, "there is no target '%.63s'", id);
-	} else {
-		rest_add_etag(call, target->origin.revision);
-		xrpc_http_answer(call, 200, rest_target_full(rest, target));
-	}
-	xreg_view_unref(view);
+	rest_show(rest, call, rest_target_full);
 }
 
 void rest_target_get(struct xrpc_http_call *call, void *arg)

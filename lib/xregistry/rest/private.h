@@ -63,7 +63,7 @@ bool rest_query_bool(struct xrpc_http_call *call, const char *name, bool *ret_va
 void rest_when_newer(struct xreg_rest *rest, struct xrpc_http_call *call,
 	void (*fn)(struct xreg_rest *rest, struct xrpc_http_call *call));
 
-/* ---- change.c ---- */
+/* ---- job.c: calls about one target ---- */
 
 /* What a change that was refused is told as. */
 void rest_answer_refused(struct xrpc_http_call *call, const struct xreg_change *change);
@@ -71,10 +71,57 @@ unsigned rest_status_of(int rc);
 /* The revision that If-Match asks for; 0: none. False: it is no ETag of ours, and the call has been
  * answered. */
 bool rest_if_match(struct xrpc_http_call *call, uint64_t *ret_revision);
-/* RFC 7396: members replace members, null takes one away. NULL: no memory. */
-json_t *rest_merge_patch(json_t *target, json_t *patch);
 void rest_add_etag(struct xrpc_http_call *call, uint64_t revision);
 void rest_add_index(struct xrpc_http_call *call, uint64_t revision);
+
+/* The target that the path names, of the current view, which is to be given back. NULL: there is
+ * none, and the call has been answered. */
+const struct xreg_target *rest_find(
+	struct xreg_rest *rest, struct xrpc_http_call *call, struct xreg_view **ret_view);
+/* Answers with what `show` makes of it, its ETag and the index. */
+void rest_show(struct xreg_rest *rest, struct xrpc_http_call *call,
+	json_t *(*show)(const struct xreg_rest *rest, const struct xreg_target *target));
+/* The id in the path, of a target that need not be there, and If-Match. False: answered. */
+bool rest_take_id(struct xrpc_http_call *call, char id[XREG_ID_SIZE], uint64_t *ret_revision);
+
+struct rest_job_ops;
+
+/* A call that is one change of a target, until it is answered. */
+struct rest_job {
+	struct xreg_change change;
+	struct xreg_rest *rest;
+	struct xrpc_http_call *call;
+	const struct rest_job_ops *ops;
+	json_t *body;               /* what the change is read from, and borrows from */
+	json_t *patch;              /* that `body` was made by; NULL: none */
+	struct xreg_parsed parsed;  /* `body` as a target */
+	struct xreg_config *config; /* or as a configuration */
+	char id[XREG_ID_SIZE];
+	bool is_conditional; /* by If-Match */
+	uint32_t nr_tries;
+};
+
+struct rest_job_ops {
+	/* What a patch changes; new reference, NULL: no memory. Of those that are patched. */
+	json_t *(*before)(const struct xreg_target *target);
+	/* Reads `body` into the change; false: the call has been answered. */
+	bool (*read)(struct rest_job *job);
+	/* Answers when it was made; ETag and index are there. */
+	void (*answer)(struct rest_job *job);
+};
+
+/* Takes the body. NULL: the call has been answered, also when there is no body. */
+struct rest_job *rest_job_new(struct xreg_rest *rest, struct xrpc_http_call *call,
+	enum xreg_change_op op, const struct rest_job_ops *ops, json_t *body);
+/* The same of the target that the path names, and under the condition of If-Match. */
+struct rest_job *rest_job_of_target(struct xreg_rest *rest, struct xrpc_http_call *call,
+	enum xreg_change_op op, const struct rest_job_ops *ops, json_t *body);
+/* Reads and submits, and answers in any case; the job is gone. The body is the patch of the second.
+ */
+void rest_job_run(struct rest_job *job);
+void rest_job_patch(struct rest_job *job);
+/* Answers that what is said cannot be; false. */
+bool rest_job_refuse(struct rest_job *job, const char *path, const struct xu_error *err);
 
 /* ---- the routes ---- */
 
