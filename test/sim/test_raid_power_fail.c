@@ -97,6 +97,8 @@ struct run {
 	uint32_t nr_early;  /* lives in which the power failed when some was done before its turn */
 	uint32_t lost;      /* bit per disk that is not there any more */
 	uint32_t absent;    /* bit per role that was not in sync when the array came back */
+	uint32_t nr_lacking;  /* members that were not in sync when the array was last looked at, */
+	uint64_t lacking_seq; /* and since when that is so */
 };
 
 static struct xbdev_md_array *array_of(const struct run *run)
@@ -424,6 +426,14 @@ static void replace_some(struct run *run)
 	}
 }
 
+static void note_lacking(struct run *run)
+{
+	if (array_of(run)->nr_degraded != run->nr_lacking) {
+		run->nr_lacking = array_of(run)->nr_degraded;
+		run->lacking_seq = ++run->seq;
+	}
+}
+
 static void use_end(struct run *run)
 {
 	static char content[PIECE];
@@ -462,6 +472,7 @@ static void run_client(struct run *run)
 			is_broken = true;
 			break_disk(run, (uint32_t)xu_random_below(random, run->nr_disks));
 		}
+		note_lacking(run);
 		choose(run, request, random);
 		run->nr_requests++;
 		run->nr_inflight++;
@@ -566,13 +577,15 @@ static const struct request *writer_of(const struct run *run, uint64_t sector, c
 	return NULL;
 }
 
-static bool is_in_flight(const struct run *run, uint64_t sector)
+/* Is there a write of it that is not durable, and was submitted by then? */
+static bool is_in_flight(const struct run *run, uint64_t sector, uint64_t last)
 {
 	for (uint32_t i = 0; i < run->nr_requests; i++) {
 		const struct request *request = &run->requests[i];
 
 		if (request->io.op == XBDEV_OP_WRITE && sector >= request->first &&
-			sector < request->first + request->count && !is_durable(run, request)) {
+			sector < request->first + request->count && request->sub_seq <= last &&
+			!is_durable(run, request)) {
 			return true;
 		}
 	}
@@ -580,20 +593,22 @@ static bool is_in_flight(const struct run *run, uint64_t sector)
 }
 
 /* What was being written to a member that is lost is neither old nor new: a PPL has only what is
- * not written; a journal has what is written, but not where that is all of a row. */
+ * not written; a journal has what is written, but not where that is all of a row. What was written
+ * to it when it had been lost, or was being recovered, is in the log. */
 static bool may_be_lost(const struct run *run, uint64_t sector)
 {
 	const struct xbdev_md_geometry *geo = &array_of(run)->geo;
 	struct xbdev_md_row who;
 	uint64_t row_sectors = (uint64_t)geo->chunk * geo->nr_data;
 	uint64_t first = sector / row_sectors * row_sectors + sector % geo->chunk;
+	uint64_t last = run->lost != 0 ? NEVER : run->lacking_seq;
 
-	if (run->kind->policy == XBDEV_MD_POLICY_RESYNC || !is_in_flight(run, sector)) {
+	if (run->kind->policy == XBDEV_MD_POLICY_RESYNC || !is_in_flight(run, sector, last)) {
 		return false;
 	}
 	for (uint32_t i = 0; i < geo->nr_data; i++) {
 		if (run->kind->policy == XBDEV_MD_POLICY_JOURNAL &&
-			!is_in_flight(run, first + (uint64_t)i * geo->chunk)) {
+			!is_in_flight(run, first + (uint64_t)i * geo->chunk, NEVER)) {
 			return false;
 		}
 	}
@@ -634,6 +649,7 @@ static void compare(struct run *run, const char *content, const char *wanted)
 static void power_fail(struct run *run)
 {
 	run->is_dead = true;
+	note_lacking(run);
 	run->nr_early += has_early(run);
 	run->nr_behind += array_of(run)->behind.nr;
 	sim_host_power_fail(run->host, NULL);

@@ -26,6 +26,9 @@
 #define FIRST_REST_NS (250 * XU_NS_PER_MS) /* at most, when nothing is known */
 #define REST_SAMPLES  400u
 #define OLD_SAMPLES   1024u /* that count beside those of a rest */
+#define LONG_EVERY_NS (10 * XU_NS_PER_S)
+#define LONG_REST_NS  (1200 * XU_NS_PER_MS)
+#define SETTLING_NS   (900 * XU_NS_PER_MS) /* of it */
 
 void xbdev__md_pulse_init(struct xbdev_md_pulse *pulse)
 {
@@ -66,7 +69,7 @@ static void forget_all(struct xbdev_md_pulse *pulse)
 	memset(pulse->buckets, 0, sizeof(pulse->buckets));
 	pulse->nr_idle = 0;
 	pulse->idle_ns = 0;
-	pulse->bearable_ns = 0;
+	pulse->bearable_ns = pulse->known_ns = 0;
 }
 
 uint64_t xbdev__md_pulse_p99_ns(const struct xbdev_md_pulse *pulse)
@@ -82,12 +85,21 @@ uint64_t xbdev__md_pulse_p99_ns(const struct xbdev_md_pulse *pulse)
 	return 0;
 }
 
-/* What is bearable, and how many bear more than that when nothing is rebuilt. */
+/* What is bearable, and how many bear more than that when nothing is rebuilt. The p99 is known to
+ * an eighth. */
 static void measure(struct xbdev_md_pulse *pulse)
 {
-	uint64_t above = 0;
+	uint64_t p99_ns = xbdev__md_pulse_p99_ns(pulse), above = 0;
 
-	pulse->bearable_ns = xbdev__md_pulse_p99_ns(pulse) * 3 / 2;
+	if (pulse->known_ns == 0 || p99_ns < pulse->known_ns) {
+		pulse->known_ns = p99_ns;
+	}
+	pulse->is_doubtful = p99_ns > pulse->known_ns + pulse->known_ns / 8;
+	if (pulse->is_doubtful) {
+		pulse->bearable_ns = (pulse->known_ns + pulse->known_ns / 8) * 3 / 2;
+		return;
+	}
+	pulse->bearable_ns = p99_ns * 3 / 2;
 	for (uint32_t i = bucket_of(pulse->bearable_ns) + 1; i < XBDEV_MD_PULSE_BUCKETS; i++) {
 		above += pulse->buckets[i];
 	}
@@ -103,9 +115,9 @@ void xbdev__md_pulse_record(struct xbdev_md_pulse *pulse, uint64_t took_ns, uint
 
 	pulse->nr_seen++;
 	pulse->seen_ns += ns;
+	pulse->nr_slow += took_ns > pulse->bearable_ns && pulse->bearable_ns != 0;
 	if (has_met) {
 		pulse->nr_met++;
-		pulse->nr_slow += took_ns > pulse->bearable_ns && pulse->bearable_ns != 0;
 	} else if (!pulse->is_crowded || pulse->is_resting) {
 		pulse->buckets[bucket_of(took_ns)]++;
 		pulse->nr_fresh++;
@@ -151,15 +163,32 @@ static bool is_rested(const struct xbdev_md_pulse *pulse, uint64_t now_ns)
 	uint64_t most_ns = pulse->nr_idle < REST_SAMPLES ? FIRST_REST_NS : MAX_REST_NS;
 	uint64_t rested_ns = now_ns - pulse->rest_ns;
 
+	if (pulse->is_long) {
+		return rested_ns >= LONG_REST_NS;
+	}
 	return rested_ns >= most_ns ||
 	       (rested_ns >= MIN_REST_NS && pulse->nr_fresh >= REST_SAMPLES);
 }
 
+static void rest_long(struct xbdev_md_pulse *pulse, uint64_t now_ns)
+{
+	rest(pulse, now_ns);
+	pulse->is_long = pulse->is_settling = true;
+	pulse->long_ns = now_ns;
+}
+
 static void rest_if_due(struct xbdev_md_pulse *pulse, uint64_t now_ns)
 {
+	if (pulse->is_settling && now_ns - pulse->rest_ns >= SETTLING_NS) {
+		pulse->is_settling = false;
+		forget_all(pulse);
+	}
 	if (pulse->is_resting && is_rested(pulse, now_ns)) {
-		pulse->is_resting = false;
+		pulse->is_resting = pulse->is_long = false;
 		begin_window(pulse, now_ns);
+	} else if (!pulse->is_resting && pulse->is_doubtful &&
+		   now_ns - pulse->long_ns > LONG_EVERY_NS) {
+		rest_long(pulse, now_ns);
 	} else if (!pulse->is_resting && now_ns - pulse->rest_ns > REST_EVERY_NS) {
 		if (pulse->nr_fresh < REST_SAMPLES) {
 			rest(pulse, now_ns);
@@ -183,7 +212,7 @@ static uint64_t weight(const struct xbdev_md_pulse *pulse)
 /* Slow requests that would not have been without the rebuild. */
 static uint64_t nr_harmed(const struct xbdev_md_pulse *pulse)
 {
-	uint64_t anyway = (uint64_t)pulse->nr_met * pulse->nr_tail / NR_IN_TAIL;
+	uint64_t anyway = (uint64_t)pulse->nr_seen * pulse->nr_tail / NR_IN_TAIL;
 
 	return pulse->nr_slow > anyway ? pulse->nr_slow - anyway : 0;
 }
@@ -241,6 +270,8 @@ uint64_t xbdev__md_pulse_ask(struct xbdev_md_pulse *pulse, uint64_t now_ns, uint
 		pulse->is_used = true;
 		forget_all(pulse);
 		pulse->sample = 1;
+		pulse->is_long = pulse->is_settling = false;
+		pulse->long_ns = now_ns;
 		rest(pulse, now_ns);
 		pulse->due_ns = now_ns + step_ns(pulse, sectors, limits);
 	}

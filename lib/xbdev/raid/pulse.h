@@ -5,9 +5,9 @@
  *
  * Requests are told apart: those that met a step of the rebuild, because one was under way while
  * they were, and those that met none. What the latter take is kept in a histogram, the idle one,
- * and half as long again as its p99 is bearable: twice would be the most. Of all requests the share
- * is kept at one in 200 that met a step and took longer than that, and all together may take a
- * quarter longer than idle ones. The rebuild's speed follows: it falls by as much as the share is
+ * and half as long again as its p99 is bearable: twice would be the most. Of all requests one in
+ * 200 may take longer than that, beside those that do anyway, and all together may take a quarter
+ * longer than idle ones. The rebuild's speed follows: it falls by as much as the share is
  * too high, and rises while it is well below. So a step that many requests would notice is begun
  * rarely, and one that nobody notices as often as the members can.
  *
@@ -15,6 +15,10 @@
  * rebuild rests now and then, and when it begins under a load that it does not know. A rest is a
  * moment at the least speed. Of very many requests one in a few is looked at. Steps are begun one
  * by one, as far from each other as the speed says, so that they do not add up.
+ *
+ * What a step has written may be with the members for longer than the step: a cache that is
+ * emptied later makes requests slower which met none. So an idle p99 that rises is not believed
+ * before a long rest, of which the end counts, has shown it: then it is another load.
  */
 #ifndef XBDEV_RAID_PULSE_H
 #define XBDEV_RAID_PULSE_H
@@ -39,6 +43,8 @@ struct xbdev_md_pulse {
 	uint32_t nr_fresh;    /* since the last rest */
 	uint64_t bearable_ns; /* 0: not known */
 	uint32_t nr_tail;     /* of NR_IN_TAIL idle ones: those that take longer */
+	uint64_t known_ns;    /* the idle p99 that is believed; 0: any will be */
+	bool is_doubtful;     /* it seems to be higher */
 	/* Steps. */
 	uint32_t nr_busy;
 	uint64_t nr_begun;
@@ -55,6 +61,9 @@ struct xbdev_md_pulse {
 	bool is_used;     /* there are requests beside the rebuild, */
 	bool is_resting;  /* and it rests, */
 	uint64_t rest_ns; /* since then, or the last rest was then */
+	bool is_long;     /* the rest is, */
+	bool is_settling; /* and what is seen does not count yet */
+	uint64_t long_ns; /* the last such one began then */
 };
 
 void xbdev__md_pulse_init(struct xbdev_md_pulse *pulse);

@@ -15,6 +15,8 @@
 #define NR_TURNS  3u   /* of the reactor, for a step: its reads are sent, it is computed, written */
 #define MAX_STEPS 16u
 #define NR_LAST   20000u
+#define NR_DRAINS 65536u
+#define DRAIN_NS  (500 * MS) /* after a step */
 
 struct kind {
 	const char *name;
@@ -23,6 +25,7 @@ struct kind {
 	uint64_t member_ns;  /* that a member takes, and up to half as long again */
 	uint64_t turn_ns;    /* of the reactor for a turn of a step */
 	uint64_t least_kib;  /* that the rebuild must reach without being noticed */
+	uint64_t drain_ns;   /* that members take, later, for what a step has left in a cache */
 };
 
 struct request {
@@ -42,16 +45,30 @@ struct model {
 	uint64_t now_ns, ask_ns;
 	struct request requests[64];
 	struct step steps[MAX_STEPS];
+	uint64_t drains[NR_DRAINS]; /* when they are due */
+	uint64_t nr_drains, nr_drained, drained_ns;
 	uint64_t nr_sectors, nr_submitted;
 	uint64_t took_ns[NR_LAST];
 	uint64_t nr_took;
 };
 
+/* For how long members are busy with what steps have left behind. */
+static uint64_t drain_ns(struct model *m)
+{
+	while (m->nr_drained < m->nr_drains && m->drains[m->nr_drained % NR_DRAINS] <= m->now_ns) {
+		uint64_t start_ns = m->drains[m->nr_drained++ % NR_DRAINS];
+
+		m->drained_ns =
+			(start_ns > m->drained_ns ? start_ns : m->drained_ns) + m->kind.drain_ns;
+	}
+	return m->drained_ns > m->now_ns ? m->drained_ns - m->now_ns : 0;
+}
+
 static uint64_t member_ns(struct model *m)
 {
 	return m->kind.member_ns == 0
 		       ? 0
-		       : m->kind.member_ns +
+		       : m->kind.member_ns + drain_ns(m) +
 				 xu_random_below(&m->random, (uint32_t)m->kind.member_ns / 2);
 }
 
@@ -100,6 +117,7 @@ static void take_turns(struct model *m)
 		step->ready_ns = m->now_ns + member_ns(m);
 		if (--step->nr_turns == 0) {
 			m->nr_sectors += STEP;
+			m->drains[m->nr_drains++ % NR_DRAINS] = m->now_ns + DRAIN_NS;
 			xbdev__md_pulse_end(&m->pulse);
 			m->ask_ns = m->now_ns;
 		}
@@ -199,6 +217,7 @@ static const struct kind kinds[] = {
 	{"100 us, depth 16", 16, 2 * US, 100 * US, 20 * US, 50 << 10},
 	{"100 us, depth 16, slow turns", 16, 2 * US, 100 * US, 200 * US, 1000},
 	{"5 ms, depth 16", 16, 2 * US, 5 * MS, 20 * US, 20 << 10},
+	{"100 us, depth 16, a cache", 16, 2 * US, 100 * US, 10 * US, 50 << 10, 60 * US},
 };
 
 static void test_pulse_keeps_the_p99_below_twice_the_idle_one(void **state)
