@@ -1061,7 +1061,7 @@ static void test_monitor_believes_reports(void **state)
 	lose_all_but(0);
 	run_s(3600);
 	assert_true(stats_now().is_blind);
-	for (uint32_t i = 0; i < 12; i++) {
+	for (uint32_t i = 0; i < 16; i++) {
 		struct xreg_view *view = xreg_store_view(store);
 		uint32_t left = 1;
 
