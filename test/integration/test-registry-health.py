@@ -99,6 +99,8 @@ class Health(RegistryTest):
             time.sleep(1)
             told()
         self.assertEqual(told(), [('64', '524288'), ('32', '262144'), least])
+        advice = self.good('GET', f'/api/v1/targets/{target}')['advice']
+        self.assertEqual((advice['queue_depth'], advice['max_io_bytes']), (32, 131072))
 
     def test_what_an_operator_has_set_stays(self):
         target = self.register_at('nqn.2026-11.io.xsan:nobody', free_port())

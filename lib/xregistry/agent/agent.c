@@ -347,6 +347,7 @@ static bool sleep_until(struct xreg_agent *agent, uint64_t until_ms)
 		json_decref(agent->targets);
 		agent->targets = agent->wanted;
 		agent->wanted = NULL;
+		agent->wish = agent->nr_wishes;
 	}
 	agent->nr_wanted = json_array_size(agent->targets);
 	agent->nr_registered = json_object_size(agent->known);
@@ -531,6 +532,7 @@ void xreg_agent_set(struct xreg_agent *agent, json_t *targets)
 	pthread_mutex_lock(&agent->mutex);
 	json_decref(agent->wanted);
 	agent->wanted = targets;
+	agent->nr_wishes++;
 	pthread_cond_signal(&agent->cond);
 	pthread_mutex_unlock(&agent->mutex);
 }

@@ -6,7 +6,8 @@
  * and gives it to the node; what the node answers is told to the registry, until it has taken it.
  *
  * Of a known target are kept: "is_seen" (false: it is to be looked at), "asked" (the revision that
- * the node works on), and of what the registry was told last "told", "problem" and "actual".
+ * the node works on), and of what the registry was told last "told", "problem" and "actual"; "wish"
+ * is the last list of targets that is older than that, and says nothing newer of what there is.
  */
 #include <stdio.h>
 #include <string.h>
@@ -163,6 +164,7 @@ void xreg_agent_answer(struct xreg_agent *agent, const char *nqn, const char *pl
 		(json_int_t)revision, "problem", problem, "actual", actual);
 
 	pthread_mutex_lock(&agent->mutex);
+	json_object_set_new(answer, "wish", json_integer((json_int_t)agent->nr_wishes));
 	json_array_append_new(agent->answers, answer);
 	agent->has_answer = true;
 	pthread_cond_signal(&agent->cond);
@@ -227,6 +229,7 @@ static bool take_answer(struct xreg_agent *agent, json_t *answer)
 		xu_info(agent->opts.log, "%s is as the registry wants it (revision %llu)", key,
 			(unsigned long long)revision);
 	}
+	json_object_set(entry, "wish", json_object_get(answer, "wish"));
 	json_object_del(entry, "asked");
 	return true;
 }
@@ -269,6 +272,7 @@ static bool report_changes(struct xreg_agent *agent)
 		actual = json_object_get(target, "actual");
 		if (actual == NULL || json_object_get(entry, "told") == NULL ||
 			json_object_get(entry, "asked") != NULL ||
+			number_of(entry, "wish") >= agent->wish ||
 			json_equal(actual, json_object_get(entry, "actual"))) {
 			continue;
 		}

@@ -20,11 +20,12 @@ struct xreg_agent {
 
 	pthread_mutex_t mutex; /* for what follows */
 	pthread_cond_t cond;
-	json_t *wanted;  /* NULL: as before */
-	json_t *removed; /* ids that somebody has taken off the registry; NULL: none */
-	json_t *looks;   /* ids of targets of which something else is desired: {ID: true} */
-	json_t *answers; /* of the node, see config.c */
-	bool has_answer; /* that has not been looked at */
+	json_t *wanted;     /* NULL: as before */
+	uint64_t nr_wishes; /* how often something was wanted */
+	json_t *removed;    /* ids that somebody has taken off the registry; NULL: none */
+	json_t *looks;      /* ids of targets of which something else is desired: {ID: true} */
+	json_t *answers;    /* of the node, see config.c */
+	bool has_answer;    /* that has not been looked at */
 	bool is_stopping;
 	bool is_connected, was_connected;
 	size_t nr_wanted, nr_registered;
@@ -32,6 +33,7 @@ struct xreg_agent {
 
 	/* The worker's. */
 	json_t *targets;             /* what is wanted, as it was taken over */
+	uint64_t wish;               /* which of them that is */
 	json_t *known;               /* KEY: {"id", "body"}, and what config.c keeps there */
 	_Atomic uint64_t stop_at_ms; /* 0: it goes on */
 };

@@ -97,6 +97,16 @@ static json_t *failures_of(const struct xreg_live_state *state)
 	return list;
 }
 
+static json_t *advice_of(const struct xreg_advice *advice)
+{
+	if (advice->since_ms == 0) {
+		return json_null();
+	}
+	return json_pack("{s:I, s:I, s:o}", "queue_depth", (json_int_t)advice->queue_depth,
+		"max_io_bytes", (json_int_t)advice->max_io_bytes, "since",
+		time_or_null(advice->since_ms));
+}
+
 /* ---- targets ---- */
 
 static json_t *line(const struct xreg_rest *rest, const struct xreg_target *target,
@@ -139,15 +149,17 @@ json_t *rest_target_full(const struct xreg_rest *rest, const struct xreg_target 
 	xreg_health_score(target, &state, &config, &health);
 	full = line(rest, target, &state);
 	spec = xreg_spec_to_json(&target->spec);
-	more = json_pack("{s:s, s:o, s:s, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o}", "status_reason",
-		target->status.reason, "status_until", time_or_null(target->status.until_ms),
-		"source", xreg_source_name(target->origin.source), "registered_at",
+	more = json_pack("{s:s, s:o, s:s, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o}",
+		"status_reason", target->status.reason, "status_until",
+		time_or_null(target->status.until_ms), "source",
+		xreg_source_name(target->origin.source), "registered_at",
 		time_or_null(target->origin.registered_ms), "updated_at",
 		time_or_null(target->origin.updated_ms), "created_revision",
 		(json_int_t)target->origin.created_revision, "metrics",
 		state.has_metrics ? rest_metrics(&state.metrics, state.reported_ms) : json_null(),
 		"health", rest_health(&health), "probe", probe_of(&state.probe), "failures",
-		failures_of(&state), "central_config", rest_target_config(target));
+		failures_of(&state), "advice", advice_of(&state.advice), "central_config",
+		rest_target_config(target));
 	if (full == NULL || spec == NULL || more == NULL ||
 		json_object_update_missing(full, spec) != 0 ||
 		json_object_update_missing(full, more) != 0) {
