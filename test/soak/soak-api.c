@@ -128,15 +128,25 @@ static void make(uint32_t device)
 static int remove_with_patience(const char *name)
 {
 	uint64_t end_ms = soak_now_ms() + PATIENCE_MS;
+	struct xr_reactor_stats before, after;
 	int rc = xbdev_config_remove(name);
 
 	if (rc != -EBUSY) {
 		return rc;
 	}
+	xr_reactor_stats_get(api_lib.shards[0].reactor, &before);
 	do {
 		rest_us(1000);
 		rc = xbdev_config_remove(name);
 	} while (rc == -EBUSY && soak_now_ms() < end_ms);
+	if (rc == -EBUSY) {
+		xr_reactor_stats_get(api_lib.shards[0].reactor, &after);
+		fprintf(stderr,
+			"meanwhile the first reactor: %llu rounds, %llu sleeps, %llu spins\n",
+			(unsigned long long)(after.nr_rounds - before.nr_rounds),
+			(unsigned long long)(after.nr_sleeps - before.nr_sleeps),
+			(unsigned long long)(after.nr_spins - before.nr_spins));
+	}
 	return rc == -ENODEV ? 0 : rc;
 }
 

@@ -142,17 +142,40 @@ static void tell_device(const struct xbdev_device *dev)
 	}
 }
 
+static void tell_devices(void)
+{
+	struct xbdev_device *dev = NULL;
+
+	while ((dev = xbdev_device_next(api_lib.ctx, dev)) != NULL) {
+		tell_device(dev);
+	}
+}
+
+/* Whether what stands still goes on when the reactor of this thread is driven again, and sleeps. */
+static void tell_driven(void)
+{
+	const uint64_t end_ms = soak_now_ms() + 5000;
+	uint64_t nr_rounds = 0;
+
+	while (soak_now_ms() < end_ms && xbdev_poll(100000) >= 0) {
+		nr_rounds++;
+	}
+	if (nr_rounds != 0) {
+		fprintf(stderr, "== after 5 s and %llu rounds more of reactor 0\n",
+			(unsigned long long)nr_rounds);
+		tell_devices();
+	}
+}
+
 void tell_state(void)
 {
 	static atomic_flag is_told = ATOMIC_FLAG_INIT;
-	struct xbdev_device *dev = NULL;
 
 	if (atomic_flag_test_and_set(&is_told) || api_lib.ctx == NULL) {
 		return;
 	}
-	while ((dev = xbdev_device_next(api_lib.ctx, dev)) != NULL) {
-		tell_device(dev);
-	}
+	tell_devices();
 	tell_rounds();
 	tell_kernel();
+	tell_driven();
 }
