@@ -176,12 +176,12 @@ def make_ca(directory, name):
             '-subj', f'/CN={name}', '-keyout', f'{name}.key', '-out', f'{name}.pem')
 
 
-def make_certificate(directory, name, ca):
+def make_certificate(directory, name, ca, days=2):
     (directory / 'extensions').write_text('basicConstraints=critical,CA:FALSE\nsubjectAltName=IP:127.0.0.1\n')
     openssl(directory, 'req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj', f'/CN={name}',
             '-keyout', f'{name}.key', '-out', f'{name}.csr')
     openssl(directory, 'x509', '-req', '-in', f'{name}.csr', '-CA', f'{ca}.pem', '-CAkey', f'{ca}.key',
-            '-CAcreateserial', '-days', '2', '-extfile', 'extensions', '-out', f'{name}.pem')
+            '-CAcreateserial', '-days', str(days), '-extfile', 'extensions', '-out', f'{name}.pem')
 
 
 def make_certificates(directory):
@@ -364,10 +364,9 @@ def copy_pair(directory, name):
 def test_tls_certificates_are_exchanged(directory):
     make_certificates(directory)
     make_certificate(directory, 'renewed', 'other-ca')
-    openssl(directory, 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days',
-            '-1', '-subj', '/CN=expired', '-keyout', 'expired.key', '-out', 'expired.pem')
+    make_certificate(directory, 'expired', 'ca', days=0)
+    time.sleep(1.1)  # it is good until the end of the second
     copy_pair(directory, 'server')
-    shutil.copy(directory / 'ca.pem', directory / 'now-ca.pem')
     with Program(token=TOKEN, tls=directory / 'now') as program:
         with Client(program.port, tls(directory)) as client:
             client.call('authenticate', token=TOKEN)

@@ -220,7 +220,8 @@ static void test_bad_endpoints(void **state)
 	}
 	opts.endpoints = "https://a:1";
 	opts.ca_file = "/nowhere/ca.pem";
-	assert_int_equal(xetcd_open(&opts, &client, &err), -ENOENT);
+	assert_int_equal(xetcd_open(&opts, &client, &err), -EINVAL);
+	assert_non_null(strstr(err.text, opts.ca_file));
 	/* Nobody is there. */
 	client = open_client("http://127.0.0.1:1", 500);
 	assert_int_equal(put(client, "a", "b", &err), -ETIMEDOUT);
