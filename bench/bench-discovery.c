@@ -112,6 +112,18 @@ static void on_stopped(void *arg)
 	atomic_store(&is_stopped, true);
 }
 
+static void stop_node(void)
+{
+	xnvmf_target_stop(target, on_stopped, NULL);
+	while (!atomic_load(&is_stopped)) {
+		xr_reactor_poll(xbdev_ctx_control(ctx), 10 * XU_NS_PER_MS);
+	}
+	xnvmf_target_free(target);
+	xreg_discovery_free(discovery);
+	xr_reactor_poll(xbdev_ctx_control(ctx), 0);
+	xbdev_ctx_free(ctx);
+}
+
 /* The reactor is made in its thread: the kernel does some of its work for who made it. */
 static void *node_main(void *arg)
 {
@@ -126,14 +138,7 @@ static void *node_main(void *arg)
 	while (!atomic_load(&must_end)) {
 		xr_reactor_poll(xbdev_ctx_control(ctx), 10 * XU_NS_PER_MS);
 	}
-	xnvmf_target_stop(target, on_stopped, NULL);
-	while (!atomic_load(&is_stopped)) {
-		xr_reactor_poll(xbdev_ctx_control(ctx), 10 * XU_NS_PER_MS);
-	}
-	xnvmf_target_free(target);
-	xreg_discovery_free(discovery);
-	xr_reactor_poll(xbdev_ctx_control(ctx), 0);
-	xbdev_ctx_free(ctx);
+	stop_node();
 	return NULL;
 }
 
@@ -642,14 +647,7 @@ static void measure_views(
 		nr_entries, nr_hosts, (double)seen / nr_hosts, at(taken, nr_hosts * nr_rounds, 0.5),
 		at(taken, nr_hosts * nr_rounds, 0.99), at(taken, nr_hosts * nr_rounds, 1),
 		at(reading, nr_rounds, 0.5), ((double)after - (double)before) / nr_hosts);
-	xnvmf_target_stop(target, on_stopped, NULL);
-	while (!atomic_load(&is_stopped)) {
-		xr_reactor_poll(xbdev_ctx_control(ctx), 10 * XU_NS_PER_MS);
-	}
-	xnvmf_target_free(target);
-	xreg_discovery_free(discovery);
-	xr_reactor_poll(xbdev_ctx_control(ctx), 0);
-	xbdev_ctx_free(ctx);
+	stop_node();
 	xreg_zones_close(zones);
 	free(taken);
 	free(reading);

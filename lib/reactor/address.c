@@ -2,6 +2,8 @@
 /* Numeric network addresses to and from text. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <string.h>
 
@@ -72,4 +74,32 @@ bool xr_address_is_loopback(const char *text)
 	}
 	return IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr) ||
 	       (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr) && v6->sin6_addr.s6_addr[12] == 127);
+}
+
+unsigned int xr_address_interface(const char *text)
+{
+	char other[XR_ADDRESS_SIZE];
+	struct ifaddrs *list, *at;
+	unsigned int index = 0;
+	uint16_t port;
+
+	if (getifaddrs(&list) != 0) {
+		return 0;
+	}
+	for (at = list; at != NULL && index == 0; at = at->ifa_next) {
+		struct sockaddr_storage addr = {0};
+
+		if (at->ifa_addr == NULL || (at->ifa_addr->sa_family != AF_INET &&
+						    at->ifa_addr->sa_family != AF_INET6)) {
+			continue;
+		}
+		memcpy(&addr, at->ifa_addr,
+			at->ifa_addr->sa_family == AF_INET ? sizeof(struct sockaddr_in)
+							   : sizeof(struct sockaddr_in6));
+		if (xr_address_format(&addr, other, &port) == 0 && strcmp(other, text) == 0) {
+			index = if_nametoindex(at->ifa_name);
+		}
+	}
+	freeifaddrs(list);
+	return index;
 }

@@ -24,4 +24,8 @@ bool xr_address_is_wildcard(const char *text);
  * machine reaches what listens there. */
 bool xr_address_is_loopback(const char *text);
 
+/* The index of the interface of this machine that has this address, written as xr_address_format()
+ * does; 0: none has it. Blocks for a moment. */
+unsigned int xr_address_interface(const char *text);
+
 #endif

@@ -9,7 +9,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <ifaddrs.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -107,28 +106,7 @@ int xreg_ddc_make(const char *address, uint32_t port, const char *nqn, struct xr
 
 static bool is_of_this_machine(const char *address)
 {
-	char text[XR_ADDRESS_SIZE];
-	struct ifaddrs *list, *at;
-	bool is_found = xr_address_is_loopback(address);
-	uint16_t none;
-
-	if (is_found || getifaddrs(&list) != 0) {
-		return is_found;
-	}
-	for (at = list; at != NULL && !is_found; at = at->ifa_next) {
-		struct sockaddr_storage addr = {0};
-
-		if (at->ifa_addr == NULL || (at->ifa_addr->sa_family != AF_INET &&
-						    at->ifa_addr->sa_family != AF_INET6)) {
-			continue;
-		}
-		memcpy(&addr, at->ifa_addr,
-			at->ifa_addr->sa_family == AF_INET ? sizeof(struct sockaddr_in)
-							   : sizeof(struct sockaddr_in6));
-		is_found = xr_address_format(&addr, text, &none) == 0 && strcmp(text, address) == 0;
-	}
-	freeifaddrs(list);
-	return is_found;
+	return xr_address_is_loopback(address) || xr_address_interface(address) != 0;
 }
 
 static bool is_own(const struct xreg_ddcs *ddcs, const struct xreg_ddc *ddc)

@@ -256,23 +256,6 @@ static bool has_ended(struct host_world *w)
 	return run.nr_ends != 0;
 }
 
-/* libFuzzer's entropic choice costs more than the runs here, see fuzz_nvmehost.c. */
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-	static char option[] = "-entropic=0";
-	static char *args[64];
-
-	if (*argc < 1 || *argc + 2 > (int)(sizeof(args) / sizeof(args[0]))) {
-		return 0;
-	}
-	args[0] = (*argv)[0];
-	args[1] = option;
-	memcpy(args + 2, *argv + 1, (size_t)(*argc - 1) * sizeof(args[0]));
-	*argc += 1;
-	*argv = args;
-	return 0;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct bad_opts opts = {.hook = hook,

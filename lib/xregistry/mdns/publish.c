@@ -12,9 +12,6 @@
 #include <avahi-common/domain.h>
 #include <avahi-common/error.h>
 #include <avahi-common/malloc.h>
-#include <ifaddrs.h>
-#include <net/if.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,30 +74,9 @@ static void choose_host(struct xreg_mdns *mdns)
 /* The interface that has the address it listens on; any when none has it. */
 static AvahiIfIndex find_interface(const char *address)
 {
-	AvahiIfIndex index = AVAHI_IF_UNSPEC;
-	char text[XR_ADDRESS_SIZE];
-	struct ifaddrs *list, *at;
-	uint16_t port;
+	unsigned int index = xr_address_interface(address);
 
-	if (getifaddrs(&list) != 0) {
-		return index;
-	}
-	for (at = list; at != NULL && index == AVAHI_IF_UNSPEC; at = at->ifa_next) {
-		struct sockaddr_storage addr = {0};
-
-		if (at->ifa_addr == NULL || (at->ifa_addr->sa_family != AF_INET &&
-						    at->ifa_addr->sa_family != AF_INET6)) {
-			continue;
-		}
-		memcpy(&addr, at->ifa_addr,
-			at->ifa_addr->sa_family == AF_INET ? sizeof(struct sockaddr_in)
-							   : sizeof(struct sockaddr_in6));
-		if (xr_address_format(&addr, text, &port) == 0 && strcmp(text, address) == 0) {
-			index = (AvahiIfIndex)if_nametoindex(at->ifa_name);
-		}
-	}
-	freeifaddrs(list);
-	return index;
+	return index != 0 ? (AvahiIfIndex)index : AVAHI_IF_UNSPEC;
 }
 
 /* ---- the group ---- */

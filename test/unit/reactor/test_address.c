@@ -3,6 +3,7 @@
 #include "lib/reactor/address.h"
 #include "test/unit/reactor/test.h"
 
+#include <net/if.h>
 #include <netinet/in.h>
 
 static void test_address_there_and_back(void **state)
@@ -75,6 +76,13 @@ static void test_address_of_another_family(void **state)
 	assert_int_equal(xr_address_format(&addr, text, &port), -EAFNOSUPPORT);
 }
 
+static void test_address_finds_its_interface(void **state)
+{
+	assert_int_equal(xr_address_interface("127.0.0.1"), if_nametoindex("lo"));
+	assert_int_equal(xr_address_interface("192.0.2.1"), 0); /* for documentation only */
+	assert_int_equal(xr_address_interface("lo"), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -82,6 +90,7 @@ int main(void)
 		cmocka_unit_test(test_address_knows_what_only_this_machine_reaches),
 		cmocka_unit_test(test_address_refuses_what_is_not_numeric),
 		cmocka_unit_test(test_address_of_another_family),
+		cmocka_unit_test(test_address_finds_its_interface),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
