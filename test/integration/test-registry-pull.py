@@ -239,8 +239,9 @@ class Pull(RegistryTest):
         second = self.ddc(entry('nqn.2026-11.io.xsan:a'))
         self.assertEqual(self.stop(), 0)
         self.read(first.port, second.port)
-        self.wait_for(lambda: self.controller(second.port)['ignored'] == 1, 'it is not ignored')
-        self.assertEqual(self.controller(first.port)['ignored'], 1)
+        for ddc in (first, second):
+            self.wait_for(lambda port=ddc.port: self.controller(port)['ignored'] == 1,
+                          'it is not ignored')
         self.assertEqual(self.full('nqn.2026-11.io.xsan:mine')['source'], 'registered')
         self.assertEqual(self.targets(self)['nqn.2026-11.io.xsan:mine']['target_id'], mine)
         # What the first has lost is the second's, if that has it.
