@@ -7,7 +7,7 @@
  * A call whose answer comes later is suspended: its connection is not looked at until the answer is
  * there (http_call.c), from whatever thread, and then on_request() runs once more and queues it.
  * Between those two nobody else resumes it, so it cannot go away meanwhile. A stream sleeps the
- * same way whenever it has nothing to say.
+ * same way whenever it has nothing to say; meanwhile http_watch.c sees when its client goes.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -130,6 +130,7 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
 		return;
 	}
 	http = call->http;
+	xrpc__http_unwatch(call);
 	if (call->stream.gone != NULL) {
 		call->stream.gone(call->stream.arg);
 	}
@@ -429,11 +430,14 @@ int xrpc_http_start(
 		return xu_error_set_errno(err, -ENOMEM, "starting the HTTP server");
 	}
 	http->opts = *opts;
-	http->fd = -1;
+	http->fd = http->watch_fd = http->watch_end_fd = -1;
 	pthread_mutex_init(&http->tls_mutex, NULL);
 	pthread_mutex_init(&http->calls_mutex, NULL);
 	xr_platform_linux()->entropy(xr_platform_linux(), &http->first_id, sizeof(http->first_id));
 	rc = opts->pem != NULL ? xrpc__http_tls_init(http, opts->pem, err) : 0;
+	if (rc == 0) {
+		rc = xrpc__http_watch_init(http, err);
+	}
 	if (rc == 0) {
 		rc = listen_at(http, err);
 	}
@@ -487,6 +491,7 @@ void xrpc_http_stop(struct xrpc_http *http)
 		end_calls(http);
 		MHD_stop_daemon(http->daemon);
 	}
+	xrpc__http_watch_fini(http);
 	if (http->fd >= 0) {
 		close(http->fd);
 	}

@@ -97,8 +97,9 @@ const char *xrpc_http_body(const struct xrpc_http_call *call, size_t *ret_len);
 /* The body as a JSON object. New reference; NULL: it is none, and the call has been answered. No
  * body is an empty object. */
 json_t *xrpc_http_json(struct xrpc_http_call *call);
-const char *xrpc_http_id(const struct xrpc_http_call *call);   /* of the request */
-const char *xrpc_http_who(const struct xrpc_http_call *call);  /* the token's name and so on */
+const char *xrpc_http_id(const struct xrpc_http_call *call);  /* of the request */
+const char *xrpc_http_who(const struct xrpc_http_call *call); /* the token's name and so on */
+enum xrpc_role xrpc_http_role(const struct xrpc_http_call *call);
 const char *xrpc_http_from(const struct xrpc_http_call *call); /* the peer's address */
 const char *xrpc_http_method(const struct xrpc_http_call *call);
 const char *xrpc_http_path(const struct xrpc_http_call *call);
@@ -127,13 +128,16 @@ void xrpc_http_problem_with(struct xrpc_http_call *call, unsigned status, const 
 /*
  * An answer without an end. `read` fills the buffer and returns how much; 0: nothing now, and it is
  * asked again after xrpc_http_wake(); -1: the end; -2: a failure, which the client sees. `gone` is
- * the last that is heard of the call. Both run on the server's threads. xrpc_http_wake() is for any
- * thread that makes sure, by a lock which `gone` takes, that the call is still there.
+ * the last that is heard of the call; it comes at once when the client closes its side, and after
+ * `silence_ms` or little more when its machine is silent (0: when the system notices). Both run on
+ * the server's threads. xrpc_http_wake() is for any thread that makes sure, by a lock which `gone`
+ * takes, that the call is still there.
  */
 struct xrpc_http_stream {
 	ssize_t (*read)(void *arg, char *buf, size_t size);
 	void (*gone)(void *arg);
 	void *arg;
+	uint32_t silence_ms;
 };
 void xrpc_http_answer_stream(struct xrpc_http_call *call, const char *content_type,
 	const struct xrpc_http_stream *stream);

@@ -157,8 +157,12 @@ void xrpc_http_problem(
 static ssize_t read_stream(void *arg, uint64_t pos, char *buf, size_t size)
 {
 	struct xrpc_http_call *call = arg;
-	ssize_t got = call->stream.read(call->stream.arg, buf, size);
+	ssize_t got;
 
+	if (call->is_gone) {
+		return MHD_CONTENT_READER_END_WITH_ERROR;
+	}
+	got = call->stream.read(call->stream.arg, buf, size);
 	if (got < 0) {
 		return got == -1 ? MHD_CONTENT_READER_END_OF_STREAM
 				 : MHD_CONTENT_READER_END_WITH_ERROR;
@@ -182,6 +186,7 @@ void xrpc_http_answer_stream(struct xrpc_http_call *call, const char *content_ty
 
 	call->stream = *stream;
 	call->is_untimed = true;
+	xrpc__http_watch(call);
 	response = MHD_create_response_from_callback(
 		MHD_SIZE_UNKNOWN, STREAM_BLOCK, read_stream, call, NULL);
 	if (response != NULL) {
@@ -291,6 +296,11 @@ const char *xrpc_http_id(const struct xrpc_http_call *call)
 const char *xrpc_http_who(const struct xrpc_http_call *call)
 {
 	return call->who.name;
+}
+
+enum xrpc_role xrpc_http_role(const struct xrpc_http_call *call)
+{
+	return call->who.role;
 }
 
 const char *xrpc_http_from(const struct xrpc_http_call *call)

@@ -29,6 +29,10 @@ struct xrpc_http {
 	_Atomic uint64_t nr_calls, nr_errors, nr_refused, busy_us, nr_timed;
 	pthread_mutex_t calls_mutex;
 	struct xrpc_http_call *calls; /* all that there are */
+	uint64_t last_watch_nr;
+	pthread_t watcher; /* see http_watch.c */
+	bool has_watcher;
+	int watch_fd, watch_end_fd;
 };
 
 struct xrpc_http_call {
@@ -60,6 +64,8 @@ struct xrpc_http_call {
 	unsigned status;
 
 	struct xrpc_http_stream stream;
+	uint64_t watch_nr;    /* of a stream: which of all that there ever were; else 0 */
+	_Atomic bool is_gone; /* its client is */
 
 	struct xrpc_http_call *next, **at; /* of http->calls */
 };
@@ -68,6 +74,15 @@ struct xrpc_http_call {
 
 /* Resumes a call that sleeps, if it does. */
 void xrpc__http_rouse(struct xrpc_http_call *call);
+
+/* ---- http_watch.c ---- */
+
+int xrpc__http_watch_init(struct xrpc_http *http, struct xu_error *err);
+/* When no call is left. */
+void xrpc__http_watch_fini(struct xrpc_http *http);
+/* A call that has become a stream: ends it when its client is gone. */
+void xrpc__http_watch(struct xrpc_http_call *call);
+void xrpc__http_unwatch(struct xrpc_http_call *call);
 
 /* ---- http_auth.c ---- */
 

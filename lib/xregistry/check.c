@@ -18,6 +18,7 @@
 #define WARN_EVERY_US   60000000u
 #define CHECKS_KEPT     512u /* then both counts are halved: reliability is of late */
 #define SCORE_TOLD_STEP 5u
+#define LOOK_TIMEOUT_US 500000u
 
 static const char *const event_names[] = {
 	[XREG_HEALTH_FAILURE] = "failure",
@@ -74,7 +75,7 @@ enum xreg_probe_level xreg__probe_level(
 bool xreg__check_probe(struct xreg_monitor *m, struct xreg__entry *e, enum xreg_probe_level level)
 {
 	bool is_discovery = m->config.probe_discovery;
-	const struct xreg__probe_order order = {.owner = e,
+	struct xreg__probe_order order = {.owner = e,
 		.address = e->target->spec.address,
 		.port = e->target->spec.port,
 		.subnqn = is_discovery ? XNVMF_DISCOVERY_NQN : e->target->spec.nqn,
@@ -83,8 +84,12 @@ bool xreg__check_probe(struct xreg_monitor *m, struct xreg__entry *e, enum xreg_
 		.is_discovery = is_discovery,
 		.timeout_us = m->config.health_check_timeout_s * 1000000ull};
 	uint64_t now_us = m->world.now_us(m->world.arg);
-	int rc = xreg__prober_start(&m->prober, &order, &e->job);
+	int rc;
 
+	if (e->look_us != 0 && order.timeout_us > LOOK_TIMEOUT_US) {
+		order.timeout_us = LOOK_TIMEOUT_US;
+	}
+	rc = xreg__prober_start(&m->prober, &order, &e->job);
 	if (rc == 0) {
 		return true;
 	}
@@ -309,6 +314,9 @@ static uint64_t next_us(struct xreg_monitor *m, struct xreg__entry *e, uint64_t 
 	uint64_t due_us = e->due_us + interval_us, expiry_ms = expires_ms(m, e);
 	uint64_t now_ms = m->world.unix_ms(m->world.arg);
 
+	if (e->look_us != 0) {
+		return now_us + e->look_us;
+	}
 	if (xreg__is_to_recover(m, e)) {
 		due_us = xreg__recover_due_us(m, e, now_us);
 	} else if (due_us <= now_us) {
@@ -352,6 +360,7 @@ static void check_end(struct xreg_monitor *m, struct xreg__entry *e,
 	if (f.has_evidence) {
 		xreg__recover_advise(m, e, &f.verdict, now_us);
 	}
+	xreg__look_checked(m, e, f.verdict.level == XREG__DOWN, now_us);
 	xreg__entry_plan(m, e, next_us(m, e, now_us));
 }
 

@@ -55,10 +55,7 @@ const char *xreg__portid(const struct xreg_target *target)
 
 bool xreg__is_disconnected(const struct xreg_target *target)
 {
-	bool is_down = target->status.state == XREG_OFFLINE || target->status.state == XREG_FAILED;
-
-	return is_down &&
-	       (target->origin.source == XREG_DIM || target->origin.source == XREG_PULLED);
+	return target->status.state == XREG_OFFLINE || target->status.state == XREG_FAILED;
 }
 
 static void put_text(char *field, size_t size, const char *text)

@@ -4,10 +4,11 @@
  * shows, taken from the store. Every call here is for the target's control reactor.
  *
  * Each host has a sight of the store: all targets, or those that a filter lets it see. Hosts with
- * the same sight share it, and a reader keeps the one that it began with. Targets that are offline
- * or in maintenance stay in the log, because hosts disconnect from what is missing there; only
- * those that a discovery controller had registered are marked as not connected meanwhile. Other
- * discovery controllers are not told what was pulled from some (pull.h).
+ * the same sight share it, and a reader keeps the one that it began with. Targets that are offline,
+ * failed or in maintenance stay in the log, because hosts disconnect from what is missing there;
+ * those that are offline or failed are marked as not connected, so hosts are told when a node dies
+ * and when it is back. Other discovery controllers are not told what was pulled from some
+ * (pull.h).
  */
 #ifndef LIB_XREGISTRY_DISCOVERY_H
 #define LIB_XREGISTRY_DISCOVERY_H

@@ -85,7 +85,8 @@ struct xreg_discovery {
 
 /* ---- discovery_sight.c ---- */
 
-/* Whether its entry says that the discovery controller which registered it has lost it. */
+/* Whether its entry says that it is not connected: nobody finds it, or who registered it has lost
+ * it. */
 bool xreg__is_disconnected(const struct xreg_target *target);
 /* A change counter to begin with: above all that went before, also before a restart, or before its
  * host was forgotten. */

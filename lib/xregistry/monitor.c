@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The health monitor's thread. Each round it takes what has changed (a configuration, targets,
- * answers of the store), begins the checks that are due as long as probes may be begun, and waits
- * for sockets until the next thing is due. It ends when the store has answered everything.
+ * answers of the store, what was heard of nodes), begins the checks that are due as long as probes
+ * may be begun, and waits for sockets until the next thing is due. It ends when the store has
+ * answered everything.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -103,8 +104,9 @@ static void run(struct xreg_monitor *m)
 		watch_clock(m);
 		xreg__targets_sync(m, now_us);
 		xreg__states_answered(m, now_us);
-		probe_us = xreg__prober_turn(&m->prober);
+		xreg__looks_take(m, now_us);
 		due_us = begin_checks(m);
+		probe_us = xreg__prober_turn(&m->prober); /* those that have begun, too */
 		wait_for_more(m, due_us < probe_us ? due_us : probe_us);
 		now_us = m->world.now_us(m->world.arg);
 	}
@@ -140,6 +142,7 @@ static void *monitor_main(void *arg)
 static void free_monitor(struct xreg_monitor *m)
 {
 	xreg__targets_free(m);
+	xreg__looks_free(m);
 	if (m->owns_world) {
 		xreg__world_close(&m->world);
 	}

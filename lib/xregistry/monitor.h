@@ -5,6 +5,8 @@
  * states through the store, and tries to recover what has failed. docs/registry-health.md says what
  * leads to which state.
  *
+ * Between two checks it is told when a node comes or may have died, and looks at once.
+ *
  * It changes a state only from what others have not set on purpose: maintenance is never touched,
  * and what is failed, offline, busy or degraded gets better by it only when it was made so by it,
  * which a reason that begins with XREG_MONITOR_REASON says.
@@ -78,6 +80,14 @@ int xreg_monitor_configure(struct xreg_monitor *monitor, const struct xreg_healt
 	struct xu_error *err);
 void xreg_monitor_config(struct xreg_monitor *monitor, struct xreg_health_config *ret_config);
 
+/*
+ * The connection on which a node hears of events has begun (`has_come`) or ended: its targets that
+ * are down by the monitor, or those that are up, are checked at once, and again soon until the
+ * checks agree with the states. So a node that was killed is found in a moment, with as many bad
+ * checks in a row as ever. Any thread.
+ */
+void xreg_monitor_look(struct xreg_monitor *monitor, const char *node_id, bool has_come);
+
 struct xreg_monitor_stats {
 	uint64_t nr_checks;        /* ever */
 	uint64_t nr_failed_checks; /* the probe was bad, or nothing came in time */
@@ -87,6 +97,7 @@ struct xreg_monitor_stats {
 	uint64_t nr_state_changes;
 	uint64_t nr_expired; /* targets that went offline for want of a report */
 	uint64_t late_us;    /* how late the last check began, of what was planned */
+	uint64_t nr_lost;    /* nodes whose connection has ended */
 	uint64_t nr_blind;   /* how often it became blind */
 	bool is_blind;       /* now, and so are those below */
 	uint32_t nr_targets;

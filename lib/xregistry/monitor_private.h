@@ -6,6 +6,7 @@
  *   targets.c  what is monitored and when the next check of each is due
  *   check.c    one check, from its probe to what follows
  *   blind.c    silence of nearly all, which is this registry's own
+ *   look.c     checks at once, because of something that was heard of a node
  *   failure.c  what is wrong with a target, and its failures
  *   states.c   which state follows, flapping, and changes through the store
  *   recover.c  attempts to recover, and advice to hosts
@@ -58,6 +59,15 @@ struct xreg__entry {
 	uint32_t nr_flaps, next_flap;
 	uint32_t hold_s; /* of its last hold-down; 0: none of late */
 	uint64_t held_until_us;
+	uint64_t look_us;  /* to the next check of a look; 0: there is none */
+	uint32_t nr_looks; /* checks of it that are left at most */
+};
+
+/* A node that is to be looked at. */
+struct xreg__look {
+	struct xreg__look *next;
+	bool has_come;
+	char node_id[XREG_NAME_MAX + 1];
 };
 
 /* A change of state that the store was asked for. */
@@ -109,6 +119,7 @@ struct xreg_monitor {
 	bool has_config;
 	struct xreg_health_config next_config;
 	struct xreg__state_job *answered;
+	struct xreg__look *looks; /* the last first */
 	struct xreg_monitor_stats stats;
 };
 
@@ -158,6 +169,15 @@ bool xreg__blind_note(struct xreg_monitor *m, struct xreg__entry *e, bool is_sil
 	uint64_t now_us);
 /* A target that is not monitored any more. */
 void xreg__blind_forget(struct xreg_monitor *m, struct xreg__entry *e);
+
+/* ---- look.c ---- */
+
+/* Takes what has been heard of nodes. */
+void xreg__looks_take(struct xreg_monitor *m, uint64_t now_us);
+void xreg__looks_free(struct xreg_monitor *m);
+/* After a check that was a part of a look: goes on with that, or ends it. */
+void xreg__look_checked(
+	const struct xreg_monitor *m, struct xreg__entry *e, bool is_down, uint64_t now_us);
 
 /* ---- failure.c ---- */
 

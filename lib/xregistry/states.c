@@ -71,9 +71,11 @@ void xreg__states_change(
 	size_t len;
 	va_list args;
 
-	if (!xreg_store_leads(m->store)) {
+	/* Another registry decides; should it die, the next check does the same. But only this one
+	 * has heard what it looks at. */
+	if (!xreg_store_leads(m->store) && e->look_us == 0) {
 		free(job);
-		return; /* another registry decides; should it die, the next check does the same */
+		return;
 	}
 	if (job == NULL) {
 		xu_warn(m->log, "there is no memory to change the state of target %s",
@@ -298,6 +300,7 @@ static void on_answer(struct xreg_monitor *m, struct xreg__entry *e,
 		XREG__COUNT(m, nr_state_changes);
 		if (was_down != is_down) {
 			on_flap(m, e, !is_down, now_us);
+			e->look_us = 0;
 		}
 		if (e->job == NULL && !was_down && xreg__is_to_recover(m, e)) {
 			xreg__entry_plan(m, e, xreg__recover_due_us(m, e, now_us));

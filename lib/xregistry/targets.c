@@ -209,6 +209,7 @@ static void replace(
 	bool has_moved = strcmp(e->target->place, target->place) != 0;
 	bool is_others =
 		e->target->status.state != target->status.state && !xreg__state_is_ours(target);
+	bool was_to_recover = xreg__is_to_recover(m, e);
 	uint64_t before_us = xreg__interval_us(m, e->target);
 	uint64_t interval_us = xreg__interval_us(m, target);
 
@@ -224,6 +225,10 @@ static void replace(
 		e->job = NULL;
 		e->is_reaching = e->is_recovering = false;
 		xreg__entry_plan(m, e, now_us);
+	} else if (!was_to_recover && xreg__is_to_recover(m, e) && !e->has_change &&
+		   e->heap_at != XREG__NOT_IN) {
+		/* Another registry has taken it down. */
+		xreg__entry_plan(m, e, xreg__recover_due_us(m, e, now_us));
 	} else if (interval_us < before_us && e->heap_at != XREG__NOT_IN &&
 		   !xreg__is_to_recover(m, e) && e->due_us > now_us + interval_us) {
 		xreg__entry_plan(m, e, now_us + interval_us);

@@ -85,6 +85,9 @@ def judge_log(port, lsp, page, address, own_port, referrals):
     equal(sorted((e.subnqn, e.trtype, e.traddr, e.trsvcid) for e, _ in entries if e.subtype == SUBSYSTEM),
           sorted((t['nqn'], TRTYPES[t['transport']], t['address'], str(t['port'])) for t in targets),
           'subsystems')
+    equal(sorted((e.subnqn, e.eflags) for e, _ in entries if e.subtype == SUBSYSTEM),
+          sorted((t['nqn'], NOT_CONNECTED if t['status'] in ('failed', 'offline') else 0) for t in targets),
+          'flags')
     if lsp & EXTENDED:
         equal(sorted((e.subnqn, text(extra[LABEL], 0, len(extra[LABEL])))
                      for e, extra in entries if e.subtype == SUBSYSTEM),

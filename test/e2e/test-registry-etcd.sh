@@ -5,7 +5,8 @@
 # referral, writes to the node's volume without a pause, and loses no I/O controller when the registry that
 # leads is killed; the other one tells it of the next volume. The one that was killed comes back and shows the
 # same. Log pages, as the host has read them, are judged by the REST interfaces (registry_judge.py), and so is
-# what the host registers of itself (nvme dim). In the end the node is killed. XSAN_LONG: whoever leads is killed
+# what the host registers of itself (nvme dim). In the end the node is killed, of which the host
+# hears from both. XSAN_LONG: whoever leads is killed
 # ten times.
 
 . "$(dirname "$0")/lib.sh"

@@ -396,7 +396,14 @@ static void on_event(void *arg, const char *kind, json_t *data)
 	const char *nqn = json_string_value(json_object_get(target, "nqn"));
 	const char *status = json_string_value(json_object_get(target, "status"));
 	const char *reason = json_string_value(json_object_get(data, "reason"));
+	bool is_stopping;
 
+	pthread_mutex_lock(&agent->mutex);
+	is_stopping = agent->is_stopping;
+	pthread_mutex_unlock(&agent->mutex);
+	if (is_stopping) {
+		return;
+	}
 	if (strcmp(kind, "state_changed") == 0 && nqn != NULL && status != NULL) {
 		agent->opts.on_state(agent->opts.arg, nqn, status, reason != NULL ? reason : "");
 	}
@@ -424,7 +431,7 @@ static void *follower_main(void *arg)
 	uint64_t since = AGENT_FROM_NOW;
 	char path[256];
 
-	snprintf(path, sizeof(path), "/api/v1/events?node_id=%s", agent->opts.node_id);
+	snprintf(path, sizeof(path), "/api/v1/events?own=true&node_id=%s", agent->opts.node_id);
 	while (!agent->must_end_stream) {
 		const struct timespec pause = {0, 100 * 1000 * 1000};
 
@@ -542,8 +549,6 @@ void xreg_agent_stop(struct xreg_agent *agent, uint32_t timeout_ms)
 	if (agent == NULL) {
 		return;
 	}
-	agent->must_end_stream = true;
-	agent_http_abort(agent->stream);
 	pthread_mutex_lock(&agent->mutex);
 	agent->stop_at_ms = now_ms() + timeout_ms;
 	agent->is_stopping = true;
@@ -552,6 +557,9 @@ void xreg_agent_stop(struct xreg_agent *agent, uint32_t timeout_ms)
 	pthread_mutex_unlock(&agent->mutex);
 	agent_http_abort(agent->http);
 	pthread_join(agent->worker, NULL);
+	/* Its end says that the node may be dead, so good-bye comes first. */
+	agent->must_end_stream = true;
+	agent_http_abort(agent->stream);
 	if (agent->opts.on_state != NULL) {
 		pthread_join(agent->follower, NULL);
 	}

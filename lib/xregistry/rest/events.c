@@ -12,6 +12,9 @@
  * anew meanwhile, is told as an event "health_lost", behind which it goes on with the first there
  * is.
  *
+ * A node's agent says that a stream is the node's own (?own=true). When that begins or ends, the
+ * node has come or may be dead, and the health monitor looks at its targets at once.
+ *
  * The registry is never held up by a slow client: events are read from the store's history when the
  * connection can take them.
  */
@@ -22,6 +25,7 @@
 
 #include "lib/util/list.h"
 #include "lib/xregistry/health_log.h"
+#include "lib/xregistry/monitor.h"
 #include "lib/xregistry/rest/private.h"
 
 #define EVENTS_LIMIT     100u
@@ -29,6 +33,7 @@
 #define CHUNK            32u /* events read at a time */
 #define QUIET_NS         (15ull * 1000000000u)
 #define RETRY_MS         1000u
+#define OWN_SILENCE_MS   2000u
 
 struct filter {
 	char node_id[XREG_NAME_MAX + 1];
@@ -44,6 +49,7 @@ struct stream {
 	char *text;        /* being sent, from `sent` on */
 	size_t len, sent;
 	bool is_tick;                   /* say that we are still here */
+	bool is_own;                    /* the node's */
 	struct xreg_health_log *health; /* NULL: it was not asked for */
 	struct xreg_health_watch watch;
 	uint64_t number;     /* of the last of those */
@@ -274,10 +280,34 @@ static ssize_t on_read(void *arg, char *buf, size_t size)
 	return (ssize_t)part;
 }
 
+/* Whether a stream may be, and is, the node's own; false: it has been answered. */
+static bool read_own(struct xrpc_http_call *call, bool *ret_is_own)
+{
+	const char *node_id = xrpc_http_query(call, "node_id");
+
+	*ret_is_own = false;
+	if (!rest_query_bool(call, "own", ret_is_own)) {
+		return false;
+	}
+	if (*ret_is_own && (node_id == NULL || node_id[0] == '\0')) {
+		xrpc_http_problem(call, 422, "own", "a stream is a node's own with its node_id");
+		return false;
+	}
+	if (*ret_is_own && xrpc_http_role(call) < XRPC_ROLE_REGISTER) {
+		xrpc_http_problem(call, 403, "own", "a node's own stream needs the role '%s'",
+			xrpc_role_names[XRPC_ROLE_REGISTER]);
+		return false;
+	}
+	return true;
+}
+
 static void on_gone(void *arg)
 {
 	struct stream *stream = arg;
 
+	if (stream->is_own && !xreg_waits_has_ended(stream->rest->opts.waits)) {
+		xreg_monitor_look(stream->rest->opts.monitor, stream->filter.node_id, false);
+	}
 	xreg_waits_remove(stream->rest->opts.waits, &stream->wait);
 	if (stream->health != NULL) {
 		xreg_health_log_unwatch(stream->health, &stream->watch);
@@ -327,12 +357,12 @@ static void start_stream(struct xreg_rest *rest, struct xrpc_http_call *call)
 {
 	const char *last = xrpc_http_header(call, "Last-Event-ID");
 	uint64_t since = current_revision(rest);
-	bool has_health = false;
+	bool has_health = false, is_own;
 	struct stream *stream;
 	char hello[64];
 
 	if (!rest_query_number(call, "since", 0, UINT64_MAX - 1, &since) ||
-		!rest_query_bool(call, "health", &has_health)) {
+		!rest_query_bool(call, "health", &has_health) || !read_own(call, &is_own)) {
 		return;
 	}
 	stream = calloc(1, sizeof(*stream));
@@ -347,6 +377,7 @@ static void start_stream(struct xreg_rest *rest, struct xrpc_http_call *call)
 	stream->rest = rest;
 	stream->call = call;
 	stream->revision = since;
+	stream->is_own = is_own && rest->opts.monitor != NULL;
 	if (has_health && rest->opts.health_log != NULL) {
 		stream->health = rest->opts.health_log;
 		stream->watch.fn = on_health;
@@ -361,9 +392,13 @@ static void start_stream(struct xreg_rest *rest, struct xrpc_http_call *call)
 		.fn = on_due};
 	snprintf(hello, sizeof(hello), "retry: %u\n\n", RETRY_MS);
 	send_text(stream, strdup(hello));
-	xrpc_http_answer_stream(
-		call, "text/event-stream", &(struct xrpc_http_stream){on_read, on_gone, stream});
+	xrpc_http_answer_stream(call, "text/event-stream",
+		&(struct xrpc_http_stream){
+			on_read, on_gone, stream, stream->is_own ? OWN_SILENCE_MS : 0});
 	xreg_waits_add(rest->opts.waits, &stream->wait);
+	if (stream->is_own) {
+		xreg_monitor_look(rest->opts.monitor, stream->filter.node_id, true);
+	}
 	if (stream->health != NULL) {
 		xreg_health_log_watch(stream->health, &stream->watch);
 		xrpc_http_wake(call); /* what came before it watched */
@@ -373,7 +408,7 @@ static void start_stream(struct xreg_rest *rest, struct xrpc_http_call *call)
 void rest_events(struct xrpc_http_call *call, void *arg)
 {
 	static const char *const known[] = {
-		"since", "limit", "node_id", "target_id", "index", "wait", "health", NULL};
+		"since", "limit", "node_id", "target_id", "index", "wait", "health", "own", NULL};
 	const char *accept = xrpc_http_header(call, "Accept");
 	const bool is_stream = accept != NULL && strstr(accept, "text/event-stream") != NULL;
 
@@ -386,6 +421,9 @@ void rest_events(struct xrpc_http_call *call, void *arg)
 		xrpc_http_problem(call, 422, "health",
 			"what the health monitor tells is in streams only: Accept: "
 			"text/event-stream");
+	} else if (xrpc_http_query(call, "own") != NULL) {
+		xrpc_http_problem(call, 422, "own",
+			"only a stream can be a node's own: Accept: text/event-stream");
 	} else {
 		rest_when_newer(arg, call, answer_page);
 	}

@@ -86,6 +86,8 @@ static const struct param event_params[] = {
 	{"node_id", "text", "only of this node"}, {"target_id", "text", "only of this target"},
 	{"@Accept", "text", "text/event-stream: all that comes, as server-sent events"},
 	{"health", "bool", "of a stream: also what the health monitor tells"},
+	{"own", "bool",
+		"of a stream: it is the node's own; when it ends its targets are checked at once"},
 	{"@Last-Event-ID", "text", "go on after this revision"}, BLOCKING, {0}};
 
 static const struct description descriptions[] = {

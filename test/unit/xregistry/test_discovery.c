@@ -340,8 +340,8 @@ static void test_discovery_counter_moves_with_the_log(void **state)
 	world_stop(&w);
 }
 
-/* Of what a discovery controller had registered it is told that it has been lost. */
-static void test_discovery_lost_targets_are_marked(void **state)
+/* What is down is told, whoever had found it. */
+static void test_discovery_targets_that_are_down_are_marked(void **state)
 {
 	static const uint32_t sources[] = {XREG_DIM, XREG_PULLED, XREG_REGISTERED, XREG_MDNS};
 	const char *host = "nqn.2026-11.io.xsan:h";
@@ -351,7 +351,6 @@ static void test_discovery_lost_targets_are_marked(void **state)
 	world_start_with(&w, false, 0);
 	for (uint32_t i = 0; i < 4; i++) {
 		struct xreg_spec spec = fixture_spec();
-		bool is_marked = i < 2;
 		char nqn[64], id[XREG_ID_SIZE];
 		uint64_t genctr;
 
@@ -361,11 +360,13 @@ static void test_discovery_lost_targets_are_marked(void **state)
 		genctr = counter(&w, host);
 		id_of(&w, nqn, id);
 		set_state(&w, id, XREG_OFFLINE);
-		assert_int_equal(counter(&w, host), genctr + is_marked);
+		assert_int_equal(counter(&w, host), genctr + 1);
+		set_state(&w, id, XREG_FAILED);
+		assert_int_equal(counter(&w, host), genctr + 1);
 		read_entry(&w, nqn, &entry);
-		assert_int_equal(entry.eflags, is_marked ? NVME_EFLAG_NOT_CONNECTED : 0);
+		assert_int_equal(entry.eflags, NVME_EFLAG_NOT_CONNECTED);
 		set_state(&w, id, XREG_AVAILABLE);
-		assert_int_equal(counter(&w, host), genctr + 2 * is_marked);
+		assert_int_equal(counter(&w, host), genctr + 2);
 		read_entry(&w, nqn, &entry);
 		assert_int_equal(entry.eflags, 0);
 	}
@@ -715,8 +716,8 @@ int main(void)
 			test_discovery_extended_entries, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_discovery_counter_moves_with_the_log, fixture_setup, fixture_teardown),
-		cmocka_unit_test_setup_teardown(
-			test_discovery_lost_targets_are_marked, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_discovery_targets_that_are_down_are_marked,
+			fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_discovery_many_changes_at_once, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(

@@ -331,6 +331,110 @@ static void test_monitor_needs_bad_checks_in_a_row(void **state)
 	expect_state(XREG_FAILED, "monitor: no connection to 10.0.0.1 port 4420");
 }
 
+/* ---- looks ---- */
+
+static void look_and_run_ms(const char *node_id, bool has_come, uint64_t ms)
+{
+	xreg_monitor_look(monitor, node_id, has_come);
+	sim_world_run(sim, monitor, ms * 1000);
+}
+
+static uint32_t nr_connections(void)
+{
+	return sim_machine(sim, 0)->nr_connections;
+}
+
+/* A target that is well, and whose next check is 29 s away or more. */
+static void begin_well(void)
+{
+	begin_with(SIM_ANSWERS, 0, XREG_AVAILABLE);
+	while (nr_connections() < 2) {
+		run_s(1);
+	}
+}
+
+/* A node whose connection ends is found dead in a moment, with as many bad checks as ever. */
+static void test_monitor_looks_at_a_node_that_is_lost(void **state)
+{
+	begin_well();
+	sim_machine(sim, 0)->behaviour = SIM_REFUSES;
+	look_and_run_ms("node-1", false, 150);
+	assert_int_equal(state_now(), XREG_AVAILABLE);
+	assert_int_equal(live_now().nr_bad, 2);
+	sim_world_run(sim, monitor, 100000);
+	expect_state(XREG_FAILED, "monitor: no connection to 10.0.0.1 port 4420");
+	assert_int_equal(live_now().nr_bad, 3);
+	assert_int_equal(stats_now().nr_lost, 1);
+	/* From now on it is an attempt to recover as ever: not before its time. */
+	assert_int_equal(live_now().nr_recovery_attempts, 0);
+	run_until(XREG_OFFLINE, 10);
+}
+
+/* It may take connections for a moment yet. */
+static void test_monitor_looks_again_at_a_node_that_dies_slowly(void **state)
+{
+	begin_well();
+	look_and_run_ms("node-1", false, 250);
+	assert_int_equal(live_now().nr_bad, 0);
+	sim_machine(sim, 0)->behaviour = SIM_CLOSES;
+	sim_world_run(sim, monitor, 700000);
+	assert_int_equal(state_now(), XREG_FAILED);
+}
+
+static void test_monitor_looks_at_a_machine_that_is_silent(void **state)
+{
+	begin_well();
+	sim_machine(sim, 0)->behaviour = SIM_BLACK_HOLE;
+	look_and_run_ms("node-1", false, 1600);
+	assert_int_equal(state_now(), XREG_AVAILABLE);
+	sim_world_run(sim, monitor, 200000);
+	expect_state(XREG_FAILED, "monitor: no connection to 10.0.0.1 port 4420 within 500 ms");
+}
+
+/* A node that has only connected anew costs some checks, and then as many as ever. */
+static void test_monitor_looks_a_few_times_only(void **state)
+{
+	uint32_t before;
+
+	begin_well();
+	before = nr_connections();
+	look_and_run_ms("node-1", false, 5000);
+	assert_int_equal(nr_connections() - before, 4);
+	run_s(30);
+	assert_int_equal(nr_connections() - before, 5);
+	assert_int_equal(state_now(), XREG_AVAILABLE);
+	assert_int_equal(nr_events, 0);
+}
+
+static void test_monitor_looks_at_a_node_that_is_back(void **state)
+{
+	config.recovery_backoff_s = 60;
+	begin_with(SIM_REFUSES, 0, XREG_AVAILABLE);
+	run_until(XREG_FAILED, 90);
+	sim_machine(sim, 0)->behaviour = SIM_ANSWERS;
+	look_and_run_ms("node-1", false, 5000);
+	assert_int_equal(state_now(), XREG_FAILED);
+	look_and_run_ms("node-1", true, 150);
+	expect_state(XREG_AVAILABLE, "monitor: 2 checks in a row were good");
+}
+
+static void test_monitor_looks_at_nothing_else(void **state)
+{
+	uint32_t before;
+
+	begin_well();
+	before = nr_connections();
+	look_and_run_ms("node-", false, 2000);
+	look_and_run_ms("node-1", true, 2000);
+	set_state(XREG_MAINTENANCE, "by hand");
+	look_and_run_ms("node-1", false, 2000);
+	look_and_run_ms("node-1", true, 2000);
+	set_state(XREG_FAILED, "by hand");
+	look_and_run_ms("node-1", true, 2000);
+	assert_int_equal(nr_connections(), before);
+	assert_int_equal(state_now(), XREG_FAILED);
+}
+
 /* ---- recovery from being down ---- */
 
 /* The document's steps: reachability, connection, offline; and back when it answers again. */
@@ -1138,6 +1242,12 @@ int main(void)
 		T(test_monitor_measures_latency_by_keep_alive),
 		T(test_monitor_makes_unknown_targets_available),
 		T(test_monitor_needs_bad_checks_in_a_row),
+		T(test_monitor_looks_at_a_node_that_is_lost),
+		T(test_monitor_looks_again_at_a_node_that_dies_slowly),
+		T(test_monitor_looks_at_a_machine_that_is_silent),
+		T(test_monitor_looks_a_few_times_only),
+		T(test_monitor_looks_at_a_node_that_is_back),
+		T(test_monitor_looks_at_nothing_else),
 		T(test_monitor_recovers_from_network_timeouts_step_by_step),
 		T(test_monitor_backs_off_from_black_holes),
 		T(test_monitor_holds_down_what_flaps),

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Looks: checks of a node's targets at once, because the connection on which it hears of events has
+ * begun or ended. That is no proof of anything, and judged is by checks alone; a look only makes
+ * them come now, and soon again: in a tenth of a second while they contradict the state of the
+ * target, and in twice the time each time that they agree with it, up to a second, since a process
+ * that has been killed may still take connections for a moment. Then checks are as far apart as
+ * ever.
+ *
+ * Whoever has heard of a node leaves its name under the monitor's mutex; the rest is the monitor's
+ * thread's.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "lib/util/log.h"
+#include "lib/xregistry/monitor_private.h"
+
+#define LOOK_US     100000u
+#define LOOK_MAX_US 1000000u
+#define NR_MORE     8u /* checks of a look beyond those that it takes to change a state */
+
+void xreg_monitor_look(struct xreg_monitor *m, const char *node_id, bool has_come)
+{
+	struct xreg__look *look = malloc(sizeof(*look));
+
+	if (look == NULL) {
+		return; /* the next check of each target finds the same */
+	}
+	snprintf(look->node_id, sizeof(look->node_id), "%s", node_id);
+	look->has_come = has_come;
+	pthread_mutex_lock(&m->mutex);
+	look->next = m->looks;
+	m->looks = look;
+	m->stats.nr_lost += !has_come;
+	pthread_mutex_unlock(&m->mutex);
+	m->world.wake(m->world.arg);
+}
+
+void xreg__looks_free(struct xreg_monitor *m)
+{
+	struct xreg__look *look = m->looks, *next;
+
+	for (; look != NULL; look = next) {
+		next = look->next;
+		free(look);
+	}
+}
+
+struct walk {
+	struct xreg_monitor *m;
+	const struct xreg__look *look;
+	uint64_t now_us;
+	uint32_t count;
+};
+
+static bool can_look(const struct xreg_monitor *m, const struct xreg__entry *e, bool has_come)
+{
+	if (e->target->status.state == XREG_MAINTENANCE ||
+		xreg__probe_level(e->target, &m->config) == XREG_PROBE_NONE) {
+		return false;
+	}
+	return has_come ? xreg__is_to_recover(m, e)
+			: xreg__level_of(e->target->status.state) != XREG__DOWN;
+}
+
+static bool on_target(void *arg, const struct xreg_target *target)
+{
+	struct walk *walk = arg;
+	struct xreg_monitor *m = walk->m;
+	struct xreg__entry *e = xreg__entry_find(m, target->origin.id);
+
+	if (e == NULL || !can_look(m, e, walk->look->has_come)) {
+		return true;
+	}
+	e->look_us = LOOK_US;
+	e->nr_looks = NR_MORE + (walk->look->has_come ? m->config.recovery_threshold
+						      : m->config.failover_threshold_failures);
+	if (e->heap_at != XREG__NOT_IN) {
+		xreg__entry_plan(m, e, walk->now_us);
+	}
+	walk->count++;
+	return true;
+}
+
+void xreg__looks_take(struct xreg_monitor *m, uint64_t now_us)
+{
+	struct xreg__look *look, *next;
+	struct xreg_view *view;
+
+	pthread_mutex_lock(&m->mutex);
+	look = m->looks;
+	m->looks = NULL;
+	pthread_mutex_unlock(&m->mutex);
+	if (look == NULL) {
+		return;
+	}
+	view = xreg_store_view(m->store);
+	for (; look != NULL; look = next) {
+		struct walk walk = {m, look, now_us, 0};
+
+		next = look->next;
+		xreg_view_each(view, XREG_BY_NODE, look->node_id, false, on_target, &walk);
+		if (walk.count > 0) {
+			xu_info(m->log, "node %s has %s: looking at %u of its targets",
+				look->node_id,
+				look->has_come ? "come back" : "let its connection go", walk.count);
+		}
+		free(look);
+	}
+	xreg_view_unref(view);
+}
+
+void xreg__look_checked(
+	const struct xreg_monitor *m, struct xreg__entry *e, bool is_down, uint64_t now_us)
+{
+	bool was_down = xreg__level_of(e->target->status.state) == XREG__DOWN;
+
+	if (e->look_us == 0) {
+		return;
+	}
+	e->look_us = is_down != was_down ? LOOK_US : e->look_us * 2;
+	e->nr_looks--;
+	if (e->nr_looks == 0 || e->look_us > LOOK_MAX_US || e->held_until_us > now_us) {
+		e->look_us = 0;
+	}
+}
