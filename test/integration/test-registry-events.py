@@ -77,6 +77,17 @@ class Events(RegistryTest):
         page = self.good('GET', f'/api/v1/events?target_id={first}&since=1')
         self.assertEqual([e['revision'] for e in page['events']], [3, 4, 5])
 
+    def test_a_stream_of_a_node_s_own(self):
+        for query in ('?own=true', '?own=true&node_id='):
+            stream = Stream(self.port, query)
+            self.assertEqual(stream.status, 422)
+            stream.close()
+        self.refused(422, 'GET', '/api/v1/events?own=true&node_id=n')
+        stream = Stream(self.port, '?own=true&node_id=xdevice-node-001')
+        self.register(0)
+        self.assertEqual(stream.event()[1], 'registered')
+        stream.close()
+
     def test_a_stream(self):
         stream = Stream(self.port)
         self.assertEqual(stream.status, 200)

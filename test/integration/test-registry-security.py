@@ -428,6 +428,18 @@ class Reload(RegistryTest):
         self.reload(401, 'admin-0123456789abc')
         self.reload(200, 'another-0123456789')
 
+    def test_only_who_may_register_is_a_node(self):
+        self.config['security'] = {'tokens': [
+            {'name': 'node', 'token': 'node-0123456789abc', 'role': 'register'},
+            {'name': 'reader', 'token': 'reader-0123456789', 'role': 'read'}]}
+        self.start()
+        for token, status in (('reader-0123456789', 403), ('node-0123456789abc', 200)):
+            connection = self.connect()
+            connection.request('GET', '/api/v1/events?own=true&node_id=n', headers={
+                'Authorization': f'Bearer {token}', 'Accept': 'text/event-stream'})
+            self.assertEqual(connection.getresponse().status, status)
+            connection.close()
+
     def test_a_public_address_does_not_become_open(self):
         self.config['service']['listen_address'] = '0.0.0.0'
         self.config['security'] = {'allow_insecure': True}

@@ -237,6 +237,8 @@ static void monitor_metrics(FILE *out, struct xreg_monitor *monitor)
 		(double)stats.nr_recovery_attempts);
 	one(out, "expired_total", "counter", "Targets that went offline for want of a report.",
 		(double)stats.nr_expired);
+	one(out, "nodes_lost_total", "counter", "Nodes whose connection ended.",
+		(double)stats.nr_lost);
 	one(out, "probes", "gauge", "Probes under way.", stats.nr_probes);
 	one(out, "monitor_blind", "gauge",
 		"1: nearly all targets are silent, and states do not get worse.", stats.is_blind);
