@@ -34,7 +34,7 @@ if [ "${#stages[@]}" -eq 0 ]; then
 	[ "$long" -eq 1 ] && stages+=(soak)
 fi
 
-fuzz_seconds=10 soak_seconds=60 e2e_seconds=1200 patience=1
+fuzz_seconds=7 soak_seconds=60 e2e_seconds=1200 patience=1
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
 if [ "$long" -eq 1 ]; then
@@ -174,7 +174,7 @@ suite() {
 	for kind in waits works alone; do
 		: >"$log.$kind"
 	done
-	run_tests "$logs/$stage-tests.list" waits "$log.waits" "$dir" --num-processes 4 "$@" &
+	run_tests "$logs/$stage-tests.list" waits "$log.waits" "$dir" --num-processes 5 "$@" &
 	run_tests "$logs/$stage-tests.list" works "$log.works" "$dir" --num-processes $((jobs + 1)) "$@"
 	wait
 	run_tests "$logs/$stage-tests.list" alone "$log.alone" "$dir" "$@"

@@ -387,7 +387,7 @@ static uint64_t from_environment(const char *name, uint64_t fallback)
 static void sweep(
 	void (*live)(struct run *run, struct found *found), bool is_forced_always, int32_t level)
 {
-	uint64_t nr_rounds = from_environment("SIM_ROUNDS", getenv("XSAN_LONG") != NULL ? 200 : 12);
+	uint64_t nr_rounds = from_environment("SIM_ROUNDS", getenv("XSAN_LONG") != NULL ? 200 : 8);
 	uint64_t first = from_environment("SIM_SEED", 1),
 		 only = from_environment("SIM_KIND", NEVER);
 	static struct run run;

@@ -922,7 +922,7 @@ static uint64_t from_environment(const char *name, uint64_t fallback)
 
 static void test_raid_power_fail_keeps_promises(void **state)
 {
-	uint64_t nr_rounds = from_environment("SIM_ROUNDS", 6);
+	uint64_t nr_rounds = from_environment("SIM_ROUNDS", 4);
 	uint64_t first = from_environment("SIM_SEED", 1),
 		 only = from_environment("SIM_KIND", NEVER);
 	static struct run run;

@@ -317,7 +317,7 @@ static void live(struct world *w, uint32_t disk)
 static void test_any_io_of_a_member_may_fail(void **state)
 {
 	static const uint8_t ops[] = {XBDEV_OP_READ, XBDEV_OP_WRITE, XBDEV_OP_FLUSH};
-	uint32_t stride = getenv("XSAN_LONG") != NULL ? 1 : 11;
+	uint32_t stride = getenv("XSAN_LONG") != NULL ? 1 : 17;
 
 	for (uint32_t i = 0; i < ARRAY_SIZE(shapes) * ARRAY_SIZE(ops); i++) {
 		const struct shape *shape = &shapes[i / ARRAY_SIZE(ops)];
