@@ -46,9 +46,12 @@ static bool take_orders(struct xreg_monitor *m, uint64_t now_us)
 	return !must_stop;
 }
 
-/* A clock that was set says nothing of the targets: all of them get their whole time to live. */
+/* A clock that was set says nothing of the targets: all of them get their whole time to live. So
+ * they do when this registry begins to lead: what others have heard is told with a delay, and not
+ * at all when they die. */
 static void watch_clock(struct xreg_monitor *m)
 {
+	bool leads = xreg_store_leads(m->store);
 	uint64_t unix_ms = m->world.unix_ms(m->world.arg);
 	uint64_t differ_ms = unix_ms - m->world.now_us(m->world.arg) / 1000;
 
@@ -59,6 +62,10 @@ static void watch_clock(struct xreg_monitor *m)
 		}
 		m->since_ms = unix_ms;
 	}
+	if (leads && !m->led) {
+		m->since_ms = unix_ms;
+	}
+	m->led = leads;
 	m->clocks_differ_ms = differ_ms;
 }
 

@@ -91,8 +91,9 @@ struct xreg_monitor {
 	pthread_t thread;
 
 	struct xreg_health_config config; /* in use */
+	bool led;                         /* this registry, in the last round */
 	/* Times to live are counted from this Unix time at the earliest: the start, or the last
-	 * time that somebody set the clock. */
+	 * time that somebody set the clock or that it began to lead. */
 	uint64_t since_ms;
 	uint64_t clocks_differ_ms; /* Unix time less the monotonic one */
 	uint64_t revision;         /* of the store, that is known here */

@@ -4,6 +4,25 @@
 # What the tests of the registry source after node.sh: registries whose discovery controllers the guest
 # reaches at NODE_ADDR, their REST, and volumes that the node gets and loses while it runs.
 
+# own_network: goes on in a network of its own, in which NODE_ADDR is this machine's: so the registry reaches the node
+# where the guest does.
+own_network() {
+	local words=(unshare --net)
+
+	if [ "${XSAN_OWN_NETWORK:-}" != $$ ]; then
+		[ "$(id -u)" -eq 0 ] || words=(unshare --user --map-root-user --net)
+		if ! "${words[@]}" true 2>/dev/null; then
+			echo "SKIP $(basename "$0" .sh): no network namespace can be had"
+			exit 77
+		fi
+		# What it is made of may have to come from elsewhere. Whether there is one is judged later.
+		"$E2E_DIR/guest-image.sh" >/dev/null 2>&1 || :
+		XSAN_OWN_NETWORK=$$ exec "${words[@]}" bash "$0"
+	fi
+	ip link set lo up
+	ip address add "$NODE_ADDR/32" dev lo
+}
+
 # registry_begin: skips or fails the test when something is missing; sets REGISTRY.
 registry_begin() {
 	require curl curl
@@ -14,16 +33,17 @@ registry_begin() {
 }
 
 # registry_config NAME REST-PORT DISCOVERY-PORT [MEMBERS [PERSISTENCE]]: writes the configuration of a registry, with
-# MEMBERS of discovery_controller and the object PERSISTENCE. The node's address is that which the guest sees;
-# this machine has no such node there, whoever answers. So the registry does not probe, else it finds the
-# node failed as soon as its turn comes; and what comes from a guest may be slow.
+# MEMBERS of discovery_controller and the object PERSISTENCE. The node's address is that which the guest sees; outside of a
+# network of our own nobody is there. So the registry probes only when REGISTRY_PROBES says how far; and what comes
+# from a guest may be slow.
 registry_config() {
 	local persistence=${5:-}
 
 	[ -n "$persistence" ] || persistence='{}'
 	cat >"$TEST_DIR/$1.json" <<END
 {
-  "health_monitoring": {"probe_level": "none", "monitoring_interval_sec": 1, "max_acceptable_latency_us": 0},
+  "health_monitoring": {"probe_level": "${REGISTRY_PROBES:-none}", "monitoring_interval_sec": ${REGISTRY_INTERVAL_S:-1},
+    "max_acceptable_latency_us": 0},
   "failover": {"recovery_backoff_sec": 1},
   "service": {"listen_port": $2, "grpc_enabled": false, "data_directory": "$TEST_DIR/$1"},
   "discovery_controller": {"listen_port": $3, "advertise_address": "$NODE_ADDR"${4:+, $4}},

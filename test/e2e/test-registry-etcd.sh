@@ -17,6 +17,8 @@ OTHER_NQN=nqn.2026-11.io.xsan:other
 REGISTRY_NQN=nqn.2026-11.io.xsan:registry
 SHELF_NQN=nqn.2026-11.io.xsan:shelf-3
 LEAD_S=30
+export REGISTRY_PROBES=identify
+export REGISTRY_INTERVAL_S=30 # a dead node is found sooner
 KILLS=${XSAN_LONG:+10}
 KILLS=${KILLS:-1}
 export OTHER_NQN SHELF_NQN LEAD_S
@@ -117,6 +119,7 @@ on_request() {
 }
 export -f on_request of_registry leads knows_in_state judge
 
+own_network
 node_begin
 registry_begin
 require etcd etcd-server
@@ -136,6 +139,7 @@ for number in 1 2; do
 	registry_start registry-$number "$DISCOVERY" || test_fail "registry $number did not start"
 done
 node_config 8192 64MiB
+sed -i '/"trsvcid"/s/127\.0\.0\.1/0.0.0.0/' "$TEST_DIR/xsand.json"
 node_registers_with "http://127.0.0.1:$REST_PORT_1,http://127.0.0.1:$REST_PORT_2"
 node_start || test_fail "xsand did not start"
 on_request wait-for "$NODE_NQN" available || test_fail "the registries do not know the node"
