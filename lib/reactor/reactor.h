@@ -95,7 +95,8 @@ struct xr_op {
 	uint8_t opcode;
 	uint8_t flags;
 	uint8_t is_pending; /* set while the reactor owns the operation */
-	uint8_t is_drained; /* the platform's: the last RECV left nothing in the socket */
+	uint8_t is_drained; /* the platform's: the last RECV left nothing in the socket; of a file,
+			       its generation */
 	int32_t fd;
 	union {
 		struct {

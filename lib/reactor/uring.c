@@ -15,7 +15,8 @@
  * goes at once, and the disk works on it while the others are made. One that is alone waits for the
  * end of the round, where the same call gives it to the kernel and waits for it.
  *
- * While the reactor is awake, direct.c receives and sends without the ring.
+ * While the reactor is awake, direct.c receives and sends without the ring. What the kernel's own
+ * workers lose of files is done by rescue.c.
  */
 #include <errno.h>
 #include <liburing.h>
@@ -28,14 +29,16 @@
 #include "lib/reactor/direct.h"
 #include "lib/reactor/hint.h"
 #include "lib/reactor/reactor.h"
+#include "lib/reactor/rescue.h"
 #include "lib/reactor/uring.h"
 #include "lib/util/error.h"
 #include "lib/util/log.h"
 
-#define TAG_CANCEL 0u
-#define TAG_WAKE   1u
-#define TAG_ALARM  2u
-#define REAP_BATCH 64u
+#define TAG_CANCEL  0u
+#define TAG_WAKE    1u
+#define TAG_ALARM   2u
+#define REAP_BATCH  64u
+#define LOOK_ROUNDS 65536u /* of a reactor that is awake, between two looks at what is late */
 
 /* Sleeps that may be longer than this end by an alarm that stays armed from one to the next: a
  * timer for each costs more than a microsecond. Shorter ones end when they say. */
@@ -56,11 +59,13 @@ struct uring {
 	struct op_list to_cancel; /* the kernel's, when it takes more */
 	struct xr_direct direct;
 	struct xr_hint hint;
+	struct xr_rescue rescue;
 	uint64_t wake_value;
 	int wake_fd;
 	struct __kernel_timespec alarm_ts;
 	uint64_t alarm_ns;     /* when the alarm goes off; 0: it is not armed */
 	uint32_t nr_transfers; /* submitted and not called back */
+	uint32_t nr_rounds;    /* awake */
 	bool is_enabled;
 	bool is_wake_armed;
 	bool has_poll_first;
@@ -183,6 +188,9 @@ static void prep(struct uring *u, struct io_uring_sqe *sqe, struct xr_op *op)
 		break;
 	}
 	io_uring_sqe_set_data(sqe, op);
+	if (xr__is_file_op(op)) {
+		xr__rescue_given(&u->rescue, sqe, op);
+	}
 }
 
 static bool is_transfer(const struct xr_op *op)
@@ -224,6 +232,9 @@ static void uring_submit(void *ring, struct xr_op *op)
 		return;
 	}
 	u->nr_transfers += is_transfer(op);
+	if (xr__rescue_takes(&u->rescue, op)) {
+		return;
+	}
 	enqueue(u, op);
 	if (is_transfer(op) && u->nr_transfers > 1 && u->is_enabled && u->backlog.first == NULL) {
 		io_uring_submit(&u->ring);
@@ -247,7 +258,7 @@ static void submit_backlog(struct uring *u)
 	struct io_uring_sqe *sqe;
 
 	while (u->to_cancel.first != NULL && send_cancel(u, u->to_cancel.first)) {
-		list_pop(&u->to_cancel)->is_pending = 1;
+		list_pop(&u->to_cancel)->is_pending = XR_PENDING_ASKED;
 	}
 	while (u->backlog.first != NULL && (sqe = get_sqe(u)) != NULL) {
 		prep(u, sqe, list_pop(&u->backlog));
@@ -264,7 +275,9 @@ static void uring_cancel(void *ring, struct xr_op *op)
 	if (xr__direct_cancel(&u->direct, op) || list_del(&u->backlog, op)) {
 		list_add(&u->cancelled, op);
 		op->is_pending = PENDING_CANCEL;
-	} else if (!send_cancel(u, op)) {
+	} else if (send_cancel(u, op)) {
+		op->is_pending = XR_PENDING_ASKED;
+	} else {
 		list_add(&u->to_cancel, op);
 		op->is_pending = PENDING_CANCEL;
 	}
@@ -369,14 +382,19 @@ static uint32_t reap(struct uring *u)
 				u->alarm_ns = 0;
 			} else if (cqes[i]->user_data != TAG_CANCEL) {
 				done[nr_done].op = io_uring_cqe_get_data(cqes[i]);
-				done[nr_done].op->is_drained =
-					(cqes[i]->flags & IORING_CQE_F_SOCK_NONEMPTY) == 0;
+				if (!xr__is_file_op(done[nr_done].op)) {
+					done[nr_done].op->is_drained =
+						(cqes[i]->flags & IORING_CQE_F_SOCK_NONEMPTY) == 0;
+				}
 				done[nr_done++].result = cqes[i]->res;
 			}
 		}
 		io_uring_cq_advance(&u->ring, got);
 		for (uint32_t i = 0; i < nr_done; i++) {
-			call_back(u, done[i].op, done[i].result);
+			if (!xr__is_file_op(done[i].op) ||
+				!xr__rescue_back(&u->rescue, done[i].op, done[i].result)) {
+				call_back(u, done[i].op, done[i].result);
+			}
 		}
 		count += nr_done;
 		left -= got;
@@ -391,6 +409,25 @@ static uint32_t reap(struct uring *u)
 static void enable(struct uring *u)
 {
 	syscall(__NR_io_uring_register, u->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+}
+
+static void on_rescued(void *arg, struct xr_op *op, int32_t result)
+{
+	call_back(arg, op, result);
+}
+
+/* Asks for what the kernel has of files and has not begun, when none of that moves. */
+static void look_at_files(struct uring *u)
+{
+	struct io_uring_sqe *sqe;
+
+	if (!xr__rescue_is_late(&u->rescue, xu_clock_now_ns(xu_clock_system()))) {
+		return;
+	}
+	for (uint32_t i = 0; i < XR_RESCUE_CANCELS && (sqe = get_sqe(u)) != NULL; i++) {
+		xr__rescue_prep_cancel(sqe, i);
+		sqe->user_data = TAG_CANCEL;
+	}
 }
 
 static void hand_over(struct uring *u, bool all)
@@ -466,6 +503,9 @@ static uint32_t uring_run(void *ring, uint64_t timeout_ns)
 	is_awake = timeout_ns == 0 || u->cancelled.first != NULL || u->direct.nr_done != 0 ||
 		   io_uring_cq_ready(&u->ring) != 0;
 	hand_over(u, !is_awake);
+	if (xr__rescue_has_files(&u->rescue) && (!is_awake || ++u->nr_rounds % LOOK_ROUNDS == 0)) {
+		look_at_files(u);
+	}
 	if (is_awake) {
 		if (io_uring_sq_ready(&u->ring) != 0) {
 			io_uring_submit_and_get_events(&u->ring);
@@ -480,6 +520,9 @@ static uint32_t uring_run(void *ring, uint64_t timeout_ns)
 	}
 	if (!u->is_wake_armed && timeout_ns > XU_NS_PER_MS) {
 		timeout_ns = XU_NS_PER_MS; /* nobody can wake us: look again soon */
+	}
+	if (xr__rescue_has_files(&u->rescue) && timeout_ns > XR_RESCUE_LOOK_NS) {
+		timeout_ns = XR_RESCUE_LOOK_NS;
 	}
 	return sleep_for(u, timeout_ns);
 }
@@ -563,6 +606,7 @@ int xr__uring_new(const struct xr_platform *platform, struct xr_reactor *reactor
 		return xu_error_set_errno(err, -ENOMEM, "making an io_uring");
 	}
 	u->reactor = reactor;
+	u->rescue = (struct xr_rescue){.reactor = reactor, .done = on_rescued, .arg = u};
 	u->direct.is_off = mask != NULL && strstr(mask, "direct") != NULL;
 	list_init(&u->backlog);
 	list_init(&u->cancelled);
