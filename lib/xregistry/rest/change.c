@@ -281,9 +281,7 @@ static bool read_status(struct rest_job *job)
 	struct xu_error err;
 	uint32_t state = 0;
 
-	if (json_string_length(json_object_get(job->body, "reason")) == 0) {
-		json_object_del(job->body, "reason");
-	}
+	rest_job_drop_empty(job, "reason");
 	if (xu_params_parse(status_params, &opts, job->body, path, &err) != 0) {
 		return rest_job_refuse(job, path, &err);
 	}

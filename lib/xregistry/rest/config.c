@@ -187,7 +187,13 @@ void rest_config_put(struct xrpc_http_call *call, void *arg)
 
 void rest_config_delete(struct xrpc_http_call *call, void *arg)
 {
-	set_config(arg, call, json_object());
+	json_t *body = json_object();
+
+	if (body == NULL) {
+		xrpc_http_problem(call, 500, NULL, "no memory");
+	} else {
+		set_config(arg, call, body);
+	}
 }
 
 void rest_config_patch(struct xrpc_http_call *call, void *arg)
@@ -305,9 +311,7 @@ static bool read_report(struct rest_job *job)
 	char path[XU_PARAM_PATH_SIZE] = "";
 	struct xu_error err;
 
-	if (json_string_length(json_object_get(job->body, "reason")) == 0) {
-		json_object_del(job->body, "reason");
-	}
+	rest_job_drop_empty(job, "reason");
 	if (xu_params_parse(report_params, &opts, job->body, path, &err) != 0) {
 		return rest_job_refuse(job, path, &err);
 	}

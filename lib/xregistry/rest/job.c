@@ -199,6 +199,15 @@ bool rest_job_refuse(struct rest_job *job, const char *path, const struct xu_err
 	return false;
 }
 
+void rest_job_drop_empty(struct rest_job *job, const char *name)
+{
+	const json_t *value = json_object_get(job->body, name);
+
+	if (json_is_string(value) && json_string_length(value) == 0) {
+		json_object_del(job->body, name);
+	}
+}
+
 static void on_changed(struct xreg_change *change)
 {
 	struct rest_job *job = change->arg;

@@ -122,6 +122,8 @@ void rest_job_run(struct rest_job *job);
 void rest_job_patch(struct rest_job *job);
 /* Answers that what is said cannot be; false. */
 bool rest_job_refuse(struct rest_job *job, const char *path, const struct xu_error *err);
+/* Takes away a member of the body that is an empty text: nothing is said by it. */
+void rest_job_drop_empty(struct rest_job *job, const char *name);
 
 /* ---- the routes ---- */
 
