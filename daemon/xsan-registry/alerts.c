@@ -173,10 +173,12 @@ int alerts_part_start(
 		.smtp_from = config->smtp_from,
 		.smtp_user = config->smtp_user,
 		.smtp_password = config->smtp_password,
+		.smtp_ca_path = config->smtp_ca_path,
 		.slack_url = config->slack_url,
 		.log = opts->log};
 	struct xreg_alerts_opts alerts = {.rules_path = config->rules_path,
 		.data_dir = config->data_dir,
+		.store = opts->store,
 		.interval_ms = config->alert_interval_ms,
 		.log = opts->log,
 		.measure = measure};

@@ -54,7 +54,8 @@ struct config {
 	struct xreg_balancer_opts balancer;
 
 	/* Alerts. */
-	const char *rules_path, *smtp_url, *smtp_from, *smtp_user, *slack_url; /* NULL: none */
+	/* NULL: none */
+	const char *rules_path, *smtp_url, *smtp_from, *smtp_user, *smtp_ca_path, *slack_url;
 	char *smtp_password;
 	uint32_t alert_interval_ms;
 

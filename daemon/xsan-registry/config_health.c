@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "lib/util/error.h"
 
@@ -113,7 +114,7 @@ int config_check_balancer(struct config_check *c, json_t *object)
 /* ---- alerts ---- */
 
 struct alerts {
-	const char *rules, *smtp_url, *from, *user, *password_path, *slack_url;
+	const char *rules, *smtp_url, *from, *user, *password_path, *ca_path, *slack_url;
 	uint32_t interval_s;
 };
 
@@ -125,6 +126,7 @@ static const struct xu_param alerts_params[] = {
 	{"smtp_from", XU_PARAM_STRING, offsetof(struct alerts, from)},
 	{"smtp_user", XU_PARAM_STRING, offsetof(struct alerts, user)},
 	{"smtp_password_file", XU_PARAM_STRING, offsetof(struct alerts, password_path)},
+	{"smtp_ca_file", XU_PARAM_STRING, offsetof(struct alerts, ca_path)},
 	{"slack_webhook_url", XU_PARAM_STRING, offsetof(struct alerts, slack_url)},
 	{0},
 };
@@ -148,10 +150,15 @@ int config_check_alerts(struct config_check *c, json_t *object)
 		json_object_set_new(c->config->effective, "alerts.smtp_password_file",
 			json_string(c->config->smtp_password));
 	}
+	if (rc == 0 && alerts.ca_path != NULL && access(alerts.ca_path, R_OK) != 0) {
+		return config_fail(c, "alerts.smtp_ca_file",
+			xu_error_set_errno(c->err, -errno, "reading %s", alerts.ca_path));
+	}
 	c->config->rules_path = alerts.rules;
 	c->config->smtp_url = alerts.smtp_url;
 	c->config->smtp_from = alerts.from;
 	c->config->smtp_user = alerts.user;
+	c->config->smtp_ca_path = alerts.ca_path;
 	c->config->slack_url = alerts.slack_url;
 	c->config->alert_interval_ms = alerts.interval_s * 1000;
 	return rc;

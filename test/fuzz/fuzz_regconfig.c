@@ -16,7 +16,9 @@
 #include "lib/xnvmf/wire/nqn.h"
 #include "lib/xregistry/alert/alert.h"
 #include "lib/xregistry/alert/notify.h"
+#include "lib/xregistry/store.h"
 #include "test/fuzz/fuzz.h"
+#include "test/fuzz/memory.h"
 #include "test/fuzz/place.h"
 
 #define MAX_DOCUMENTS 3u
@@ -24,6 +26,7 @@
 static int file = -1;
 static char path[64];
 static struct xreg_notifier *notifier;
+static struct xreg_store *store;
 
 CURLcode curl_easy_perform(CURL *curl)
 {
@@ -162,6 +165,7 @@ static void fuzz_rules(const char *text, size_t len, const json_t *root)
 {
 	const struct xreg_alerts_opts opts = {.rules_path = path,
 		.data_dir = "/nowhere",
+		.store = store,
 		.interval_ms = 3600 * 1000,
 		.notifier = notifier,
 		.measure = measure};
@@ -188,6 +192,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		.smtp_from = "a@example.org",
 		.slack_url = "http://127.0.0.1:9/",
 		.nr_tries = 1};
+	const struct xreg_store_opts data = {.backend = &fuzz_memory};
 	struct xu_error err = {0};
 
 	(void)argc;
@@ -197,6 +202,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	FUZZ_CHECK(file >= 0, "no file in memory");
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
 	FUZZ_CHECK(xreg_notifier_start(&opts, &notifier, &err) == 0, "%s", err.text);
+	FUZZ_CHECK(xreg_store_open(&data, &store, &err) == 0, "%s", err.text);
 	return 0;
 }
 

@@ -3,50 +3,22 @@
 """Alerts of the registry: from pending to firing to resolved, told to a webhook, to Slack and by mail,
 grouped, repeated, silenced, tried again; rules that cannot be."""
 
-import http.server
+import contextlib
 import json
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
 import warnings
 
+from alerts_harness import RULE, Hook, rule
 from registry_harness import PATIENCE_S, REGISTRY, RegistryTest, free_port, main
 
 with warnings.catch_warnings():
     warnings.simplefilter('ignore')
     import asyncore
     import smtpd
-
-
-class Hook(http.server.ThreadingHTTPServer):
-    """Takes what is posted; refuses the first `refusals`."""
-
-    def __init__(self, refusals=0):
-        self.got, self.refusals, self.refused = [], refusals, 0
-        hook = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers['Content-Length'])))
-                refuse = hook.refused < hook.refusals
-                hook.refused += refuse
-                if not refuse:
-                    hook.got.append(body)
-                self.send_response(500 if refuse else 200)
-                self.send_header('Content-Length', '0')
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-        super().__init__(('127.0.0.1', 0), Handler)
-        self.url = f'http://127.0.0.1:{self.server_address[1]}/hook'
-        self.thread = threading.Thread(target=self.serve_forever, daemon=True)
-        self.thread.start()
-
-    def end(self):
-        self.shutdown()
-        self.server_close()
 
 
 class Mail(smtpd.SMTPServer):
@@ -89,17 +61,21 @@ class Alerts(RegistryTest):
             server.end()
         super().tearDown()
 
-    def rule(self, name='no targets are well', **members):
-        return {'rule_name': name, 'metric_type': 'healthy_target_ratio', 'operator': 'less_than',
-                'threshold_value': 0.5, 'duration_sec': 0, 'severity': 'high',
-                'notification_targets': f'webhook:{self.hook.url}', **members}
+    def rule(self, name=RULE, **members):
+        return rule(self.hook, name, **members)
 
     def begin(self, *rules):
         self.rules_path.write_text(json.dumps({'rules': rules}))
         self.start()
 
-    def stand(self, name='no targets are well'):
+    def stand(self, name=RULE):
         return next(r for r in self.good('GET', '/api/v1/alerts')['rules'] if r['rule_name'] == name)
+
+    def is_saved(self):
+        """Whether the data has it that the rule was told."""
+        with contextlib.closing(sqlite3.connect(self.data_dir / 'targets.db')) as data:
+            found = data.execute("SELECT text FROM documents WHERE name = 'alerts'").fetchone()
+        return found is not None and RULE in json.loads(found[0])
 
     def make_ill(self):
         self.target = self.register()
@@ -165,6 +141,61 @@ class Alerts(RegistryTest):
         self.wait_for(lambda: len(self.hook.got) > told, 'nobody is told after the silence')
         self.refused(404, 'DELETE', '/api/v1/alerts/none/silence')
         self.refused(422, 'PUT', '/api/v1/alerts/none/silence', {})
+
+    def test_silences_of_an_earlier_version(self):
+        until = int(time.time() * 1000) + 3600000
+        self.data_dir.mkdir()
+        path = self.data_dir / 'silences.json'
+        path.write_text(json.dumps({
+            RULE: {'until_ms': until, 'comment': 'since \u00e4ges'},
+            'over': {'until_ms': 5, 'comment': ''}, 'odd': 7}))
+        self.begin(self.rule(), self.rule('over'), self.rule('odd'))
+        for _ in range(2):
+            self.assertEqual([(r['silenced_until_ms'], r['comment'])
+                              for r in self.good('GET', '/api/v1/alerts')['rules']],
+                             [(until, 'since \u00e4ges'), (0, ''), (0, '')])
+            self.assertFalse(path.exists())
+            self.assertTrue(path.with_suffix('.json.taken').exists())
+            self.assertEqual(self.stop(), 0)
+            self.start()
+        # One that is no such file is left alone, and takes nothing away.
+        self.assertEqual(self.stop(), 0)
+        path.write_text('[')
+        self.start()
+        self.assertEqual(self.stand()['silenced_until_ms'], until)
+        self.assertIn(f'{path} is not what was saved there', self.log_text())
+        self.assertEqual(path.read_text(), '[')
+
+    def test_what_was_told_outlives_the_registry(self):
+        self.begin(self.rule())
+        self.make_ill()
+        self.wait_for(lambda: self.hook.got, 'nobody is told')
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            self.wait_for(self.is_saved, 'it is not saved that it was told')
+            self.stop(number)
+            self.start()
+            self.wait_for(lambda: self.stand()['state'] == 'firing', 'it does not fire')
+            time.sleep(2.5)
+            self.assertEqual(self.hook.states(), ['firing'])
+        self.assertEqual(self.stop(), 0)
+        # It is over while nobody looks: that is told, too.
+        self.rules_path.write_text(json.dumps([self.rule(threshold_value=0)]))
+        self.start()
+        self.wait_for(lambda: len(self.hook.got) > 1, 'nobody is told that it is over')
+        time.sleep(2.5)
+        self.assertEqual(self.hook.states(), ['firing', 'resolved'])
+
+    def test_what_was_not_sent_is_told_after_a_crash(self):
+        self.hook.hold()
+        self.begin(self.rule())
+        self.make_ill()
+        self.wait_for(lambda: self.hook.held, 'it is not sent')
+        self.stop(signal.SIGKILL)
+        self.hook.release()
+        self.start()
+        self.wait_for(lambda: self.hook.got, 'nobody is told')
+        time.sleep(2.5)
+        self.assertEqual(self.hook.states(), ['firing'])
 
     def test_is_tried_again(self):
         flaky, gone = Hook(refusals=2), free_port()

@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The rules are under a mutex, which is held for a round and for each call; measuring is done
- * before, notifications are only queued (notify.h), and saving silences is rare. Times of durations
- * are of the monotonic clock, those that people see and set Unix time.
+ * before, notifications are only queued (notify.h). What registries share is in the store (kept.h)
+ * and is read when it is needed; nothing waits for the store under the mutex. Times of durations
+ * are of the monotonic clock, those that people see and set, or that are shared, Unix time.
+ *
+ * Every registry judges its rules, so that one which begins to lead knows how they stand; only the
+ * one that leads tells. That a rule was told is saved when its notifications have ended, not
+ * before: who leads after a crash tells again what may not have been told, and nothing is lost.
  */
 #include <errno.h>
 #include <math.h>
@@ -17,14 +22,14 @@
 #include "lib/util/param.h"
 #include "lib/xbdev/config/text.h"
 #include "lib/xregistry/alert/alert.h"
+#include "lib/xregistry/alert/kept.h"
 #include "lib/xregistry/alert/notify.h"
-#include "lib/xregistry/document.h"
 #include "lib/xregistry/live.h"
+#include "lib/xregistry/store.h"
 
 #define RULES_MAX   256u
 #define PLACES_MAX  16u /* of one rule */
 #define REPEAT_S    (4u * 3600u)
-#define SILENCES    "silences"
 #define PLACES_SIZE 512u
 
 enum state { INACTIVE, PENDING, FIRING };
@@ -50,10 +55,12 @@ struct rule {
 
 	enum state state;
 	double value;
-	uint64_t held_since_ms, told_ms; /* monotonic */
-	uint64_t since_ms;               /* Unix time of the last change of state */
-	uint64_t silenced_until_ms;
-	char comment[128];
+	uint64_t held_since_ms; /* monotonic */
+	uint64_t since_ms;      /* Unix time of the last change of state */
+	uint64_t told_ms;       /* that it is firing, Unix time; 0: not, or that it is resolved */
+	bool is_unsaved;        /* the store does not have told_ms yet */
+	bool is_written;        /* a letter of this round tells of it */
+	uint64_t letter;        /* the last that told of it; the notifier's number */
 };
 
 struct xreg_alerts {
@@ -62,8 +69,11 @@ struct xreg_alerts {
 	pthread_mutex_t mutex;
 	pthread_cond_t cond;
 	bool must_stop;
+	bool has_ended; /* some notification */
 	struct rule *rules;
 	uint32_t nr_rules;
+	uint64_t nr_rounds;
+	bool has_failed; /* to save what was told, when last tried; the thread's */
 };
 
 static uint64_t clock_ms(clockid_t clock)
@@ -241,53 +251,6 @@ static int read_rules(struct xreg_alerts *alerts, struct rule **ret_rules, uint3
 	return rc;
 }
 
-/* ---- silences ---- */
-
-static void load_silences(struct xreg_alerts *alerts)
-{
-	json_t *document = NULL, *silence;
-	struct xu_error err;
-	const char *name;
-	struct rule *rule;
-
-	if (xreg_document_load(alerts->opts.data_dir, SILENCES, &document, &err) != 0) {
-		xu_err(alerts->opts.log, "%s; no rule is silenced", err.text);
-	}
-	json_object_foreach (document, name, silence) {
-		const char *comment = json_string_value(json_object_get(silence, "comment"));
-
-		rule = find(alerts->rules, alerts->nr_rules, name);
-		if (rule != NULL) {
-			rule->silenced_until_ms =
-				(uint64_t)json_integer_value(json_object_get(silence, "until_ms"));
-			snprintf(rule->comment, sizeof(rule->comment), "%.127s",
-				comment != NULL ? comment : "");
-		}
-	}
-	json_decref(document);
-}
-
-static int save_silences(struct xreg_alerts *alerts, struct xu_error *err)
-{
-	uint64_t now_ms = clock_ms(CLOCK_REALTIME);
-	json_t *document = json_object();
-	int rc;
-
-	for (uint32_t i = 0; i < alerts->nr_rules; i++) {
-		const struct rule *rule = &alerts->rules[i];
-
-		if (rule->silenced_until_ms > now_ms) {
-			json_object_set_new(document, rule->name,
-				json_pack("{s:I, s:s}", "until_ms",
-					(json_int_t)rule->silenced_until_ms, "comment",
-					rule->comment));
-		}
-	}
-	rc = xreg_document_save(alerts->opts.data_dir, SILENCES, document, err);
-	json_decref(document);
-	return rc;
-}
-
 /* ---- telling ---- */
 
 static json_t *alert_json(const struct rule *rule, const char *what)
@@ -318,17 +281,18 @@ static void write_letters(struct letters *letters, const struct rule *rule, cons
 	}
 }
 
-/* One notification to a place, of one alert or of several. */
-static void send_letter(struct xreg_alerts *alerts, const char *place, json_t *list)
+/* One notification to a place, of one alert or of several. Returns its number; 0: there is none. */
+static uint64_t send_letter(struct xreg_alerts *alerts, const char *place, json_t *list)
 {
 	json_t *alert, *body = json_pack("{s:s, s:O}", "source", "xsan-registry", "alerts", list);
 	char subject[256], *text = NULL;
+	uint64_t number = 0;
 	size_t size, i;
-	FILE *out = open_memstream(&text, &size);
+	FILE *out = body != NULL ? open_memstream(&text, &size) : NULL;
 
-	if (out == NULL || body == NULL) {
+	if (out == NULL) {
 		json_decref(body);
-		return;
+		return 0;
 	}
 	json_array_foreach (list, i, alert) {
 		fprintf(out,
@@ -342,26 +306,32 @@ static void send_letter(struct xreg_alerts *alerts, const char *place, json_t *l
 			json_number_value(json_object_get(alert, "threshold_value")),
 			json_string_value(json_object_get(alert, "severity")));
 	}
-	fclose(out);
-	alert = json_array_get(list, 0);
-	snprintf(subject, sizeof(subject), "[xsan-registry] %s is %s%s",
-		json_string_value(json_object_get(alert, "rule_name")),
-		json_string_value(json_object_get(alert, "state")),
-		json_array_size(list) > 1 ? " and others" : "");
-	xreg_notify(alerts->opts.notifier, place, subject, text, body);
+	if (fclose(out) == 0) {
+		alert = json_array_get(list, 0);
+		snprintf(subject, sizeof(subject), "[xsan-registry] %s is %s%s",
+			json_string_value(json_object_get(alert, "rule_name")),
+			json_string_value(json_object_get(alert, "state")),
+			json_array_size(list) > 1 ? " and others" : "");
+		number = xreg_notify(alerts->opts.notifier, place, subject, text, body);
+	}
 	free(text);
 	json_decref(body);
+	return number;
 }
 
-static void send_letters(struct xreg_alerts *alerts, struct letters *letters)
+/* Returns the number of the last one. */
+static uint64_t send_letters(struct xreg_alerts *alerts, struct letters *letters)
 {
+	uint64_t last = 0, number;
 	const char *place;
 	json_t *list;
 
 	json_object_foreach (letters->by_place, place, list) {
-		send_letter(alerts, place, list);
+		number = send_letter(alerts, place, list);
+		last = number != 0 ? number : last;
 	}
 	json_decref(letters->by_place);
+	return last;
 }
 
 /* ---- a round ---- */
@@ -390,58 +360,174 @@ static void enter(struct xreg_alerts *alerts, struct rule *rule, enum state stat
 	rule->since_ms = clock_ms(CLOCK_REALTIME);
 }
 
-static void judge(
-	struct xreg_alerts *alerts, struct rule *rule, uint64_t now_ms, struct letters *letters)
+static void judge(struct xreg_alerts *alerts, struct rule *rule, uint64_t now_ms)
 {
 	bool is_bad = rule->is_enabled && holds(rule, rule->value);
-	bool is_silenced = rule->silenced_until_ms > clock_ms(CLOCK_REALTIME);
 
-	if (!is_bad) {
-		if (rule->state == FIRING) {
-			enter(alerts, rule, INACTIVE);
-			if (rule->told_ms != 0 && !is_silenced) {
-				write_letters(letters, rule, "resolved");
-			}
-			rule->told_ms = 0;
-		} else if (rule->state == PENDING) {
-			enter(alerts, rule, INACTIVE);
-		}
-		return;
+	if (!is_bad && rule->state != INACTIVE) {
+		enter(alerts, rule, INACTIVE);
 	}
-	if (rule->state == INACTIVE) {
+	if (is_bad && rule->state == INACTIVE) {
 		enter(alerts, rule, PENDING);
 		rule->held_since_ms = now_ms;
 	}
 	if (rule->state == PENDING && now_ms - rule->held_since_ms >= rule->duration_s * 1000ull) {
 		enter(alerts, rule, FIRING);
 	}
-	if (rule->state == FIRING && !is_silenced &&
-		(rule->told_ms == 0 || now_ms - rule->told_ms >= rule->repeat_s * 1000ull)) {
-		write_letters(letters, rule, "firing");
-		rule->told_ms = now_ms;
+}
+
+/* Whether it is time to tell that a rule is firing. A clock that has gone far back is no reason to
+ * be silent. */
+static bool is_due(const struct rule *rule, uint64_t unix_ms)
+{
+	uint64_t distance_ms =
+		unix_ms > rule->told_ms ? unix_ms - rule->told_ms : rule->told_ms - unix_ms;
+
+	return rule->told_ms == 0 || distance_ms >= rule->repeat_s * 1000ull;
+}
+
+/* The part of who leads. In the first round a metric that is a difference is not known yet, so
+ * nothing is taken back that was told before a restart. */
+static void tell(
+	struct xreg_alerts *alerts, struct rule *rule, bool is_silenced, struct letters *letters)
+{
+	uint64_t unix_ms = clock_ms(CLOCK_REALTIME);
+	bool is_over = rule->state == INACTIVE && rule->told_ms != 0 && alerts->nr_rounds > 1;
+
+	if (!is_over && (rule->state != FIRING || is_silenced || !is_due(rule, unix_ms))) {
+		return;
 	}
+	if (!is_silenced) {
+		write_letters(letters, rule, is_over ? "resolved" : "firing");
+		rule->is_written = true;
+	}
+	rule->told_ms = is_over ? 0 : unix_ms;
+	rule->is_unsaved = true;
 }
 
 static void run_round(struct xreg_alerts *alerts)
 {
 	struct letters letters = {json_object()};
 	double values[XREG_NR_METRICS] = {0};
-	uint64_t now_ms = clock_ms(CLOCK_MONOTONIC);
+	uint64_t now_ms = clock_ms(CLOCK_MONOTONIC), unix_ms = clock_ms(CLOCK_REALTIME), last;
+	bool leads = xreg_store_leads(alerts->opts.store);
+	json_t *silences = xreg__silences(alerts->opts.store);
+	json_t *told = xreg__told(alerts->opts.store);
+	const char *comment;
 
 	alerts->opts.measure(alerts->opts.arg, values);
 	pthread_mutex_lock(&alerts->mutex);
+	alerts->nr_rounds++;
 	for (uint32_t i = 0; i < alerts->nr_rules; i++) {
-		alerts->rules[i].value = values[alerts->rules[i].metric];
-		judge(alerts, &alerts->rules[i], now_ms, &letters);
+		struct rule *rule = &alerts->rules[i];
+
+		rule->value = values[rule->metric];
+		judge(alerts, rule, now_ms);
+		if (!rule->is_unsaved) {
+			rule->told_ms = xreg__told_ms(told, rule->name);
+		}
+		if (leads) {
+			tell(alerts, rule,
+				xreg__silence_of(silences, rule->name, &comment) > unix_ms,
+				&letters);
+		}
+	}
+	last = send_letters(alerts, &letters);
+	for (uint32_t i = 0; i < alerts->nr_rules; i++) {
+		if (alerts->rules[i].is_written) {
+			alerts->rules[i].is_written = false;
+			alerts->rules[i].letter = last;
+		}
 	}
 	pthread_mutex_unlock(&alerts->mutex);
-	send_letters(alerts, &letters);
+	json_decref(silences);
+	json_decref(told);
 }
 
-static bool sleep_on(struct xreg_alerts *alerts)
+/* ---- saving what was told ---- */
+
+/* When rules were told whose notifications have ended, as xreg__told_put() wants it; and, of who
+ * leads, what is still kept of rules that are no more. */
+static json_t *to_save(struct xreg_alerts *alerts, const json_t *told)
+{
+	uint64_t ended = xreg_notifier_ended(alerts->opts.notifier);
+	json_t *changes = json_object(), *one;
+	const char *name;
+
+	for (uint32_t i = 0; i < alerts->nr_rules; i++) {
+		const struct rule *rule = &alerts->rules[i];
+
+		if (rule->is_unsaved && rule->letter <= ended) {
+			json_object_set_new(
+				changes, rule->name, json_integer((json_int_t)rule->told_ms));
+		}
+	}
+	if (xreg_store_leads(alerts->opts.store)) {
+		json_object_foreach ((json_t *)told, name, one) {
+			if (find(alerts->rules, alerts->nr_rules, name) == NULL) {
+				json_object_set_new(changes, name, json_integer(0));
+			}
+		}
+	}
+	return changes;
+}
+
+/* Those of which nothing was told meanwhile. */
+static void mark_saved(struct xreg_alerts *alerts, const json_t *changes)
+{
+	for (uint32_t i = 0; i < alerts->nr_rules; i++) {
+		struct rule *rule = &alerts->rules[i];
+		const json_t *saved = json_object_get(changes, rule->name);
+
+		if (saved != NULL && (uint64_t)json_integer_value(saved) == rule->told_ms) {
+			rule->is_unsaved = false;
+		}
+	}
+}
+
+/* What cannot be saved now is tried again after the next round. */
+static void save_told(struct xreg_alerts *alerts)
+{
+	json_t *told = xreg__told(alerts->opts.store), *changes;
+	struct xu_error err;
+	int rc = 0;
+
+	pthread_mutex_lock(&alerts->mutex);
+	changes = to_save(alerts, told);
+	pthread_mutex_unlock(&alerts->mutex);
+	json_decref(told);
+	if (json_object_size(changes) != 0) {
+		rc = xreg__told_put(alerts->opts.store, changes, &err);
+		if (rc == 0) {
+			pthread_mutex_lock(&alerts->mutex);
+			mark_saved(alerts, changes);
+			pthread_mutex_unlock(&alerts->mutex);
+		} else if (!alerts->has_failed) {
+			xu_warn(alerts->opts.log,
+				"%s; what has been told of alerts may be told again after a "
+				"restart, or by another registry",
+				err.text);
+		}
+		alerts->has_failed = rc != 0;
+	}
+	json_decref(changes);
+}
+
+/* ---- the thread ---- */
+
+static void on_ended(void *arg)
+{
+	struct xreg_alerts *alerts = arg;
+
+	pthread_mutex_lock(&alerts->mutex);
+	alerts->has_ended = true;
+	pthread_cond_signal(&alerts->cond);
+	pthread_mutex_unlock(&alerts->mutex);
+}
+
+static struct timespec next_round(const struct xreg_alerts *alerts)
 {
 	struct timespec until;
-	bool must_stop;
 
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += alerts->opts.interval_ms / 1000;
@@ -450,9 +536,26 @@ static bool sleep_on(struct xreg_alerts *alerts)
 		until.tv_sec++;
 		until.tv_nsec -= 1000000000;
 	}
+	return until;
+}
+
+/* Until the next round, and saves what has been told meanwhile. False: it is to stop. */
+static bool sleep_on(struct xreg_alerts *alerts)
+{
+	struct timespec until = next_round(alerts);
+	bool must_stop;
+
+	save_told(alerts);
 	pthread_mutex_lock(&alerts->mutex);
-	while (!alerts->must_stop &&
-		pthread_cond_timedwait(&alerts->cond, &alerts->mutex, &until) == 0) {
+	while (!alerts->must_stop) {
+		if (alerts->has_ended) {
+			alerts->has_ended = false;
+			pthread_mutex_unlock(&alerts->mutex);
+			save_told(alerts);
+			pthread_mutex_lock(&alerts->mutex);
+		} else if (pthread_cond_timedwait(&alerts->cond, &alerts->mutex, &until) != 0) {
+			break;
+		}
 	}
 	must_stop = alerts->must_stop;
 	pthread_mutex_unlock(&alerts->mutex);
@@ -464,6 +567,7 @@ static void *alerts_main(void *arg)
 	do {
 		run_round(arg);
 	} while (sleep_on(arg));
+	save_told(arg);
 	return NULL;
 }
 
@@ -485,14 +589,15 @@ int xreg_alerts_reload(struct xreg_alerts *alerts, struct xu_error *err)
 			rules[i].state = old->state;
 			rules[i].value = old->value;
 			rules[i].held_since_ms = old->held_since_ms;
-			rules[i].told_ms = old->told_ms;
 			rules[i].since_ms = old->since_ms;
+			rules[i].told_ms = old->told_ms;
+			rules[i].is_unsaved = old->is_unsaved;
+			rules[i].letter = old->letter;
 		}
 	}
 	before = alerts->rules;
 	alerts->rules = rules;
 	alerts->nr_rules = count;
-	load_silences(alerts);
 	pthread_mutex_unlock(&alerts->mutex);
 	free(before);
 	return 0;
@@ -500,7 +605,9 @@ int xreg_alerts_reload(struct xreg_alerts *alerts, struct xu_error *err)
 
 json_t *xreg_alerts_json(struct xreg_alerts *alerts)
 {
-	json_t *rules = json_array(), *one;
+	json_t *rules = json_array(), *one, *silences = xreg__silences(alerts->opts.store);
+	uint64_t until_ms;
+	const char *comment;
 
 	pthread_mutex_lock(&alerts->mutex);
 	for (uint32_t i = 0; i < alerts->nr_rules; i++) {
@@ -509,12 +616,13 @@ json_t *xreg_alerts_json(struct xreg_alerts *alerts)
 		one = alert_json(rule, state_names[rule->state]);
 		json_object_set_new(one, "duration_sec", json_integer(rule->duration_s));
 		json_object_set_new(one, "enabled", json_boolean(rule->is_enabled));
-		json_object_set_new(one, "silenced_until_ms",
-			json_integer((json_int_t)rule->silenced_until_ms));
-		json_object_set_new(one, "comment", json_string(rule->comment));
+		until_ms = xreg__silence_of(silences, rule->name, &comment);
+		json_object_set_new(one, "silenced_until_ms", json_integer((json_int_t)until_ms));
+		json_object_set_new(one, "comment", json_string(comment));
 		json_array_append_new(rules, one);
 	}
 	pthread_mutex_unlock(&alerts->mutex);
+	json_decref(silences);
 	return json_pack("{s:o, s:o}", "rules", rules, "notifications",
 		xreg_notifier_json(alerts->opts.notifier));
 }
@@ -527,25 +635,13 @@ static int no_rule(const char *name, struct xu_error *err)
 int xreg_alerts_silence(struct xreg_alerts *alerts, const char *name, uint64_t until_ms,
 	const char *comment, struct xu_error *err)
 {
-	struct rule *rule, before;
-	int rc;
+	bool is_known;
 
 	pthread_mutex_lock(&alerts->mutex);
-	rule = find(alerts->rules, alerts->nr_rules, name);
-	if (rule == NULL) {
-		rc = no_rule(name, err);
-	} else {
-		before = *rule;
-		rule->silenced_until_ms = until_ms;
-		snprintf(rule->comment, sizeof(rule->comment), "%.127s", comment);
-		xu_text_mend(rule->comment);
-		rc = save_silences(alerts, err);
-		if (rc != 0) {
-			*rule = before;
-		}
-	}
+	is_known = find(alerts->rules, alerts->nr_rules, name) != NULL;
 	pthread_mutex_unlock(&alerts->mutex);
-	return rc;
+	return is_known ? xreg__silence(alerts->opts.store, name, until_ms, comment, err)
+			: no_rule(name, err);
 }
 
 int xreg_alerts_test(struct xreg_alerts *alerts, const char *name, struct xu_error *err)
@@ -571,6 +667,7 @@ int xreg_alerts_start(
 {
 	struct xreg_alerts *alerts = calloc(1, sizeof(*alerts));
 	pthread_condattr_t attr;
+	struct xu_error problem;
 	int rc;
 
 	if (alerts == NULL) {
@@ -582,14 +679,22 @@ int xreg_alerts_start(
 	pthread_mutex_init(&alerts->mutex, NULL);
 	pthread_cond_init(&alerts->cond, &attr);
 	pthread_condattr_destroy(&attr);
+	/* Without them it is told more than is wanted: no reason not to begin. */
+	if (xreg__silences_take_file(opts->store, opts->data_dir, &problem) != 0) {
+		xu_err(opts->log, "silences of an earlier version do not count: %s", problem.text);
+	}
 	rc = xreg_alerts_reload(alerts, err);
 	if (rc == 0) {
+		xreg_notifier_watch(opts->notifier, on_ended, alerts);
 		rc = -pthread_create(&alerts->thread, NULL, alerts_main, alerts);
 		if (rc != 0) {
 			xu_error_set_errno(err, rc, "preparing alerts");
 		}
 	}
 	if (rc != 0) {
+		xreg_notifier_watch(opts->notifier, NULL, NULL);
+		pthread_mutex_destroy(&alerts->mutex);
+		pthread_cond_destroy(&alerts->cond);
 		free(alerts->rules);
 		free(alerts);
 		return rc;
@@ -608,6 +713,7 @@ void xreg_alerts_stop(struct xreg_alerts *alerts)
 	pthread_cond_signal(&alerts->cond);
 	pthread_mutex_unlock(&alerts->mutex);
 	pthread_join(alerts->thread, NULL);
+	xreg_notifier_watch(alerts->opts.notifier, NULL, NULL);
 	pthread_mutex_destroy(&alerts->mutex);
 	pthread_cond_destroy(&alerts->cond);
 	free(alerts->rules);

@@ -5,6 +5,11 @@
  * told again at every repeat interval, and when it is resolved. Transitions of one round that go to
  * the same place are one notification. A silenced rule changes its state and tells nobody.
  *
+ * Of several registries on the same data each judges its rules, and the one that leads tells.
+ * Silences and what has been told are in the store, so they outlive a registry. Each notification
+ * is sent at least once: when a registry dies, what it was about to tell, or had told so shortly
+ * before that it was not saved, is told by the next, or by itself when it is back.
+ *
  * One thread evaluates; all calls are for any thread.
  */
 #ifndef LIB_XREGISTRY_ALERT_H
@@ -16,6 +21,7 @@
 
 struct xreg_alerts;
 struct xreg_notifier;
+struct xreg_store;
 struct xu_error;
 struct xu_logger;
 
@@ -40,8 +46,9 @@ extern const char *const xreg_metric_names[];
 
 struct xreg_alerts_opts {
 	const char *rules_path; /* a file of rules; NULL: none */
-	const char *data_dir;   /* where silences are kept */
-	uint32_t interval_ms;   /* between two rounds */
+	const char *data_dir;   /* where earlier versions kept silences */
+	struct xreg_store *store;
+	uint32_t interval_ms; /* between two rounds */
 	struct xreg_notifier *notifier;
 	struct xu_logger *log;
 	/* Fills in the metrics; on the alerts' thread. */
@@ -49,7 +56,7 @@ struct xreg_alerts_opts {
 	void *arg;
 };
 
-/* Reads the rules. -EINVAL with FILE:LINE:COLUMN. */
+/* Reads the rules. -EINVAL with FILE:LINE:COLUMN. All is borrowed until the end. */
 int xreg_alerts_start(
 	const struct xreg_alerts_opts *opts, struct xreg_alerts **ret_alerts, struct xu_error *err);
 void xreg_alerts_stop(struct xreg_alerts *alerts); /* NULL is fine */
@@ -62,8 +69,9 @@ int xreg_alerts_reload(struct xreg_alerts *alerts, struct xu_error *err);
  * "notifications": […]}. New reference. */
 json_t *xreg_alerts_json(struct xreg_alerts *alerts);
 
-/* Nobody is told of the rule before `until_ms` (Unix time); 0 ends it. -ENOENT, and what saving it
- * gives. */
+/* Nobody is told of the rule before `until_ms` (Unix time), by any registry; 0 ends it. Durable
+ * when it returns 0; blocks. -ENOENT, -EBUSY: other registries were always first, and those of
+ * xreg_store_put_document(). */
 int xreg_alerts_silence(struct xreg_alerts *alerts, const char *rule, uint64_t until_ms,
 	const char *comment, struct xu_error *err);
 /* Tells those of the rule that this is a test. -ENOENT. */

@@ -13,6 +13,9 @@
 
 #include "lib/util/error.h"
 #include "lib/util/log.h"
+#include "lib/util/random.h"
+#include "lib/util/uuid.h"
+#include "lib/xregistry/alert/mail.h"
 #include "lib/xregistry/alert/notify.h"
 
 #define RECORDS    256u
@@ -30,8 +33,8 @@ struct record {
 	enum status status;
 	uint64_t at_ms;
 	char target[XREG_NOTIFY_TARGET_SIZE];
-	char subject[256];
-	char *text, *body; /* until it has ended */
+	char subject[256], id[XU_UUID_TEXT_SIZE]; /* a mail's, the same at every try */
+	char *text, *body;                        /* until it has ended */
 	uint32_t nr_tries;
 	char problem[256];
 };
@@ -41,9 +44,13 @@ struct xreg_notifier {
 	pthread_t thread;
 	pthread_mutex_t mutex;
 	pthread_cond_t cond;
+	struct xu_random random;
 	struct record records[RECORDS];
 	uint64_t next_in, next_out; /* numbers of records, which are modulo RECORDS */
 	bool must_stop;
+	pthread_mutex_t watch_mutex; /* of what follows */
+	void (*watch)(void *arg);
+	void *watch_arg;
 };
 
 /* ---- sending ---- */
@@ -119,37 +126,46 @@ static void post(CURL *curl, struct xreg_notifier *notifier, const char *url, co
 	curl_slist_free_all(headers);
 }
 
+/* A password goes over TLS or not at all, and whoever says which CA to trust wants TLS, too. */
+static bool needs_tls(const struct xreg_notifier_opts *opts)
+{
+	return opts->smtp_user != NULL || opts->smtp_ca_path != NULL;
+}
+
 static void mail(CURL *curl, struct xreg_notifier *notifier, const struct record *record,
 	char problem[CURL_ERROR_SIZE])
 {
 	const struct xreg_notifier_opts *opts = &notifier->opts;
 	struct curl_slist *recipients = curl_slist_append(NULL, record->target + 6);
-	char *message = NULL, date[64];
-	time_t now = time(NULL);
+	const struct xreg__mail content = {.from = opts->smtp_from,
+		.to = record->target + 6,
+		.subject = record->subject,
+		.text = record->text,
+		.at_ms = record->at_ms,
+		.id = record->id};
+	char *message = xreg__mail_write(&content);
 	struct upload upload;
 	size_t total = 0;
-	struct tm tm;
 	CURLcode rc;
 
-	gmtime_r(&now, &tm);
-	strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S +0000", &tm);
-	if (asprintf(&message,
-		    "Date: %s\r\nFrom: %s\r\nTo: %s\r\nSubject: %s\r\nMIME-Version: 1.0\r\n"
-		    "Content-Type: text/plain; charset=utf-8\r\n\r\n%s\r\n",
-		    date, opts->smtp_from, record->target + 6, record->subject, record->text) < 0) {
+	if (message == NULL || recipients == NULL) {
 		snprintf(problem, CURL_ERROR_SIZE, "no memory");
 		curl_slist_free_all(recipients);
+		free(message);
 		return;
 	}
 	upload = (struct upload){message, strlen(message)};
 	set_common(curl, notifier, opts->smtp_url, problem);
 	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
-	curl_easy_setopt(curl, CURLOPT_USE_SSL, (long)CURLUSESSL_TRY);
+	curl_easy_setopt(
+		curl, CURLOPT_USE_SSL, (long)(needs_tls(opts) ? CURLUSESSL_ALL : CURLUSESSL_TRY));
 	curl_easy_setopt(curl, CURLOPT_MAIL_FROM, opts->smtp_from);
 	curl_easy_setopt(curl, CURLOPT_MAIL_RCPT, recipients);
+	if (opts->smtp_ca_path != NULL) {
+		curl_easy_setopt(curl, CURLOPT_CAINFO, opts->smtp_ca_path);
+		curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+	}
 	if (opts->smtp_user != NULL) {
-		/* A password goes over TLS or not at all. */
-		curl_easy_setopt(curl, CURLOPT_USE_SSL, (long)CURLUSESSL_ALL);
 		curl_easy_setopt(curl, CURLOPT_USERNAME, opts->smtp_user);
 		curl_easy_setopt(curl, CURLOPT_PASSWORD, opts->smtp_password);
 	}
@@ -254,6 +270,15 @@ static void send_record(struct xreg_notifier *notifier, struct record *record)
 	}
 }
 
+static void tell_watcher(struct xreg_notifier *notifier)
+{
+	pthread_mutex_lock(&notifier->watch_mutex);
+	if (notifier->watch != NULL) {
+		notifier->watch(notifier->watch_arg);
+	}
+	pthread_mutex_unlock(&notifier->watch_mutex);
+}
+
 static void *notifier_main(void *arg)
 {
 	struct xreg_notifier *notifier = arg;
@@ -266,6 +291,9 @@ static void *notifier_main(void *arg)
 		}
 		send_record(notifier, &notifier->records[notifier->next_out % RECORDS]);
 		notifier->next_out++;
+		pthread_mutex_unlock(&notifier->mutex);
+		tell_watcher(notifier);
+		pthread_mutex_lock(&notifier->mutex);
 	}
 	pthread_mutex_unlock(&notifier->mutex);
 	return NULL;
@@ -314,18 +342,20 @@ int xreg_notify_check(
 	return 0;
 }
 
-void xreg_notify(struct xreg_notifier *notifier, const char *target, const char *subject,
+uint64_t xreg_notify(struct xreg_notifier *notifier, const char *target, const char *subject,
 	const char *text, const json_t *body)
 {
 	struct timespec now;
 	struct record *record;
+	struct xu_uuid id;
+	uint64_t number = 0;
 
 	clock_gettime(CLOCK_REALTIME, &now);
 	pthread_mutex_lock(&notifier->mutex);
 	if (notifier->next_in - notifier->next_out >= RECORDS) {
 		xu_err(notifier->opts.log, "the notification of %s is lost: too many wait", target);
 		pthread_mutex_unlock(&notifier->mutex);
-		return;
+		return 0;
 	}
 	record = &notifier->records[notifier->next_in % RECORDS];
 	*record = (struct record){.status = WAITING,
@@ -334,15 +364,37 @@ void xreg_notify(struct xreg_notifier *notifier, const char *target, const char 
 		.body = json_dumps(body, JSON_COMPACT)};
 	snprintf(record->target, sizeof(record->target), "%s", target);
 	snprintf(record->subject, sizeof(record->subject), "%s", subject);
+	id = xu_uuid_random(&notifier->random);
+	xu_uuid_format(&id, record->id);
 	if (record->text == NULL || record->body == NULL) {
 		free(record->text);
 		free(record->body);
 		*record = (struct record){0};
+		xu_err(notifier->opts.log, "the notification of %s is lost: no memory", target);
 	} else {
-		notifier->next_in++;
+		number = ++notifier->next_in;
 		pthread_cond_signal(&notifier->cond);
 	}
 	pthread_mutex_unlock(&notifier->mutex);
+	return number;
+}
+
+uint64_t xreg_notifier_ended(struct xreg_notifier *notifier)
+{
+	uint64_t ended;
+
+	pthread_mutex_lock(&notifier->mutex);
+	ended = notifier->next_out;
+	pthread_mutex_unlock(&notifier->mutex);
+	return ended;
+}
+
+void xreg_notifier_watch(struct xreg_notifier *notifier, void (*fn)(void *arg), void *arg)
+{
+	pthread_mutex_lock(&notifier->watch_mutex);
+	notifier->watch = fn;
+	notifier->watch_arg = arg;
+	pthread_mutex_unlock(&notifier->watch_mutex);
 }
 
 json_t *xreg_notifier_json(struct xreg_notifier *notifier)
@@ -376,11 +428,13 @@ int xreg_notifier_start(const struct xreg_notifier_opts *opts, struct xreg_notif
 	}
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 	notifier->opts = *opts;
+	xu_random_seed_entropy(&notifier->random);
 	notifier->opts.nr_tries = opts->nr_tries != 0 ? opts->nr_tries : NR_TRIES;
 	notifier->opts.pause_ms = opts->pause_ms != 0 ? opts->pause_ms : PAUSE_MS;
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_mutex_init(&notifier->mutex, NULL);
+	pthread_mutex_init(&notifier->watch_mutex, NULL);
 	pthread_cond_init(&notifier->cond, &attr);
 	pthread_condattr_destroy(&attr);
 	rc = -pthread_create(&notifier->thread, NULL, notifier_main, notifier);
@@ -407,6 +461,7 @@ void xreg_notifier_stop(struct xreg_notifier *notifier)
 		free(notifier->records[i].body);
 	}
 	pthread_mutex_destroy(&notifier->mutex);
+	pthread_mutex_destroy(&notifier->watch_mutex);
 	pthread_cond_destroy(&notifier->cond);
 	free(notifier);
 }
