@@ -18,7 +18,11 @@ declare -a wanted=()
 for group in "${@:-build}"; do
 	case $group in
 	build) wanted+=("${build[@]}") ;;
-	test) wanted+=("${test[@]}") ;;
+	test)
+		wanted+=("${test[@]}")
+		# The tests' mail server; where there is one it stays, for Debian has one at a time.
+		[ -e /usr/sbin/sendmail ] || wanted+=(exim4-daemon-light)
+		;;
 	long) wanted+=("${long[@]}") ;;
 	bench) wanted+=("${bench[@]}") ;;
 	*)
@@ -54,5 +58,10 @@ fi
 "${sudo[@]}" apt-get update -q >/dev/null
 [ "${#missing[@]}" -eq 0 ] && exit 0
 echo "bootstrap.sh: installing ${missing[*]}"
+if [[ " ${missing[*]} " == *" exim4-daemon-light "* ]]; then
+	# Without a configuration of the system's it does not start: it is there for the tests alone.
+	echo 'exim4-config exim4/dc_eximconfig_configtype select no configuration at this time' |
+		"${sudo[@]}" debconf-set-selections
+fi
 "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
 	"${missing[@]}" >/dev/null

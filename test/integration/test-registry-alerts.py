@@ -73,7 +73,9 @@ class Alerts(RegistryTest):
 
     def is_saved(self):
         """Whether the data has it that the rule was told."""
-        with contextlib.closing(sqlite3.connect(self.data_dir / 'targets.db')) as data:
+        copy = self.dir / 'copy.db'
+        copy.write_bytes(self.call('GET', '/api/v1/backup').body)
+        with contextlib.closing(sqlite3.connect(copy)) as data:
             found = data.execute("SELECT text FROM documents WHERE name = 'alerts'").fetchone()
         return found is not None and RULE in json.loads(found[0])
 
