@@ -102,10 +102,25 @@ class Manual(RegistryTest):
         self.assertTrue(examples)
         for example in examples:
             config = json.loads(example)
+            if 'rules' in config:
+                self.check_rules(config)
+                continue
             for token in config.get('security', {}).get('tokens', []):
                 token.pop('token_file', None)
                 token['token'] = '0123456789abcdef'
             self.assertEqual(self.complaint(config), '')
+
+    def check_rules(self, example):
+        """A registry takes them, one that has somebody to tell."""
+        rules = self.dir / 'rules.json'
+        rules.write_text(json.dumps(example))
+        self.config['alerts'] = {
+            'alert_rules_file': str(rules), 'smtp_url': 'smtp://127.0.0.1:9', 'smtp_from': 'registry@example.org',
+            'slack_webhook_url': 'http://127.0.0.1:9/'}
+        self.start()
+        self.assertEqual([rule['rule_name'] for rule in self.good('GET', '/api/v1/alerts')['rules']],
+                         [rule['rule_name'] for rule in example['rules']])
+        self.assertEqual(self.stop(), 0)
 
 
 class Board(RegistryTest):

@@ -188,6 +188,12 @@ class Changes(RegistryTest):
         self.assertEqual(self.refused(422, 'PUT', self.path + '/status', {'status': 'fine'})['field'],
                          'status')
         self.assertEqual(self.refused(422, 'PUT', self.path + '/status', {})['status'], 422)
+        for path, body in (('/status', {'status': 'busy'}),
+                           ('/config/report', {'config_revision': 0, 'state': 'refused'})):
+            for reason in (5, True, None, {}, ['why']):
+                problem = self.refused(422, 'PUT', self.path + path, {**body, 'reason': reason})
+                self.assertEqual(problem['field'], 'reason')
+            self.good('PUT', self.path + path, {**body, 'reason': ''})
 
     def test_reports(self):
         for body, field in (({'load_percentage': 101}, 'load_percentage'),
