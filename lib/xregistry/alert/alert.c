@@ -58,6 +58,7 @@ struct rule {
 	uint64_t held_since_ms; /* monotonic */
 	uint64_t since_ms;      /* Unix time of the last change of state */
 	uint64_t told_ms;       /* that it is firing, Unix time; 0: not, or that it is resolved */
+	bool was_well;          /* here, since it was told: what fires now is something new */
 	bool is_unsaved;        /* the store does not have told_ms yet */
 	bool is_written;        /* a letter of this round tells of it */
 	uint64_t letter;        /* the last that told of it; the notifier's number */
@@ -383,16 +384,30 @@ static bool is_due(const struct rule *rule, uint64_t unix_ms)
 	uint64_t distance_ms =
 		unix_ms > rule->told_ms ? unix_ms - rule->told_ms : rule->told_ms - unix_ms;
 
-	return rule->told_ms == 0 || distance_ms >= rule->repeat_s * 1000ull;
+	return rule->told_ms == 0 || rule->was_well || distance_ms >= rule->repeat_s * 1000ull;
 }
 
-/* The part of who leads. In the first round a metric that is a difference is not known yet, so
- * nothing is taken back that was told before a restart. */
-static void tell(
-	struct xreg_alerts *alerts, struct rule *rule, bool is_silenced, struct letters *letters)
+/* Takes over what the store has of the rule, whoever told it, and looks whether that is over. In
+ * the first round a metric that is a difference is not known yet, so nothing is over that was told
+ * before a restart. */
+static void recall(struct xreg_alerts *alerts, struct rule *rule, const json_t *told)
+{
+	uint64_t told_ms = rule->is_unsaved ? rule->told_ms : xreg__told_ms(told, rule->name);
+
+	if (told_ms != rule->told_ms) {
+		rule->told_ms = told_ms;
+		rule->was_well = false;
+	}
+	if (rule->state == INACTIVE && told_ms != 0 && alerts->nr_rounds > 1) {
+		rule->was_well = true;
+	}
+}
+
+/* The part of who leads. */
+static void tell(struct rule *rule, bool is_silenced, struct letters *letters)
 {
 	uint64_t unix_ms = clock_ms(CLOCK_REALTIME);
-	bool is_over = rule->state == INACTIVE && rule->told_ms != 0 && alerts->nr_rounds > 1;
+	bool is_over = rule->state == INACTIVE && rule->was_well;
 
 	if (!is_over && (rule->state != FIRING || is_silenced || !is_due(rule, unix_ms))) {
 		return;
@@ -402,6 +417,7 @@ static void tell(
 		rule->is_written = true;
 	}
 	rule->told_ms = is_over ? 0 : unix_ms;
+	rule->was_well = false;
 	rule->is_unsaved = true;
 }
 
@@ -423,12 +439,9 @@ static void run_round(struct xreg_alerts *alerts)
 
 		rule->value = values[rule->metric];
 		judge(alerts, rule, now_ms);
-		if (!rule->is_unsaved) {
-			rule->told_ms = xreg__told_ms(told, rule->name);
-		}
+		recall(alerts, rule, told);
 		if (leads) {
-			tell(alerts, rule,
-				xreg__silence_of(silences, rule->name, &comment) > unix_ms,
+			tell(rule, xreg__silence_of(silences, rule->name, &comment) > unix_ms,
 				&letters);
 		}
 	}
@@ -591,6 +604,7 @@ int xreg_alerts_reload(struct xreg_alerts *alerts, struct xu_error *err)
 			rules[i].held_since_ms = old->held_since_ms;
 			rules[i].since_ms = old->since_ms;
 			rules[i].told_ms = old->told_ms;
+			rules[i].was_well = old->was_well;
 			rules[i].is_unsaved = old->is_unsaved;
 			rules[i].letter = old->letter;
 		}
