@@ -99,7 +99,8 @@ static void copy_out(const char *path)
 /* The rings' own words, and where each thread is in the kernel (which only root may read). */
 static void tell_kernel(void)
 {
-	static const char *const patterns[] = {"/proc/self/fd/*", "/proc/self/task/*/stack"};
+	static const char *const patterns[] = {
+		"/proc/self/fd/*", "/proc/self/task/*/stat", "/proc/self/task/*/stack"};
 	char target[64], path[64];
 	glob_t found;
 
@@ -110,7 +111,7 @@ static void tell_kernel(void)
 		for (size_t j = 0; j < found.gl_pathc; j++) {
 			ssize_t len = readlink(found.gl_pathv[j], target, sizeof(target) - 1);
 
-			if (i == 1) {
+			if (i != 0) {
 				copy_out(found.gl_pathv[j]);
 			} else if (len > 0 && memmem(target, (size_t)len, "io_uring", 8) != NULL) {
 				snprintf(path, sizeof(path), "/proc/self/fdinfo/%s",
