@@ -17,7 +17,9 @@
  *     disk that was lost;
  *   - it reads the same twice, and after the resync; and then a check finds nothing.
  * In the beginning every disk is full of other garbage, so copies and parity that were not made to
- * agree show. Disks that only pretend to flush must be found out, and logs that are not written.
+ * agree show. Disks that only pretend to flush must be found out, logs that are not written, and
+ * those that count on what a recovery has done before its turn: power then has to fail while whole
+ * rows are written to just that.
  *
  * SIM_ROUNDS=n runs n seeds of each kind of array, SIM_SEED=n starts at that seed.
  */
@@ -35,10 +37,12 @@
 #define SECTOR       512u
 #define DATA_OFFSET  (1u << 20) /* what space.c takes for disks of this size, */
 #define LOG_BYTES    (1u << 20) /* and more with a log */
-#define MAX_DISKS    8u
+#define MAX_DISKS    10u
 #define MAX_OPS      60u
 #define MAX_INFLIGHT 8u
-#define MAX_COUNT    40u /* sectors of one write */
+#define MAX_COUNT    40u /* sectors of one write, */
+#define MAX_ROW      64u /* and of one that is a whole row */
+#define NEAR_SECTORS 256u
 #define NR_LIVES     4u
 #define NR_WARMING   40u
 #define PIECE        (64u << 10)
@@ -60,8 +64,10 @@ struct kind {
 	bool has_bitmap;
 	bool has_replace;      /* the spare is to replace a member when a life begins */
 	uint32_t write_behind; /* the first disk is write-mostly, and slow */
-	bool has_hot; /* the end of the array is in use, so a slow rebuild is there first */
-	bool is_warm; /* has_hot: from the start, and most power failures are amid the rebuild */
+	bool has_hot;  /* the end of the array is in use, so a slow rebuild is there first */
+	bool is_warm;  /* has_hot: from the start, and most power failures are amid the rebuild */
+	bool has_rows; /* power fails while whole rows are written to what is done early */
+	bool is_log_rash;
 };
 
 struct request {
@@ -89,7 +95,7 @@ struct run {
 	uint64_t seq;
 	uint32_t version;
 	uint32_t nr_requests, nr_inflight;
-	struct request requests[MAX_OPS];
+	struct request requests[MAX_OPS + MAX_INFLIGHT];
 	/* What was found. */
 	uint32_t nr_wrong, nr_stale, nr_refused, nr_degraded, nr_unlike, nr_mismatches;
 	uint32_t nr_lost;   /* sectors in flight that were lost with their disk */
@@ -185,7 +191,8 @@ static bool is_made(void *arg)
 	return ((struct making *)arg)->is_done;
 }
 
-static const char *const names[MAX_DISKS] = {"m0", "m1", "m2", "m3", "m4", "m5", "m6", "m7"};
+static const char *const names[MAX_DISKS] = {
+	"m0", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "m9"};
 
 static void do_create(void *arg)
 {
@@ -270,6 +277,9 @@ static int make(struct run *run, void (*fn)(void *arg))
 	if (run->kind->is_log_off) {
 		array_of(run)->log->is_off = true;
 	}
+	if (run->kind->is_log_rash) {
+		array_of(run)->log->is_rash = true;
+	}
 	for (uint32_t i = 0; i < 2; i++) {
 		assert_int_equal(
 			sim_bdev_open(run->sim, run->ctx, "md0", i, &run->bdevs[i], &err), 0);
@@ -324,10 +334,29 @@ static void do_submit(void *arg)
 	assert_int_equal(xbdev_io_submit(&request->io), 0);
 }
 
+/* Often close to what was written before. */
+static void choose_range(struct run *run, struct request *request, struct xu_random *random)
+{
+	const struct xbdev_md_geometry *geo = &array_of(run)->geo;
+	uint64_t all = run->size_bytes / SECTOR, sectors = all;
+	uint64_t row = (uint64_t)geo->chunk * geo->nr_data;
+
+	if (run->kind->has_rows && xu_random_below(random, 2) == 0) {
+		request->count = row;
+		request->first = all - row * (1 + xu_random_below(random, NEAR_SECTORS / row));
+		return;
+	}
+	request->count = 1 + xu_random_below(random, MAX_COUNT);
+	sectors = xu_random_below(random, 3) != 0 ? NEAR_SECTORS : sectors;
+	request->first = xu_random_below(random, sectors - request->count);
+	if (run->kind->has_hot) {
+		request->first += all - sectors;
+	}
+}
+
 static void choose(struct run *run, struct request *request, struct xu_random *random)
 {
 	struct xbdev_io *io = &request->io;
-	uint64_t sectors = run->size_bytes / SECTOR;
 
 	memset(request, 0, sizeof(*request));
 	request->run = run;
@@ -339,14 +368,9 @@ static void choose(struct run *run, struct request *request, struct xu_random *r
 		return;
 	}
 	request->version = ++run->version;
-	request->count = 1 + xu_random_below(random, MAX_COUNT);
-	/* Often close to what was written before. */
-	sectors = xu_random_below(random, 3) != 0 ? 256 : sectors;
-	request->first = xu_random_below(random, sectors - request->count);
-	if (run->kind->has_hot) {
-		request->first += run->size_bytes / SECTOR - sectors;
-	}
-	request->memory = aligned_alloc(4096, (size_t)64 * SECTOR);
+	choose_range(run, request, random);
+	assert_true(request->count <= MAX_ROW);
+	request->memory = aligned_alloc(4096, (size_t)MAX_ROW * SECTOR);
 	assert_non_null(request->memory);
 	for (uint64_t i = 0; i < request->count; i++) {
 		fill_sector(request->memory + i * SECTOR, request->version, request->first + i);
@@ -445,6 +469,46 @@ static void use_end(struct run *run)
 	}
 }
 
+static bool has_early(const struct run *run)
+{
+	const struct xbdev_md_array *array = array_of(run);
+	bool has = array->early.size != 0;
+
+	for (uint32_t i = 0; i < array->nr_members; i++) {
+		has |= array->members[i] != NULL && array->members[i]->early.size != 0;
+	}
+	return has;
+}
+
+static bool is_early_or_quiet(void *arg)
+{
+	return has_early(arg) || array_of(arg)->sync == NULL;
+}
+
+static void submit(struct run *run)
+{
+	struct request *request = &run->requests[run->nr_requests++];
+
+	note_lacking(run);
+	choose(run, request, sim_random(run->sim));
+	run->nr_inflight++;
+	sim_call(run->sim, request->io.ch->reactor, do_submit, request);
+	assert_int_equal(sim_run(run->sim, has_room, run, 60 * XU_NS_PER_S), 0);
+}
+
+/* What is being written when the power fails; some of it as soon as a recovery has been there
+ * before its turn. */
+static void write_to_early(struct run *run)
+{
+	uint64_t nr = xu_random_below(sim_random(run->sim), MAX_INFLIGHT);
+
+	assert_int_equal(sim_run(run->sim, is_early_or_quiet, run, 60 * XU_NS_PER_S), 0);
+	for (uint64_t i = 0; i <= nr; i++) {
+		submit(run);
+	}
+	assert_int_equal(sim_run_for(run->sim, xu_random_below(sim_random(run->sim), 1000000)), 0);
+}
+
 /* Up to the moment at which the power fails. */
 static void run_client(struct run *run)
 {
@@ -464,20 +528,13 @@ static void run_client(struct run *run)
 		replace_some(run);
 	}
 	for (uint32_t i = 0; i < nr_ops; i++) {
-		struct request *request = &run->requests[i];
-
 		/* What no resync has been at yet reads otherwise without its first copy. */
 		if (i >= break_at && !is_broken && array_of(run)->nr_degraded == 0 &&
 			array_of(run)->in_sync_below == XBDEV_MD_NEVER) {
 			is_broken = true;
 			break_disk(run, (uint32_t)xu_random_below(random, run->nr_disks));
 		}
-		note_lacking(run);
-		choose(run, request, random);
-		run->nr_requests++;
-		run->nr_inflight++;
-		sim_call(run->sim, request->io.ch->reactor, do_submit, request);
-		assert_int_equal(sim_run(run->sim, has_room, run, 60 * XU_NS_PER_S), 0);
+		submit(run);
 		if (xu_random_below(random, 4) == 0) {
 			assert_int_equal(
 				sim_run_for(run->sim, xu_random_below(random, 3000000)), 0);
@@ -492,6 +549,10 @@ static void run_client(struct run *run)
 				sim_run_for(run->sim, xu_random_below(random, 400000000)), 0);
 		}
 	}
+	if (run->kind->has_rows) {
+		write_to_early(run);
+		return;
+	}
 	if (xu_random_below(random, 2) == 0) {
 		assert_int_equal(sim_run(run->sim, is_idle, run, 60 * XU_NS_PER_S), 0);
 		assert_int_equal(sim_run_for(run->sim, xu_random_below(random, 300000000)), 0);
@@ -501,17 +562,6 @@ static void run_client(struct run *run)
 		assert_int_equal(sim_run_for(run->sim, xu_random_below(random, 5000000000)), 0);
 	}
 	assert_int_equal(sim_run_for(run->sim, xu_random_below(random, 2000000)), 0);
-}
-
-static bool has_early(const struct run *run)
-{
-	const struct xbdev_md_array *array = array_of(run);
-	bool has = array->early.size != 0;
-
-	for (uint32_t i = 0; i < array->nr_members; i++) {
-		has |= array->members[i] != NULL && array->members[i]->early.size != 0;
-	}
-	return has;
 }
 
 /* ---- judging ---- */
@@ -911,6 +961,14 @@ static const struct kind kinds[] = {
 		XBDEV_MD_POLICY_JOURNAL, true, .has_hot = true, .is_warm = true},
 	{"raid6, journal, warm, failures, losses, long stripes", 6, 18, 5, 1, 65536, 1 << 20, true,
 		{0}, XBDEV_MD_POLICY_JOURNAL, true, .has_hot = true, .is_warm = true},
+	{"raid4, journal, rows", 4, 0, 4, 1, 4096, 1 << 20, true, {0}, XBDEV_MD_POLICY_JOURNAL,
+		.has_hot = true, .is_warm = true, .has_rows = true},
+	{"raid4, journal, rows, wide", 4, 0, 9, 1, 4096, 512 << 10, true, {0},
+		XBDEV_MD_POLICY_JOURNAL, .has_hot = true, .is_warm = true, .has_rows = true},
+	{"raid6, journal, rows", 6, 2, 5, 1, 8192, 1 << 20, true, {0}, XBDEV_MD_POLICY_JOURNAL,
+		.has_hot = true, .is_warm = true, .has_rows = true},
+	{"raid5, PPL, rows", 5, 2, 4, 1, 4096, 1 << 20, true, {0}, XBDEV_MD_POLICY_PPL,
+		.has_hot = true, .is_warm = true, .has_rows = true},
 };
 
 static uint64_t from_environment(const char *name, uint64_t fallback)
@@ -1036,6 +1094,37 @@ static void test_raid_power_fail_finds_logs_that_are_off(void **state)
 	}
 }
 
+/* So is one that counts on what a recovery has in memory only: of whole rows a journal has nothing
+ * but their place, and what the member gets of them is made from what else was being written. */
+static void test_raid_power_fail_finds_logs_that_are_rash(void **state)
+{
+	static const struct kind rash[] = {
+		{"raid4, journal rash", 4, 0, 4, 1, 4096, 1 << 20, true, {0},
+			XBDEV_MD_POLICY_JOURNAL, .has_hot = true, .is_warm = true, .has_rows = true,
+			.is_log_rash = true},
+		{"raid4, journal rash, wide", 4, 0, 9, 1, 4096, 512 << 10, true, {0},
+			XBDEV_MD_POLICY_JOURNAL, .has_hot = true, .is_warm = true, .has_rows = true,
+			.is_log_rash = true},
+		{"raid6, journal rash", 6, 2, 5, 1, 4096, 1 << 20, true, {0},
+			XBDEV_MD_POLICY_JOURNAL, .has_hot = true, .is_warm = true, .has_rows = true,
+			.is_log_rash = true},
+		{"raid5, PPL rash", 5, 2, 4, 1, 4096, 1 << 20, true, {0}, XBDEV_MD_POLICY_PPL,
+			.has_hot = true, .is_warm = true, .has_rows = true, .is_log_rash = true},
+	};
+	static struct run run;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rash); i++) {
+		uint32_t nr_found = 0;
+
+		for (uint64_t seed = 301; seed < 321; seed++) {
+			do_run(&run, &rash[i], seed);
+			nr_found += run.nr_wrong != 0;
+		}
+		print_message("%s: wrong blocks in %u of 20 runs\n", rash[i].name, nr_found);
+		assert_true(nr_found > 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1043,6 +1132,7 @@ int main(void)
 		cmocka_unit_test(test_raid_power_fail_keeps_what_was_repaired),
 		cmocka_unit_test(test_raid_power_fail_finds_broken_disks),
 		cmocka_unit_test(test_raid_power_fail_finds_logs_that_are_off),
+		cmocka_unit_test(test_raid_power_fail_finds_logs_that_are_rash),
 	};
 
 	setvbuf(stdout, NULL, _IOLBF, 0);

@@ -470,14 +470,6 @@ static inline bool xbdev__md_member_is_writable(const struct xbdev_md_member *me
 	return member != NULL && member->state != XBDEV_MD_MEMBER_FAULTY;
 }
 
-/* Will this much of it be believed after a crash? */
-static inline bool xbdev__md_member_is_known(
-	const struct xbdev_md_member *member, uint64_t end_sector)
-{
-	return xbdev__md_member_is_readable(member, 0, end_sector) &&
-	       end_sector <= member->recovery_known;
-}
-
 /* A spare that nothing is left of what it had to do before: with an I/O of its last role still
  * under way it would be read from, or written to, as what it is no more. */
 static inline bool xbdev__md_member_is_free(const struct xbdev_md_member *member)

@@ -33,8 +33,8 @@ static bool has_absent(const struct xbdev_md_stripe *stripe)
 	const struct xbdev_md_array *array = stripe->array;
 
 	for (uint32_t i = 0; i < array->geo.raid_disks; i++) {
-		if (!xbdev__md_member_is_known(
-			    array->roles[i], stripe->sector + array->stripes->sectors)) {
+		if (!xbdev__md_log_knows(array->log, array->roles[i], stripe->sector,
+			    stripe->sector + array->stripes->sectors)) {
 			return true;
 		}
 	}

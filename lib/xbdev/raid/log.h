@@ -79,6 +79,7 @@ struct xbdev_md_log {
 	uint64_t epoch;                                      /* journal: of this run, */
 	uint64_t seq;                                        /* and its last unit */
 	bool is_off;                                         /* tests: writes are not logged */
+	bool is_rash;    /* tests: what a recovery has done counts before the disks say so */
 	bool is_trusted; /* PPL: parity agrees where the log says nothing; not before a resync has
 			  * got somewhere and the disks say so. Until then nothing is logged, so
 			  * that entries tell of an array that agrees. */
@@ -106,6 +107,16 @@ void xbdev__md_log_choose(
 	struct xbdev_md_stripe *stripe, struct xbdev_md_entry *entry, uint64_t (*covers)[2]);
 bool xbdev__md_log_joins(const struct xbdev_md_stripe *stripe, const struct xbdev_md_entry *entry,
 	uint64_t (*covers)[2]);
+
+/* Will these sectors of a member be believed after a crash? Those of a recovery only as far as the
+ * superblocks say, whatever is known in memory. */
+static inline bool xbdev__md_log_knows(const struct xbdev_md_log *log,
+	const struct xbdev_md_member *member, uint64_t sector, uint64_t end)
+{
+	return log->is_rash ? xbdev__md_member_is_readable(member, sector, end)
+			    : xbdev__md_member_is_readable(member, 0, end) &&
+				      end <= member->recovery_known;
+}
 
 /* ---- ppl.c ---- */
 

@@ -51,8 +51,8 @@ static uint32_t absent_columns(const struct xbdev_md_stripe *stripe)
 
 	for (uint32_t i = 0; i < array->geo.nr_data; i++) {
 		columns |= is_absent(stripe, i) ? 1u << i : 0;
-		unknown |= xbdev__md_member_is_known(array->roles[stripe->columns[i].role],
-				   stripe->sector + array->stripes->sectors)
+		unknown |= xbdev__md_log_knows(array->log, array->roles[stripe->columns[i].role],
+				   stripe->sector, stripe->sector + array->stripes->sectors)
 				   ? 0
 				   : 1u << i;
 	}
