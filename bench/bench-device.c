@@ -6,7 +6,8 @@
  * device instead: plain copies of random blocks of a region into as many hot buffers as the depth.
  * `--rebuild` has a member of an array fail and prints what the others did until it was whole
  * again; `--rebuilding` measures I/O beside that, and `--frozen` on the same array while its
- * rebuild stands still.
+ * rebuild stands still. `--beside` measures both in turn, and the whole array before, without a
+ * pause in the I/O: where others use the disks, too, no two runs can be compared.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -26,6 +27,8 @@
 
 #define MAX_DEPTH   4096u
 #define MAX_MEMBERS 32
+#define NR_TURNS    3  /* of --beside */
+#define PART_WRITES 30 /* percent, of mixed I/O */
 
 struct bench {
 	struct xbdev_ctx *ctx;
@@ -37,6 +40,7 @@ struct bench {
 	uint32_t block_bytes;
 	uint32_t depth;
 	uint8_t op;
+	bool is_mixed;
 	bool is_over;
 	uint32_t nr_inflight;
 	uint64_t nr_done, nr_errors;
@@ -71,6 +75,10 @@ static void issue(struct slot *slot)
 	int rc;
 
 	slot->io.offset = xu_random_below(&b->random, b->nr_blocks) * b->block_bytes;
+	if (b->is_mixed) {
+		slot->io.op = xu_random_below(&b->random, 100) < PART_WRITES ? XBDEV_OP_WRITE
+									     : XBDEV_OP_READ;
+	}
 	rc = xbdev_io_submit(&slot->io);
 	if (rc != 0) {
 		fprintf(stderr, "bench-device: submit: %s\n", strerror(-rc));
@@ -308,11 +316,22 @@ static uint64_t rebuilt_bytes(const struct bench *b)
 	return done * XBDEV_MD_SECTOR;
 }
 
-static void report(const struct bench *b, const struct xbdev_stats *stats, double seconds,
-	double cpu, uint64_t done)
+/* What has been measured of I/O since the last call is added. */
+static void take_latency(struct bench *b, struct xu_hist *hist)
 {
-	const struct xu_hist *latency = &stats->ops[b->op].latency;
+	static struct xbdev_stats stats;
 
+	xbdev_device_stats(b->desc->dev, true, on_stats, &stats);
+	for (uint32_t i = 0; i < 16; i++) {
+		xr_reactor_poll(b->reactor, 0);
+	}
+	xu_hist_merge(hist, &stats.ops[XBDEV_OP_READ].latency);
+	xu_hist_merge(hist, &stats.ops[XBDEV_OP_WRITE].latency);
+}
+
+static void report(const struct bench *b, const struct xu_hist *latency, double seconds, double cpu,
+	uint64_t done)
+{
 	printf("{\"iops\": %.0f, \"gib_per_s\": %.2f, \"cpu_ns_per_io\": %.0f, "
 	       "\"cpu_percent\": %.1f, \"p50_us\": %.2f, \"p99_us\": %.2f, \"p999_us\": %.2f, "
 	       "\"rebuilt_mib_per_s\": %.1f, \"errors\": %llu}\n",
@@ -324,22 +343,24 @@ static void report(const struct bench *b, const struct xbdev_stats *stats, doubl
 		(double)b->nr_rebuilt / seconds / (1u << 20), (unsigned long long)b->nr_errors);
 }
 
-static void run(struct bench *b, double seconds)
-{
-	struct slot *slots = xu_buf_alloc(b->depth * sizeof(*slots));
-	char *memory = xu_buf_alloc((size_t)b->depth * b->block_bytes);
-	const struct xu_clock *clock = xu_clock_system();
-	static struct xbdev_stats stats;
-	uint64_t start_ns, end_ns, done, rebuilt;
-	double cpu;
+struct load {
+	struct slot *slots;
+	char *memory;
+};
 
-	if (slots == NULL || memory == NULL) {
+static void start_load(struct bench *b, struct load *load)
+{
+	struct slot *slots = load->slots = xu_buf_alloc(b->depth * sizeof(*slots));
+
+	load->memory = xu_buf_alloc((size_t)b->depth * b->block_bytes);
+	if (slots == NULL || load->memory == NULL) {
 		fprintf(stderr, "bench-device: out of memory\n");
 		exit(1);
 	}
 	for (uint32_t i = 0; i < b->depth; i++) {
 		slots[i].bench = b;
-		slots[i].iov = (struct iovec){memory + (size_t)i * b->block_bytes, b->block_bytes};
+		slots[i].iov =
+			(struct iovec){load->memory + (size_t)i * b->block_bytes, b->block_bytes};
 		slots[i].io.ch = b->ch;
 		slots[i].io.cb = on_done;
 		slots[i].io.op = b->op;
@@ -349,6 +370,27 @@ static void run(struct bench *b, double seconds)
 		issue(&slots[i]);
 	}
 	b->nr_inflight = b->depth;
+}
+
+static void stop_load(struct bench *b, struct load *load)
+{
+	b->is_over = true;
+	while (b->nr_inflight != 0) {
+		xr_reactor_poll(b->reactor, XU_NS_PER_MS);
+	}
+	xu_buf_free(load->slots, b->depth * sizeof(*load->slots));
+	xu_buf_free(load->memory, (size_t)b->depth * b->block_bytes);
+}
+
+static void run(struct bench *b, double seconds)
+{
+	const struct xu_clock *clock = xu_clock_system();
+	static struct xu_hist latency;
+	uint64_t start_ns, end_ns, done, rebuilt;
+	struct load load;
+	double cpu;
+
+	start_load(b, &load);
 	start_ns = xu_clock_now_ns(clock);
 	cpu = cpu_ns();
 	done = b->nr_done;
@@ -363,17 +405,10 @@ static void run(struct bench *b, double seconds)
 	cpu = cpu_ns() - cpu;
 	rebuilt = rebuilt_bytes(b);
 	b->nr_rebuilt = rebuilt > b->nr_rebuilt ? rebuilt - b->nr_rebuilt : 0; /* it stood still */
-	b->is_over = true;
-	while (b->nr_inflight != 0) {
-		xr_reactor_poll(b->reactor, XU_NS_PER_MS);
-	}
-	xbdev_device_stats(b->desc->dev, false, on_stats, &stats);
-	for (uint32_t i = 0; i < 16; i++) {
-		xr_reactor_poll(b->reactor, 0);
-	}
-	report(b, &stats, (double)(end_ns - start_ns) / 1e9, cpu, done);
-	xu_buf_free(slots, b->depth * sizeof(*slots));
-	xu_buf_free(memory, (size_t)b->depth * b->block_bytes);
+	stop_load(b, &load);
+	xu_hist_init(&latency);
+	take_latency(b, &latency);
+	report(b, &latency, (double)(end_ns - start_ns) / 1e9, cpu, done);
 }
 
 static void close_device(struct bench *b)
@@ -420,7 +455,81 @@ static void fail_member(struct bench *b, bool is_frozen)
 	}
 }
 
-/* All that is read from members and written to them, until the array is whole. */
+/* One state of the array, all its turns together. */
+struct state {
+	struct xu_hist latency;
+	double seconds, cpu;
+	uint64_t done, rebuilt;
+};
+
+/* A turn, which ends early when the rebuild does. */
+static void take_turn(struct bench *b, struct state *state, double seconds, bool is_rebuilding)
+{
+	const struct xbdev_md_array *array =
+		xu_container_of(b->desc->dev, struct xbdev_md_array, dev);
+	const struct xu_clock *clock = xu_clock_system();
+	uint64_t start_ns = xu_clock_now_ns(clock), end_ns, first = rebuilt_bytes(b), last = first;
+	uint64_t done = b->nr_done;
+	static struct xu_hist none;
+	double cpu = cpu_ns();
+
+	xu_hist_init(&none);
+	take_latency(b, &none);
+	do {
+		xr_reactor_poll(b->reactor, XU_NS_PER_MS);
+		last = array->sync != NULL ? rebuilt_bytes(b) : last;
+		end_ns = xu_clock_now_ns(clock);
+	} while (end_ns - start_ns < (uint64_t)(seconds * 1e9) &&
+		 !(is_rebuilding && array->sync == NULL));
+	take_latency(b, &state->latency);
+	state->cpu += cpu_ns() - cpu;
+	state->done += b->nr_done - done;
+	state->rebuilt += last - first;
+	state->seconds += (double)(end_ns - start_ns) / 1e9;
+}
+
+static void report_state(const char *name, const struct state *state)
+{
+	printf("\"%s\": {\"iops\": %.0f, \"cpu_ns_per_io\": %.0f, \"p50_us\": %.2f, "
+	       "\"p99_us\": %.2f, \"rebuilt_mib_per_s\": %.1f, \"seconds\": %.1f}",
+		name, (double)state->done / state->seconds, state->cpu / (double)state->done,
+		(double)xu_hist_percentile_ns(&state->latency, 50) / 1e3,
+		(double)xu_hist_percentile_ns(&state->latency, 99) / 1e3,
+		(double)state->rebuilt / state->seconds / (1u << 20), state->seconds);
+}
+
+/* The array whole; then, in turn, with its rebuild standing still and beside it. */
+static void run_beside(struct bench *b, double seconds)
+{
+	static struct state cold, whole, frozen, rebuilding;
+	struct load load;
+
+	xu_hist_init(&cold.latency);
+	xu_hist_init(&whole.latency);
+	xu_hist_init(&frozen.latency);
+	xu_hist_init(&rebuilding.latency);
+	start_load(b, &load);
+	take_turn(b, &cold, seconds / 4, false);
+	take_turn(b, &whole, seconds, false);
+	fail_member(b, true);
+	for (uint32_t i = 0; i < NR_TURNS; i++) {
+		take_turn(b, &frozen, seconds, false);
+		manage(b, XBDEV_MD_COMMAND_SYNC_START, NULL);
+		take_turn(b, &rebuilding, seconds, true);
+		manage(b, XBDEV_MD_COMMAND_SYNC_STOP, NULL);
+	}
+	stop_load(b, &load);
+	printf("{");
+	report_state("whole", &whole);
+	printf(", ");
+	report_state("frozen", &frozen);
+	printf(", ");
+	report_state("rebuilding", &rebuilding);
+	printf(", \"errors\": %llu}\n", (unsigned long long)b->nr_errors);
+}
+
+/* All that is read from members and written to them, from when a member fails until the array is
+ * whole. */
 static void run_rebuild(struct bench *b)
 {
 	const struct xbdev_md_array *array =
@@ -429,6 +538,7 @@ static void run_rebuild(struct bench *b)
 	uint64_t start_ns = xu_clock_now_ns(clock);
 	double seconds, cpu = cpu_ns(), bytes, all;
 
+	fail_member(b, false);
 	while (array->nr_degraded > 0) {
 		xr_reactor_poll(b->reactor, 10 * XU_NS_PER_MS);
 	}
@@ -489,7 +599,7 @@ static const char usage[] =
 	"{\"driver\":\"malloc\",\"size\":\"128MiB\"}}', or on a volume of a store: '{\"lvol\":{a "
 	"device},\n"
 	"\"size\":BYTES,\"thin\":true,\"filled\":true,\"cluster\":BYTES,\"chain\":N}'.\n"
-	"  --rw read|write   default read\n"
+	"  --rw read|write|mixed  default read; mixed: 70 % reads\n"
 	"  --bs SIZE         default 4KiB\n"
 	"  --depth N         default 64\n"
 	"  --seconds S       default 3\n"
@@ -497,27 +607,29 @@ static const char usage[] =
 	"  --fill            write the whole device first\n"
 	"  --rebuild         no I/O: a member fails, until its spare has all\n"
 	"  --rebuilding      I/O beside that\n"
-	"  --frozen          the same, but the rebuild stands still\n";
+	"  --frozen          the same, but the rebuild stands still\n"
+	"  --beside          both in turn, for so many seconds each, and the whole array before\n";
 
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {{"rw", 1, NULL, 'r'}, {"bs", 1, NULL, 'b'},
 		{"depth", 1, NULL, 'd'}, {"seconds", 1, NULL, 's'}, {"spin", 1, NULL, 'p'},
 		{"memcpy", 1, NULL, 'm'}, {"fill", 0, NULL, 'f'}, {"rebuild", 0, NULL, 'R'},
-		{"rebuilding", 0, NULL, 'B'}, {"frozen", 0, NULL, 'F'}, {"help", 0, NULL, 'h'},
-		{0}};
+		{"rebuilding", 0, NULL, 'B'}, {"frozen", 0, NULL, 'F'}, {"beside", 0, NULL, 'T'},
+		{"help", 0, NULL, 'h'}, {0}};
 	struct bench b = {.block_bytes = 4096, .depth = 64, .op = XBDEV_OP_READ};
 	struct xbdev_ctx_opts opts = {.spin_max_ns = XR_SPIN_MAX_NS_DEFAULT};
 	uint64_t size, memcpy_bytes = 0;
 	struct xu_error err = {0};
 	double seconds = 3;
-	bool must_fill = false, has_load = true, is_frozen = false;
+	bool must_fill = false, has_load = true, is_frozen = false, is_beside = false;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		switch (c) {
 		case 'r':
 			b.op = strcmp(optarg, "write") == 0 ? XBDEV_OP_WRITE : XBDEV_OP_READ;
+			b.is_mixed = strcmp(optarg, "mixed") == 0;
 			break;
 		case 'b':
 			if (xu_size_parse(optarg, &size) != 0) {
@@ -549,7 +661,9 @@ int main(int argc, char **argv)
 			/* fall through */
 		case 'F':
 		case 'B':
+		case 'T':
 			is_frozen = c == 'F';
+			is_beside = c == 'T';
 			b.has_rebuild = true;
 			break;
 		case 'h':
@@ -577,13 +691,15 @@ int main(int argc, char **argv)
 	if (must_fill) {
 		fill(&b);
 	}
-	if (b.has_rebuild) {
-		fail_member(&b, is_frozen);
-	}
-	if (has_load) {
-		run(&b, seconds);
-	} else {
+	if (is_beside) {
+		run_beside(&b, seconds);
+	} else if (!has_load) {
 		run_rebuild(&b);
+	} else {
+		if (b.has_rebuild) {
+			fail_member(&b, is_frozen);
+		}
+		run(&b, seconds);
 	}
 	close_device(&b);
 	xbdev_ctx_free(b.ctx);
