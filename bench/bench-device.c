@@ -476,11 +476,17 @@ static void take_turn(struct bench *b, struct state *state, double seconds, bool
 	xu_hist_init(&none);
 	take_latency(b, &none);
 	do {
-		xr_reactor_poll(b->reactor, XU_NS_PER_MS);
-		last = array->sync != NULL ? rebuilt_bytes(b) : last;
+		for (uint32_t i = 0; i < 64 && !(is_rebuilding && array->sync == NULL); i++) {
+			xr_reactor_poll(b->reactor, XU_NS_PER_MS);
+		}
 		end_ns = xu_clock_now_ns(clock);
 	} while (end_ns - start_ns < (uint64_t)(seconds * 1e9) &&
 		 !(is_rebuilding && array->sync == NULL));
+	if (array->sync != NULL) {
+		last = rebuilt_bytes(b);
+	} else if (is_rebuilding) {
+		last = array->geo.member_size * XBDEV_MD_SECTOR;
+	}
 	take_latency(b, &state->latency);
 	state->cpu += cpu_ns() - cpu;
 	state->done += b->nr_done - done;
@@ -498,9 +504,12 @@ static void report_state(const char *name, const struct state *state)
 		(double)state->rebuilt / state->seconds / (1u << 20), state->seconds);
 }
 
-/* The array whole; then, in turn, with its rebuild standing still and beside it. */
+/* The array whole; then, in turn, with its rebuild standing still and beside it, until it is whole
+ * again at most. */
 static void run_beside(struct bench *b, double seconds)
 {
+	const struct xbdev_md_array *array =
+		xu_container_of(b->desc->dev, struct xbdev_md_array, dev);
 	static struct state cold, whole, frozen, rebuilding;
 	struct load load;
 
@@ -512,7 +521,7 @@ static void run_beside(struct bench *b, double seconds)
 	take_turn(b, &cold, seconds / 4, false);
 	take_turn(b, &whole, seconds, false);
 	fail_member(b, true);
-	for (uint32_t i = 0; i < NR_TURNS; i++) {
+	for (uint32_t i = 0; i < NR_TURNS && array->nr_degraded > 0; i++) {
 		take_turn(b, &frozen, seconds, false);
 		manage(b, XBDEV_MD_COMMAND_SYNC_START, NULL);
 		take_turn(b, &rebuilding, seconds, true);
