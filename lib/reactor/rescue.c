@@ -12,7 +12,9 @@
  * or hangs, the kernel is asked to cancel what it has not begun. What a disk works on cannot be
  * cancelled, and what has been done in part may be done again. From then on this ring leaves
  * nothing to the kernel's workers: what they always do goes to the pool, and what they do sometimes
- * is tried without waiting (RWF_NOWAIT) first.
+ * is tried without waiting (RWF_NOWAIT) first. Of a file that is cached in part that gives a part;
+ * the whole is done by the pool then. The pool's threads are few, so a disk that hangs holds up the
+ * others then: this is for going on at all.
  *
  * No operation has a time of its own: they are counted in two generations, and every ten seconds
  * the older one must have ended.
@@ -30,8 +32,6 @@
 
 #include "lib/reactor/rescue.h"
 #include "lib/util/log.h"
-
-#define LATE_NS (10 * XU_NS_PER_S)
 
 #define CANCEL_ALL (1u << 0)
 #define CANCEL_OP  (1u << 5) /* Linux 6.6; those before answer -EINVAL */
@@ -111,6 +111,15 @@ void xr__rescue_given(struct xr_rescue *rescue, struct io_uring_sqe *sqe, struct
 	}
 }
 
+/* Whether it would have had to wait, so that nothing or a part was done. */
+static bool has_waited(const struct xr_op *op, int32_t result)
+{
+	if (result < 0) {
+		return result == -EAGAIN || result == -EOPNOTSUPP;
+	}
+	return op->opcode <= XR_OP_WRITE && (uint64_t)result < xr__op_len(op);
+}
+
 bool xr__rescue_back(struct xr_rescue *rescue, struct xr_op *op, int32_t result)
 {
 	const bool is_lost = result == -ECANCELED || result == -EINTR;
@@ -123,8 +132,7 @@ bool xr__rescue_back(struct xr_rescue *rescue, struct xr_op *op, int32_t result)
 			"a file is done by threads of this process from now on");
 	}
 	return op->is_pending != XR_PENDING_ASKED &&
-	       (is_lost || (rescue->has_lost && (result == -EAGAIN || result == -EOPNOTSUPP))) &&
-	       save(rescue, op);
+	       (is_lost || (rescue->has_lost && has_waited(op, result))) && save(rescue, op);
 }
 
 /* Whether a thread is one of the kernel's workers and not idle, by its line in /proc: its number,
@@ -132,11 +140,11 @@ bool xr__rescue_back(struct xr_rescue *rescue, struct xr_op *op, int32_t result)
 static bool is_busy_worker(const char *path)
 {
 	char line[64] = "", state = 'S';
-	FILE *file = fopen(path, "r");
+	FILE *file = fopen(path, "re");
 	const char *name;
 
 	if (file == NULL) {
-		return false;
+		return errno == EMFILE || errno == ENFILE; /* it may be */
 	}
 	if (fgets(line, sizeof(line), file) == NULL) {
 		line[0] = '\0';
@@ -162,7 +170,7 @@ static bool has_busy_worker(void)
 
 bool xr__rescue_is_late(struct xr_rescue *rescue, uint64_t now_ns)
 {
-	if (now_ns - rescue->turned_ns < LATE_NS) {
+	if (now_ns - rescue->turned_ns < XR_RESCUE_LATE_NS) {
 		return false;
 	}
 	if (rescue->nr_files[!rescue->generation] == 0) {
@@ -171,7 +179,7 @@ bool xr__rescue_is_late(struct xr_rescue *rescue, uint64_t now_ns)
 		return false;
 	}
 	if (has_busy_worker()) {
-		rescue->turned_ns = now_ns - LATE_NS + XR_RESCUE_LOOK_NS;
+		rescue->turned_ns = now_ns - XR_RESCUE_LATE_NS + XR_RESCUE_LOOK_NS;
 		return false;
 	}
 	rescue->turned_ns = now_ns;

@@ -8,7 +8,8 @@
 #include "lib/reactor/reactor.h"
 #include "lib/util/clock.h"
 
-#define XR_RESCUE_LOOK_NS (1000 * XU_NS_PER_MS) /* a reactor that sleeps looks as often */
+#define XR_RESCUE_LOOK_NS (1000 * XU_NS_PER_MS) /* a reactor that sleeps looks as often, */
+#define XR_RESCUE_LATE_NS (10 * XU_NS_PER_S)    /* or as often when an alarm comes anyway */
 
 /* In xr_op.is_pending: its owner has had the kernel asked to cancel it. */
 #define XR_PENDING_ASKED 3u
@@ -28,6 +29,17 @@ struct xr_rescue {
 static inline bool xr__rescue_has_files(const struct xr_rescue *rescue)
 {
 	return rescue->nr_files[0] + rescue->nr_files[1] != 0;
+}
+
+/* Bytes of a transfer. */
+static inline uint64_t xr__op_len(const struct xr_op *op)
+{
+	uint64_t len = 0;
+
+	for (uint32_t i = 0; i < op->nr_iov; i++) {
+		len += op->iov[i].iov_len;
+	}
+	return len;
 }
 
 static inline bool xr__is_file_op(const struct xr_op *op)

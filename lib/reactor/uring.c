@@ -277,7 +277,7 @@ static void uring_cancel(void *ring, struct xr_op *op)
 		op->is_pending = PENDING_CANCEL;
 	} else if (send_cancel(u, op)) {
 		op->is_pending = XR_PENDING_ASKED;
-	} else {
+	} else if (op->is_pending != XR_PENDING_ASKED) {
 		list_add(&u->to_cancel, op);
 		op->is_pending = PENDING_CANCEL;
 	}
@@ -307,12 +307,7 @@ static bool uring_has_events(void *ring)
 /* The kernel tells how much it has sent when it cannot send the rest; the stream is broken then. */
 static int32_t send_result(const struct xr_op *op, int32_t result)
 {
-	uint64_t len = 0;
-
-	for (uint32_t i = 0; i < op->nr_iov; i++) {
-		len += op->iov[i].iov_len;
-	}
-	return result >= 0 && (uint64_t)result < len ? -ECONNRESET : result;
+	return result >= 0 && (uint64_t)result < xr__op_len(op) ? -ECONNRESET : result;
 }
 
 static void call_back(struct uring *u, struct xr_op *op, int32_t result)
@@ -460,6 +455,17 @@ static bool has_alarm(struct uring *u, uint64_t now_ns, uint64_t end_ns)
 	return true;
 }
 
+/* When a sleep must end, so that what is late is seen; an alarm that comes anyway will do. */
+static uint64_t end_for_files(const struct uring *u, uint64_t now_ns, uint64_t end_ns)
+{
+	uint64_t look_ns = now_ns + XR_RESCUE_LOOK_NS;
+
+	if (u->alarm_ns > look_ns && u->alarm_ns <= now_ns + XR_RESCUE_LATE_NS) {
+		look_ns = u->alarm_ns;
+	}
+	return end_ns > look_ns || end_ns < now_ns ? look_ns : end_ns;
+}
+
 /* Until something completes, at most so long. */
 static uint32_t sleep_for(struct uring *u, uint64_t timeout_ns)
 {
@@ -468,6 +474,9 @@ static uint32_t sleep_for(struct uring *u, uint64_t timeout_ns)
 	struct io_uring_cqe *cqe;
 	uint32_t count;
 
+	if (xr__rescue_has_files(&u->rescue)) {
+		end_ns = end_for_files(u, now_ns, end_ns);
+	}
 	if (end_ns < now_ns) { /* for ever */
 		io_uring_submit_and_wait(&u->ring, 1);
 		return reap(u);
@@ -520,9 +529,6 @@ static uint32_t uring_run(void *ring, uint64_t timeout_ns)
 	}
 	if (!u->is_wake_armed && timeout_ns > XU_NS_PER_MS) {
 		timeout_ns = XU_NS_PER_MS; /* nobody can wake us: look again soon */
-	}
-	if (xr__rescue_has_files(&u->rescue) && timeout_ns > XR_RESCUE_LOOK_NS) {
-		timeout_ns = XR_RESCUE_LOOK_NS;
 	}
 	return sleep_for(u, timeout_ns);
 }

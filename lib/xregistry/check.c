@@ -18,7 +18,6 @@
 #define WARN_EVERY_US   60000000u
 #define CHECKS_KEPT     512u /* then both counts are halved: reliability is of late */
 #define SCORE_TOLD_STEP 5u
-#define LOOK_TIMEOUT_US 500000u
 
 static const char *const event_names[] = {
 	[XREG_HEALTH_FAILURE] = "failure",
@@ -86,8 +85,8 @@ bool xreg__check_probe(struct xreg_monitor *m, struct xreg__entry *e, enum xreg_
 	uint64_t now_us = m->world.now_us(m->world.arg);
 	int rc;
 
-	if (e->look_us != 0 && order.timeout_us > LOOK_TIMEOUT_US) {
-		order.timeout_us = LOOK_TIMEOUT_US;
+	if (e->look_us != 0 && order.timeout_us > XREG__LOOK_TIMEOUT_US) {
+		order.timeout_us = XREG__LOOK_TIMEOUT_US;
 	}
 	rc = xreg__prober_start(&m->prober, &order, &e->job);
 	if (rc == 0) {
@@ -372,6 +371,7 @@ void xreg__check_begin(struct xreg_monitor *m, struct xreg__entry *e, uint64_t n
 	m->stats.late_us = now_us - e->due_us;
 	pthread_mutex_unlock(&m->mutex);
 	if (e->target->status.state == XREG_MAINTENANCE) {
+		e->look_us = 0;
 		xreg__entry_plan(m, e, now_us + xreg__interval_us(m, e->target));
 		return;
 	}

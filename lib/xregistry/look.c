@@ -78,6 +78,8 @@ static bool on_target(void *arg, const struct xreg_target *target)
 						      : m->config.failover_threshold_failures);
 	if (e->heap_at != XREG__NOT_IN) {
 		xreg__entry_plan(m, e, walk->now_us);
+	} else if (e->job != NULL && e->job->deadline_us > walk->now_us + XREG__LOOK_TIMEOUT_US) {
+		e->job->deadline_us = walk->now_us + XREG__LOOK_TIMEOUT_US;
 	}
 	walk->count++;
 	return true;

@@ -173,6 +173,8 @@ void xreg__blind_forget(struct xreg_monitor *m, struct xreg__entry *e);
 
 /* ---- look.c ---- */
 
+#define XREG__LOOK_TIMEOUT_US 500000u /* of a probe */
+
 /* Takes what has been heard of nodes. */
 void xreg__looks_take(struct xreg_monitor *m, uint64_t now_us);
 void xreg__looks_free(struct xreg_monitor *m);
@@ -213,6 +215,8 @@ void xreg__states_decide(struct xreg_monitor *m, struct xreg__entry *e,
 	const struct xreg__verdict *verdict, uint64_t now_us);
 void xreg__states_change(struct xreg_monitor *m, struct xreg__entry *e, uint32_t state,
 	const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* It went from up to down or back, by a monitor: this one's or another registry's. */
+void xreg__states_flap(struct xreg_monitor *m, struct xreg__entry *e, bool is_up, uint64_t now_us);
 /* What the store has answered. */
 void xreg__states_answered(struct xreg_monitor *m, uint64_t now_us);
 

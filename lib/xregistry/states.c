@@ -141,13 +141,14 @@ static const char *why(const struct xreg__verdict *verdict)
 	return worst < XREG_NR_FAILURES ? verdict->failures[worst].text : "the checks were bad";
 }
 
-/* A report that does not come is no judgement of ours: it goes by what the target has asked for. */
+/* A report that does not come is no judgement of ours: it goes by what the target has asked for.
+ * Who leads knows best what has come. */
 static bool decide_expired(struct xreg_monitor *m, struct xreg__entry *e)
 {
 	const struct xreg_target *target = e->target;
 	uint32_t state = target->status.state;
 
-	if (!e->is_expired || state == XREG_OFFLINE ||
+	if (!e->is_expired || !xreg_store_leads(m->store) || state == XREG_OFFLINE ||
 		(state == XREG_FAILED && !xreg__state_is_ours(target))) {
 		return false;
 	}
@@ -270,11 +271,12 @@ static void hold_down(struct xreg_monitor *m, struct xreg__entry *e, uint32_t nr
 }
 
 /* It went from up to down or back. */
-static void on_flap(struct xreg_monitor *m, struct xreg__entry *e, bool is_up, uint64_t now_us)
+void xreg__states_flap(struct xreg_monitor *m, struct xreg__entry *e, bool is_up, uint64_t now_us)
 {
 	struct flapping flapping = {.nr_flaps = count_flaps(m, e, now_us), .is_up = is_up};
 	bool is_flapping = m->config.flap_limit > 0 && flapping.nr_flaps >= m->config.flap_limit;
 
+	e->look_us = 0;
 	if (is_up) {
 		set_held(m, e, 0);
 		e->backoff_us = 0;
@@ -299,8 +301,7 @@ static void on_answer(struct xreg_monitor *m, struct xreg__entry *e,
 	if (job->change.rc == 0) {
 		XREG__COUNT(m, nr_state_changes);
 		if (was_down != is_down) {
-			on_flap(m, e, !is_down, now_us);
-			e->look_us = 0;
+			xreg__states_flap(m, e, !is_down, now_us);
 		}
 		if (e->job == NULL && !was_down && xreg__is_to_recover(m, e)) {
 			xreg__entry_plan(m, e, xreg__recover_due_us(m, e, now_us));

@@ -207,18 +207,22 @@ static void replace(
 	struct xreg_monitor *m, struct xreg__entry *e, struct xreg_target *target, uint64_t now_us)
 {
 	bool has_moved = strcmp(e->target->place, target->place) != 0;
-	bool is_others =
-		e->target->status.state != target->status.state && !xreg__state_is_ours(target);
-	bool was_to_recover = xreg__is_to_recover(m, e);
+	bool has_changed = e->target->status.state != target->status.state;
+	bool is_ours = xreg__state_is_ours(target), was_to_recover = xreg__is_to_recover(m, e);
+	bool was_down = xreg__level_of(e->target->status.state) == XREG__DOWN;
+	bool is_down = xreg__level_of(target->status.state) == XREG__DOWN;
 	uint64_t before_us = xreg__interval_us(m, e->target);
 	uint64_t interval_us = xreg__interval_us(m, target);
 
 	xreg_target_unref(e->target);
 	e->target = xreg_target_ref(target);
-	/* Who sets a state by hand gets as many checks as anybody. */
-	if (is_others) {
+	/* Who sets a state by hand, or in another registry, gets as many checks as anybody. */
+	if (has_changed && (!is_ours || !e->has_change)) {
 		memset(e->above, 0, sizeof(e->above));
 		memset(e->below, 0, sizeof(e->below));
+	}
+	if (was_down != is_down && is_ours && !e->has_change) {
+		xreg__states_flap(m, e, !is_down, now_us);
 	}
 	if (has_moved && e->job != NULL) {
 		xreg__prober_cancel(&m->prober, e->job);
@@ -338,7 +342,7 @@ void xreg__targets_spread(struct xreg_monitor *m, uint64_t now_us)
 {
 	for (uint32_t i = 0; i < m->nr_buckets; i++) {
 		for (struct xreg__entry *e = m->buckets[i]; e != NULL; e = e->next) {
-			if (e->job == NULL) {
+			if (e->job == NULL && e->look_us == 0) {
 				xreg__entry_plan(m, e, first_due_us(m, e, now_us));
 			}
 		}

@@ -554,8 +554,8 @@ void xreg_agent_stop(struct xreg_agent *agent, uint32_t timeout_ms)
 	agent->is_stopping = true;
 	agent->must_end = true;
 	pthread_cond_signal(&agent->cond);
+	agent_http_abort(agent->http); /* what is under way, not the good-bye */
 	pthread_mutex_unlock(&agent->mutex);
-	agent_http_abort(agent->http);
 	pthread_join(agent->worker, NULL);
 	/* Its end says that the node may be dead, so good-bye comes first. */
 	agent->must_end_stream = true;

@@ -34,6 +34,18 @@ static int32_t do_op(struct xr_reactor *reactor, enum xr_opcode opcode, int fd)
 	return test_finish(reactor, &top);
 }
 
+/* Without waiting there is only a part of it. */
+static void read_what_is_cached_in_part(struct xr_reactor *reactor, int fd)
+{
+	static char big[256 * BLOCK];
+
+	assert_int_equal(pwrite(fd, big, sizeof(big), 0), sizeof(big));
+	assert_int_equal(fsync(fd), 0);
+	assert_int_equal(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+	assert_int_equal(pread(fd, big, BLOCK, 0), BLOCK);
+	assert_int_equal(test_do_rw(reactor, XR_OP_READ, 0, fd, 0, big, sizeof(big)), sizeof(big));
+}
+
 /* Of this thread, whose only one opens the FIFO; the workers are a thread's, whatever ring it uses.
  */
 static void hold_up_workers(struct io_uring *ring, const char *fifo)
@@ -93,6 +105,7 @@ static void test_rescue_of_what_is_never_begun(void **state)
 	assert_int_equal(test_do_rw(reactor, XR_OP_READ, 0, fd, 64 * BLOCK, block, BLOCK), BLOCK);
 	assert_int_equal(test_do_rw(reactor, XR_OP_READ, 0, fd, 65 * BLOCK, block, BLOCK), 0);
 	assert_int_equal(test_do_rw(reactor, XR_OP_READ, 0, -1, 0, block, BLOCK), -EBADF);
+	read_what_is_cached_in_part(reactor, fd);
 	assert_true(test_now_ns() - start_ns < 5 * XU_NS_PER_S);
 
 	other = open(fifo, O_WRONLY); /* lets the worker go */

@@ -418,6 +418,22 @@ static void test_monitor_looks_at_a_node_that_is_back(void **state)
 	expect_state(XREG_AVAILABLE, "monitor: 2 checks in a row were good");
 }
 
+/* What another registry, which has heard of the node, has taken down. */
+static void test_monitor_goes_on_with_what_another_has_done(void **state)
+{
+	config.flap_limit = 3;
+	begin_well();
+	set_state(XREG_FAILED, XREG_MONITOR_REASON "seen elsewhere");
+	run_s(6);
+	assert_int_equal(live_now().nr_recovery_attempts, 1);
+	assert_int_equal(state_now(), XREG_FAILED);
+	run_until(XREG_AVAILABLE, 10);
+	expect_state(XREG_AVAILABLE, "monitor: 2 checks in a row were good");
+	set_state(XREG_FAILED, XREG_MONITOR_REASON "seen elsewhere");
+	run_s(1);
+	assert_int_equal(stats_now().nr_held_down, 1);
+}
+
 static void test_monitor_looks_at_nothing_else(void **state)
 {
 	uint32_t before;
@@ -1248,6 +1264,7 @@ int main(void)
 		T(test_monitor_looks_a_few_times_only),
 		T(test_monitor_looks_at_a_node_that_is_back),
 		T(test_monitor_looks_at_nothing_else),
+		T(test_monitor_goes_on_with_what_another_has_done),
 		T(test_monitor_recovers_from_network_timeouts_step_by_step),
 		T(test_monitor_backs_off_from_black_holes),
 		T(test_monitor_holds_down_what_flaps),
