@@ -115,12 +115,7 @@ static void become_sighted(struct xreg_monitor *m, const char *why)
 	char text[256];
 
 	set_blind(m, false);
-	m->since_ms = m->world.unix_ms(m->world.arg);
-	for (uint32_t i = 0; i < m->nr_buckets; i++) {
-		for (struct xreg__entry *e = m->buckets[i]; e != NULL; e = e->next) {
-			memset(e->above, 0, sizeof(e->above));
-		}
-	}
+	xreg__targets_begin_anew(m, m->world.unix_ms(m->world.arg));
 	snprintf(text, sizeof(text),
 		"not blind any more%s: %u of %u targets are silent, which is judged as always", why,
 		m->nr_silent, m->nr_heard_of);

@@ -47,8 +47,8 @@ static bool take_orders(struct xreg_monitor *m, uint64_t now_us)
 }
 
 /* A clock that was set says nothing of the targets: all of them get their whole time to live. So
- * they do when this registry begins to lead: what others have heard is told with a delay, and not
- * at all when they die. */
+ * they do when this registry begins to lead, and their checks in a row: what others have heard is
+ * told with a delay, and not at all when they die. */
 static void watch_clock(struct xreg_monitor *m)
 {
 	bool leads = xreg_store_leads(m->store);
@@ -63,7 +63,7 @@ static void watch_clock(struct xreg_monitor *m)
 		m->since_ms = unix_ms;
 	}
 	if (leads && !m->led) {
-		m->since_ms = unix_ms;
+		xreg__targets_begin_anew(m, unix_ms);
 	}
 	m->led = leads;
 	m->clocks_differ_ms = differ_ms;

@@ -131,6 +131,8 @@ struct xreg__entry *xreg__entry_find(struct xreg_monitor *m, const char *id);
 /* Brings what is monitored to what the store has. */
 void xreg__targets_sync(struct xreg_monitor *m, uint64_t now_us);
 void xreg__targets_free(struct xreg_monitor *m);
+/* Each gets as many checks and as much time as anybody, before it is found to be worse. */
+void xreg__targets_begin_anew(struct xreg_monitor *m, uint64_t unix_ms);
 /* A place in the interval of its own for every target, so that they never come together. */
 void xreg__targets_spread(struct xreg_monitor *m, uint64_t now_us);
 /* Plans its next check. */

@@ -349,6 +349,16 @@ void xreg__targets_spread(struct xreg_monitor *m, uint64_t now_us)
 	}
 }
 
+void xreg__targets_begin_anew(struct xreg_monitor *m, uint64_t unix_ms)
+{
+	m->since_ms = unix_ms;
+	for (uint32_t i = 0; i < m->nr_buckets; i++) {
+		for (struct xreg__entry *e = m->buckets[i]; e != NULL; e = e->next) {
+			memset(e->above, 0, sizeof(e->above));
+		}
+	}
+}
+
 void xreg__targets_free(struct xreg_monitor *m)
 {
 	for (uint32_t i = 0; i < m->nr_buckets; i++) {
