@@ -245,13 +245,15 @@ const struct cli_command cli_md_stat = {
 
 struct monitor {
 	struct cli *cli;
-	json_t *arrays;   /* names of those that there are */
+	json_t *arrays;   /* names of those that there are, as far as events have told */
 	uint64_t next_id; /* of the event that has not been seen yet */
 	uint64_t nr_shown;
 	uint64_t count; /* so many are to be shown; 0: all */
 };
 
-static enum cli_exit look_for_arrays(struct monitor *monitor)
+/* Keeps the names of all arrays, or `only` this one if it is an array: of the others the events
+ * that told of them may be still to come. */
+static enum cli_exit look_for_arrays(struct monitor *monitor, const char *only)
 {
 	json_t *list, *array;
 	enum cli_exit rc = cli_call(monitor->cli, "bdev_raid_get_bdevs", NULL, &list);
@@ -261,7 +263,11 @@ static enum cli_exit look_for_arrays(struct monitor *monitor)
 		return rc;
 	}
 	json_array_foreach (list, i, array) {
-		json_object_set_new(monitor->arrays, get_text(array, "name"), json_true());
+		const char *name = get_text(array, "name");
+
+		if (only == NULL || strcmp(name, only) == 0) {
+			json_object_set_new(monitor->arrays, name, json_true());
+		}
 	}
 	json_decref(list);
 	return CLI_OK;
@@ -313,7 +319,7 @@ static enum cli_exit take_device(struct monitor *monitor, const json_t *event)
 	enum cli_exit rc = CLI_OK;
 
 	if (strcmp(type, "bdev_register") == 0 && !was_there) {
-		rc = look_for_arrays(monitor);
+		rc = look_for_arrays(monitor, name);
 		if (rc == CLI_OK && json_object_get(monitor->arrays, name) != NULL) {
 			show_event(monitor, name, "array-added", "", "the array runs", time(NULL));
 		}
@@ -402,7 +408,7 @@ static enum cli_exit run_monitor(struct cli *cli)
 		rc = cli_parse_u64(cli, "--count", count_text, 1, UINT32_MAX, &monitor.count);
 	}
 	if (rc == CLI_OK && cli_option(cli, "past") == NULL) {
-		rc = look_for_arrays(&monitor);
+		rc = look_for_arrays(&monitor, NULL);
 		rc = rc == CLI_OK ? skip_old(&monitor) : rc;
 	}
 	while (rc == CLI_OK && !ferror(stdout)) {

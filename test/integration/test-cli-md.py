@@ -209,7 +209,7 @@ def test_monitor():
         path = n.directory / 'events'
         with open(path, 'wb') as out:
             process = subprocess.Popen(
-                [h.XSAN, '-s', n.directory / 'xsand.sock', 'md', 'monitor', '-i', '0.1', '--json'],
+                [h.XSAN, '-s', n.directory / 'xsand.sock', 'md', 'monitor', '-i', '1', '--json'],
                 stdout=out, stderr=subprocess.PIPE, text=True)
         end = time.monotonic() + 60
         try:
@@ -221,6 +221,9 @@ def test_monitor():
             n.ok('md', 'fail', 'md0', 'b')
             n.ok('md', 'remove', 'md0', 'b')
             n.ok('md', 'stop', 'md0')
+            # One that has gone when the monitor looks does not hide the next.
+            n.ok('md', 'create', 'early', '-l', 'raid0', '--force', 'c', 'd')
+            n.ok('md', 'stop', 'early')
             n.ok('md', 'create', 'md1', '-l', 'raid0', '--force', 'c', 'd')
             while '"md1"' not in path.read_text():
                 check(time.monotonic() < end, 'the monitor does not show the last event')
