@@ -218,6 +218,7 @@ def test_monitor():
                 check(time.monotonic() < end, 'the monitor shows nothing')
                 n.ok('md', 'create', 'early', '-l', 'raid0', '--force', 'c', 'd')
                 n.ok('md', 'stop', 'early')
+                time.sleep(0.3)
             n.ok('md', 'fail', 'md0', 'b')
             n.ok('md', 'remove', 'md0', 'b')
             n.ok('md', 'stop', 'md0')
