@@ -217,8 +217,10 @@ def test_monitor():
             while path.stat().st_size == 0:
                 check(time.monotonic() < end, 'the monitor shows nothing')
                 n.ok('md', 'create', 'early', '-l', 'raid0', '--force', 'c', 'd')
+                seen_by = time.monotonic() + 3
+                while path.stat().st_size == 0 and time.monotonic() < seen_by:
+                    time.sleep(0.05)
                 n.ok('md', 'stop', 'early')
-                time.sleep(0.3)
             n.ok('md', 'fail', 'md0', 'b')
             n.ok('md', 'remove', 'md0', 'b')
             n.ok('md', 'stop', 'md0')
