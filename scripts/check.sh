@@ -3,7 +3,7 @@
 #
 # Runs every test and ends with "N passed, N failed, N skipped"; exit status 1 when something failed.
 #
-#   check.sh           everything, in the time of a coffee (about 20 minutes on two cores)
+#   check.sh           everything, about half an hour on two cores
 #   check.sh --long    the same with longer sweeps, fuzzing and guests, and soaks (about two and a half hours)
 #   check.sh STAGE...  only these: lint gcc asan tsan conformance fuzz e2e soak
 #
