@@ -282,7 +282,7 @@ stage_fuzz() {
 		name=${target##*/}
 		mkdir -p "$logs/$name" "test/fuzz/corpus/${name#fuzz_}"
 		start "$name" "$target" -max_total_time="$fuzz_seconds" -timeout=60 -rss_limit_mb=2048 \
-			-print_final_stats=1 -artifact_prefix="$logs/$name/" \
+			-print_final_stats=1 -error_exitcode=1 -artifact_prefix="$logs/$name/" \
 			"$logs/$name" "test/fuzz/corpus/${name#fuzz_}"
 	done
 	finish
