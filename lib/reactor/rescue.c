@@ -106,7 +106,7 @@ void xr__rescue_given(struct xr_rescue *rescue, struct io_uring_sqe *sqe, struct
 {
 	op->is_drained = rescue->generation;
 	rescue->nr_files[rescue->generation]++;
-	if (rescue->has_lost && op->opcode <= XR_OP_WRITE) {
+	if (rescue->has_lost && xr__is_transfer(op)) {
 		sqe->rw_flags |= RWF_NOWAIT;
 	}
 }
@@ -117,7 +117,7 @@ static bool has_waited(const struct xr_op *op, int32_t result)
 	if (result < 0) {
 		return result == -EAGAIN || result == -EOPNOTSUPP;
 	}
-	return op->opcode <= XR_OP_WRITE && (uint64_t)result < xr__op_len(op);
+	return xr__is_transfer(op) && (uint64_t)result < xr__op_len(op);
 }
 
 bool xr__rescue_back(struct xr_rescue *rescue, struct xr_op *op, int32_t result)

@@ -42,6 +42,11 @@ static inline uint64_t xr__op_len(const struct xr_op *op)
 	return len;
 }
 
+static inline bool xr__is_transfer(const struct xr_op *op)
+{
+	return op->opcode <= XR_OP_WRITE;
+}
+
 static inline bool xr__is_file_op(const struct xr_op *op)
 {
 	return op->opcode <= XR_OP_FALLOCATE;

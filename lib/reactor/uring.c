@@ -193,11 +193,6 @@ static void prep(struct uring *u, struct io_uring_sqe *sqe, struct xr_op *op)
 	}
 }
 
-static bool is_transfer(const struct xr_op *op)
-{
-	return op->opcode <= XR_OP_WRITE;
-}
-
 /* A submission entry, flushing the queue once when it is full; NULL when the kernel takes none
  * now. Before the ring is enabled nothing can be flushed. */
 static struct io_uring_sqe *get_sqe(struct uring *u)
@@ -231,12 +226,13 @@ static void uring_submit(void *ring, struct xr_op *op)
 		(op->opcode == XR_OP_SEND && xr__direct_send(&u->direct, op))) {
 		return;
 	}
-	u->nr_transfers += is_transfer(op);
+	u->nr_transfers += xr__is_transfer(op);
 	if (xr__rescue_takes(&u->rescue, op)) {
 		return;
 	}
 	enqueue(u, op);
-	if (is_transfer(op) && u->nr_transfers > 1 && u->is_enabled && u->backlog.first == NULL) {
+	if (xr__is_transfer(op) && u->nr_transfers > 1 && u->is_enabled &&
+		u->backlog.first == NULL) {
 		io_uring_submit(&u->ring);
 	}
 }
@@ -325,7 +321,7 @@ static void call_back(struct uring *u, struct xr_op *op, int32_t result)
 		list_del(&u->to_cancel, op); /* it has ended before it could be cancelled */
 	}
 	op->is_pending = 0;
-	u->nr_transfers -= is_transfer(op);
+	u->nr_transfers -= xr__is_transfer(op);
 	op->cb(op, result);
 }
 

@@ -10,7 +10,7 @@ import tempfile
 import time
 import unittest
 
-from registry_harness import RegistryTest, free_port, main
+from registry_harness import OtherRegistry, RegistryTest, free_port, main
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'conformance'))
 from host import Controller  # noqa: E402
@@ -58,11 +58,8 @@ class Etcd:
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
-class Registry(RegistryTest):
+class Registry(OtherRegistry):
     """One of those that share the data."""
-
-    def runTest(self):
-        """It is no test."""
 
     def begin(self, etcd, **sections):
         self.discovery_port = free_port()
@@ -71,13 +68,6 @@ class Registry(RegistryTest):
         self.config.update(sections)
         self.start()
         return self
-
-    def tearDown(self):
-        self.hang_up()
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        shutil.rmtree(self.dir, ignore_errors=True)
 
     def kill(self):
         self.stop(signal.SIGKILL)

@@ -205,3 +205,17 @@ class RegistryTest(unittest.TestCase):
     def register(self, number=0, **members):
         return self.good('POST', '/api/v1/targets', registration(number, **members),
                          201)['target_id']
+
+
+class OtherRegistry(RegistryTest):
+    """Another registry, beside that of the test, which ends it by tearDown()."""
+
+    def runTest(self):
+        """It is no test."""
+
+    def tearDown(self):
+        self.hang_up()
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        shutil.rmtree(self.dir, ignore_errors=True)

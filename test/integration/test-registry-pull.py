@@ -4,7 +4,6 @@
 that is wrong in many ways; kick-starts, referrals, and two registries that read each other."""
 
 import json
-import shutil
 import signal
 import time
 
@@ -12,7 +11,7 @@ from ddc_harness import Ddc, entry, kick_start
 from host import Controller
 from node_harness import NQN
 from nvmetcp import DISCOVERY_NQN, DiscoveryLog, le
-from registry_harness import RegistryTest, free_port, main, registration
+from registry_harness import OtherRegistry, RegistryTest, free_port, main, registration
 
 LOG = 0x70
 LOST = 'pull: not in the log of its discovery controller any more'
@@ -29,20 +28,6 @@ def log_of(port, *, lsp=0, **options):
         return DiscoveryLog(data).entries
     finally:
         host.close()
-
-
-class Registry(RegistryTest):
-    """Another registry, beside that of the test."""
-
-    def runTest(self):
-        """It is no test."""
-
-    def tearDown(self):
-        self.hang_up()
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        shutil.rmtree(self.dir, ignore_errors=True)
 
 
 class Pull(RegistryTest):
@@ -71,7 +56,7 @@ class Pull(RegistryTest):
         return ddc
 
     def other(self):
-        other = Registry()
+        other = OtherRegistry()
         other.setUp()
         other.discovery_port = self.prepare(other)
         self.others.append(other)

@@ -9,8 +9,8 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <time.h>
 
+#include "lib/util/clock.h"
 #include "lib/util/error.h"
 #include "lib/xregistry/document.h"
 #include "lib/xregistry/store.h"
@@ -21,10 +21,7 @@
 
 static uint64_t unix_ms(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+	return xu_clock_system()->wall_ns(xu_clock_system()) / XU_NS_PER_MS;
 }
 
 /* ---- changing ---- */
