@@ -61,7 +61,14 @@ static int start_logs(struct registry *registry, const struct config *config, st
 		audit.level = XU_LOG_INFO;
 		rc = xu_logger_new(&audit, &registry->audit, err);
 	}
-	return rc;
+	if (rc != 0) {
+		return rc;
+	}
+	// Before anything is served: who gets an answer finds them in the log.
+	for (const char *const *note = config->notes; *note != NULL; note++) {
+		xu_warn(registry->log, "%s", *note);
+	}
+	return 0;
 }
 
 static void on_zones_changed(void *arg)
@@ -300,9 +307,6 @@ int registry_start(
 	if (rc != 0) {
 		registry_stop(registry);
 		return rc;
-	}
-	for (const char *const *note = config->notes; *note != NULL; note++) {
-		xu_warn(registry->log, "%s", *note);
 	}
 	view = xreg_store_view(registry->store);
 	xu_info(registry->log,

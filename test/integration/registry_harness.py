@@ -169,6 +169,10 @@ class RegistryTest(unittest.TestCase):
                 self.fail(f'{what} within {PATIENCE_S} s')
             time.sleep(0.02)
 
+    def wait_for_log(self, text, daemon=None):
+        """Something that the registry, or another daemon, says in its log: soon after it was seen."""
+        self.wait_for(lambda: text in (daemon or self).log_text(), f'the log does not say {text!r}')
+
     # ---- calls ----
 
     def hang_up(self):

@@ -160,7 +160,7 @@ class Agent(RegistryTest):
         shutil.rmtree(self.data_dir)
         self.start()
         self.wait_for_targets((NQN, self.node.port))
-        self.assertIn('answers again', self.node.log_text())
+        self.wait_for_log('answers again', self.node)
 
     def test_a_stop_does_not_wait_for_a_registry_that_hangs(self):
         self.start()

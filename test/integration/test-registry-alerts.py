@@ -165,7 +165,7 @@ class Alerts(RegistryTest):
         path.write_text('[')
         self.start()
         self.assertEqual(self.stand()['silenced_until_ms'], until)
-        self.assertIn(f'{path} is not what was saved there', self.log_text())
+        self.wait_for_log(f'{path} is not what was saved there')
         self.assertEqual(path.read_text(), '[')
 
     def test_what_was_told_outlives_the_registry(self):

@@ -172,8 +172,8 @@ class Config(RegistryTest):
         revision = self.good('GET', '/api/v1/status')['revision']
         time.sleep(2.5)
         self.assertEqual(self.good('GET', '/api/v1/status')['revision'], revision, 'it does not rest')
-        self.assertIn('is rolled back', self.log_text())
-        self.assertIn('is refused: max_iops', self.node.log_text())
+        self.wait_for_log('is rolled back')
+        self.wait_for_log('is refused: max_iops', self.node)
 
     def test_a_node_that_is_away_hears_of_it_later(self):
         path = self.begin()
@@ -261,7 +261,7 @@ class Config(RegistryTest):
         self.node.call('load_config', {'config': saved})
         self.wait_for(lambda: self.policy() is not None and self.policy()['hosts'] == [OTHER_HOST],
                       'what the registry wants is not put back')
-        self.assertIn('was lost, and is set again', self.node.log_text())
+        self.wait_for_log('was lost, and is set again', self.node)
 
     def test_two_listeners_of_a_subsystem_are_one(self):
         self.node.subsystem()['listeners'].append({'traddr': '127.0.0.1', 'trsvcid': str(free_port())})
@@ -340,7 +340,7 @@ class Config(RegistryTest):
         self.node.write_config()
         with self.assertRaises((AssertionError, RpcError)):
             self.node.start()
-        self.assertIn('queue_depth', self.node.log_text())
+        self.wait_for_log('queue_depth', self.node)
 
 
 if __name__ == '__main__':

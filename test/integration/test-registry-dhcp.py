@@ -115,7 +115,7 @@ class Found(Dhcp):
         self.silence()
         self.wait_for_problem(f'no DHCP server on {HERE} has answered')
         self.assertEqual(self.states(), {ONE: 'offline', TWO: 'unknown'})
-        self.assertIn('finding targets by dhcp: no DHCP server', self.log_text())
+        self.wait_for_log('finding targets by dhcp: no DHCP server')
         # The server says that there is none.
         self.serve('dhcp-option=225,"something else"')
         self.wait_for(lambda: self.states()[TWO] == 'offline', 'it is not taken away')

@@ -362,7 +362,7 @@ class Strangers(Multicast):
         self.start()
         self.wait_for(lambda: len(old) > 12, 'nobody asks')
         self.wait_for_found('nqn.2026-11.io.xsan:good')
-        self.assertIn('were no answers to this registry', self.log_text())
+        self.wait_for_log('were no answers to this registry')
         self.assertEqual(self.counters()['failures'], 0)
         # Queries are of now, each with a number of its own.
         self.assertEqual(len(set(old)), len(old))
@@ -444,7 +444,7 @@ class Strangers(Multicast):
             before = self.multicast_of(node)['refused'][counted]
             self.assertEqual(self.ask(bad, wait_s=0.2), [], counted)
             self.assertEqual(self.multicast_of(node)['refused'][counted], before + 1, bad)
-        self.assertIn('clocks', node.log_text())
+        self.wait_for_log('clocks', node)
         # Too many: at first some at once, then four a second.
         start = time.monotonic()
         answers = self.ask(*[make_query(os.urandom(16)) for _ in range(100)])
@@ -561,7 +561,7 @@ class Refused(Multicast):
         self.config['discovery']['auto_discovery_enabled'] = False
         self.config['discovery']['static_targets'] = [registration()]
         self.start()
-        self.assertIn('the network is not searched', self.log_text())
+        self.wait_for_log('the network is not searched')
         methods = [m['method'] for m in self.good('GET', '/api/v1/status')['discovery']]
         self.assertIn('static', methods)
         self.assertNotIn('multicast', methods)

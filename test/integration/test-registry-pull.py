@@ -283,7 +283,7 @@ class Pull(RegistryTest):
             self.wait_for(lambda r=registry: set(self.targets(r)) == both, 'not both are there')
         self.assertEqual([c['port'] for c in self.counters()['controllers']],
                          [other.discovery_port], 'it reads itself')
-        self.assertIn('are this registry itself', self.log_text())
+        self.wait_for_log('are this registry itself')
         seen = {e.subnqn for e in log_of(other.discovery_port) if e.subtype == 2}
         self.assertEqual(seen, both)
         self.good('DELETE', f'/api/v1/targets/{mine}', {'force': True})

@@ -184,7 +184,7 @@ class Certificates(SecureTest):
         self.assertEqual((self.served(), self.served(self.grpc_port)), (new, new))
         self.put('other')
         self.assertEqual(self.reload()['taken'], ['logging.log_level'])
-        self.assertIn('DEBUG', self.log_text())
+        self.wait_for_log('DEBUG')
 
     def test_files_elsewhere(self):
         self.start()
@@ -238,7 +238,7 @@ class Certificates(SecureTest):
         self.assertEqual(sorted(answer['needs_restart']),
                          ['security.ca_file', 'security.cert_file', 'security.key_file',
                           'security.tls_enabled'])
-        self.assertIn('this takes a restart: ', self.log_text())
+        self.wait_for_log('this takes a restart: ')
         # And again, since it is still so.
         self.assertEqual(len(self.reload()['needs_restart']), 4)
 
@@ -365,7 +365,7 @@ class Reload(RegistryTest):
             'health_monitoring.monitoring_interval_sec', 'load_balancer.load_threshold',
             'load_balancer.policy'])
         self.assertEqual(answer['needs_restart'], ['service.max_targets'])
-        self.assertIn('this takes a restart: service.max_targets', self.log_text())
+        self.wait_for_log('this takes a restart: service.max_targets')
         self.wait_for(lambda: self.good('GET', '/api/v1/targets')['total_count'] == 2,
                       'the targets are not found')
         self.assertEqual(self.good('GET', '/api/v1/targets/select')['policy'], 'round_robin')
