@@ -8,10 +8,12 @@
  * the lock under which calls go away; what comes too late finds none.
  */
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -39,6 +41,18 @@ static void watch_silence(int fd, uint32_t silence_ms)
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &idle_s, sizeof(idle_s));
 	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &silence_ms, sizeof(silence_ms));
+}
+
+bool xrpc_http_is_heard(const struct xrpc_http_call *call, uint32_t within_ms)
+{
+	struct tcp_info info = {0};
+	socklen_t size = sizeof(info);
+	int fd = fd_of(call), left = 0;
+
+	/* What could not even be sent is left, too. */
+	return ioctl(fd, SIOCOUTQ, &left) != 0 || left == 0 ||
+	       getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0 ||
+	       info.tcpi_last_ack_recv <= within_ms;
 }
 
 void xrpc__http_watch(struct xrpc_http_call *call)

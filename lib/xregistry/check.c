@@ -85,8 +85,8 @@ bool xreg__check_probe(struct xreg_monitor *m, struct xreg__entry *e, enum xreg_
 	uint64_t now_us = m->world.now_us(m->world.arg);
 	int rc;
 
-	if (e->look_us != 0 && order.timeout_us > XREG__LOOK_TIMEOUT_US) {
-		order.timeout_us = XREG__LOOK_TIMEOUT_US;
+	if (e->look_us != 0 && order.timeout_us > e->look_timeout_us) {
+		order.timeout_us = e->look_timeout_us;
 	}
 	rc = xreg__prober_start(&m->prober, &order, &e->job);
 	if (rc == 0) {

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Looks: checks of a node's targets at once, because the connection on which it hears of events has
- * begun or ended. That is no proof of anything, and judged is by checks alone; a look only makes
- * them come now, and soon again: in a tenth of a second while they contradict the state of the
- * target, and in twice the time each time that they agree with it, up to a second, since a process
- * that has been killed may still take connections for a moment. Then checks are as far apart as
- * ever.
+ * Looks: checks of a node's targets at once, because of what was heard of the node. That is no
+ * proof of anything, and judged is by checks alone; a look only makes them come now, and soon
+ * again: in a tenth of a second while they contradict the state of the target, and in twice the
+ * time each time that they agree with it, up to a second, since a process that has been killed may
+ * still take connections for a moment. Then checks are as far apart as ever.
+ *
+ * Of a machine that is silent for a while already nothing much is expected: its probes have less
+ * time, and follow each other at once, so that its hosts are told within a second of its end.
  *
  * Whoever has heard of a node leaves its name under the monitor's mutex; the rest is the monitor's
  * thread's.
@@ -16,11 +18,14 @@
 #include "lib/util/log.h"
 #include "lib/xregistry/monitor_private.h"
 
-#define LOOK_US     100000u
-#define LOOK_MAX_US 1000000u
-#define NR_MORE     8u /* checks of a look beyond those that it takes to change a state */
+#define LOOK_US           100000u
+#define LOOK_MAX_US       1000000u
+#define TIMEOUT_US        500000u
+#define SILENT_LOOK_US    1000u
+#define SILENT_TIMEOUT_US 150000u
+#define NR_MORE           8u /* checks of a look beyond those that it takes to change a state */
 
-void xreg_monitor_look(struct xreg_monitor *m, const char *node_id, bool has_come)
+void xreg_monitor_look(struct xreg_monitor *m, const char *node_id, enum xreg_look why)
 {
 	struct xreg__look *look = malloc(sizeof(*look));
 
@@ -28,11 +33,11 @@ void xreg_monitor_look(struct xreg_monitor *m, const char *node_id, bool has_com
 		return; /* the next check of each target finds the same */
 	}
 	snprintf(look->node_id, sizeof(look->node_id), "%s", node_id);
-	look->has_come = has_come;
+	look->why = why;
 	pthread_mutex_lock(&m->mutex);
 	look->next = m->looks;
 	m->looks = look;
-	m->stats.nr_lost += !has_come;
+	m->stats.nr_lost += why != XREG_LOOK_COME;
 	pthread_mutex_unlock(&m->mutex);
 	m->world.wake(m->world.arg);
 }
@@ -69,17 +74,21 @@ static bool on_target(void *arg, const struct xreg_target *target)
 	struct walk *walk = arg;
 	struct xreg_monitor *m = walk->m;
 	struct xreg__entry *e = xreg__entry_find(m, target->origin.id);
+	bool has_come = walk->look->why == XREG_LOOK_COME;
+	bool is_silent = walk->look->why == XREG_LOOK_SILENT;
 
-	if (e == NULL || !can_look(m, e, walk->look->has_come)) {
+	if (e == NULL || !can_look(m, e, has_come)) {
 		return true;
 	}
-	e->look_us = LOOK_US;
-	e->nr_looks = NR_MORE + (walk->look->has_come ? m->config.recovery_threshold
-						      : m->config.failover_threshold_failures);
+	e->look_gap_us = is_silent ? SILENT_LOOK_US : LOOK_US;
+	e->look_us = e->look_gap_us;
+	e->look_timeout_us = is_silent ? SILENT_TIMEOUT_US : TIMEOUT_US;
+	e->nr_looks = NR_MORE + (has_come ? m->config.recovery_threshold
+					  : m->config.failover_threshold_failures);
 	if (e->heap_at != XREG__NOT_IN) {
 		xreg__entry_plan(m, e, walk->now_us);
-	} else if (e->job != NULL && e->job->deadline_us > walk->now_us + XREG__LOOK_TIMEOUT_US) {
-		e->job->deadline_us = walk->now_us + XREG__LOOK_TIMEOUT_US;
+	} else if (e->job != NULL && e->job->deadline_us > walk->now_us + e->look_timeout_us) {
+		e->job->deadline_us = walk->now_us + e->look_timeout_us;
 	}
 	walk->count++;
 	return true;
@@ -87,6 +96,9 @@ static bool on_target(void *arg, const struct xreg_target *target)
 
 void xreg__looks_take(struct xreg_monitor *m, uint64_t now_us)
 {
+	static const char *const texts[] = {[XREG_LOOK_COME] = "has come back",
+		[XREG_LOOK_GONE] = "has let its connection go",
+		[XREG_LOOK_SILENT] = "is silent"};
 	struct xreg__look *look, *next;
 	struct xreg_view *view;
 
@@ -104,9 +116,8 @@ void xreg__looks_take(struct xreg_monitor *m, uint64_t now_us)
 		next = look->next;
 		xreg_view_each(view, XREG_BY_NODE, look->node_id, false, on_target, &walk);
 		if (walk.count > 0) {
-			xu_info(m->log, "node %s has %s: looking at %u of its targets",
-				look->node_id,
-				look->has_come ? "come back" : "let its connection go", walk.count);
+			xu_info(m->log, "node %s %s: looking at %u of its targets", look->node_id,
+				texts[look->why], walk.count);
 		}
 		free(look);
 	}
@@ -121,7 +132,7 @@ void xreg__look_checked(
 	if (e->look_us == 0) {
 		return;
 	}
-	e->look_us = is_down != was_down ? LOOK_US : e->look_us * 2;
+	e->look_us = is_down != was_down ? e->look_gap_us : e->look_us * 2;
 	e->nr_looks--;
 	if (e->nr_looks == 0 || e->look_us > LOOK_MAX_US || e->held_until_us > now_us) {
 		e->look_us = 0;

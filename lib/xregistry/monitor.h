@@ -80,13 +80,19 @@ int xreg_monitor_configure(struct xreg_monitor *monitor, const struct xreg_healt
 	struct xu_error *err);
 void xreg_monitor_config(struct xreg_monitor *monitor, struct xreg_health_config *ret_config);
 
+/* What was heard of a node, by the connection on which it hears of events. */
+enum xreg_look {
+	XREG_LOOK_COME,   /* it has begun, or its machine is heard again */
+	XREG_LOOK_GONE,   /* it has ended */
+	XREG_LOOK_SILENT, /* its machine acknowledges nothing any more */
+};
+
 /*
- * The connection on which a node hears of events has begun (`has_come`) or ended: its targets that
- * are down by the monitor, or those that are up, are checked at once, and again soon until the
- * checks agree with the states. So a node that was killed is found in a moment, with as many bad
- * checks in a row as ever. Any thread.
+ * A node's targets that are down by the monitor (it has come), or those that are up, are checked at
+ * once, and again soon until the checks agree with the states. So a node that was killed is found
+ * in a moment, with as many bad checks in a row as ever. Any thread.
  */
-void xreg_monitor_look(struct xreg_monitor *monitor, const char *node_id, bool has_come);
+void xreg_monitor_look(struct xreg_monitor *monitor, const char *node_id, enum xreg_look why);
 
 struct xreg_monitor_stats {
 	uint64_t nr_checks;        /* ever */

@@ -59,14 +59,16 @@ struct xreg__entry {
 	uint32_t nr_flaps, next_flap;
 	uint32_t hold_s; /* of its last hold-down; 0: none of late */
 	uint64_t held_until_us;
-	uint64_t look_us;  /* to the next check of a look; 0: there is none */
-	uint32_t nr_looks; /* checks of it that are left at most */
+	uint64_t look_us;         /* to the next check of a look; 0: there is none */
+	uint64_t look_gap_us;     /* what that is while checks contradict the state */
+	uint64_t look_timeout_us; /* of its probes */
+	uint32_t nr_looks;        /* checks of it that are left at most */
 };
 
 /* A node that is to be looked at. */
 struct xreg__look {
 	struct xreg__look *next;
-	bool has_come;
+	enum xreg_look why;
 	char node_id[XREG_NAME_MAX + 1];
 };
 
@@ -174,8 +176,6 @@ bool xreg__blind_note(struct xreg_monitor *m, struct xreg__entry *e, bool is_sil
 void xreg__blind_forget(struct xreg_monitor *m, struct xreg__entry *e);
 
 /* ---- look.c ---- */
-
-#define XREG__LOOK_TIMEOUT_US 500000u /* of a probe */
 
 /* Takes what has been heard of nodes. */
 void xreg__looks_take(struct xreg_monitor *m, uint64_t now_us);

@@ -12,20 +12,20 @@
  * anew meanwhile, is told as an event "health_lost", behind which it goes on with the first there
  * is.
  *
- * A node's agent says that a stream is the node's own (?own=true). When that begins or ends, the
- * node has come or may be dead, and the health monitor looks at its targets at once.
+ * A node's agent says that a stream is the node's own (?own=true; own.h).
  *
  * The registry is never held up by a slow client: events are read from the store's history when the
  * connection can take them.
  */
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/util/list.h"
 #include "lib/xregistry/health_log.h"
-#include "lib/xregistry/monitor.h"
+#include "lib/xregistry/rest/own.h"
 #include "lib/xregistry/rest/private.h"
 
 #define EVENTS_LIMIT     100u
@@ -33,7 +33,6 @@
 #define CHUNK            32u /* events read at a time */
 #define QUIET_NS         (15ull * 1000000000u)
 #define RETRY_MS         1000u
-#define OWN_SILENCE_MS   2000u
 
 struct filter {
 	char node_id[XREG_NAME_MAX + 1];
@@ -48,7 +47,7 @@ struct stream {
 	uint64_t revision; /* the last that was looked at */
 	char *text;        /* being sent, from `sent` on */
 	size_t len, sent;
-	bool is_tick;                   /* say that we are still here */
+	struct rest_own own;            /* its is_tick: say that we are still here */
 	bool is_own;                    /* the node's */
 	struct xreg_health_log *health; /* NULL: it was not asked for */
 	struct xreg_health_watch watch;
@@ -266,7 +265,7 @@ static ssize_t on_read(void *arg, char *buf, size_t size)
 		return -1;
 	}
 	if (stream->sent == stream->len && !next_text(stream)) {
-		if (!__atomic_exchange_n(&stream->is_tick, false, __ATOMIC_ACQ_REL)) {
+		if (!atomic_exchange(&stream->own.is_tick, false)) {
 			return 0;
 		}
 		send_text(stream, strdup(":\n\n"));
@@ -305,8 +304,8 @@ static void on_gone(void *arg)
 {
 	struct stream *stream = arg;
 
-	if (stream->is_own && !xreg_waits_has_ended(stream->rest->opts.waits)) {
-		xreg_monitor_look(stream->rest->opts.monitor, stream->filter.node_id, false);
+	if (stream->is_own) {
+		rest_own_end(stream->rest->owns, &stream->own);
 	}
 	xreg_waits_remove(stream->rest->opts.waits, &stream->wait);
 	if (stream->health != NULL) {
@@ -321,7 +320,7 @@ static void on_due(struct xreg_wait *wait, uint64_t revision)
 	struct stream *stream = (struct stream *)wait;
 
 	if (revision <= wait->revision) {
-		__atomic_store_n(&stream->is_tick, true, __ATOMIC_RELEASE);
+		stream->own.is_tick = true;
 	}
 	wait->revision = revision;
 	wait->deadline_ns = xreg_clock_ns() + QUIET_NS;
@@ -377,7 +376,8 @@ static void start_stream(struct xreg_rest *rest, struct xrpc_http_call *call)
 	stream->rest = rest;
 	stream->call = call;
 	stream->revision = since;
-	stream->is_own = is_own && rest->opts.monitor != NULL;
+	stream->is_own = is_own && rest->owns != NULL;
+	stream->own = (struct rest_own){.call = call, .node_id = stream->filter.node_id};
 	if (has_health && rest->opts.health_log != NULL) {
 		stream->health = rest->opts.health_log;
 		stream->watch.fn = on_health;
@@ -394,10 +394,10 @@ static void start_stream(struct xreg_rest *rest, struct xrpc_http_call *call)
 	send_text(stream, strdup(hello));
 	xrpc_http_answer_stream(call, "text/event-stream",
 		&(struct xrpc_http_stream){
-			on_read, on_gone, stream, stream->is_own ? OWN_SILENCE_MS : 0});
+			on_read, on_gone, stream, stream->is_own ? REST_OWN_SILENCE_MS : 0});
 	xreg_waits_add(rest->opts.waits, &stream->wait);
 	if (stream->is_own) {
-		xreg_monitor_look(rest->opts.monitor, stream->filter.node_id, true);
+		rest_own_begin(rest->owns, &stream->own);
 	}
 	if (stream->health != NULL) {
 		xreg_health_log_watch(stream->health, &stream->watch);

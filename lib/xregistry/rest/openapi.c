@@ -87,7 +87,8 @@ static const struct param event_params[] = {
 	{"@Accept", "text", "text/event-stream: all that comes, as server-sent events"},
 	{"health", "bool", "of a stream: also what the health monitor tells"},
 	{"own", "bool",
-		"of a stream: it is the node's own; when it ends its targets are checked at once"},
+		"of a stream: it is the node's own; when it ends, or its machine is silent, its "
+		"targets are checked at once"},
 	{"@Last-Event-ID", "text", "go on after this revision"}, BLOCKING, {0}};
 
 static const struct description descriptions[] = {

@@ -22,6 +22,7 @@
 struct xreg_rest {
 	struct xreg_rest_opts opts;
 	struct xrpc_http *http;
+	struct rest_owns *owns; /* NULL: nobody looks at nodes */
 	uint64_t start_ms;
 };
 

@@ -14,6 +14,7 @@
 #include "lib/util/memory.h"
 #include "lib/xregistry/finder.h"
 #include "lib/xregistry/monitor.h"
+#include "lib/xregistry/rest/own.h"
 #include "lib/xregistry/rest/private.h"
 #include "lib/xregistry/summary.h"
 
@@ -338,8 +339,13 @@ int xreg_rest_start(
 	http.routes = rest_routes;
 	http.arg = rest;
 	http.audit = opts->audit_log != NULL ? audit : NULL;
-	rc = xrpc_http_start(&http, &rest->http, err);
+	rc = opts->monitor != NULL ? rest_owns_start(opts->waits, opts->monitor, &rest->owns, err)
+				   : 0;
+	if (rc == 0) {
+		rc = xrpc_http_start(&http, &rest->http, err);
+	}
 	if (rc != 0) {
+		rest_owns_stop(rest->owns);
 		free(rest);
 		return rc;
 	}
@@ -361,6 +367,7 @@ void xreg_rest_stop(struct xreg_rest *rest)
 {
 	if (rest != NULL) {
 		xrpc_http_stop(rest->http);
+		rest_owns_stop(rest->owns);
 		free(rest);
 	}
 }

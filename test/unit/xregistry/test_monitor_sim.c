@@ -333,9 +333,9 @@ static void test_monitor_needs_bad_checks_in_a_row(void **state)
 
 /* ---- looks ---- */
 
-static void look_and_run_ms(const char *node_id, bool has_come, uint64_t ms)
+static void look_and_run_ms(const char *node_id, enum xreg_look why, uint64_t ms)
 {
-	xreg_monitor_look(monitor, node_id, has_come);
+	xreg_monitor_look(monitor, node_id, why);
 	sim_world_run(sim, monitor, ms * 1000);
 }
 
@@ -358,7 +358,7 @@ static void test_monitor_looks_at_a_node_that_is_lost(void **state)
 {
 	begin_well();
 	sim_machine(sim, 0)->behaviour = SIM_REFUSES;
-	look_and_run_ms("node-1", false, 150);
+	look_and_run_ms("node-1", XREG_LOOK_GONE, 150);
 	assert_int_equal(state_now(), XREG_AVAILABLE);
 	assert_int_equal(live_now().nr_bad, 2);
 	sim_world_run(sim, monitor, 100000);
@@ -374,7 +374,7 @@ static void test_monitor_looks_at_a_node_that_is_lost(void **state)
 static void test_monitor_looks_again_at_a_node_that_dies_slowly(void **state)
 {
 	begin_well();
-	look_and_run_ms("node-1", false, 250);
+	look_and_run_ms("node-1", XREG_LOOK_GONE, 250);
 	assert_int_equal(live_now().nr_bad, 0);
 	sim_machine(sim, 0)->behaviour = SIM_CLOSES;
 	sim_world_run(sim, monitor, 700000);
@@ -385,10 +385,31 @@ static void test_monitor_looks_at_a_machine_that_is_silent(void **state)
 {
 	begin_well();
 	sim_machine(sim, 0)->behaviour = SIM_BLACK_HOLE;
-	look_and_run_ms("node-1", false, 1600);
+	look_and_run_ms("node-1", XREG_LOOK_GONE, 1600);
 	assert_int_equal(state_now(), XREG_AVAILABLE);
 	sim_world_run(sim, monitor, 200000);
 	expect_state(XREG_FAILED, "monitor: no connection to 10.0.0.1 port 4420 within 500 ms");
+}
+
+/* Its probes have less time, but are as many as ever. */
+static void test_monitor_looks_at_once_at_a_machine_that_was_silent(void **state)
+{
+	begin_well();
+	sim_machine(sim, 0)->behaviour = SIM_BLACK_HOLE;
+	look_and_run_ms("node-1", XREG_LOOK_SILENT, 400);
+	assert_int_equal(state_now(), XREG_AVAILABLE);
+	sim_world_run(sim, monitor, 100000);
+	expect_state(XREG_FAILED, "monitor: no connection to 10.0.0.1 port 4420 within 150 ms");
+	assert_int_equal(live_now().nr_bad, 3);
+}
+
+/* It was only the way to it: nothing is judged by silence alone. */
+static void test_monitor_finds_a_silent_machine_well(void **state)
+{
+	begin_well();
+	look_and_run_ms("node-1", XREG_LOOK_SILENT, 5000);
+	assert_int_equal(state_now(), XREG_AVAILABLE);
+	assert_int_equal(nr_events, 0);
 }
 
 /* A node that has only connected anew costs some checks, and then as many as ever. */
@@ -398,7 +419,7 @@ static void test_monitor_looks_a_few_times_only(void **state)
 
 	begin_well();
 	before = nr_connections();
-	look_and_run_ms("node-1", false, 5000);
+	look_and_run_ms("node-1", XREG_LOOK_GONE, 5000);
 	assert_int_equal(nr_connections() - before, 4);
 	run_s(30);
 	assert_int_equal(nr_connections() - before, 5);
@@ -412,9 +433,9 @@ static void test_monitor_looks_at_a_node_that_is_back(void **state)
 	begin_with(SIM_REFUSES, 0, XREG_AVAILABLE);
 	run_until(XREG_FAILED, 90);
 	sim_machine(sim, 0)->behaviour = SIM_ANSWERS;
-	look_and_run_ms("node-1", false, 5000);
+	look_and_run_ms("node-1", XREG_LOOK_GONE, 5000);
 	assert_int_equal(state_now(), XREG_FAILED);
-	look_and_run_ms("node-1", true, 150);
+	look_and_run_ms("node-1", XREG_LOOK_COME, 150);
 	expect_state(XREG_AVAILABLE, "monitor: 2 checks in a row were good");
 }
 
@@ -440,13 +461,13 @@ static void test_monitor_looks_at_nothing_else(void **state)
 
 	begin_well();
 	before = nr_connections();
-	look_and_run_ms("node-", false, 2000);
-	look_and_run_ms("node-1", true, 2000);
+	look_and_run_ms("node-", XREG_LOOK_GONE, 2000);
+	look_and_run_ms("node-1", XREG_LOOK_COME, 2000);
 	set_state(XREG_MAINTENANCE, "by hand");
-	look_and_run_ms("node-1", false, 2000);
-	look_and_run_ms("node-1", true, 2000);
+	look_and_run_ms("node-1", XREG_LOOK_GONE, 2000);
+	look_and_run_ms("node-1", XREG_LOOK_COME, 2000);
 	set_state(XREG_FAILED, "by hand");
-	look_and_run_ms("node-1", true, 2000);
+	look_and_run_ms("node-1", XREG_LOOK_COME, 2000);
 	assert_int_equal(nr_connections(), before);
 	assert_int_equal(state_now(), XREG_FAILED);
 }
@@ -1261,6 +1282,8 @@ int main(void)
 		T(test_monitor_looks_at_a_node_that_is_lost),
 		T(test_monitor_looks_again_at_a_node_that_dies_slowly),
 		T(test_monitor_looks_at_a_machine_that_is_silent),
+		T(test_monitor_looks_at_once_at_a_machine_that_was_silent),
+		T(test_monitor_finds_a_silent_machine_well),
 		T(test_monitor_looks_a_few_times_only),
 		T(test_monitor_looks_at_a_node_that_is_back),
 		T(test_monitor_looks_at_nothing_else),
