@@ -101,7 +101,7 @@ grep -q '"registry"' "$config" && start_registry
 
 # Says how to attach as soon as the node answers; the node itself keeps the terminal.
 (
-	for _ in $(seq 100); do
+	while kill -0 "$$" 2>/dev/null; do
 		if xsan status >/dev/null 2>&1; then
 			if [ -e "$var/unfinished" ] && ! finish >/dev/null; then
 				echo "The volume could not be made; the lines above say why. The next start tries again." >&2

@@ -28,6 +28,7 @@ BUILD = pathlib.Path(os.environ.get('XSAN_BUILD', TOP / 'build'))
 XSAN = BUILD / 'cli/xsan'
 XSAND = BUILD / 'daemon/xsand/xsand'
 
+PATIENCE_S = 60
 OK, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
 SKIPPED = 77
 
@@ -70,7 +71,7 @@ class Result:
         return f'{self.command}: exit code {self.code}\nstdout: {self.out}\nstderr: {self.err}'
 
 
-def xsan(*words, socket_path=None, cwd=None, stdin='', timeout=60, env=None):
+def xsan(*words, socket_path=None, cwd=None, stdin='', timeout=PATIENCE_S, env=None):
     """Runs xsan; its words may be anything that str() takes."""
     command = [str(XSAN)] + (['-s', str(socket_path)] if socket_path else [])
     command += [str(word) for word in words]
@@ -79,8 +80,9 @@ def xsan(*words, socket_path=None, cwd=None, stdin='', timeout=60, env=None):
     return Result(' '.join(command), done)
 
 
-def xsan_on_terminal(*words, socket_path, cwd=None, **env):
-    """Runs xsan with its output on a terminal; the exit code and the text."""
+def xsan_on_terminal(*words, socket_path, cwd=None, seen=None, **env):
+    """Runs xsan with its output on a terminal; the exit code and the text. seen() is called with all
+    that has come whenever there is more."""
     master, slave = pty.openpty()
     with subprocess.Popen([XSAN, '-s', socket_path, *words], cwd=cwd, stdout=slave, stderr=slave,
                           env=environment(**{'TERM': 'xterm', **env})) as process:
@@ -89,8 +91,10 @@ def xsan_on_terminal(*words, socket_path, cwd=None, **env):
         with contextlib.suppress(OSError):  # EIO: the other end is closed
             while piece := os.read(master, 4096):
                 text += piece
+                if seen is not None:
+                    seen(text.decode(errors='replace'))
         os.close(master)
-        return process.wait(60), text.decode().replace('\r\n', '\n')
+        return process.wait(PATIENCE_S), text.decode().replace('\r\n', '\n')
 
 
 def expect(result, code, err=None):
@@ -144,7 +148,7 @@ class Node:
         self.config.write_text(json.dumps(config, indent=2))
 
     def wait_ready(self):
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while xsan('status', socket_path='xsand.sock', cwd=self.directory).code != OK:
             check(self.process.poll() is None, 'xsand ended: ' + self.log_text())
             check(time.monotonic() < deadline, 'xsand does not answer: ' + self.log_text())
@@ -167,7 +171,7 @@ class Node:
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         try:
-            code = self.process.wait(30)
+            code = self.process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             code = self.process.wait()

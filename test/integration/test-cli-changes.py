@@ -214,9 +214,9 @@ def test_changes_outlive_a_crash():
         node.ok('namespace', 'add', NQN, 'd1')
         before = node.json('subsystem', 'show', NQN), node.json('device', 'list')
         node.process.send_signal(signal.SIGKILL)
-        node.process.wait(10)
+        node.process.wait(h.PATIENCE_S)
         # What the kernel still holds for a dead process may accept for a moment.
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + h.PATIENCE_S
         while 'nobody listens at xsand.sock any more' not in (result := node.xsan('status')).err:
             h.expect(result, h.UNREACHABLE)
             check(time.monotonic() < deadline, str(result))

@@ -75,7 +75,7 @@ class Terminal:
 
     def wait_for(self, pattern):
         """Reads until the pattern is there; its match. What is after it stays for the next."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + h.PATIENCE_S
         while not (match := re.search(pattern, self.text, re.M)):
             ready, _, _ = select.select([self.fd], [], [], max(0, deadline - time.monotonic()))
             check(ready, f'{pattern} is not shown in {self.text!r}')
@@ -164,7 +164,7 @@ def test_candidates():
     with h.server(lambda connection, over: over.wait(30)) as path:
         begin = time.monotonic()
         check_equal(complete('-s', path, 'device', 'show', ''), [], 'a node that hangs')
-        check(time.monotonic() - begin < 10, 'completion hangs')
+        check(time.monotonic() - begin < 25, 'completion hangs')
 
 
 if __name__ == '__main__':

@@ -54,7 +54,7 @@ def test_connections():
         check('queues         2 connected, 2 since the start, 0 refused\n' in node.ok('status'),
               node.ok('status'))
         controller.close()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + h.PATIENCE_S
         while node.ok('connections') != 'no host is connected\n':
             check(time.monotonic() < deadline, node.ok('connections', '-q'))
 
@@ -86,12 +86,12 @@ def test_iostat_counts_each_operation_once():
             keys = {'reads_per_s': READS, 'writes_per_s': WRITES, 'others_per_s': FLUSHES,
                     'read_bytes_per_s': READS * 4096, 'write_bytes_per_s': WRITES * 8192}
             sums = dict.fromkeys(keys, 0.0)
-            deadline = time.monotonic() + 12
+            deadline = time.monotonic() + h.PATIENCE_S
             busy = []
             json.loads(watch.stdout.readline())
             do_io(queue, ns)
             while any(round(sums[key]) < count for key, count in keys.items()):
-                check(time.monotonic() < deadline, f'after 12 s it has counted {sums}')
+                check(time.monotonic() < deadline, f'it has only counted {sums}')
                 report = json.loads(watch.stdout.readline())
                 device = report['devices'][0]
                 check_equal((len(report['devices']), device['name']), (1, 'disk0'), 'the devices')
@@ -128,18 +128,19 @@ def test_iostat_shows_p99_of_the_interval():
             watch.stdout.readline()
             watch.stdout.readline()
             queue.wait(queue.read(slow, 0, 1))
-            deadline = time.monotonic() + 12
+            deadline = time.monotonic() + h.PATIENCE_S
             row = []
-            while not row or row[1] == '0':
+            while not row or row[6] == '0':
                 check(time.monotonic() < deadline, f'the read is not seen: {row}')
                 line = watch.stdout.readline()
                 row = line.split() if line.startswith('slow') else row
             # DEVICE READ/S WRITE/S OTHER/S READ-MIB/S WRITE-MIB/S, READ AVG with its unit,
             # WRITE AVG 0, P99 with its unit, DEPTH, ERRORS
-            check_equal((row[2:4], row[7:9], row[10:]), (['0', '0'], ['ms', '0'], ['ms', '0', '0']),
+            check_equal((row[2:4], row[8], row[11:]), (['0', '0'], '0', ['0', '0']),
                         f'the row {row}')
-            check(50 <= float(row[6]) < 5000 and 50 <= float(row[9]) < 5000,
-                  f'the latencies of {row}')
+            units = {'ms': 1, 's': 1000}  # it may have waited for the processor
+            check(all(row[at + 1] in units and 50 <= float(row[at]) * units[row[at + 1]] < 30000
+                      for at in (6, 9)), f'the latencies of {row}')
         finally:
             watch.kill()
             watch.wait()
@@ -169,7 +170,7 @@ def test_iostat_of_devices_that_come_and_go():
                                  cwd=node.directory, stdout=subprocess.PIPE, text=True)
 
         def wait_for(names):
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + h.PATIENCE_S
             shown = None
             while shown != names:
                 check(time.monotonic() < deadline, f'{names} are not shown, but {shown}')

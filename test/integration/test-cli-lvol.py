@@ -12,6 +12,7 @@ import re
 import select
 import shutil
 import subprocess
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -198,22 +199,24 @@ def test_long_ones_show_how_far_they_are_and_can_be_stopped():
         n.ok('volume', 'create', 's/v', '32MiB', '--thin')
         n.ok('rpc', 'bdev_delay_update_latency', '{"delay_bdev_name": "slow", '
              '"latency_type": "avg_write", "latency_us": 200000}')
+        bar = r'\r\[=*>\.*\] +[0-9.]+ %'
+        is_shown = threading.Event()
         with ThreadPoolExecutor() as pool:
             inflate = pool.submit(h.xsan_on_terminal, 'volume', 'inflate', 's/v',
-                                  socket_path='xsand.sock', cwd=n.directory)
-            end = time.monotonic() + 30
-            # Until a bar has been on the terminal: one is drawn about every second.
-            while n.json('volume', 'show', 's/v').get('process', {}).get('percent', 0) < 10:
+                                  socket_path='xsand.sock', cwd=n.directory,
+                                  seen=lambda text: re.search(bar, text) and is_shown.set())
+            check(is_shown.wait(h.PATIENCE_S) and not inflate.done(), 'no bar is shown')
+            end = time.monotonic() + h.PATIENCE_S
+            while n.json('volume', 'show', 's/v').get('process', {}).get('percent', 0) < 1:
                 check(time.monotonic() < end and not inflate.done(), 'it is not being inflated')
                 time.sleep(0.05)
-            time.sleep(2.5)
             check(re.search(r'being inflated, [0-9.]+ %', n.ok('volume', 'list')), 'the list')
             refused(n, 'volume', 'delete', 's/v', err='inflated')
             check_equal(n.ok('volume', 'cancel', 's/v').strip(),
                         'what is being done with s/v is to stop', 'cancel')
-            code, text = inflate.result(30)
+            code, text = inflate.result(h.PATIENCE_S)
         check(code == h.REFUSED and 'xsan: ' in text, f'{code} {text!r}')
-        check(re.search(r'\r\[=*>\.*\] +[0-9.]+ %', text), f'no bar in {text!r}')
+        check(re.search(bar, text), f'no bar in {text!r}')
         check_equal(n.json('volume', 'show', 's/v').get('process'), None, 'what is being done')
 
 
@@ -282,7 +285,7 @@ def test_copies_of_snapshots():
 
 
 def read_until(terminal, pattern):
-    text, end = b'', time.monotonic() + 30
+    text, end = b'', time.monotonic() + h.PATIENCE_S
     while not re.search(pattern, text):
         check(time.monotonic() < end, f'{pattern} is not in {text}')
         if select.select([terminal], [], [], 1)[0]:

@@ -36,7 +36,7 @@ def detail(n, name='md0'):
 
 
 def wait_idle(n, name='md0'):
-    end = time.monotonic() + 30
+    end = time.monotonic() + h.PATIENCE_S
     while detail(n, name)['sync']['action'] != 'idle':
         check(time.monotonic() < end, f'{name} does not come to rest')
         time.sleep(0.02)
@@ -188,7 +188,7 @@ def test_progress():
         n.ok('md', 'fail', 'md0', 'b')
         n.ok('md', 'speed', 'md0', '2000', '2000')
         n.ok('md', 'add', 'md0', 'c')
-        end = time.monotonic() + 20
+        end = time.monotonic() + h.PATIENCE_S
         while not detail(n)['sync'].get('speed'):
             check(time.monotonic() < end, 'no speed is shown')
             time.sleep(0.1)
@@ -211,7 +211,7 @@ def test_monitor():
             process = subprocess.Popen(
                 [h.XSAN, '-s', n.directory / 'xsand.sock', 'md', 'monitor', '-i', '1', '--json'],
                 stdout=out, stderr=subprocess.PIPE, text=True)
-        end = time.monotonic() + 60
+        end = time.monotonic() + 2 * h.PATIENCE_S
         try:
             # It passes over what was before: things happen until it has seen one of them.
             while path.stat().st_size == 0:
@@ -233,7 +233,7 @@ def test_monitor():
                 time.sleep(0.05)
         finally:
             process.terminate()
-            _, err = process.communicate(timeout=20)
+            _, err = process.communicate(timeout=h.PATIENCE_S)
         check_equal(err, '', 'what the monitor says')
         events = [json.loads(line) for line in path.read_text().splitlines()]
         check_equal([(e['array'], e['event'], e['device']) for e in events if e['array'] != 'early'],

@@ -124,7 +124,7 @@ def test_zeroes_take_no_space(directory):
     with open(hole, 'wb') as file:
         file.truncate(1 << 40)
         os.pwrite(file.fileno(), b'x' * 4096, (1 << 39) + 4096)
-    dd.run(f'if={hole}', f'of={target}', 'sparse=discard', 'bs=64M', timeout=60)
+    dd.run(f'if={hole}', f'of={target}', 'sparse=discard', 'bs=64M')
     check_equal(target.stat().st_size, 1 << 40, 'size of a copy of holes')
     check(target.stat().st_blocks * 512 <= 65 * MIB, 'the copy of holes takes space')
     with open(target, 'rb') as file:
@@ -229,7 +229,7 @@ def test_an_error_on_the_way_tells_how_far_it_came(directory):
         process.stdout.read(1000)
         process.stdout.close()
         err = process.stderr.read()
-        check_equal(process.wait(30), PARTIAL, f'exit code ({err})')
+        check_equal(process.wait(60), PARTIAL, f'exit code ({err})')
         check(b'Broken pipe' in err, f'{err}')
     # A full file system, as /dev/full plays one.
     dd.run(f'if={target}', 'of=/dev/full', code=PARTIAL, err='No space left')
@@ -241,12 +241,12 @@ def test_a_signal_ends_the_copy(directory):
                           stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         process.stdin.write(noise(8192))
         process.stdin.flush()
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while not (target.exists() and target.stat().st_size == 8192) and time.monotonic() < end:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         err = process.stderr.read()
-        check_equal(process.wait(30), INTERRUPTED, f'exit code ({err})')
+        check_equal(process.wait(60), INTERRUPTED, f'exit code ({err})')
     check(b'the first 8192 bytes' in err, f'{err}')
     check_data(target, noise(8192), 'what had come')
 
@@ -262,7 +262,7 @@ def test_a_device_that_hangs_does_not_keep_the_tools(directory):
             h.wait_until_it_waits(process)
             process.send_signal(signal.SIGINT)
         for process, sentence in ((copy, b'I/Os do not come back'), (load, b'does not give back 1 I/Os')):
-            _, err = process.communicate(timeout=40)
+            _, err = process.communicate(timeout=60)
             check_equal(process.returncode, PARTIAL, f'exit code ({err})')
             check(sentence in err, f'{err}')
 
@@ -291,7 +291,7 @@ def test_reports(directory):
     with dd.start(*words) as process:
         h.wait_until_caught(process, signal.SIGUSR1)
         process.send_signal(signal.SIGUSR1)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=60)
         check_equal(process.returncode, OK, 'exit code')
         check(b'of 1.00 MiB copied (' in err, f'a report was expected in {err}')
 

@@ -7,6 +7,7 @@ as it is."""
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import time
@@ -27,18 +28,26 @@ class Run:
         self.discovery_port = h.free_port()
         self.log = var.parent / 'log'
         self.log.touch()
-        self.process = None
+        self.process = self.pipe = None
 
     def start(self):
+        if self.pipe is not None:
+            os.close(self.pipe)
+        self.pipe, end = os.pipe()
         with open(self.log, 'ab') as log:
             self.process = subprocess.Popen(
-                [h.TOP / 'scripts/run.sh', h.BUILD], stdout=log, stderr=log,
+                [h.TOP / 'scripts/run.sh', h.BUILD], stdout=log, stderr=log, pass_fds=[end],
                 env=h.environment(XSAN_VAR=self.var, XSAN_PORT=self.port,
                                   XSAN_REST_PORT=self.rest_port,
                                   XSAN_GRPC_PORT=0, XSAN_DISCOVERY_PORT=self.discovery_port))
+        os.close(end)
+
+    def wait_gone(self):
+        """Until all that it has started has ended too: nobody has the pipe any more."""
+        check(select.select([self.pipe], [], [], h.PATIENCE_S)[0], 'not all of it ends')
 
     def wait(self, condition):
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + h.PATIENCE_S
         while not condition():
             check(self.process.poll() is None and time.monotonic() < deadline,
                   self.log.read_text())
@@ -62,7 +71,7 @@ class Run:
 
     def stop(self, number=signal.SIGTERM):
         self.process.send_signal(number)
-        check_equal(self.process.wait(30), 0 if number == signal.SIGTERM else -number, 'exit code')
+        check_equal(self.process.wait(h.PATIENCE_S), 0 if number == signal.SIGTERM else -number, 'exit code')
 
 
 @contextlib.contextmanager
@@ -76,6 +85,8 @@ def run():
             if one.process is not None and one.process.poll() is None:
                 one.process.kill()
                 one.process.wait()
+            if one.pipe is not None:
+                os.close(one.pipe)
 
 
 def registered(node):
@@ -94,7 +105,7 @@ def test_registers_and_takes_the_registry_along():
         node.wait(lambda: registered(node) == [(NQN, node.port, 'available')])
         for number in (signal.SIGTERM, signal.SIGKILL):
             node.stop(number)
-            deadline = time.monotonic() + 40
+            deadline = time.monotonic() + h.PATIENCE_S
             while registered(node) is not None:
                 check(time.monotonic() < deadline, 'the registry is still there')
                 time.sleep(0.05)
@@ -136,7 +147,7 @@ def test_goes_on_after_a_start_that_was_cut_off():
         node.wait(lambda: h.xsan('status', socket_path=node.socket).code == h.OK)
         node.stop(signal.SIGKILL)
         # The part that makes the volume ends by itself without a node.
-        time.sleep(1)
+        node.wait_gone()
         node.start_and_wait()
         check_equal([ns['bdev_name'] for ns in node.exported()], ['store0/volume0'], 'namespaces')
         node.stop()

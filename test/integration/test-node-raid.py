@@ -7,7 +7,7 @@ import json
 import subprocess
 import time
 
-from node_harness import NQN, XSAND, NodeTest, main
+from node_harness import NQN, PATIENCE_S, XSAND, NodeTest, main
 
 
 class Raid(NodeTest):
@@ -38,7 +38,7 @@ class Raid(NodeTest):
         return self.call('bdev_raid_examine', {'name': name})
 
     def wait_idle(self, name='md0'):
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE_S
         while self.detail(name)['sync']['action'] != 'idle':
             self.assertLess(time.monotonic(), end)
             time.sleep(0.02)
@@ -104,7 +104,7 @@ class Raid(NodeTest):
             self.assertEqual(self.detail(name)['priority'], 6)
         # And it is used: the spare of the one goes to the other.
         self.call('bdev_raid_fail', {'raid_bdev': 'md1', 'base_bdev': 'd'})
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE_S
         while self.detail('md1')['degraded'] or self.detail('md0')['spare_disks'] != 0:
             self.assertLess(time.monotonic(), end)
             time.sleep(0.02)
@@ -222,8 +222,7 @@ class Raid(NodeTest):
         self.device('b')['size'] = '8MiB'
         self.start()
         self.assertEqual(self.detail()['degraded'], True)
-        self.assertIn('array md0: member b is left out: it has no RAID superblock',
-                      self.log_text())
+        self.wait_log('array md0: member b is left out: it has no RAID superblock')
         self.call('bdev_raid_add_base_bdev', {'raid_bdev': 'md0', 'base_bdev': 'b'})
         self.wait_idle()
         self.assertEqual(self.detail()['degraded'], False)

@@ -104,8 +104,8 @@ class Restart(NodeTest):
         self.assertEqual(self.devices()['disk0']['uuid'], uuid)
         self.assertEqual(self.devices()['mem0']['size'], 2 << 20)
         for name in ('disk0', 'mem0'):
-            self.assertIn(f'devices {name}: the configuration file has been edited; its word '
-                          'replaces the change made at run time', self.log_text())
+            self.wait_log(f'devices {name}: the configuration file has been edited; its word '
+                          'replaces the change made at run time')
 
     def test_a_saved_configuration_is_the_same_node(self):
         self.start()

@@ -36,11 +36,11 @@ def test_a_run_without_bounds_covers_the_region_once(directory):
 
 
 def test_figures_agree_with_each_other(directory):
-    done = perf.json('--rw', 'randrw', '--rwmixread', 70, '--iodepth', 4, '--runtime', '1', 'malloc:8MiB')
+    done = perf.json('--rw', 'randrw', '--rwmixread', 70, '--iodepth', 4, '--runtime', '3', 'malloc:8MiB')
     reads, writes = done['read'], done['write']
     share = reads['ios'] / (reads['ios'] + writes['ios'])
     check(0.65 < share < 0.75, f'70 % reads were asked for, {share:.3f} came')
-    check(0.99 < done['elapsed_s'] < 5, f'{done["elapsed_s"]} s')
+    check(2.99 < done['elapsed_s'] < 15, f'{done["elapsed_s"]} s')
     for one in (reads, writes):
         check(abs(one['iops'] * done['elapsed_s'] - one['ios']) < 2, f'IOPS of {one}')
         check_equal(one['bytes'], one['ios'] * 4096, 'bytes')
@@ -102,11 +102,11 @@ def test_a_later_run_finds_each_kind_of_damage(directory):
 
 def test_a_rate_is_not_exceeded(directory):
     for mode in MODES:
-        words = ['--mode', mode, '--runtime', '1.5', 'malloc:4MiB']
+        words = ['--mode', mode, '--runtime', '3', 'malloc:4MiB']
         done = perf.json('--rate-iops', 400, *words)
-        check(200 < done['read']['iops'] <= 410, f'{mode}: 400 IOPS asked for, {done["read"]["iops"]}')
-    done = perf.json('--rate', '1MiB', '--jobs', 3, '--runtime', '1.5', 'malloc:4MiB')
-    check(0.5 < done['read']['mib_per_s'] <= 1.03, f'1 MiB/s asked for, {done["read"]["mib_per_s"]}')
+        check(130 < done['read']['iops'] <= 410, f'{mode}: 400 IOPS asked for, {done["read"]["iops"]}')
+    done = perf.json('--rate', '1MiB', '--jobs', 3, '--runtime', '3', 'malloc:4MiB')
+    check(0.34 < done['read']['mib_per_s'] <= 1.03, f'1 MiB/s asked for, {done["read"]["mib_per_s"]}')
 
 
 def test_a_signal_ends_the_run_and_the_result_is_printed(directory):
@@ -114,7 +114,7 @@ def test_a_signal_ends_the_run_and_the_result_is_printed(directory):
         with perf.start('--json', '--mode', mode, '--runtime', '60', 'null:1TiB') as process:
             h.wait_until_it_computes(process)
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=50)
+            out, err = process.communicate(timeout=100)
             check_equal(process.returncode, INTERRUPTED, f'exit code in mode {mode} ({err})')
         done = json.loads(out)
         check(done['interrupted'] and done['read']['ios'] > 0, f'{mode}: {done}')
@@ -126,7 +126,7 @@ def test_an_error_ends_the_run_with_a_sentence(directory):
     with perf.start('--json', '--rw', 'randread', '--iodepth', '8', '--runtime', '60', path) as process:
         h.wait_until_it_computes(process)
         os.truncate(path, 0)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=60)
     check_equal(process.returncode, PARTIAL, f'exit code ({err})')
     check(b'reading of 4096 bytes at ' in err, f'{err}')
     check(json.loads(out)['errors'] >= 1, f'{out}')
@@ -195,7 +195,8 @@ def test_what_cannot_be_is_refused_with_a_reason(directory):
 
 def test_progress_is_shown_on_a_terminal_only(directory):
     words = ('--runtime', '1.5', 'malloc:1MiB')
-    code, text = perf.on_terminal(*words)
+    # Long enough for a line, which comes every second, that is late.
+    code, text = perf.on_terminal('--runtime', '4', 'malloc:1MiB')
     check_equal(code, 0, 'exit code')
     check('read' in text and 'IOPS' in text, f'a progress line was expected in {text!r}')
     check(text.endswith('\r\033[K'), f'the line was expected to be wiped in the end: {text!r}')

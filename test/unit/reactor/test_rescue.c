@@ -87,7 +87,7 @@ static void test_rescue_of_what_is_never_begun(void **state)
 	xr_op_cancel(reactor, &cancelled.op);
 	start_ns = test_now_ns();
 	assert_int_equal(test_finish(reactor, &cancelled), -ECANCELED);
-	assert_true(test_now_ns() - start_ns < 5 * XU_NS_PER_S);
+	assert_true(test_now_ns() - start_ns < 9 * XU_NS_PER_S);
 	while (!punch.is_done) {
 		assert_int_equal(test_do_rw(reactor, XR_OP_READ, 0, fd, 0, block, BLOCK), BLOCK);
 		test_sleep_ms(10);
@@ -106,7 +106,7 @@ static void test_rescue_of_what_is_never_begun(void **state)
 	assert_int_equal(test_do_rw(reactor, XR_OP_READ, 0, fd, 65 * BLOCK, block, BLOCK), 0);
 	assert_int_equal(test_do_rw(reactor, XR_OP_READ, 0, -1, 0, block, BLOCK), -EBADF);
 	read_what_is_cached_in_part(reactor, fd);
-	assert_true(test_now_ns() - start_ns < 5 * XU_NS_PER_S);
+	assert_true(test_now_ns() - start_ns < 9 * XU_NS_PER_S);
 
 	other = open(fifo, O_WRONLY); /* lets the worker go */
 	assert_true(other >= 0);

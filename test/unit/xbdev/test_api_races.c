@@ -29,7 +29,8 @@
 
 #define BLOCK    4096u
 #define FOREVER  UINT64_MAX
-#define WATCHDOG 120 /* seconds for one test */
+#define WATCHDOG 240 /* seconds for one test */
+#define REST_MS  60000
 
 /* An assertion for any thread, where cmocka's may not be used. */
 #define MUST(expr)                                                                                 \
@@ -1213,7 +1214,7 @@ static int free_in_time(xbdev_request_t *req)
 {
 	int rc = xbdev_request_free(req);
 
-	for (int i = 0; i < 5000 && rc == -EBUSY; i++) {
+	for (int i = 0; i < 60000 && rc == -EBUSY; i++) {
 		rest_us(1000);
 		rc = xbdev_request_free(req);
 	}
@@ -1395,12 +1396,15 @@ static uint64_t cpu_us(void)
 /* Reactors that were busy rest when nothing is left to do. */
 static void check_rest(void)
 {
-	uint64_t start_us;
+	uint64_t end_ms = now_ms() + REST_MS, start_us;
 
-	rest_us(5000);
-	start_us = cpu_us();
-	rest_us(50000);
-	assert_in_range(cpu_us() - start_us, 0, 20000);
+	/* On a busy machine it may take them a while to come to the end of it. */
+	do {
+		assert_true(now_ms() < end_ms);
+		rest_us(5000);
+		start_us = cpu_us();
+		rest_us(50000);
+	} while (cpu_us() - start_us > 20000);
 }
 
 /* The request to cancel, the timeout and the end of the I/O cross each other, on the thread's own

@@ -891,7 +891,7 @@ static void test_save_that_is_killed_leaves_a_whole_file(void **state)
 			save_for_ever();
 		}
 		/* The first save of the first round is waited for, so that there is a file. */
-		for (unsigned i = 0; round == 0 && i < 10000 && file_size("s.json") < 0; i++) {
+		for (unsigned i = 0; round == 0 && i < 60000 && file_size("s.json") < 0; i++) {
 			usleep(1000);
 		}
 		usleep(5000 + 1700 * round);

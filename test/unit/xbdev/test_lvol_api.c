@@ -594,7 +594,7 @@ static void fill_until_told(int fd, int count)
 	static char buf[BLOCK];
 	bool is_told = false;
 
-	for (int i = 0; i < 20000 && !is_told; i++) {
+	for (int i = 0; i < 60000 && !is_told; i++) {
 		if (i < SIZE_MB * 16) {
 			(void)xbdev_write(fd, buf, BLOCK, (uint64_t)i * CLUSTER);
 		} else {
@@ -871,7 +871,7 @@ static void test_calls_need_the_library(void **state)
 /* The store is found when its device appears; that takes a moment. */
 static void wait_for(const char *name)
 {
-	for (int i = 0; i < 10000 && !is_there(name); i++) {
+	for (int i = 0; i < 60000 && !is_there(name); i++) {
 		if (is_embedded) {
 			must(xbdev_poll(1000));
 		} else {
@@ -1046,7 +1046,7 @@ static pthread_t begin_to_fill(void)
 	must(xbdev_lvol_create("slow", "v", 16, true));
 	filled = 1;
 	assert_int_equal(pthread_create(&thread, NULL, fill, NULL), 0);
-	for (int i = 0; i < 20000 && volume_of("slow/v").progress == 100; i++) {
+	for (int i = 0; i < 120000 && volume_of("slow/v").progress == 100; i++) {
 		usleep(500);
 	}
 	return thread;
@@ -1058,7 +1058,7 @@ static void test_progress_is_seen_and_stopped(void **state)
 	xbdev_lvol_info_t first = volume_of("slow/v"), later = first;
 
 	assert_string_not_equal(first.busy, "");
-	for (int i = 0; i < 20000 && later.progress <= first.progress && filled == 1; i++) {
+	for (int i = 0; i < 120000 && later.progress <= first.progress && filled == 1; i++) {
 		usleep(500);
 		later = volume_of("slow/v");
 	}
@@ -1116,7 +1116,7 @@ static pthread_t begin_to_create(void)
 	must(xbdev_lvs_create("d", "slow", 1 << 20));
 	created = 1;
 	assert_int_equal(pthread_create(&thread, NULL, create, NULL), 0);
-	for (int i = 0; i < 20000 && !is_being_made(); i++) {
+	for (int i = 0; i < 120000 && !is_being_made(); i++) {
 		usleep(500);
 	}
 	return thread;
@@ -1131,7 +1131,7 @@ static void test_a_thick_volume_is_seen_while_it_is_made(void **state)
 	assert_string_equal(first.busy, "created");
 	assert_int_equal(first.size_bytes, 400 * MIB);
 	assert_false(first.is_thin);
-	for (int i = 0; i < 20000 && later.progress <= first.progress && created == 1; i++) {
+	for (int i = 0; i < 120000 && later.progress <= first.progress && created == 1; i++) {
 		usleep(500);
 		later = volume_of("slow/thick");
 	}

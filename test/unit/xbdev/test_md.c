@@ -75,7 +75,7 @@ static xbdev_md_detail_t wait_for_rest(const char *name)
 {
 	xbdev_md_detail_t detail = detail_of(name);
 
-	for (int i = 0; i < 30000 && strcmp(detail.resync_status, "resyncing") == 0; i++) {
+	for (int i = 0; i < 60000 && strcmp(detail.resync_status, "resyncing") == 0; i++) {
 		assert_true(detail.resync_progress >= 0 && detail.resync_progress <= 100);
 		usleep(1000);
 		detail = detail_of(name);
@@ -732,7 +732,7 @@ static void test_spares_are_shared_and_rebuilds_take_turns(void **state)
 
 	must(xbdev_md_set_rebuild_limit(1));
 	must(xbdev_md_manage("md0", XBDEV_MD_SET_FAULTY, "d0"));
-	for (int i = 0; i < 5000 && detail_of("md0").degraded; i++) {
+	for (int i = 0; i < 60000 && detail_of("md0").degraded; i++) {
 		usleep(1000);
 	}
 	detail = detail_of("md0");
@@ -813,7 +813,7 @@ static int need_event(struct events *events, int from, int kind, const char *dis
 {
 	int at = find_event(events, from, kind, disk);
 
-	for (int i = 0; i < 5000 && at < 0; i++) {
+	for (int i = 0; i < 60000 && at < 0; i++) {
 		usleep(1000);
 		detail_of("md0"); /* polls in embedded mode */
 		at = find_event(events, from, kind, disk);

@@ -541,7 +541,7 @@ static json_t *wait_for_copy(struct world *w, const char *params)
 {
 	json_t *object;
 
-	for (int i = 0; i < 10000; i++) {
+	for (int i = 0; i < 60000; i++) {
 		object = result(w, "bdev_lvol_check_shallow_copy", params);
 		if (strcmp(text_of(object, "state"), "in progress") != 0) {
 			return object;

@@ -95,7 +95,7 @@ static json_t *detail(struct world *w)
 
 static void wait_for_rest(struct world *w)
 {
-	for (int i = 0; i < 100000; i++) {
+	for (int i = 0; i < 1000000; i++) {
 		if (strcmp(text_of(json_object_get(detail(w), "sync"), "action"), "idle") == 0) {
 			return;
 		}

@@ -72,7 +72,7 @@ static void test_module_tells_a_new_size(void **state)
 	assert_int_equal(xbdev_config_device(RAM), 0);
 	fd = xbdev_open("r");
 	assert_int_equal(xbdev_write(fd, block, 512, 0), 512);
-	for (int i = 0; i < 20000 && info.size_bytes != 5u << 20; i++) {
+	for (int i = 0; i < 60000 && info.size_bytes != 5u << 20; i++) {
 		assert_int_equal(xbdev_get_info(fd, &info), 0);
 		usleep(1000);
 	}

@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#define PATIENCE_NS (20 * XU_NS_PER_S)
+#define PATIENCE_NS (60 * XU_NS_PER_S)
 
 struct world world;
 
