@@ -148,7 +148,7 @@ class Rpc:
         if params:
             request['params'] = params
         with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(15)
+            sock.settimeout(60)
             try:
                 sock.connect(self.path)
                 sock.sendall(json.dumps(request).encode() + b'\n')
@@ -371,7 +371,7 @@ class Daemon:
         host, port = address = listener_address(self.config)
         nqn = self.config['nvmf']['subsystems'][0]['nqn']
         rpc = Rpc(self.config['rpc']['socket'])
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             if not self.is_running():
                 raise Failure(f'xsand ended with {self.process.returncode} at its start\n'
@@ -386,14 +386,14 @@ class Daemon:
                 pass
             time.sleep(0.05)
         self.kill()
-        raise Failure(f'xsand does not listen on {address} after 20 s\n{self.log_tail()}')
+        raise Failure(f'xsand does not listen on {address} after 60 s\n{self.log_tail()}')
 
     def is_running(self):
         return self.process.poll() is None
 
     def kill(self):
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
     def stop(self):
         """Ends it with SIGTERM and returns what was wrong with its life, as sentences."""
@@ -401,9 +401,9 @@ class Daemon:
         if self.is_running():
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(30)
+                self.process.wait(60)
             except subprocess.TimeoutExpired:
-                problems.append('xsand does not stop within 30 s of SIGTERM')
+                problems.append('xsand does not stop within 60 s of SIGTERM')
                 self.kill()
         if self.process.returncode != 0:
             problems.append(f'xsand ended with {self.process.returncode}')
@@ -451,16 +451,16 @@ class Central:
 
     def kill(self):
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
     def stop(self):
         """Ends it and returns what was wrong with its life, as sentences."""
         problems = []
         self.process.stdin.close()
         try:
-            self.process.wait(30)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
-            problems.append('central does not end within 30 s')
+            problems.append('central does not end within 60 s')
             self.kill()
         self.process.stdout.close()
         if self.process.returncode != 0:

@@ -382,7 +382,7 @@ class Controller:
     def property_set(self, offset, value, size=4):
         ok(self.admin.property_set(offset, value, size))
 
-    def poll_csts(self, mask, value, timeout=10.0):
+    def poll_csts(self, mask, value, timeout=30.0):
         deadline = time.monotonic() + timeout
         while True:
             csts = self.property_get(CSTS)

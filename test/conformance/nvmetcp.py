@@ -37,7 +37,7 @@ FROM_CONTROLLER = {ICRESP: 0, C2H_TERM: 0, CAPSULE_RESP: HDGSTF,
 
 TERM_DATA_MAX = 128
 PLEN_MAX = 16 << 20  # larger than any PDU that a target may send here
-TIMEOUT_S = 10.0     # of one answer, unless a case says otherwise
+TIMEOUT_S = 30.0     # of one answer, unless a case says otherwise
 
 DISCOVERY_NQN = 'nqn.2014-08.org.nvmexpress.discovery'
 NSID_ALL = 0xffffffff

@@ -36,7 +36,7 @@ TOPICS = ['self', 'icreq', 'pdu', 'connect', 'properties', 'identify', 'logs', '
 NQN = 'nqn.2026-11.io.xsan:conf'
 CENTRAL_NQN = 'nqn.2026-11.io.xsan:central'
 CENTRAL_TARGETS = 200
-CONNECT_TIMEOUT_MS = 2000
+CONNECT_TIMEOUT_MS = 4000
 WAITING_THREADS = 32
 
 # What differs from base_config(): the transport's options and the reactors.

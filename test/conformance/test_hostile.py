@@ -297,7 +297,7 @@ def half_open_connections_are_dropped(t):
                         **write_fields(ns, ns.nr_blocks - 1, bytes(ns.block_size)))
     queue.wait_r2t(held)
     stages.append(queue.connection)
-    deadline = time.monotonic() + max(t.target.connect_timeout_s, 2) + 6
+    deadline = time.monotonic() + max(t.target.connect_timeout_s, 2) + 15
     for connection in stages:
         connection.wait_closed(max(deadline - time.monotonic(), 0.1))
 

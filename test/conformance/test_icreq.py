@@ -168,7 +168,7 @@ def one_byte_at_a_time(t):
 
 def closed_in_time(t, connection, start):
     """The target must close between half its timeout and the timeout plus a check interval."""
-    connection.wait_closed(t.target.connect_timeout_s + 3)
+    connection.wait_closed(t.target.connect_timeout_s + 10)
     check(time.monotonic() - start > t.target.connect_timeout_s / 2,
           f'closed after only {time.monotonic() - start:.2f} s')
 
@@ -192,7 +192,7 @@ def slow_icreq_is_closed(t):
     needs_short_timeout(t)
     connection, start = t.connect(), time.monotonic()
     for byte in nvmetcp.icreq():
-        if time.monotonic() - start > t.target.connect_timeout_s + 3:
+        if time.monotonic() - start > t.target.connect_timeout_s + 10:
             raise Failure('still open with half an ICReq')
         try:
             connection.send(bytes([byte]))

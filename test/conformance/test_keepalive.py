@@ -10,8 +10,8 @@ from harness import case, check, equal, ok, want
 from host import CC, CC_ENABLE, KEEP_ALIVE, READ, read_fields
 from nvmetcp import Closed, le
 
-KATO_MS = 1000
-SLACK_S = 4.0
+KATO_MS = 2000
+SLACK_S = 10.0
 
 
 def granted_s(host):
@@ -19,10 +19,9 @@ def granted_s(host):
     return ok(host.get_feature(0x0f)).cqe.dw0 / 1000
 
 
-def expires(host, since=None):
+def expires(host, since=None, time_s=KATO_MS / 1000):
     """The association ends not before its time and not long after it."""
     since = since or time.monotonic()
-    time_s = KATO_MS / 1000
     host.wait_gone(3 * time_s + SLACK_S)
     check(time.monotonic() - since >= time_s * 0.9,
           f'closed {time.monotonic() - since:.2f} s after the last command, KATO is {time_s} s')
@@ -81,7 +80,7 @@ def expiry_with_a_command_waiting_for_data(t):
 def commands_keep_it_alive(t):
     """2.10: a Keep Alive within each interval keeps the association."""
     host, queue = t.queue(kato=KATO_MS)
-    end = time.monotonic() + 4.5
+    end = time.monotonic() + 4.5 * KATO_MS / 1000
     while time.monotonic() < end:
         host.keep_alive()
         time.sleep(0.4)
@@ -95,7 +94,7 @@ def traffic_counts_with_tbkas_only(t):
     host, queue = t.queue(kato=KATO_MS)
     ns = t.namespace(host)
     has_tbkas = le(host.identify_controller(), 96, 4) >> 6 & 1
-    end = time.monotonic() + 2 * KATO_MS / 1000 + SLACK_S
+    end = time.monotonic() + 4.5 * KATO_MS / 1000
     alive = True
     while alive and time.monotonic() < end:
         try:
@@ -111,7 +110,7 @@ def admin_traffic_with_tbkas_only(t):
     """2.10: the same with admin commands."""
     host = t.host(kato=KATO_MS)
     has_tbkas = le(host.identify_controller(), 96, 4) >> 6 & 1
-    end = time.monotonic() + 2 * KATO_MS / 1000 + SLACK_S
+    end = time.monotonic() + 4.5 * KATO_MS / 1000
     alive = True
     while alive and time.monotonic() < end:
         try:
@@ -163,7 +162,7 @@ def set_features_extends_the_timer(t):
     """2.9, 2.10: and a longer time counts from then on."""
     host, queue = t.queue(kato=KATO_MS)
     ok(host.set_feature(0x0f, 60000))
-    time.sleep(4.5)
+    time.sleep(2 * KATO_MS / 1000 + 1.5)
     ok(queue.flush(t.first_nsid))
 
 
@@ -172,8 +171,9 @@ def rounding_up(t):
     """2.9: a KATO below the granularity is rounded up, never down to no timer at all."""
     start = time.monotonic()
     host = t.host(kato=1)
-    equal(granted_s(host), max(1, le(host.identify_controller(), 320, 2) / 10), 'KATO')
-    expires(host, start)
+    least_s = max(1, le(host.identify_controller(), 320, 2) / 10)
+    equal(granted_s(host), least_s, 'KATO')
+    expires(host, start, least_s)
 
 
 @case(waits=True)

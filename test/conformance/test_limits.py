@@ -94,7 +94,7 @@ def works(t, host, rounds=3):
         data = t.random.randbytes(1 << 16) * (size >> 16)
         for index in range(rounds):
             slba = (20 + index) * size // ns.block_size
-            ok(queue.write(ns, slba, data, how='r2t', timeout=5))
+            ok(queue.write(ns, slba, data, how='r2t', timeout=30))
             reads_as(queue, ns, slba, data)
 
 

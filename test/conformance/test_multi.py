@@ -308,7 +308,7 @@ def removal_with_commands_in_flight(t):
         queue.answer_r2t(held, r2t)
         queue.wait(held)
     want(held, 'ok', '0/0B DNR', '0/07')
-    thread.join(15)
+    thread.join(60)
     check(not thread.is_alive() and not errors, f'the removal does not end: {errors}')
     want(queue.run(0, nsid=nsid), '0/0B DNR')
     ok(queue.flush(t.first_nsid))

@@ -204,7 +204,7 @@ daemon_start() {
 		echo $? >"$dir/status.new"
 		mv "$dir/status.new" "$dir/status"' daemon "$dir" "$@" \
 		</dev/null >>"$dir/log" 2>&1 &
-	wait_for 10 test -s "$dir/pid"
+	wait_for 60 test -s "$dir/pid"
 }
 
 daemon_pid() {
@@ -241,7 +241,7 @@ daemon_stop() {
 daemon_kill() {
 	daemon_is_over "$1" && return 0
 	kill -KILL "$(daemon_pid "$1")" 2>/dev/null || :
-	wait_for 20 daemon_is_over "$1"
+	wait_for 60 daemon_is_over "$1"
 }
 
 export -f port_is_open wait_for wait_for_port

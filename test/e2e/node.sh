@@ -60,7 +60,7 @@ END
 
 node_start() {
 	daemon_start xsand "$XSAND" --config "$TEST_DIR/xsand.json" &&
-		wait_for_port 127.0.0.1 "$NODE_PORT" 30 xsand
+		wait_for_port 127.0.0.1 "$NODE_PORT" 60 xsand
 }
 
 node_stop() {

@@ -76,16 +76,16 @@ on_request() {
 		;;
 	registry-start)
 		daemon_start registry "$REGISTRY" --config "$TEST_DIR/registry.json" &&
-			wait_for_port 127.0.0.1 "$REST_PORT" 30 registry
+			wait_for_port 127.0.0.1 "$REST_PORT" 60 registry
 		;;
 	registry-knows) # NQN STATE
-		wait_for 20 registry_knows "$2" "$3"
+		wait_for 60 registry_knows "$2" "$3"
 		;;
 	registry-status)
 		registry_get status
 		;;
 	registry-stop)
-		daemon_stop registry 20
+		daemon_stop registry 60
 		;;
 	connected) # how often, so far
 		grep -c 'connected to' "$TEST_DIR/verify.log"

@@ -186,7 +186,7 @@ used_is p/space $((8 * MIB))
 echo "-- resize"
 "$CHECK" resize "$(entry c)" $((96 * MIB)) >"$TEST_DIR/resize.out" 2>&1 &
 pid=$!
-wait_for 20 grep -q waiting "$TEST_DIR/resize.out" || test_fail "$(cat "$TEST_DIR/resize.out")"
+wait_for 60 grep -q waiting "$TEST_DIR/resize.out" || test_fail "$(cat "$TEST_DIR/resize.out")"
 ceph_rbd resize p/c --size 96M --allow-shrink
 wait $pid || test_fail "the new size is not seen: $(cat "$TEST_DIR/resize.out")"
 
@@ -195,7 +195,7 @@ mkfifo "$TEST_DIR/stdin"
 "$CHECK" hold "$(entry b)" <"$TEST_DIR/stdin" >"$TEST_DIR/hold.out" 2>&1 &
 pid=$!
 exec 5>"$TEST_DIR/stdin"
-wait_for 20 grep -q holding "$TEST_DIR/hold.out" || test_fail "$(cat "$TEST_DIR/hold.out")"
+wait_for 60 grep -q holding "$TEST_DIR/hold.out" || test_fail "$(cat "$TEST_DIR/hold.out")"
 check refuse "$(entry b)" "another client has it open exclusively"
 check info "$(entry b '"read_only": true')"
 exec 5>&-

@@ -4,12 +4,14 @@
  *
  *   nvmf-user ADDRESS PORT NQN SECONDS FILE
  *
- * For so long it writes and reads blocks at random, sixteen at a time, and flushes now and then;
- * every read must show the last acknowledged write. A line "N" comes for each thousand I/Os. Then
+ * For so long, and until a line comes on its input, it writes and reads blocks at random, sixteen
+ * at a time, and flushes now and then; every read must show the last acknowledged write. A line
+ * "N" comes for each thousand I/Os. Then
  * it reads all of it again, flushes, writes to FILE what the device must hold from now on, says
  * "idle", does nothing until its input ends, and says how much CPU time that took. Every wait has
  * a bound. Exit code 0 when all was right.
  */
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -137,6 +139,14 @@ static void poll_once(void)
 	}
 }
 
+/* Whether a line or the end has come on the input. */
+static bool is_told_to_end(void)
+{
+	struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+
+	return poll(&input, 1, 0) > 0;
+}
+
 static void work(double seconds)
 {
 	double end_s = now_s() + seconds;
@@ -154,7 +164,7 @@ static void work(double seconds)
 		slots[i].req->user_arg = &slots[i];
 		start(&slots[i]);
 	}
-	while (now_s() < end_s) {
+	while (now_s() < end_s || !is_told_to_end()) {
 		poll_once();
 	}
 	is_ending = true;

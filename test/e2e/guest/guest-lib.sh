@@ -103,16 +103,16 @@ nvme_attach() {
 	shift 3
 	check_run "connect to $nqn" nvme connect -t tcp -a "$addr" -s "$port" -n "$nqn" "$@"
 	CTRL=$(nvme_ctrl "$nqn") || fail "no controller of $nqn after nvme connect"
-	wait_until 20 nvme_state_is "$CTRL" live ||
+	wait_until 60 nvme_state_is "$CTRL" live ||
 		fail "$CTRL is '$(nvme_state "$CTRL")' and not live"
-	wait_until 20 nvme_ns_ready "$nqn" 1 || fail "namespace 1 of $nqn does not appear"
+	wait_until 60 nvme_ns_ready "$nqn" 1 || fail "namespace 1 of $nqn does not appear"
 	DISK=/dev/$(nvme_ns "$nqn" 1)
 }
 
 # nvme_detach NQN: disconnects and waits until the controller is gone.
 nvme_detach() {
 	check_run "disconnect from $1" nvme disconnect -n "$1"
-	wait_until 20 nvme_ctrl_gone "$1" || fail "a controller of $1 is still there"
+	wait_until 60 nvme_ctrl_gone "$1" || fail "a controller of $1 is still there"
 }
 
 nvme_ctrl_gone() {

@@ -57,8 +57,8 @@ is_ata() {
 for module in ahci sd_mod; do
 	modprobe $module || fail "no module $module"
 done
-wait_until 20 test -b /dev/sda || fail "there is no ATA disk"
-wait_until 20 test -b /dev/nvme0n1 || fail "there is no NVMe disk"
+wait_until 60 test -b /dev/sda || fail "there is no ATA disk"
+wait_until 60 test -b /dev/nvme0n1 || fail "there is no NVMe disk"
 
 say "device nodes"
 health '{"driver": "nvme", "name": "x", "device": "nvme0n1"}'
@@ -118,19 +118,19 @@ mkfifo /tmp/stop
 "$CHECK" watch '{"driver": "nvme", "name": "x", "device": "nvme0n1"}' </tmp/stop >/tmp/watch 2>&1 &
 pid=$!
 exec 7>/tmp/stop
-wait_until 20 grep -q watching /tmp/watch || fail "watch: $(cat /tmp/watch)"
+wait_until 60 grep -q watching /tmp/watch || fail "watch: $(cat /tmp/watch)"
 sleep 2
 check_eq "events of a healthy disk" "$(grep -c condition /tmp/watch)" 0
 # 2: temperature; 1: too few spare blocks; 4: unreliable.
 host_do warning 2 || fail "the host could not change the disk"
-wait_until 10 grep -q '^condition 1 begins at 100 %' /tmp/watch || fail "watch: $(cat /tmp/watch)"
+wait_until 60 grep -q '^condition 1 begins at 100 %' /tmp/watch || fail "watch: $(cat /tmp/watch)"
 host_do warning 5 || fail "the host could not change the disk"
 for words in '^condition 1 ends' '^condition 4 begins at 10 %' '^condition 8 begins at 10 %'; do
-	wait_until 10 grep -q "$words" /tmp/watch || fail "watch: $(cat /tmp/watch)"
+	wait_until 60 grep -q "$words" /tmp/watch || fail "watch: $(cat /tmp/watch)"
 done
 host_do warning 0 || fail "the host could not change the disk"
 for words in '^condition 4 ends at 100 %' '^condition 8 ends at 100 %'; do
-	wait_until 10 grep -q "$words" /tmp/watch || fail "watch: $(cat /tmp/watch)"
+	wait_until 60 grep -q "$words" /tmp/watch || fail "watch: $(cat /tmp/watch)"
 done
 exec 7>&-
 wait $pid || fail "watch: $(cat /tmp/watch)"

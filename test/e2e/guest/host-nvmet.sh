@@ -31,6 +31,15 @@ check_info() {
 	host_do info | grep -q "$1" || fail "our host does not have $1: $(host_do info)"
 }
 
+# Whether our host has connected since there were $before connections.
+has_connected() {
+	[ "$(host_do connected)" -gt "$before" ]
+}
+
+stays_connected() {
+	host_do registry-status | grep -q '"state":"connected","persistent":true'
+}
+
 # check_model WHAT MORE NR_IOS: our host's random I/O, and the disk has what it says.
 check_model() {
 	local sum
@@ -52,7 +61,7 @@ grep -q "^$NQN .* 4420 subtype 2" /tmp/discovery || fail "discovery gives $(cat 
 say "the registry reads it, and is told of changes"
 host_do registry-start || fail "the registry does not start"
 host_do registry-knows "$NQN" unknown || fail "it is not read: $(host_do registry-status)"
-host_do registry-status | grep -q '"state":"connected","persistent":true' ||
+wait_until 60 stays_connected ||
 	fail "the registry does not stay connected: $(host_do registry-status)"
 mkdir "$NVMET/subsystems/$NQN-2" || fail "no second subsystem"
 echo 1 >"$NVMET/subsystems/$NQN-2/attr_allow_any_host"
@@ -91,7 +100,9 @@ check_eq "the checksum of the disk" "$(disk_sum)" "$(host_do sum)"
 [ "$(host_do connected)" -ge 8 ] || fail "our host did not connect again"
 
 say "the namespace grows"
+before=$(host_do connected)
 host_do start "" wait-size $((SIZE * 2))
+wait_until 60 has_connected || fail "our host does not connect"
 sleep 3
 truncate -s $((SIZE * 2)) /tmp/disk
 losetup -c /dev/loop0
@@ -100,7 +111,9 @@ status=$(host_do finish) || fail "our host did not hear of the new size"
 check_eq "the exit code of our host" "$status" 0
 
 say "the namespace goes"
+before=$(host_do connected)
 host_do start "" wait-removed
+wait_until 60 has_connected || fail "our host does not connect"
 sleep 3
 echo 0 >"$SUBSYS/namespaces/1/enable"
 status=$(host_do finish) || fail "our host did not hear of the namespace's end"

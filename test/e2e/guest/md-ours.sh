@@ -37,9 +37,9 @@ sees_action() {
 		check_eq "where the resync of $1 is to begin" "$(md_state "$1" resync_start)" none
 		return
 	fi
-	wait_until 20 action_is "$1" "$2" ||
+	wait_until 60 action_is "$1" "$2" ||
 		fail "$1: Linux does '$(md_state "$1" sync_action)', wanted '$2'"
-	wait_until 20 has_progress "$1" || fail "$1: the $2 has no progress"
+	wait_until 60 has_progress "$1" || fail "$1: the $2 has no progress"
 	at=$(md_state "$1" sync_completed)
 	[ "${at%% *}" -ge $(($3 * 2)) ] ||
 		fail "$1: the $2 is at sector ${at%% *} and not at $(($3 * 2)) or beyond"
@@ -112,7 +112,7 @@ make() {
 		sync_speed 1000
 		check_run "add to $name" mdadm "$node" --add \
 			"$(readlink -f "/md/$name/m$members.img")"
-		wait_until 20 has_progress "$name" || fail "$name: no recovery"
+		wait_until 60 has_progress "$name" || fail "$name: no recovery"
 		sleep 2
 		action_is "$name" recover || fail "$name: the recovery is over already"
 	fi

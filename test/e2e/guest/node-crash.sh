@@ -141,7 +141,7 @@ compare_files() {
 : >/tmp/synced
 check_run "make the journal" $WRITER create $JOURNAL $NR_BLOCKS
 nvme_attach "$ADDR" "$PORT" "$NQN" -l 60 -c 1
-wait_until 20 nvme_ns_ready "$NQN" 2 || fail "namespace 2 does not appear"
+wait_until 60 nvme_ns_ready "$NQN" 2 || fail "namespace 2 does not appear"
 EXT4=/dev/$(nvme_ns "$NQN" 2)
 check_run "mkfs.ext4" mkfs.ext4 -q "$EXT4"
 check_run "mount" mount -t ext4 "$EXT4" /mnt

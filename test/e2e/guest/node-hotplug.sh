@@ -11,7 +11,7 @@ ADDR=$1
 PORT=$2
 NQN=$3
 MIB=1048576
-EVENT_S=20
+EVENT_S=60
 
 size_is() {
 	[ "$(blockdev --getsize64 "$1" 2>/dev/null)" = "$2" ]

@@ -49,9 +49,9 @@ look_at_discovery() {
 connect() {
 	check_run "connect-all" nvme connect-all -t tcp -a "$ADDR" -s "$PORT" -l 60 -c 1
 	CTRL=$(nvme_ctrl "$NQN") || fail "connect-all made no controller of $NQN"
-	wait_until 20 nvme_state_is "$CTRL" live || fail "$CTRL is '$(nvme_state "$CTRL")'"
-	wait_until 20 nvme_ns_ready "$NQN" 1 || fail "namespace 1 does not appear"
-	wait_until 20 nvme_ns_ready "$NQN" 2 || fail "namespace 2 does not appear"
+	wait_until 60 nvme_state_is "$CTRL" live || fail "$CTRL is '$(nvme_state "$CTRL")'"
+	wait_until 60 nvme_ns_ready "$NQN" 1 || fail "namespace 1 does not appear"
+	wait_until 60 nvme_ns_ready "$NQN" 2 || fail "namespace 2 does not appear"
 	EXT4=/dev/$(nvme_ns "$NQN" 1)
 	XFS=/dev/$(nvme_ns "$NQN" 2)
 }

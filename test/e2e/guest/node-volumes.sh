@@ -44,7 +44,7 @@ sleep 2
 kill -0 $fio || fail "fio is over before the snapshot"
 host_do snapshot || fail "no snapshot"
 host_do clone || fail "no clone"
-wait_until 30 nvme_ns_ready "$NQN" 2 || fail "the clone does not appear"
+wait_until 60 nvme_ns_ready "$NQN" 2 || fail "the clone does not appear"
 CLONE=/dev/$(nvme_ns "$NQN" 2)
 check_run "mount of the clone" mount -t ext4 "$CLONE" /mnt/clone
 compare /mnt/clone

@@ -77,7 +77,7 @@ exercise() {
 	echo "model of $name: $(sha256sum </tmp/model | cut -d ' ' -f 1)"
 }
 
-{ wait_until 20 disk $PULL 1 && wait_until 20 disk $PULL2 1; } >/dev/null || fail "the disks do not appear"
+{ wait_until 60 disk $PULL 1 && wait_until 20 disk $PULL2 1; } >/dev/null || fail "the disks do not appear"
 [ -c "/dev/ng$(controller $ONE | tr -cd 0-9)n1" ] || fail "this kernel has no generic NVMe devices"
 
 say "what there is"
@@ -181,7 +181,7 @@ for engine in passthru block; do
 	"$CHECK" resize "{\"driver\": \"nvme\", \"name\": \"x\", \"device\": \"$DISK\",
 		\"engine\": \"$engine\"}" $((size + 33554432)) >/tmp/resize.out 2>&1 &
 	pid=$!
-	wait_until 20 grep -q waiting /tmp/resize.out || fail "resize: $(cat /tmp/resize.out)"
+	wait_until 60 grep -q waiting /tmp/resize.out || fail "resize: $(cat /tmp/resize.out)"
 	truncate -s $((size + 33554432)) /tmp/disk
 	losetup -c /dev/loop0
 	echo 1 >"/sys/kernel/config/nvmet/subsystems/$NQN/namespaces/1/revalidate_size"
@@ -199,12 +199,12 @@ for engine in block passthru; do
 	"$CHECK" load "{\"driver\": \"nvme\", \"name\": \"x\", \"pci_addr\": \"$pci\",
 		\"engine\": \"$engine\"}" >/tmp/load.out 2>&1 &
 	pid=$!
-	wait_until 20 grep -q "under load" /tmp/load.out || fail "load: $(cat /tmp/load.out)"
+	wait_until 60 grep -q "under load" /tmp/load.out || fail "load: $(cat /tmp/load.out)"
 	host_do unplug "$id" || fail "the host could not pull $id out"
 	wait $pid || fail "pulled out, $engine: $(cat /tmp/load.out)"
 	cat /tmp/load.out
 	# The disk goes before its controller does.
-	wait_until 20 controller_gone "$pci" || fail "the controller at $pci is still there"
+	wait_until 60 controller_gone "$pci" || fail "the controller at $pci is still there"
 	check refuse "{\"driver\": \"nvme\", \"name\": \"x\", \"pci_addr\": \"$pci\"}" "no PCI device"
 done
 kernel_is_sane || fail "the kernel complains"

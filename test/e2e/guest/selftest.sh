@@ -16,7 +16,7 @@ check_eq "the host's NQN" "$(cat /etc/nvme/hostnqn)" nqn.2014-08.org.nvmexpress:
 grep -q nvme_core.multipath=N /proc/cmdline || fail "--append did not reach the kernel"
 check_eq "nvme_core.multipath" "$(cat /sys/module/nvme_core/parameters/multipath)" N
 check_eq "the size of vda" "$(blockdev --getsize64 /dev/vda)" 8388608
-wait_until 20 test -b /dev/nvme0n1 || fail "no PCI NVMe disk"
+wait_until 60 test -b /dev/nvme0n1 || fail "no PCI NVMe disk"
 check_eq "the size of the PCI NVMe disk" "$(blockdev --getsize64 /dev/nvme0n1)" 8388608
 echo on-the-disk | dd of=/dev/vda bs=512 conv=sync,fsync 2>/dev/null
 

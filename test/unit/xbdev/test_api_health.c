@@ -504,58 +504,69 @@ static void test_the_library_may_end_with_a_monitor(void **state)
 
 static _Atomic bool must_end;
 
+struct asker {
+	pthread_t thread;
+	_Atomic uint32_t nr_known;
+};
+
 static void *ask(void *arg)
 {
-	uint64_t nr_known = 0, end_ms = now_ms() + PATIENCE_S * 1000;
+	struct asker *asker = arg;
 	xbdev_health_info_t health;
 
-	while (!atomic_load(&must_end) || (nr_known == 0 && now_ms() < end_ms)) {
-		nr_known += xbdev_health_status_get("disk", &health) == 0;
-		nr_known += xbdev_health_status_get("mem", &health) == 0;
+	while (!atomic_load(&must_end)) {
+		asker->nr_known += xbdev_health_status_get("disk", &health) == 0;
+		asker->nr_known += xbdev_health_status_get("mem", &health) == 0;
 		xbdev_health_status_get("new", &health); /* comes and goes */
 	}
-	return (void *)(uintptr_t)nr_known;
+	return NULL;
 }
 
 static void test_checks_of_several_threads_take_turns(void **state)
 {
 	const xbdev_health_config_t config = {.interval_s = 1, .smart_monitoring = true};
-	pthread_t threads[3];
-	void *nr_known;
+	uint64_t end_ms = now_ms() + PATIENCE_S * 1000;
+	struct asker askers[3] = {0};
 
 	atomic_store(&must_end, false);
 	assert_int_equal(xbdev_mgmt_register_notification_callback(on_notification, NULL), 0);
 	assert_int_equal(xbdev_health_monitor_start(&config), 0);
 	for (int i = 0; i < 3; i++) {
-		assert_int_equal(pthread_create(&threads[i], NULL, ask, NULL), 0);
+		assert_int_equal(pthread_create(&askers[i].thread, NULL, ask, &askers[i]), 0);
 	}
 	for (int i = 0; i < 100; i++) {
 		assert_int_equal(xbdev_config_malloc(1, BLOCK, "new"), 0);
 		pass_ms(5);
 		assert_int_equal(xbdev_config_remove("new"), 0);
 	}
+	for (int i = 0; i < 3; i++) {
+		while (atomic_load(&askers[i].nr_known) == 0) {
+			assert_true(now_ms() < end_ms);
+			pass_ms(1);
+		}
+	}
 	atomic_store(&must_end, true);
 	for (int i = 0; i < 3; i++) {
-		pthread_join(threads[i], &nr_known);
-		assert_true((uintptr_t)nr_known > 0);
+		pthread_join(askers[i].thread, NULL);
 	}
 	assert_int_equal(xbdev_health_monitor_stop(), 0);
 }
 
 static void test_the_library_ends_under_checks(void **state)
 {
-	pthread_t threads[3];
+	struct asker askers[3] = {0};
 
 	for (int round = 0; round < 5; round++) {
 		atomic_store(&must_end, false);
 		for (int i = 0; i < 3; i++) {
-			assert_int_equal(pthread_create(&threads[i], NULL, ask, NULL), 0);
+			assert_int_equal(
+				pthread_create(&askers[i].thread, NULL, ask, &askers[i]), 0);
 		}
 		pass_ms(20);
 		assert_int_equal(xbdev_fini(), 0);
 		atomic_store(&must_end, true);
 		for (int i = 0; i < 3; i++) {
-			pthread_join(threads[i], NULL);
+			pthread_join(askers[i].thread, NULL);
 		}
 		unlink(file);
 		assert_int_equal(start(NULL), 0);
