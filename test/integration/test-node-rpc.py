@@ -8,6 +8,7 @@ import json
 import struct
 import sys
 import threading
+import time
 
 from node_harness import NQN, PATIENCE_S, TOP, Client, NodeTest, RpcError, main
 
@@ -371,6 +372,13 @@ class UnderAHost(NodeTest):
         self.addCleanup(host.close)
         return host, host.io_queue()
 
+    def wait_held(self, name):
+        """Until the device has an I/O that it does not end."""
+        deadline = time.monotonic() + PATIENCE_S
+        while self.call('bdev_get_iostat', {'name': name})['bdevs'][0]['queue_depth'] != 1:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+
     def test_a_deleted_device_is_taken_from_the_host(self):
         self.start()
         host, queue = self.connect()
@@ -393,6 +401,7 @@ class UnderAHost(NodeTest):
         self.call('bdev_error_inject_error', {'name': 'bad', 'io_type': 'all',
                                               'error_type': 'pending', 'num': 1})
         command = queue.submit(WRITE, **write_fields(ns, 0, b'x' * 4096))
+        self.wait_held('bad')
         self.assertTrue(queue.is_quiet(0.3))
         self.call('bdev_error_inject_error', {'name': 'bad', 'io_type': 'clear'})
         self.assertTrue(queue.wait(command).cqe.is_ok)
@@ -423,7 +432,7 @@ class UnderAHost(NodeTest):
         self.call('bdev_error_inject_error', {'name': 'bad', 'io_type': 'all',
                                               'error_type': 'pending', 'num': 1})
         queue.submit(WRITE, **write_fields(host.namespace(2), 0, b'x' * 4096))
-        self.assertTrue(queue.is_quiet(0.2))
+        self.wait_held('bad')
         self.stop()  # with 0, and not with the 3 of one that was not in time
 
     def test_a_second_signal_ends_at_once(self):
@@ -433,7 +442,7 @@ class UnderAHost(NodeTest):
         self.call('bdev_error_inject_error', {'name': 'bad', 'io_type': 'all',
                                               'error_type': 'pending', 'num': 1})
         queue.submit(WRITE, **write_fields(host.namespace(2), 0, b'x' * 4096))
-        self.assertTrue(queue.is_quiet(0.2))
+        self.wait_held('bad')
         self.process.terminate()
         self.wait_log('stopping: SIGTERM')
         self.process.terminate()
