@@ -169,6 +169,19 @@ static xbdev_request_t *new_request(int fd, int op, uint64_t offset)
 	return req;
 }
 
+/* It is refused when its reactor does not come to it within a second, as on a busy machine; what that
+ * bound is worth is test_api_bounds's matter. */
+static void cancel(xbdev_request_t *req)
+{
+	uint64_t end_ms = now_ms() + REST_MS;
+	int rc;
+
+	do {
+		rc = xbdev_request_cancel(req);
+	} while (rc == -EBUSY && now_ms() < end_ms);
+	MUST(rc == 0);
+}
+
 static pthread_t start_thread(void *(*fn)(void *arg), void *arg)
 {
 	pthread_t thread;
@@ -468,7 +481,7 @@ static void test_cancel_ends_the_request_and_nothing_else(void **state)
 	assert_int_equal(xbdev_aio_submit(), 1);
 	assert_int_equal(xbdev_request_submit(req), 0);
 	rest_us(30000); /* both are held by then; if not, it may have its own result */
-	assert_int_equal(xbdev_request_cancel(req), 0);
+	cancel(req);
 	assert_true(req->result == -ECANCELED || req->result == BLOCK);
 	assert_int_equal(xbdev_aio_get_events(&event, 1, FOREVER), 1);
 	assert_ptr_equal(event.cb_arg, req);
@@ -516,7 +529,7 @@ static void test_cancel_of_a_request_of_the_last_round(void **state)
 		assert_int_equal(xbdev_fini(), 0);
 		init_with(1, i == 1);
 		assert_int_equal(result, 1);
-		assert_int_equal(xbdev_request_cancel(req), 0);
+		cancel(req);
 		assert_int_equal(result, -ECANCELED);
 		assert_int_equal(xbdev_fini(), 0);
 	}
@@ -615,7 +628,7 @@ static void test_waits_end_in_time_beside_a_busy_chain(void **state)
 	assert_int_equal(xbdev_request_submit(hung), 0);
 	assert_int_equal(xbdev_request_wait(hung, 20000), -ETIMEDOUT);
 	assert_int_equal(xbdev_aio_get_events(&event, 1, 20000), 0);
-	assert_int_equal(xbdev_request_cancel(hung), 0);
+	cancel(hung);
 	assert_int_equal(hung->result, -ECANCELED);
 	atomic_store(&chain.must_stop, true);
 	for (int i = 0; i < NR; i++) {
@@ -1349,7 +1362,7 @@ static void load_once(struct loader *loader, int fd)
 
 	if (slot->is_busy) {
 		if (loader->may_cancel && rand_r(&loader->seed) % 2 == 0) {
-			MUST(xbdev_request_cancel(slot->req) == 0);
+			cancel(slot->req);
 			MUST(!slot->is_busy);
 		} else {
 			MUST(xbdev_poll_completions(4, 1000000) >= 0);
