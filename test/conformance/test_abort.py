@@ -252,7 +252,7 @@ def commands_in_line_for_a_buffer(t):
 @case(every=True, rpc=True)
 def command_with_the_device(t):
     """2.10: what a device has goes on: DW0 1, and the command ends as it would have."""
-    nqn, device = t.temporary_subsystem(), t.temporary_slow_device(300000)
+    nqn, device = t.temporary_subsystem(), t.temporary_slow_device(2000000)
     t.add_namespace(1, device, nqn)
     host, queue = t.queue(nqn=nqn)
     ns = host.namespace(1)
@@ -260,7 +260,10 @@ def command_with_the_device(t):
     command = queue.submit(WRITE, **write_fields(ns, 0, data))
     if not queue.capsule_max:
         queue.pump_until(lambda: command.r2ts)
-    time.sleep(0.05)
+    deadline = time.monotonic() + 30
+    while t.rpc('bdev_get_iostat', name=device)['bdevs'][0]['queue_depth'] == 0:
+        check(time.monotonic() < deadline, 'the device does not get the command')
+        time.sleep(0.01)
     equal(ok(host.abort(command, 1)).cqe.dw0, NOT_ABORTED, 'DW0')
     ok(queue.wait(command))
     reads_as(queue, ns, 0, data)

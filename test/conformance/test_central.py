@@ -236,7 +236,7 @@ def changes_are_told(t):
     odd = [fresh()[:-1] + '1' for _ in range(3)]
     for nqn in odd:
         tell(t, f'register {nqn}')
-    full.admin.wait(events[1], 3)
+    full.admin.wait(events[1])
     equal(want(events[1], 'ok').cqe.dw0, CHANGED, 'DW0')
     check(half.admin.is_quiet(0.5), 'an event for a host that sees no change')
     read_log(full)
@@ -244,7 +244,7 @@ def changes_are_told(t):
     check(full.admin.is_quiet(0.5), 'a second event for one burst')
     for nqn in odd:
         tell(t, f'unregister {nqn}')
-    full.admin.wait(second, 3)
+    full.admin.wait(second)
     check(not set(odd) & set(seen(full)), 'what was unregistered is there')
 
 
@@ -411,7 +411,7 @@ def hosts_are_told(t):
     check({full.hostnqn, half.hostnqn} <= set(hosts_log(ddc)[1]), 'with an even target')
     equal(hosts_log(ddc, ALL_HOSTS)[0], genctr, 'GENCTR of all, which has not changed')
     half.close()
-    for _ in range(50):
+    for _ in range(300):
         changed, found = hosts_log(ddc, ALL_HOSTS)
         if found[half.hostnqn][1] == 4:
             break
@@ -433,7 +433,7 @@ def events_of_hosts(t):
     hosts_log(ddc, ALL_HOSTS)
     event, none = ddc.arm_event(), other.arm_event()
     want(dim(host, REGISTER, host_data(host)), 'ok')
-    ddc.admin.wait(event, 3)
+    ddc.admin.wait(event)
     equal(want(event, 'ok').cqe.dw0, HOSTS_CHANGED, 'DW0')
     second = ddc.arm_event()
     want(dim(host, REGISTER, host_data(host)), 'ok')
@@ -442,18 +442,18 @@ def events_of_hosts(t):
     check(other.admin.is_quiet(0.1), 'an event for one that has not read it')
     hosts_log(ddc, ALL_HOSTS)
     want(dim(host, REGISTER, host_data(host)), 'ok')
-    ddc.admin.wait(second, 3)
+    ddc.admin.wait(second)
     equal(second.cqe.dw0, HOSTS_CHANGED, 'DW0')
     check(not none.done, 'an event for one that has not read it')
     equal(hosts_log(ddc, ALL_HOSTS)[1][host.hostnqn][1], 0, 'EFLAGS of one that is connected')
     third = ddc.arm_event()
     host.close()
-    ddc.admin.wait(third, 3)
+    ddc.admin.wait(third)
     equal(third.cqe.dw0, HOSTS_CHANGED, 'DW0 when it leaves')
     equal(hosts_log(ddc, ALL_HOSTS)[1][host.hostnqn][1], 4, 'EFLAGS of one that has left')
     fourth = ddc.arm_event()
     host = t.discovery(hostnqn=host.hostnqn, hostid=host.hostid)
-    ddc.admin.wait(fourth, 3)
+    ddc.admin.wait(fourth)
     equal(hosts_log(ddc, ALL_HOSTS)[1][host.hostnqn][1], 0, 'EFLAGS of one that is back')
     want(dim(host, DEREGISTER, host_data(host)), 'ok')
 

@@ -286,7 +286,7 @@ def change_is_reported(t):
     read_log(host)
     event = host.arm_event()
     t.temporary_subsystem()
-    host.admin.wait(event, 3)
+    host.admin.wait(event)
     equal(want(event, 'ok').cqe.dw0, CHANGED, 'DW0')
     second = host.arm_event()
     t.temporary_subsystem()

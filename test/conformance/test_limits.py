@@ -138,7 +138,7 @@ def small_commands_do_not_starve_a_large_one(t):
     equal(asked_for(greedy), 1, 'R2Ts for three hosts that want less')
     ok(small.io_queue(1).read(ns, 0, 1))
     release(first)
-    ok(queue.wait(wanted, 5))
+    ok(queue.wait(wanted))
     release(greedy)
     release(held)
     works(t, t.host())

@@ -285,7 +285,7 @@ def h2c_data_empty(t):
     r2t = queue.wait_r2t(command)
     sent = queue.connection.h2c_data(command.cid, r2t.ttag, 0, b'', last=False)
     queue.connection.send(sent)
-    if not queue.is_quiet(0.2):
+    if not queue.is_quiet(1):
         want_terminated(queue.connection, sent, '01/16', '01/4', '01/3', '02/0')
         return
     queue.connection.send(queue.connection.h2c_data(command.cid, r2t.ttag, 0, data))
