@@ -295,11 +295,11 @@ def change_is_reported(t):
     check(host.admin.is_quiet(0.5), 'a second event after a read with RAE 1')
     read_log(host)
     if not host.admin.is_quiet(0.5):
-        host.admin.wait(second, 1)
+        host.admin.wait(second)
         read_log(host)
         second = host.arm_event()
     t.temporary_subsystem()
-    host.admin.wait(second, 3)
+    host.admin.wait(second)
     equal(second.cqe.dw0, CHANGED, 'DW0')
 
 
@@ -310,7 +310,7 @@ def bursts_are_one_event(t):
     read_log(host)
     events = [host.arm_event() for _ in range(3)]
     nqns = [t.temporary_subsystem() for _ in range(5)]
-    host.admin.pump_until(lambda: any(event.done for event in events), 3)
+    host.admin.pump_until(lambda: any(event.done for event in events))
     time.sleep(0.3)
     check(host.admin.is_quiet(0.2), 'more than one event for a burst')
     equal(sum(event.done for event in events), 1, 'events')

@@ -211,7 +211,7 @@ def association_churn_under_load(t):
 
 def changed(host, event, nsids):
     """Waits for the event and checks what the log of changes says."""
-    host.admin.wait(event, 3)
+    host.admin.wait(event)
     equal(want(event, 'ok').cqe.dw0, NAMESPACE_CHANGED, 'DW0')
     log = host.log(4, 4096)
     got = [le(log, 4 * index, 4) for index in range(len(nsids) + 1)]

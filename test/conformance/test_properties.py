@@ -328,7 +328,7 @@ def reset_with_commands_in_flight(t):
     host.property_set(CC, CC_ENABLE & ~1)
     host.poll_csts(CSTS_RDY, 0)
     try:
-        queue.wait(command, 5)
+        queue.wait(command)
         check(command.cqe.sc in (0x07, 0x08), f'write ended with {command.status}')
         queue.connection.wait_closed(5)
     except Closed:
