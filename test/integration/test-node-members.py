@@ -57,6 +57,13 @@ class Members(NodeTest):
             self.assertLess(time.monotonic(), end)
             time.sleep(0.02)
 
+    def wait_whole(self, name='md0'):
+        """Until what is missing has been made again, which may not have begun yet."""
+        end = time.monotonic() + PATIENCE_S
+        while self.detail(name)['degraded'] or self.detail(name)['sync']['action'] != 'idle':
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.02)
+
     def problems(self):
         return self.call('xsan_status')['problems']
 
@@ -132,7 +139,7 @@ class Members(NodeTest):
         self.assertEqual(self.problems(), [])
         self.call('bdev_raid_remove_base_bdev', {'name': 'a'})
         self.call('bdev_raid_add_base_bdev', {'raid_bdev': 'md0', 'base_bdev': 'a'})
-        self.wait_idle()
+        self.wait_whole()
         self.drop('b')
         array['members'] = ['a']
         self.reload([*steps, 'change device md0'])
@@ -169,7 +176,7 @@ class Members(NodeTest):
         array['members'] = ['a', 'x']
         self.reload(['take member b off md0', 'remove device b', 'add device x',
                      'change device md0'])
-        self.wait_idle()
+        self.wait_whole()
         self.assertEqual(self.serving(), ['a', 'x'])
         self.check_data()
 
@@ -188,7 +195,7 @@ class Members(NodeTest):
             self.reload([f'take member {old} off md0', f'remove device {old}', f'add device {new}',
                          'change device md0'])
             old = new
-        self.wait_idle()
+        self.wait_whole()
         self.assertEqual(self.serving(), ['a', 'b'])
         self.check_data()
 
@@ -239,7 +246,7 @@ class Members(NodeTest):
         self.drop('c')
         # The spare takes the place of the member.
         self.reload(['take member c off md0', 'remove device c'])
-        self.wait_idle()
+        self.wait_whole()
         self.assertEqual((self.serving(), self.detail()['degraded']), (['a', 'b', 'd'], False))
         self.check_data()
         array['members'] = ['a', 'd']

@@ -43,6 +43,13 @@ class Raid(NodeTest):
             self.assertLess(time.monotonic(), end)
             time.sleep(0.02)
 
+    def wait_whole(self, name='md0'):
+        """Until what is missing has been made again, which may not have begun yet."""
+        end = time.monotonic() + PATIENCE_S
+        while self.detail(name)['degraded'] or self.detail(name)['sync']['action'] != 'idle':
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.02)
+
     def members(self, name='md0'):
         for device in self.call('save_config')['devices']:
             if device['name'] == name:
@@ -133,7 +140,7 @@ class Raid(NodeTest):
             self.assertEqual(self.call('save_config'), before)
         # The one that goes is not written of any more.
         self.call('bdev_raid_add_base_bdev', {'raid_bdev': 'md0', 'base_bdev': 'c', 'write_mostly': True})
-        self.wait_idle()
+        self.wait_whole()
         self.call('bdev_raid_remove_base_bdev', {'name': 'a'})
         self.restart()
         self.assertEqual(self.problems(), [])
@@ -158,6 +165,10 @@ class Raid(NodeTest):
         self.call('bdev_raid_add_base_bdev', {'raid_bdev': 'md0', 'base_bdev': 'e'})
         self.assertEqual(sorted(self.members()), list('abcde'))
         self.call('bdev_raid_replace', {'raid_bdev': 'md0', 'base_bdev': 'a', 'new_bdev': 'f'})
+        end = time.monotonic() + PATIENCE_S
+        while ('f', 'active') not in [(d['name'], d['state']) for d in self.detail()['disks']]:
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.02)
         self.wait_idle()
         self.call('bdev_raid_remove_base_bdev', {'name': 'a'})
         self.assertEqual(sorted(self.members()), list('bcdef'))
@@ -224,7 +235,7 @@ class Raid(NodeTest):
         self.assertEqual(self.detail()['degraded'], True)
         self.wait_log('array md0: member b is left out: it has no RAID superblock')
         self.call('bdev_raid_add_base_bdev', {'raid_bdev': 'md0', 'base_bdev': 'b'})
-        self.wait_idle()
+        self.wait_whole()
         self.assertEqual(self.detail()['degraded'], False)
         self.restart()
         self.assertEqual(self.detail()['degraded'], False)
