@@ -169,8 +169,8 @@ static xbdev_request_t *new_request(int fd, int op, uint64_t offset)
 	return req;
 }
 
-/* It is refused when its reactor does not come to it within a second, as on a busy machine; what that
- * bound is worth is test_api_bounds's matter. */
+/* It is refused when its reactor does not come to it within a second, as on a busy machine; what
+ * that bound is worth is test_api_bounds's matter. */
 static void cancel(xbdev_request_t *req)
 {
 	uint64_t end_ms = now_ms() + REST_MS;
