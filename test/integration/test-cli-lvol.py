@@ -268,8 +268,8 @@ def test_copies_of_snapshots():
                     '128 clusters of s/one are on m', 'copy')
         check_equal(n.json('snapshot', 'copy', 's/one', 'm'),
                     {'state': 'complete', 'copied_clusters': 128, 'total_clusters': 128}, 'JSON')
-        n.ok('device', 'create', 'delay', 'name=slow', 'base=m', 'avg_write_latency_us=200000',
-             'p99_write_latency_us=200000')
+        n.ok('device', 'create', 'delay', 'name=slow', 'base=m', 'avg_write_latency_us=1000000',
+             'p99_write_latency_us=1000000')
         # Interrupted on a terminal: a bar has been there, and the node has stopped.
         pid, terminal = pty.fork()
         if pid == 0:

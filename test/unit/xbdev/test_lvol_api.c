@@ -1041,7 +1041,7 @@ static pthread_t begin_to_fill(void)
 	pthread_t thread;
 
 	must(xbdev_config_device("{\"driver\": \"delay\", \"name\": \"d\", \"base\": \"m\", "
-				 "\"avg_write_latency_us\": 20000}"));
+				 "\"avg_write_latency_us\": 100000}"));
 	must(xbdev_lvs_create("d", "slow", CLUSTER));
 	must(xbdev_lvol_create("slow", "v", 16, true));
 	filled = 1;
