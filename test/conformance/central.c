@@ -22,7 +22,7 @@
 #include "lib/xregistry/discovery.h"
 
 #define NQN                "nqn.2026-11.io.xsan:central"
-#define CONNECT_TIMEOUT_MS 2000u
+#define CONNECT_TIMEOUT_MS 4000u
 
 static struct xbdev_ctx *ctx;
 static struct xnvmf_target *target;
