@@ -2,12 +2,15 @@
 """A discovery controller of the tests' own, which notes what it is asked and can be wrong in many ways;
 and a client that asks by kick-start to be read."""
 
+import contextlib
 import os
 import pathlib
 import socket
 import struct
 import sys
 import threading
+
+from node_harness import free_port
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'conformance'))
 from nvmetcp import Connection, build_pdu, icreq, le, text  # noqa: E402
@@ -141,7 +144,8 @@ class Ddc:
         self.lock = threading.Lock()
         self.peers, self.seen, self.lsps, self.is_due = [], [], [], False
         self.stopped = threading.Event()
-        self.listener = socket.create_server((address, port))
+        # No port that the kernel picks: another one is to listen there when this one has ended.
+        self.listener = socket.create_server((address, port or free_port()))
         self.port = self.listener.getsockname()[1]
         self.threads = [threading.Thread(target=self.accept, daemon=True)]
         self.threads[0].start()
@@ -191,7 +195,8 @@ class Ddc:
             waiting = [peer for peer in self.peers if peer.event is not None]
             self.is_due = not waiting
         for peer in waiting:
-            peer.tell()
+            with contextlib.suppress(OSError):  # it has gone, and its thread does not know that yet
+                peer.tell()
 
     def nr_connected(self):
         with self.lock:

@@ -7,6 +7,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -68,7 +69,7 @@ def end(process, number=signal.SIGTERM):
         process.send_signal(signal.SIGCONT)
         process.send_signal(number)
         try:
-            process.wait(10)
+            process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -110,9 +111,13 @@ class Machine:
         self.bus_path.unlink(missing_ok=True)
         self.bus = self.popen('dbus-daemon', '--nofork', '--nopidfile', '--config-file', config)
         deadline = time.monotonic() + PATIENCE_S
-        while not self.bus_path.exists():
+        while not self.takes_connections():
             assert self.bus.poll() is None and time.monotonic() < deadline, self.log_text()
             time.sleep(0.02)
+
+    def takes_connections(self):
+        with socket.socket(socket.AF_UNIX) as client:
+            return client.connect_ex(str(self.bus_path)) == 0
 
     def start_avahi(self):
         """Returns when it has registered its name, so that its clients work."""

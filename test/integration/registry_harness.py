@@ -166,8 +166,17 @@ class RegistryTest(unittest.TestCase):
         end = time.monotonic() + PATIENCE_S
         while not condition():
             if time.monotonic() > end:
-                self.fail(f'{what} within {PATIENCE_S} s')
+                self.fail(f'{what() if callable(what) else what} within {PATIENCE_S} s')
             time.sleep(0.02)
+
+    def wait_equal(self, get, expected, what):
+        """Until get() is what is expected; tells what it was instead."""
+        got = [get()]
+
+        def is_so():
+            got[0] = get()
+            return got[0] == expected
+        self.wait_for(is_so, lambda: f'{what}: {got[0]!r}, not {expected!r}')
 
     def wait_for_log(self, text, daemon=None):
         """Something that the registry, or another daemon, says in its log: soon after it was seen."""

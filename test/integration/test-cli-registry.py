@@ -530,6 +530,7 @@ class Copies(CliTest):
                     self.assertEqual(db.execute('SELECT count(*) FROM targets').fetchone()[0],
                                      copy['revision'] - 2)
                 self.assertGreaterEqual(copy['revision'], 32 + first)
+                self.wait_for(lambda n=i: len(answered) > n + 1, 'nothing changes')
         finally:
             over.set()
             thread.join()
@@ -653,7 +654,7 @@ class Watching(CliTest):
         self.start()
         for i in range(5):
             self.made(i)
-        done = subprocess.run(f"timeout 20 '{XSAN}' registry watch --since 0 | head -n 1", shell=True,
+        done = subprocess.run(f"timeout 50 '{XSAN}' registry watch --since 0 | head -n 1", shell=True,
                               env=self.env, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
         self.assertIn('  1  registered', done.stdout)
 
@@ -806,7 +807,7 @@ class Strangers(CliTest):
             self.xsan('list', '--timeout', '0.5', code=UNREACHABLE, err='has not answered in time')
         with self.server(self.http(200, b'{', length=99), wait=PATIENCE_S):
             self.xsan('list', '--timeout', '0.5', code=UNREACHABLE, err='has not answered in time')
-        self.assertLess(time.monotonic() - begin, 10)
+        self.assertLess(time.monotonic() - begin, 30)
 
     def test_a_backup_that_breaks_off(self):
         head = (b'HTTP/1.1 200 x\r\nContent-Type: application/vnd.sqlite3\r\n'

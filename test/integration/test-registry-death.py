@@ -62,7 +62,8 @@ class Death(RegistryTest):
         self.host.admin.wait(event, PATIENCE_S)
         took_s = time.monotonic() - start
         print(f'{what}: told after {took_s:.2f} s', flush=True)
-        self.assertLess(took_s, 5)  # it takes less than one; machines that test are slow
+        # It takes less than one; machines that test are slow, and others look every 30 s.
+        self.assertLess(took_s, 15)
         self.assertEqual(ok(event).cqe.dw0, CHANGED)
         self.assertEqual(self.flags(), flags)
 

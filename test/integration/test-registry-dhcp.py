@@ -88,6 +88,9 @@ class Dhcp(RegistryTest):
     def wait_for_problem(self, text):
         self.wait_for(lambda: text in self.counters()['problem'], f'{text!r} is not told')
 
+    def wait_for_no_problem(self):
+        self.wait_equal(lambda: self.counters()['problem'], '', 'a problem is told')
+
     def states(self):
         return {nqn: target['status'] for nqn, target in self.found().items()}
 
@@ -101,7 +104,7 @@ class Found(Dhcp):
         self.assertEqual((one['status'], one['node_id'], one['address'], one['port']),
                          ('unknown', '192.0.2.10', '192.0.2.10', 4420))
         self.assertEqual((two['address'], two['port']), ('2001:db8::10', 4421))
-        self.assertEqual(self.counters()['problem'], '')
+        self.wait_for_no_problem()
         # Another list, of one target and a discovery controller, which is no target.
         revision = self.good('GET', f"/api/v1/targets/{two['target_id']}")['revision']
         self.serve(f'dhcp-option=224,"{TWO}@[2001:db8::10]:4421 192.0.2.20:8009"')
@@ -119,7 +122,7 @@ class Found(Dhcp):
         # The server says that there is none.
         self.serve('dhcp-option=225,"something else"')
         self.wait_for(lambda: self.states()[TWO] == 'offline', 'it is not taken away')
-        self.assertEqual(self.counters()['problem'], '')
+        self.wait_for_no_problem()
 
     def test_another_server_takes_nothing_away(self):
         self.serve(f'dhcp-option=250,"{ONE}@192.0.2.10:4420"')
@@ -196,7 +199,7 @@ class Reload(Dhcp):
         self.assertEqual(self.states(), {ONE: 'unknown'})
         self.taken(dhcp_interface=HERE, dhcp_option=225)
         self.wait_for(lambda: self.states() == {ONE: 'offline', TWO: 'unknown'}, 'it is not asked for')
-        self.assertEqual(self.counters()['problem'], '')
+        self.wait_for_no_problem()
         self.wait_for(lambda: self.controllers() == [], 'the controller is still read')
         # Off, while it waits for an answer: what was found stays, but controllers are read no more.
         self.taken(dhcp_option=224)
@@ -242,12 +245,10 @@ class Refused(Dhcp):
         self.wait_for_problem('lo is no Ethernet')
 
     def test_a_stop_does_not_wait_for_a_round(self):
-        self.config['discovery']['discovery_timeout_sec'] = 60
+        self.config['discovery']['discovery_timeout_sec'] = 3600
         self.start()
         time.sleep(0.5)
-        start = time.monotonic()
-        self.assertEqual(self.stop(), 0)
-        self.assertLess(time.monotonic() - start, 5)
+        self.assertEqual(self.stop(), 0)  # which has an end to its patience
 
     def test_configurations(self):
         for members, where in (({'enable_dhcp': True}, 'discovery.dhcp_interface: '),

@@ -7,7 +7,7 @@ import pathlib
 import sys
 import time
 
-from registry_harness import RegistryTest, free_port, main
+from registry_harness import PATIENCE_S, RegistryTest, free_port, main
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'conformance'))
 from host import Controller, ok  # noqa: E402
@@ -76,7 +76,7 @@ class Discovery(RegistryTest):
         event = host.arm_event()
         start = time.monotonic()
         self.register(0)
-        host.admin.wait(event, 10)
+        host.admin.wait(event, PATIENCE_S)
         told_s = time.monotonic() - start
         self.assertEqual(ok(event).cqe.dw0, CHANGED)
         self.assertEqual(read_log(host).genctr, before + 1)
@@ -89,7 +89,7 @@ class Discovery(RegistryTest):
         self.assertTrue(host.admin.is_quiet(0.5))
         self.assertEqual(read_log(host).genctr, before + 1)
         self.good('PATCH', f'/api/v1/targets/{made}', {'target_info': {'port': 4499}})
-        host.admin.wait(event, 10)
+        host.admin.wait(event, PATIENCE_S)
 
     def test_a_restart_changes_nothing_but_the_counter_upwards(self):
         self.register(0)
@@ -136,7 +136,7 @@ class Discovery(RegistryTest):
         answer = self.good('POST', '/api/v1/zones/prod/activate')
         self.assertEqual([g['name'] for g in answer['active']], ['prod'])
         for name, host in hosts.items():
-            host.admin.wait(events[name], 10)
+            host.admin.wait(events[name], PATIENCE_S)
             self.assertEqual(read_log(host).genctr, before[name] + 1)
         self.assertEqual([seen(one), seen(two)], [[nqns[0], nqns[2]], nqns[:2]])
 
@@ -144,7 +144,7 @@ class Discovery(RegistryTest):
         counters = {name: read_log(host).genctr for name, host in hosts.items()}
         events = {name: host.arm_event() for name, host in hosts.items()}
         self.register(9, node_id='b')
-        hosts[two].admin.wait(events[two], 10)
+        hosts[two].admin.wait(events[two], PATIENCE_S)
         self.assertTrue(hosts[one].admin.is_quiet(0.3))
         self.assertEqual(read_log(hosts[one]).genctr, counters[one])
         self.assertEqual(read_log(hosts[two]).genctr, counters[two] + 1)

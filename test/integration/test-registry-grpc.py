@@ -706,7 +706,6 @@ class Health(GrpcTest):
         self.tell(two.target_id, 0, 2)
         self.tell('-', 0, 0)
         self.tell(two.target_id, 0, 3)
-        self.register(3)
         self.assertEqual(self.connections(by_node, 1), [2])
         self.assertEqual(by_node.next().health.type, pb.HEALTH_BLIND)
         self.assertEqual(self.connections(by_node, 1), [3])
@@ -714,6 +713,7 @@ class Health(GrpcTest):
         self.assertEqual(self.connections(by_place, 2), [2, 3])
         self.assertEqual(by_type.next().health_place.number, 3)
         self.assertEqual([only.next().health_place.number for _ in range(4)], [1, 2, 3, 4])
+        self.register(3)
         self.tell('-', 0, 0)
         self.assertEqual(only.next().health_place.number, 5)  # and not the registration
 
@@ -756,8 +756,7 @@ class Health(GrpcTest):
 
     def test_of_the_daemon(self):
         """A target at which nobody listens: the monitor's own events, over the daemon's stream."""
-        with socket.create_server(('127.0.0.1', 0)) as listener:
-            nobody = listener.getsockname()[1]
+        nobody = free_port()
         config = self.dir / 'registry.json'
         rest, self.port = free_port(), free_port()
         config.write_text(json.dumps({
@@ -794,7 +793,8 @@ class Health(GrpcTest):
 class Life(GrpcTest):
     def test_deadline_of_a_subscription(self):
         self.start()
-        call = self.stub.SubscribeEvents(pb.EventSubscriptionRequest(), timeout=1)
+        self.register()  # so there is a connection
+        call = self.stub.SubscribeEvents(pb.EventSubscriptionRequest(), timeout=6)
         stream = Stream(call)
         self.assertEqual(stream.next().type, pb.EVENT_PROGRESS)
         self.assertEqual(stream.next().code(), Code.DEADLINE_EXCEEDED)
@@ -805,12 +805,14 @@ class Life(GrpcTest):
         for one in made:
             self.stub.ReportHealth(pb.HealthReportRequest(
                 target_id=one.target_id, metrics=pb.HealthMetrics(active_connections=1)))
-        self.refused(Code.DEADLINE_EXCEEDED, self.stub.UnregisterTarget,
-                     pb.UnregisterTargetRequest(target_id=made[0].target_id), timeout=0.5)
-        stream = self.subscribe(target_ids=[made[1].target_id])
+        stream = self.subscribe(target_ids=[one.target_id for one in made])
+        pending = self.stub.UnregisterTarget.future(
+            pb.UnregisterTargetRequest(target_id=made[0].target_id), timeout=6)
+        self.assertEqual(stream.next().target_id, made[0].target_id)  # it is being drained
+        self.assertEqual(pending.exception(timeout=PATIENCE_S).code(), Code.DEADLINE_EXCEEDED)
         pending = self.stub.UnregisterTarget.future(
             pb.UnregisterTargetRequest(target_id=made[1].target_id))
-        stream.next()
+        self.assertEqual(stream.next().target_id, made[1].target_id)
         pending.cancel()
         # Both are drained on, and the server serves and ends.
         listed = self.stub.ListTargets(pb.ListTargetsRequest(statuses=[pb.MAINTENANCE]))
@@ -818,11 +820,11 @@ class Life(GrpcTest):
         self.stop()
 
     def test_stop_ends_subscriptions(self):
-        self.start('grace_ms=5000')
+        self.start('grace_ms=50000')
         stream = self.subscribe()
         started = time.monotonic()
         self.stop()
-        self.assertLess(time.monotonic() - started, 4)
+        self.assertLess(time.monotonic() - started, 40)
         error = stream.next()
         self.assertEqual(error.code(), Code.UNAVAILABLE)
         self.assertIn('stops', error.details())
@@ -838,10 +840,10 @@ class Life(GrpcTest):
         self.register_many(range(200), metadata=metadata)
         started = time.monotonic()
         self.stop()
-        self.assertLess(time.monotonic() - started, 10)
+        self.assertLess(time.monotonic() - started, 40)
 
     def test_stop_with_a_drain_under_way(self):
-        self.start('grace_ms=3000')
+        self.start('grace_ms=30000')
         made = self.register()
         self.stub.ReportHealth(pb.HealthReportRequest(
             target_id=made.target_id, metrics=pb.HealthMetrics(active_connections=1)))
@@ -949,7 +951,7 @@ class Access(GrpcTest):
 
     def listed(self, credentials=None, **named):
         self.connect(credentials)
-        return self.stub.ListTargets(pb.ListTargetsRequest(), timeout=10, **named)
+        return self.stub.ListTargets(pb.ListTargetsRequest(), timeout=PATIENCE_S, **named)
 
     def test_tokens(self):
         self.start('token=the-right-token-for-all', 'read_token=the-token-for-readers')

@@ -15,7 +15,7 @@ class Health(RegistryTest):
     def setUp(self):
         super().setUp()
         self.config['health_monitoring'] = {
-            'monitoring_interval_sec': 1, 'health_check_timeout_sec': 1,
+            'monitoring_interval_sec': 1, 'health_check_timeout_sec': 10,
             'recovery_threshold_checks': 1, 'flap_limit': 0}
         self.config['failover'] = {'failover_threshold_failures': 2, 'recovery_backoff_sec': 1,
                                    'recovery_backoff_max_sec': 1}
@@ -51,8 +51,8 @@ class Health(RegistryTest):
         self.node.start()
         self.wait_for_state(target, 'available')
         self.assertIn('state_changed', [e['type'] for e in self.good('GET', '/api/v1/events')['events']])
-        metrics = self.call('GET', '/metrics').text
-        self.assertRegex(metrics, r'xsan_registry_recoveries_total [1-9]')
+        self.wait_for(lambda: re.search(r'xsan_registry_recoveries_total [1-9]', self.call('GET', '/metrics').text),
+                      'the recovery is not counted')
 
     def test_nobody_answers(self):
         target = self.register_at('nqn.2026-11.io.xsan:nobody', free_port())
@@ -141,15 +141,15 @@ class Health(RegistryTest):
                          target_info__port=self.node.port, config={'weight': 7})]
         self.start()
         self.wait_for(lambda: only()['status'] == 'available', 'it is not found again')
-        self.assertEqual(self.get(only()['target_id'])['config']['weight'], 7)
+        self.wait_equal(lambda: self.get(only()['target_id'])['config']['weight'], 7, 'it has another weight')
 
     def test_a_node_that_stops_reporting(self):
         self.node.start()
         body = registration(0, target_info__nqn=NQN, target_info__address='127.0.0.1',
-                            target_info__port=self.node.port, ttl_seconds=3)
+                            target_info__port=self.node.port, ttl_seconds=8)
         target = self.good('POST', '/api/v1/targets', body, 201)['target_id']
         path = f'/api/v1/targets/{target}/metrics'
-        for _ in range(5):
+        for _ in range(12):
             self.good('PUT', path, {'load_percentage': 5})
             time.sleep(1)
         self.assertEqual(self.get(target)['status'], 'available')

@@ -232,13 +232,13 @@ class Mdns(RegistryTest):
         self.wait_for(lambda: self.method()['failures'] == 1, 'it does not fail')
         self.assertIn('no avahi-daemon', self.method()['problem'])
         self.assertEqual(self.details()['daemon'], 'missing')
-        self.assertEqual(self.method('static')['successes'], 1)
-        self.assertEqual(len(self.targets()), 1)
+        self.wait_equal(lambda: self.method('static')['successes'], 1, 'the others are not asked')
+        self.wait_equal(lambda: len(self.targets()), 1, 'what they know is not there')
         self.one.start_bus()
         self.one.start_avahi()
         self.wait_for(lambda: len(self.targets()) == 3, 'it is not found later')
         self.wait_for(lambda: self.method()['problem'] == '', 'the problem is still told')
-        self.assertEqual(self.details()['daemon'], 'running')
+        self.wait_equal(lambda: self.details()['daemon'], 'running', 'it is not seen')
         self.assertEqual(self.log_text().count('no avahi-daemon'), 2)
 
     def check_outage(self, stop, start):
@@ -257,7 +257,7 @@ class Mdns(RegistryTest):
         start()
         self.timed(lambda: {t[2:] for t in self.targets()} == {(4420, 'unknown'), (4421, 'offline')},
                    'what was missed is not seen')
-        self.assertEqual(self.controllers(), BOTH)
+        self.wait_equal(self.controllers, BOTH, 'what is still there is not')
         end(stays)
         end(array)
         self.wait_for(lambda: self.states() == {'offline'} and self.controllers() == set(),
@@ -338,7 +338,7 @@ class Mdns(RegistryTest):
         del self.config['discovery_controller']['publish_mdns']
         self.assertEqual(self.reload()['taken'], ['discovery_controller.publish_mdns'])
         self.wait_for(lambda: self.announced_here() == {8009}, 'it is not announced')
-        self.assertEqual(self.details()['published'], 'xsan-registry one')
+        self.wait_for_published('xsan-registry one')
         # What is announced is what listens, whatever the file says now.
         self.config['discovery_controller'].update(
             publish_mdns=True, listen_port=8010, listen_address='127.0.0.1')
@@ -351,7 +351,7 @@ class Mdns(RegistryTest):
             publish_mdns=False, listen_port=8009, listen_address='10.77.0.1')
         self.reload()
         self.wait_for(lambda: self.announced() == set(), 'it is still announced')
-        self.assertIsNone(self.details()['published'])
+        self.wait_for_published(None)
         self.assertEqual(self.log_text().count("announced as 'xsan-registry one'"), 1)
         # And no finding without announcing, nor the other way round, for all that.
         self.config['discovery_controller']['publish_mdns'] = True
@@ -360,6 +360,10 @@ class Mdns(RegistryTest):
         self.assertNotIn('mdns', self.methods())
 
     # ---- announcing ----
+
+    def wait_for_published(self, name):
+        """Others may know of it a moment before the registry is told."""
+        self.wait_equal(lambda: self.details()['published'], name, 'it is not what is announced')
 
     def announced(self):
         return {(name, protocol, address, port)
@@ -371,8 +375,8 @@ class Mdns(RegistryTest):
         self.start_all()
         wanted = {('xsan-registry one', 'IPv4', '10.77.0.1', 8019, (f'nqn={UNIQUE}', 'p=tcp'))}
         self.wait_for(lambda: self.two.browse() == wanted, 'it is not announced')
-        self.assertEqual(self.two.browse('_cdc._sub._nvme-disc._tcp'), wanted)
-        self.assertEqual(self.details()['published'], 'xsan-registry one')
+        self.wait_equal(lambda: self.two.browse('_cdc._sub._nvme-disc._tcp'), wanted, 'it is not so announced')
+        self.wait_for_published('xsan-registry one')
         # A stranger is found, this registry is not.
         self.two.publish('array', 8009, 'p=tcp')
         self.wait_for(lambda: self.controllers() == BOTH, 'the other one is not found')
@@ -382,7 +386,8 @@ class Mdns(RegistryTest):
         self.two.publish('last', 8021, 'p=tcp')
         self.wait_for(lambda: ('10.77.0.2', 8021) in self.controllers(), 'it is not found')
         self.wait_for(lambda: self.details()['services'] >= 6, 'they are not seen')
-        self.assertEqual(self.controllers(), BOTH | {('10.77.0.2', 8021), ('fd77::2', 8021)})
+        self.wait_equal(self.controllers, BOTH | {('10.77.0.2', 8021), ('fd77::2', 8021)},
+                        'there are others')
         # Withdrawn at the end, at once.
         begin = time.monotonic()
         self.assertEqual(self.stop(), 0, self.log_text())
@@ -428,7 +433,7 @@ class Mdns(RegistryTest):
         self.wait_for(lambda: self.details()['published'] is None, 'it still says so')
         self.one.start_avahi()
         self.wait_for(lambda: self.announced() == first, 'it is not announced again')
-        self.assertEqual(self.log_text().count("announced as 'xsan-registry one'"), 2)
+        self.wait_equal(lambda: self.log_text().count("announced as 'xsan-registry one'"), 2, 'it is not said')
 
     def test_takes_another_name_when_its_own_is_taken(self):
         self.two.publish('xsan-registry one', 9000, 'p=tcp')

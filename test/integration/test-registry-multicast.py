@@ -135,6 +135,22 @@ class Multicast(RegistryTest):
     def multicast_of(self, node):
         return node.call('xsan_status')['registry']['multicast']
 
+    def ask(self, *queries, least=0, wait_s=1.0):
+        """The answers to queries that are sent to the group on loopback: those that come until nothing
+        has come for so long, and as many as there must be at the least."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+            asker.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, struct.pack(
+                '=4s4si', bytes(4), bytes(4), socket.if_nametoindex('lo')))
+            for query in queries:
+                asker.sendto(query, (GROUP, PORT))
+            answers = []
+            try:
+                while True:
+                    asker.settimeout(PATIENCE_S if len(answers) < least else wait_s)
+                    answers.append(asker.recv(2000))
+            except (TimeoutError, BlockingIOError):
+                return answers
+
     # ---- the registry ----
 
     def found(self):
@@ -199,19 +215,21 @@ class Found(Multicast):
         self.assertEqual(self.found()[NQN]['status'], 'unknown')
         full = self.good('GET', f"/api/v1/targets/{self.found()[OTHER]['target_id']}")
         self.assertEqual(full['status_reason'], 'not found')
-        # A node that is restarted is not gone in between.
+        # A node that is restarted is not gone in between, for which it has longer than it may need.
+        self.taken(discovery_interval_sec=5)
         revision = self.good('GET', f"/api/v1/targets/{self.found()[NQN]['target_id']}")['revision']
         self.assertIn(node.stop(), (0, None))
         node.start()
         self.wait_for_rounds()
         full = self.good('GET', f"/api/v1/targets/{self.found()[NQN]['target_id']}")
         self.assertEqual((full['status'], full['revision']), ('unknown', revision))
-        # One that is silent is, after three rounds, and comes back.
+        # One that is silent is, after three rounds, a second from one to the next, and comes back.
+        self.taken(discovery_interval_sec=1)
+        start = time.monotonic()
         node.process.kill()
         node.process.wait()
-        rounds = self.counters()['attempts']
         self.wait_for(lambda: self.found()[NQN]['status'] == 'offline', 'it is still there')
-        self.assertGreaterEqual(self.counters()['attempts'] - rounds, 2)
+        self.assertGreater(time.monotonic() - start, 1.9)
         node.start()
         self.wait_for(lambda: self.found()[NQN]['status'] == 'unknown', 'it is not back')
 
@@ -253,8 +271,8 @@ class Found(Multicast):
         after = self.good('GET', path)
         self.assertEqual((after['revision'], after['ttl_seconds']), (full['revision'], 8))
         self.assertEqual(self.counters()['found'], 1)
-        status = node.call('xsan_status')['registry']
-        self.assertEqual((status['registered'], status['multicast']['targets']), (1, 1))
+        self.wait_equal(lambda: node.call('xsan_status')['registry']['registered'], 1, 'the node does not know it')
+        self.assertEqual(self.multicast_of(node)['targets'], 1)
 
     def test_a_stop_does_not_wait_for_a_round(self):
         self.config['discovery']['discovery_timeout_sec'] = 60
@@ -262,7 +280,7 @@ class Found(Multicast):
         self.wait_for(lambda: self.counters()['attempts'] >= 1, 'there are no rounds')
         start = time.monotonic()
         self.assertEqual(self.stop(), 0)
-        self.assertLess(time.monotonic() - start, 5)
+        self.assertLess(time.monotonic() - start, 30)
 
 
 class Reload(Multicast):
@@ -288,17 +306,20 @@ class Reload(Multicast):
         self.assertEqual(self.found()[NQN]['status'], 'unknown')
         # The same file with another key: who has the old one is silent from now on.
         self.key_path.write_text('another key of this length\n')
-        rounds = self.counters()['attempts']
+        start = time.monotonic()
         self.assertEqual(self.reload()['taken'], ['discovery.multicast_key_file'])
         self.wait_for_found(NQN, OTHER)
-        self.assertEqual(self.found()[NQN]['status'], 'unknown')  # not after one round
         self.wait_for(lambda: self.found()[NQN]['status'] == 'offline', 'it is still heard')
-        self.assertGreaterEqual(self.counters()['attempts'] - rounds, 3)
+        # After three rounds, a second from one to the next.
+        self.assertGreater(time.monotonic() - start, 1.9)
         # Off: nobody asks any more, and what was found stays.
         self.taken(enable_multicast=False)
         self.assertNotIn('multicast', self.methods())
-        # A query that is on its way is answered still.
+        # A query that is on its way is answered still: this one is behind it.
         self.wait_for_others(1)
+        foreign = self.multicast_of(other)['refused']['foreign']
+        self.ask(b'', wait_s=0)
+        self.wait_for(lambda: self.multicast_of(other)['refused']['foreign'] > foreign, 'it hears nothing')
         answered = self.multicast_of(other)['answered']
         self.assertGreater(answered, 0)
         self.wait_for_others(2)
@@ -330,9 +351,9 @@ class Strangers(Multicast):
         self.start()
         self.wait_for_rounds()
         self.assertEqual(self.found(), {})
-        told = self.multicast_of(node)
-        self.assertEqual(told['answered'], 0)
-        self.assertGreater(told['refused']['foreign'], 2)
+        self.wait_for(lambda: self.multicast_of(node)['refused']['foreign'] > 2, 'it is not counted')
+        self.assertEqual(self.multicast_of(node)['answered'], 0)
+        self.assertEqual(self.found(), {})
 
     def test_answers_that_are_not_taken(self):
         old = []
@@ -365,8 +386,9 @@ class Strangers(Multicast):
         self.wait_for_log('were no answers to this registry')
         self.assertEqual(self.counters()['failures'], 0)
         # Queries are of now, each with a number of its own.
-        self.assertEqual(len(set(old)), len(old))
-        for query in fake.queries:
+        seen = list(old)  # it goes on meanwhile
+        self.assertEqual(len(set(seen)), len(seen))
+        for query in list(fake.queries):
             at_ms, = struct.unpack('>Q', query[24:32])
             self.assertEqual(query, make_query(query[8:24], at_s=at_ms / 1000))
             self.assertLess(abs(at_ms / 1000 - time.time()), 60)
@@ -379,20 +401,23 @@ class Strangers(Multicast):
                make_target('nqn.2026-11.io.xsan:port', port=0),
                make_target('no nqn'), make_target('')]
         good = make_target('nqn.2026-11.io.xsan:good', more=field(200, 'of a later version'))
-        self.fake(lambda nonce: [make_answer(nonce, [*bad, good])])
+        fake = self.fake(lambda nonce: [make_answer(nonce, [*bad, good])])
         self.start()
         target, = self.wait_for_found('nqn.2026-11.io.xsan:good')
         self.assertEqual(target['node_id'], 'node-1')
         self.wait_for(lambda: 'are not taken; node-1: ' in self.log_text(), 'nothing is said')
-        # One that is in an answer that lacks a part is not gone.
-        self.others.pop().close()
-        self.fake(lambda nonce: [make_answer(nonce, [], part=1, parts=2)])
-        self.wait_for_rounds()
-        self.assertEqual(self.found()['nqn.2026-11.io.xsan:good']['status'], 'unknown')
-        self.others.pop().close()
-        self.fake(lambda nonce: [make_answer(nonce, [])])
-        self.wait_for(lambda: self.found()['nqn.2026-11.io.xsan:good']['status'] == 'offline',
-                      'it is not gone')
+        # One that is in an answer that lacks a part is not gone at once, but as if nothing was said.
+        start = time.monotonic()
+        fake.answer = lambda nonce: [make_answer(nonce, [], part=1, parts=2)]
+        self.wait_for_good('offline')
+        self.assertGreater(time.monotonic() - start, 1.9)
+        fake.answer = lambda nonce: [make_answer(nonce, [good])]
+        self.wait_for_good('unknown')
+        fake.answer = lambda nonce: [make_answer(nonce, [])]
+        self.wait_for_good('offline')
+
+    def wait_for_good(self, status):
+        self.wait_equal(lambda: self.found()['nqn.2026-11.io.xsan:good']['status'], status, 'it is not so')
 
     def test_many_targets_in_parts(self):
         nqns = [f'nqn.2026-11.io.xsan:{i}' for i in range(2000)]
@@ -407,21 +432,6 @@ class Strangers(Multicast):
 
     # ---- strangers who ask ----
 
-    def ask(self, *queries, wait_s=1.0):
-        """The answers to queries that are sent to the group on loopback."""
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
-            asker.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, struct.pack(
-                '=4s4si', bytes(4), bytes(4), socket.if_nametoindex('lo')))
-            for query in queries:
-                asker.sendto(query, (GROUP, PORT))
-            asker.settimeout(wait_s)
-            answers = []
-            try:
-                while True:
-                    answers.append(asker.recv(2000))
-            except TimeoutError:
-                return answers
-
     def test_queries_that_are_not_answered(self):
         node = self.node()
         started = time.time()
@@ -429,13 +439,13 @@ class Strangers(Multicast):
         self.wait_for(lambda: self.multicast_of(node)['targets'] == 1, 'the node exports nothing')
         nonces = [os.urandom(16) for _ in range(8)]
         good = make_query(nonces[0])
-        answer, = self.ask(good)
+        answer, = self.ask(good, least=1)
         self.assertEqual(read_answer(answer), (nonces[0], 'node-7', 0, 1, [NQN]))
         for bad, counted in (
                 (good, 'repeated'),
                 (make_query(nonces[1], key='another key of this length'), 'foreign'),
                 (make_query(nonces[2], at_s=time.time() - 61), 'late'),
-                (make_query(nonces[3], at_s=time.time() + 61), 'late'),
+                (make_query(nonces[3], at_s=time.time() + 90), 'late'),
                 (make_query(nonces[4], at_s=started - 1), 'late'),
                 (make_query(nonces[5], version=2), 'foreign'),
                 (make_query(nonces[6]) + b'\0', 'foreign'),
@@ -443,17 +453,25 @@ class Strangers(Multicast):
                 (answer, 'foreign'), (b'', 'foreign'), (os.urandom(64), 'foreign')):
             before = self.multicast_of(node)['refused'][counted]
             self.assertEqual(self.ask(bad, wait_s=0.2), [], counted)
-            self.assertEqual(self.multicast_of(node)['refused'][counted], before + 1, bad)
+            self.wait_equal(lambda c=counted: self.multicast_of(node)['refused'][c], before + 1,
+                            f'{bad} is not counted')
         self.wait_for_log('clocks', node)
         # Too many: at first some at once, then four a second.
         start = time.monotonic()
-        answers = self.ask(*[make_query(os.urandom(16)) for _ in range(100)])
-        self.assertLessEqual(len(answers), 16 + 4 * (time.monotonic() - start + 1))
+        before = self.multicast_of(node)
+        answers = self.ask(*[make_query(os.urandom(16)) for _ in range(100)], least=8)
         self.assertGreaterEqual(len(answers), 8)
-        self.assertGreaterEqual(self.multicast_of(node)['refused']['limited'], 70)
+
+        def count():
+            now = self.multicast_of(node)
+            return now['answered'] - before['answered'], now['refused']['limited'] - before['refused']['limited']
+        self.wait_for(lambda: sum(count()) == 100, 'not all are counted')
+        most = 16 + 4 * (time.monotonic() - start + 1)
+        self.assertLessEqual(len(answers), most)
+        self.assertLessEqual(count()[0], most)
         # It is not angry for long.
         time.sleep(1)
-        self.assertEqual(len(self.ask(make_query(os.urandom(16)))), 1)
+        self.assertEqual(len(self.ask(make_query(os.urandom(16)), least=1)), 1)
 
     def test_a_query_to_the_node_s_own_address_is_not_answered(self):
         node = self.node()
@@ -514,7 +532,7 @@ class OverACable(Multicast):
         node.start()
         self.start()
         self.wait_for(lambda: 'later0' in self.counters()['problem'], 'no problem is told')
-        self.assertIn('later1', self.multicast_of(node)['problem'])
+        self.wait_for(lambda: 'later1' in self.multicast_of(node)['problem'], 'the node tells no problem')
         for name, new, inside in ((HERE, 'later0', []), (THERE, 'later1', self.peer.inside)):
             for words in (['down'], ['name', new], ['up']):
                 subprocess.run([*inside, 'ip', 'link', 'set', new if words == ['up'] else name, *words],
@@ -522,7 +540,7 @@ class OverACable(Multicast):
         try:
             target, = self.wait_for_found(NQN)
             self.assertEqual(target['address'], '192.0.2.2')
-            self.assertEqual(self.counters()['problem'], '')
+            self.wait_equal(lambda: self.counters()['problem'], '', 'a problem is told')
         finally:
             subprocess.run(['ip', 'link', 'set', 'later0', 'down'], check=True, timeout=PATIENCE_S)
             subprocess.run(['ip', 'link', 'set', 'later0', 'name', HERE], check=True,

@@ -72,7 +72,8 @@ class Prometheus(RegistryTest):
         self.prometheus_port = free_port()
         path = self.dir / 'prometheus.yml'
         path.write_text(json.dumps({  # which is YAML as well
-            'global': {'scrape_interval': '200ms', 'evaluation_interval': '200ms'},
+            # A scrape has as long as the interval, and one that is late leaves nothing to show.
+            'global': {'scrape_interval': '5s', 'scrape_timeout': '5s', 'evaluation_interval': '200ms'},
             'rule_files': [str(RULES)],
             'scrape_configs': [{'job_name': 'xsan-registry', 'static_configs': [
                 {'targets': [f'127.0.0.1:{self.port}']}]}]}))
@@ -81,13 +82,14 @@ class Prometheus(RegistryTest):
                 [PROMETHEUS, f'--config.file={path}', f'--storage.tsdb.path={self.dir / "tsdb"}',
                  f'--web.listen-address=127.0.0.1:{self.prometheus_port}'], stdout=log, stderr=log)
         self.wait_for(lambda: self.value('up{job="xsan-registry"}') == 1, 'nothing is scraped')
-        self.assertEqual(self.value('xsan_registry_targets{state="failed"}'), 1)
+        self.wait_equal(lambda: self.value('xsan_registry_targets{state="failed"}'), 1, 'it is not counted')
         # The rules are loaded, and what they look for is found.
         self.wait_for(lambda: {rule['name']: rule['state'] for group in self.ask('rules')['groups']
                                for rule in group['rules']}.get('RegistryTargetsFailed') == 'pending',
                       'the rule does not see the failed target')
-        self.assertEqual({rule['health'] for group in self.ask('rules')['groups']
-                          for rule in group['rules']} - {'ok'}, set())
+        # (Until it was evaluated it is "unknown".)
+        self.wait_equal(lambda: {rule['health'] for group in self.ask('rules')['groups'] for rule in group['rules']},
+                        {'ok'}, 'rules are not well')
         # Every expression of the board is one, and those of one moment have a value.
         for panel in json.loads(BOARD.read_text())['panels']:
             for target in panel['targets']:
@@ -96,7 +98,7 @@ class Prometheus(RegistryTest):
                     self.ask('query', query=expression)
                     if 'rate(' not in expression and 'increase(' not in expression and \
                             'certificate' not in expression:
-                        self.assertIsNotNone(self.value(expression))
+                        self.wait_for(lambda e=expression: self.value(e) is not None, 'it has no value')
         # It is told when the registry goes.
         self.stop()
         self.wait_for(lambda: self.value('up{job="xsan-registry"}') == 0, 'its end is not seen')

@@ -47,7 +47,7 @@ class Pull(RegistryTest):
     def prepare(registry):
         port = free_port()
         registry.config['discovery_controller'] = {'listen_port': port}
-        registry.config['discovery'] = {'discovery_interval_sec': 1, 'discovery_timeout_sec': 2}
+        registry.config['discovery'] = {'discovery_interval_sec': 1, 'discovery_timeout_sec': 10}
         return port
 
     def ddc(self, *entries, **options):
@@ -88,6 +88,16 @@ class Pull(RegistryTest):
         found = [c for c in self.counters()['controllers'] if c['port'] == port]
         return found[0] if found else None
 
+    def wait_for_state(self, port, state):
+        """What is shown of a controller in that state."""
+        shown = {}
+
+        def is_so():
+            shown.update(self.controller(port) or {})
+            return shown.get('state') == state
+        self.wait_for(is_so, f'the controller is not {state}')
+        return shown
+
     # ---- a controller ----
 
     def test_a_log_is_taken_over(self):
@@ -106,7 +116,7 @@ class Pull(RegistryTest):
         self.assertEqual(full['metadata'], {
             'pull.ddc': f'127.0.0.1:{ddc.port}', 'pull.port': '7',
             'pull.via': (self.data_dir / 'discovery-nqn').read_text()})
-        shown = self.controller(ddc.port)
+        shown = self.wait_for_state(ddc.port, 'connected')
         self.assertEqual((shown['state'], shown['persistent'], shown['nqn'], shown['sources'],
                           shown['found'], shown['ignored'], shown['problem']),
                          ('connected', True, ddc.nqn, ['static'], 2, 7, ''))
@@ -140,8 +150,9 @@ class Pull(RegistryTest):
                   {'config': {'weight': 7}, 'metadata': {'location': 'rack-1'}})
         ddc.change([a, entry('nqn.2026-11.io.xsan:b', portid=9)])
         self.wait_for(lambda: self.status_of('nqn.2026-11.io.xsan:a') == 'unknown', 'not back')
-        full = self.full('nqn.2026-11.io.xsan:b')
-        self.assertEqual((full['config']['weight'], full['metadata']['pull.port']), (7, '9'))
+        # What is in a log is taken over one by one.
+        self.wait_equal(lambda: self.full('nqn.2026-11.io.xsan:b')['metadata']['pull.port'], '9', 'not changed')
+        self.assertEqual(self.full('nqn.2026-11.io.xsan:b')['config']['weight'], 7)
 
     def test_what_is_gone_goes_away(self):
         ddc = self.ddc(entry('nqn.2026-11.io.xsan:a'), persistent=False)
@@ -152,9 +163,9 @@ class Pull(RegistryTest):
         self.wait_for(lambda: self.status_of('nqn.2026-11.io.xsan:a') == 'none', 'still there')
         ddc.change([entry('nqn.2026-11.io.xsan:a')])
         self.wait_for(lambda: self.status_of('nqn.2026-11.io.xsan:a') == 'unknown', 'not back')
-        # Nobody names the controller any more.
+        # Nobody names the controller any more, for which two rounds are waited.
         self.assertEqual(self.stop(), 0)
-        self.read()
+        self.read(discovery_interval_sec=5)
         self.assertEqual(self.status_of('nqn.2026-11.io.xsan:a'), 'unknown')
         self.wait_for(lambda: self.status_of('nqn.2026-11.io.xsan:a') == 'none', 'still there')
 
@@ -170,7 +181,7 @@ class Pull(RegistryTest):
         self.process.send_signal(signal.SIGHUP)
         self.wait_for(lambda: set(self.targets(self)) == {'nqn.2026-11.io.xsan:b'},
                       'the list is not followed')
-        self.assertEqual(first.nr_connected(), 0)
+        self.wait_for(lambda: first.nr_connected() == 0, 'it is still connected to')
 
     def test_one_that_is_not_there_changes_nothing(self):
         ddc = self.ddc(entry('nqn.2026-11.io.xsan:a'))
@@ -178,10 +189,9 @@ class Pull(RegistryTest):
         self.wait_for(lambda: self.status_of('nqn.2026-11.io.xsan:a') == 'unknown', 'not there')
         ddc.stop()
         self.wait_for(lambda: self.controller(ddc.port)['failures'] >= 2, 'no failures')
-        shown = self.controller(ddc.port)
-        self.assertEqual(shown['state'], 'failing')
+        shown = self.wait_for_state(ddc.port, 'failing')
         self.assertIn('refused', shown['problem'])
-        self.assertIn('refused', self.counters()['problem'])
+        self.wait_for(lambda: 'refused' in self.counters()['problem'], 'the method has no problem')
         self.assertEqual(self.status_of('nqn.2026-11.io.xsan:a'), 'unknown')
         self.ddc(entry('nqn.2026-11.io.xsan:b'), port=ddc.port)
         self.wait_for(lambda: self.status_of('nqn.2026-11.io.xsan:b') == 'unknown', 'not there')
@@ -197,12 +207,12 @@ class Pull(RegistryTest):
         # Those whose log can be read in another way are read in that way.
         odd = self.ddc(entry('nqn.2026-11.io.xsan:odd'), how='no options', persistent=False)
         good = self.ddc(entry('nqn.2026-11.io.xsan:good'))
-        self.read(*[d.port for d in (*wrong.values(), *hanging, odd, good)])
+        self.read(*[d.port for d in (*wrong.values(), *hanging, odd, good)], discovery_timeout_sec=2)
         start = time.monotonic()
         self.wait_for(lambda: set(self.targets(self)) == {
             'nqn.2026-11.io.xsan:good', 'nqn.2026-11.io.xsan:odd'}, 'they are not there')
         print(f'the good ones were read after {time.monotonic() - start:.1f} s')
-        self.assertEqual(odd.seen[1][2], 0, 'KATO when that was refused')
+        self.assertIn(0, [kato for _, _, kato in odd.seen[1:]], 'KATO when that was refused')
         self.assertEqual(set(odd.lsps), {0, 6, 7})
         good.change([entry('nqn.2026-11.io.xsan:better')])
         self.wait_for(lambda: self.status_of('nqn.2026-11.io.xsan:better') == 'unknown', 'no change')
@@ -248,7 +258,7 @@ class Pull(RegistryTest):
                                    'recovery_backoff_max_sec': 1}
         self.read(node.port)
         self.wait_for(lambda: self.status_of(NQN) == 'available', 'it is not available')
-        self.assertEqual(self.controller(node.port)['state'], 'connected')
+        self.wait_for_state(node.port, 'connected')
         more = 'nqn.2026-11.io.xsan:more'
         node.call('nvmf_create_subsystem', {'nqn': more, 'allow_any_host': True})
         node.call('nvmf_subsystem_add_listener', {'nqn': more, 'listen_address': {
@@ -281,8 +291,8 @@ class Pull(RegistryTest):
         both = {'nqn.2026-11.io.xsan:mine', 'nqn.2026-11.io.xsan:theirs'}
         for registry in (self, other):
             self.wait_for(lambda r=registry: set(self.targets(r)) == both, 'not both are there')
-        self.assertEqual([c['port'] for c in self.counters()['controllers']],
-                         [other.discovery_port], 'it reads itself')
+        self.wait_equal(lambda: [c['port'] for c in self.counters()['controllers']],
+                        [other.discovery_port], 'it reads itself')
         self.wait_for_log('are this registry itself')
         seen = {e.subnqn for e in log_of(other.discovery_port) if e.subtype == 2}
         self.assertEqual(seen, both)
@@ -337,7 +347,7 @@ class Pull(RegistryTest):
         self.assertEqual(kick_start(self.discovery_port, ('127.0.0.1', port))[0], 0)
         self.wait_for(lambda: self.controller(port) is not None, 'it is not on the list')
         self.wait_for(lambda: self.controller(port) is None, 'it is still on the list')
-        self.assertEqual(self.counters()['failures'], 5)
+        self.wait_equal(lambda: self.counters()['failures'], 5, 'they are not counted')
 
     def test_kick_starts_can_be_refused(self):
         self.config['discovery_controller']['accept_kick_start'] = False

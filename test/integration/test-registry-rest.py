@@ -7,7 +7,7 @@ import json
 import threading
 import time
 
-from registry_harness import RegistryTest, main, registration
+from registry_harness import PATIENCE_S, RegistryTest, main, registration
 
 
 class Document(RegistryTest):
@@ -398,7 +398,7 @@ class Whole(RegistryTest):
                      b'POST /api/v1/targets HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n',
                      b'POST /api/v1/targets HTTP/1.1\r\nHost: x\r\n'
                      b'Transfer-Encoding: chunked\r\n\r\nZZ\r\n'):
-            connection = http.client.HTTPConnection('127.0.0.1', self.port, timeout=10)
+            connection = http.client.HTTPConnection('127.0.0.1', self.port, timeout=PATIENCE_S)
             connection.connect()
             connection.sock.sendall(data)
             connection.sock.settimeout(2)

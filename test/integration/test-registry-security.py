@@ -152,7 +152,7 @@ class Certificates(SecureTest):
         self.assertEqual((self.served(), self.served(self.grpc_port)), (old, old))
         self.put('other', halves=('crt',))
         self.wait_for(lambda: self.served() == new, 'the new certificate is not taken')
-        self.assertEqual(self.served(self.grpc_port), new)
+        self.wait_equal(lambda: self.served(self.grpc_port), new, 'gRPC does not take it')
         self.assertEqual(self.log_text().count('are not a pair'), 1)
         # Who was there stays, and is told.
         self.register()
@@ -164,8 +164,11 @@ class Certificates(SecureTest):
         self.start()
         old = self.serial('server')
         self.make('other')
+        # While it stands still: the files are not looked at before the signal is there.
+        self.process.send_signal(signal.SIGSTOP)
         self.put('other')
         self.process.send_signal(signal.SIGHUP)
+        self.process.send_signal(signal.SIGCONT)
         self.wait_for(lambda: 'the certificate; changed' in self.log_text(), 'it is not reloaded')
         new = self.serial('other')
         self.assertNotEqual(old, new)

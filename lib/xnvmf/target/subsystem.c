@@ -334,10 +334,10 @@ void xnvmf_subsystem_allow_any_host(struct xnvmf_subsystem *subsystem, bool allo
 
 void xnvmf_subsystem_set_draining(struct xnvmf_subsystem *subsystem, bool is_draining)
 {
-	if (subsystem->is_draining != is_draining) {
-		xu_info(subsystem->target->log, "%s: %s", subsystem->nqn,
-			is_draining ? "takes no new hosts, it is being drained"
-				    : "takes hosts again");
+	if (subsystem->is_draining == is_draining) {
+		return;
 	}
 	subsystem->is_draining = is_draining;
+	xu_info(subsystem->target->log, "%s: %s", subsystem->nqn,
+		is_draining ? "takes no new hosts, it is being drained" : "takes hosts again");
 }
