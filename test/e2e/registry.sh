@@ -55,17 +55,17 @@ END
 # registry_start NAME DISCOVERY-PORT
 registry_start() {
 	daemon_start "$1" "$REGISTRY" --config "$TEST_DIR/$1.json" &&
-		wait_for_port 127.0.0.1 "$2" 30 "$1"
+		wait_for_port 127.0.0.1 "$2" 60 "$1"
 }
 
 # registry_get REST-PORT PATH
 registry_get() {
-	curl -sf --max-time 5 "http://127.0.0.1:$1/api/v1/$2"
+	curl -sf --max-time 20 "http://127.0.0.1:$1/api/v1/$2"
 }
 
 # registry_put REST-PORT PATH BODY METHOD
 registry_put() {
-	curl -sf --max-time 5 -X "$4" -d "$3" "http://127.0.0.1:$1/api/v1/$2" >/dev/null
+	curl -sf --max-time 20 -X "$4" -d "$3" "http://127.0.0.1:$1/api/v1/$2" >/dev/null
 }
 
 # registry_knows REST-PORT NQN [STATUS]: whether it knows one target of that name, in that state.

@@ -16,7 +16,7 @@
 OTHER_NQN=nqn.2026-11.io.xsan:other
 REGISTRY_NQN=nqn.2026-11.io.xsan:registry
 SHELF_NQN=nqn.2026-11.io.xsan:shelf-3
-LEAD_S=30
+LEAD_S=60
 export REGISTRY_PROBES=identify
 export REGISTRY_INTERVAL_S=30 # a dead node is found sooner
 KILLS=${XSAN_LONG:+10}
@@ -29,7 +29,7 @@ etcd_start() {
 	daemon_start etcd etcd --name m0 --data-dir "$TEST_DIR/etcd" --listen-client-urls "$client" \
 		--advertise-client-urls "$client" --listen-peer-urls "$peer" \
 		--initial-advertise-peer-urls "$peer" --initial-cluster "m0=$peer" --log-level error &&
-		wait_for_port 127.0.0.1 "$STORE_PORT" 30 etcd
+		wait_for_port 127.0.0.1 "$STORE_PORT" 60 etcd
 }
 
 # of_registry NUMBER: sets REST and DISCOVERY to the ports of registry 1 or 2.
@@ -54,7 +54,7 @@ knows_in_state() {
 }
 
 judge() {
-	timeout 30 /usr/bin/python3 "$E2E_DIR/registry_judge.py" "$@"
+	timeout 60 /usr/bin/python3 "$E2E_DIR/registry_judge.py" "$@"
 }
 
 on_request() {
@@ -77,12 +77,12 @@ on_request() {
 	add-volume) # the numbers of the registries that must know it
 		node_add_volume "$OTHER_NQN" >/dev/null || return 1
 		for number in "${@:2}"; do
-			wait_for 30 knows_in_state "$number" "$OTHER_NQN" available || return 1
+			wait_for 60 knows_in_state "$number" "$OTHER_NQN" available || return 1
 		done
 		;;
 	remove-volume)
-		node_remove_volume "$OTHER_NQN" >/dev/null && wait_for 30 knows_in_state 1 "$OTHER_NQN" '' &&
-			wait_for 30 knows_in_state 2 "$OTHER_NQN" ''
+		node_remove_volume "$OTHER_NQN" >/dev/null && wait_for 60 knows_in_state 1 "$OTHER_NQN" '' &&
+			wait_for 60 knows_in_state 2 "$OTHER_NQN" ''
 		;;
 	kill-node)
 		daemon_kill xsand
@@ -91,7 +91,7 @@ on_request() {
 		node_start
 		;;
 	wait-for) # NQN STATE: at both
-		wait_for 50 knows_in_state 1 "$2" "$3" && wait_for 20 knows_in_state 2 "$2" "$3"
+		wait_for 50 knows_in_state 1 "$2" "$3" && wait_for 50 knows_in_state 2 "$2" "$3"
 		;;
 	judge-log) # NUMBER LSP BASE64
 		of_registry "$2"
@@ -148,6 +148,6 @@ guest --timeout $((400 + 60 * KILLS)) --request-timeout 120 --on-request on_requ
 node_stop || test_fail "xsand did not stop cleanly"
 for name in registry-1 registry-2; do
 	daemon_is_alive $name || test_fail "$name ended with exit code $(daemon_status $name)"
-	daemon_stop $name 20 || test_fail "$name did not stop cleanly"
+	daemon_stop $name 60 || test_fail "$name did not stop cleanly"
 done
 test_pass

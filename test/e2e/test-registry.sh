@@ -38,7 +38,7 @@ on_request() {
 		registry_put "$REST_PORT" zones/lab/deactivate '{}' POST
 		;;
 	node-is-registered)
-		wait_for 20 registry_knows "$REST_PORT" "$NODE_NQN" available
+		wait_for 60 registry_knows "$REST_PORT" "$NODE_NQN" available
 		;;
 	*)
 		echo "unknown request $1" >&2
@@ -58,12 +58,12 @@ node_config 8192 64MiB
 node_registers_with "http://127.0.0.1:$REST_PORT"
 node_start || test_fail "xsand did not start"
 registry_start registry "$DISCOVERY_PORT" || test_fail "xsan-registry did not start"
-wait_for 20 registry_knows "$REST_PORT" "$NODE_NQN" available || test_fail "the node does not register itself"
+wait_for 60 registry_knows "$REST_PORT" "$NODE_NQN" available || test_fail "the node does not register itself"
 guest --timeout 240 --on-request on_request "$E2E_DIR/guest/registry.sh" \
 	"$NODE_ADDR" "$DISCOVERY_PORT" "$NODE_NQN" "$OTHER_NQN" "$NODE_PORT" "$HOST_NQN"
 daemon_is_alive registry || test_fail "xsan-registry ended with exit code $(daemon_status registry)"
 node_stop || test_fail "xsand did not stop cleanly"
-wait_for 10 registry_knows "$REST_PORT" "$NODE_NQN" maintenance ||
+wait_for 60 registry_knows "$REST_PORT" "$NODE_NQN" maintenance ||
 	test_fail "the registry was not told that the node has stopped"
-daemon_stop registry 20 || test_fail "xsan-registry did not stop cleanly"
+daemon_stop registry 60 || test_fail "xsan-registry did not stop cleanly"
 test_pass

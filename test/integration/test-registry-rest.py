@@ -4,6 +4,9 @@
 
 import http.client
 import json
+import pathlib
+import socket
+import struct
 import threading
 import time
 
@@ -385,9 +388,23 @@ class Whole(RegistryTest):
         events = self.good('GET', '/api/v1/events')['events']
         self.assertEqual([e['type'] for e in events], ['registered', 'state_changed'])
 
+    @staticmethod
+    def is_taken(client):
+        """Whether the server has read all that was sent to it on the connection."""
+        address, port = client.getsockname()
+        peer = f'{struct.unpack("=I", socket.inet_aton(address))[0]:08X}:{port:04X}'
+        for line in pathlib.Path('/proc/net/tcp').read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[2] == peer:
+                return int(fields[4].partition(':')[2], 16) == 0
+        return False
+
     def test_a_stop_answers_who_waits(self):
         connection = self.connect()
+        connection.request('GET', '/api/v1/status')
+        connection.getresponse().read()  # so it was taken
         connection.request('GET', '/api/v1/targets?index=0&wait=5m')
+        self.wait_for(lambda: self.is_taken(connection.sock), 'the call is not taken')
         time.sleep(0.2)
         self.assertEqual(self.stop(), 0)
         self.assertEqual(connection.getresponse().status, 200)

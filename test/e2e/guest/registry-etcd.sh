@@ -15,7 +15,7 @@ OTHER=$5
 SHELF=$6
 KILLS=$7
 EVENTS=/tmp/events
-TOLD_S=20 # from the moment that the registry knows; a tenth of a second and what this machine takes
+TOLD_S=60 # from the moment that the registry knows; a tenth of a second and what this machine takes
 CTRL=
 DISCOVERY=("" "" "") # by the registry's number
 
@@ -130,7 +130,7 @@ attach_by_referral() {
 	check_run "connect-all" nvme connect-all -t tcp -a "$ADDR" -s "${PORTS[2]}" --persistent -l 120 -c 1
 	check_eq "number of controllers" "$(find /sys/class/nvme/ -mindepth 1 | wc -l)" 3
 	CTRL=$(nvme_ctrl "$NQN") || fail "connect-all made no controller of $NQN"
-	wait_until 20 nvme_ns_ready "$NQN" 1 || fail "namespace 1 of $NQN does not appear"
+	wait_until 60 nvme_ns_ready "$NQN" 1 || fail "namespace 1 of $NQN does not appear"
 	DISK=/dev/$(nvme_ns "$NQN" 1)
 }
 
@@ -164,7 +164,7 @@ leader_dies() {
 	wait_until $TOLD_S has_events $left $((told + 1)) || fail "registry $left tells of no new volume"
 	say "told $(echo "$known $(now)" | awk '{ printf "%.1f", $2 - $1 }') s after registry $left knows it"
 	check_run "connect-all" nvme connect-all -t tcp -a "$ADDR" -s "${PORTS[$left]}" -l 120 -c 1
-	wait_until 20 nvme_ns_ready "$OTHER" 1 || fail "namespace 1 of $OTHER does not appear"
+	wait_until 60 nvme_ns_ready "$OTHER" 1 || fail "namespace 1 of $OTHER does not appear"
 	host_do leads $left || fail "registry $left does not lead"
 	judge_log $left 0
 	check_eq "state of the I/O controller" "$(nvme_state "$CTRL")" live
@@ -244,7 +244,7 @@ node_dies() {
 	since=$(now)
 	host_do kill-node || fail "the host could not kill the node"
 	both_tell "the node is dead" "$since"
-	wait_until 20 nvme_state_is "$CTRL" connecting || fail "$CTRL is '$(nvme_state "$CTRL")'"
+	wait_until 60 nvme_state_is "$CTRL" connecting || fail "$CTRL is '$(nvme_state "$CTRL")'"
 	# It stays in the log, so that hosts keep on trying, and what becomes of it without the node is no news.
 	host_do wait-for "$NQN" offline || fail "the registries do not find that the node is gone"
 	for number in 1 2; do

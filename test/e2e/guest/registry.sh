@@ -55,8 +55,8 @@ look_at_log() {
 attach_all() {
 	check_run "connect-all" nvme connect-all -t tcp -a "$ADDR" -s "$PORT" --persistent -l 60 -c 1
 	CTRL=$(nvme_ctrl "$NQN") || fail "connect-all made no controller of $NQN"
-	wait_until 20 nvme_state_is "$CTRL" live || fail "$CTRL is '$(nvme_state "$CTRL")'"
-	wait_until 20 nvme_ns_ready "$NQN" 1 || fail "namespace 1 of $NQN does not appear"
+	wait_until 60 nvme_state_is "$CTRL" live || fail "$CTRL is '$(nvme_state "$CTRL")'"
+	wait_until 60 nvme_ns_ready "$NQN" 1 || fail "namespace 1 of $NQN does not appear"
 	DISK=/dev/$(nvme_ns "$NQN" 1)
 	DISCOVERY=$(discovery_ctrl) || fail "connect-all --persistent kept no discovery controller"
 	check_run "a write" dd if=/dev/urandom of="$DISK" oflag=direct bs=1M count=4
@@ -68,10 +68,10 @@ told_of_addition() {
 	say "a volume is added"
 	before=$(nr_events)
 	host_do add-subsystem || fail "the host could not add a subsystem"
-	wait_until 20 has_events $((before + 1)) || fail "no event of the added volume"
-	wait_until 20 log_has "$OTHER" || fail "the log lacks $OTHER: $(cat /tmp/log)"
+	wait_until 60 has_events $((before + 1)) || fail "no event of the added volume"
+	wait_until 60 log_has "$OTHER" || fail "the log lacks $OTHER: $(cat /tmp/log)"
 	check_run "connect-all" nvme connect-all -t tcp -a "$ADDR" -s "$PORT"
-	wait_until 20 nvme_ns_ready "$OTHER" 1 || fail "namespace 1 of $OTHER does not appear"
+	wait_until 60 nvme_ns_ready "$OTHER" 1 || fail "namespace 1 of $OTHER does not appear"
 }
 
 told_of_removal() {
@@ -79,10 +79,12 @@ told_of_removal() {
 
 	say "it is taken away"
 	nvme_detach "$OTHER"
+	# The next event comes when the log has been read since the last.
+	wait_until 60 log_has "$OTHER" || fail "the log lacks $OTHER: $(cat /tmp/log)"
 	before=$(nr_events)
 	host_do remove-subsystem || fail "the host could not remove a subsystem"
-	wait_until 20 has_events $((before + 1)) || fail "no event of the removed volume"
-	wait_until 20 sh -c "! nvme discover -t tcp -a $ADDR -s $PORT | grep -q $OTHER" ||
+	wait_until 60 has_events $((before + 1)) || fail "no event of the removed volume"
+	wait_until 60 sh -c "! nvme discover -t tcp -a $ADDR -s $PORT | grep -q $OTHER" ||
 		fail "the log still has $OTHER"
 }
 

@@ -135,8 +135,9 @@ void etcd_server_ctl(struct etcd_server *server, const char *fmt, ...)
 	vsnprintf(args, sizeof(args), fmt, list);
 	va_end(list);
 	snprintf(command, sizeof(command),
-		"ETCDCTL_API=3 etcdctl --endpoints=%s %s >%s/ctl.log 2>&1", server->endpoints, args,
-		server->dir);
+		"ETCDCTL_API=3 etcdctl --endpoints=%s --dial-timeout=60s --command-timeout=60s %s "
+		">%s/ctl.log 2>&1",
+		server->endpoints, args, server->dir);
 	if (system(command) != 0) {
 		fail_msg("etcdctl %s has failed, see %s", args, server->dir);
 	}

@@ -79,7 +79,7 @@ static void assert_value(struct xetcd *client, const char *key, const char *valu
 
 static void wait_for(_Atomic uint64_t *number, uint64_t above)
 {
-	for (int i = 0; i < 3000 && atomic_load(number) <= above; i++) {
+	for (int i = 0; i < 6000 && atomic_load(number) <= above; i++) {
 		usleep(10000);
 	}
 	assert_true(atomic_load(number) > above);
@@ -266,7 +266,7 @@ static void test_watch_hears_others(void **state)
 	wait_for(&seen.count, count);
 	/* The server dies, and what happened before the watch was there again is told. */
 	etcd_server_kill(&one, 0);
-	for (int i = 0; i < 3000 && xetcd_watch_is_up(watch); i++) {
+	for (int i = 0; i < 6000 && xetcd_watch_is_up(watch); i++) {
 		usleep(10000);
 	}
 	assert_false(xetcd_watch_is_up(watch));
@@ -300,7 +300,7 @@ static void test_watch_ends_at_any_time(void **state)
 
 static void test_a_member_dies_and_nobody_notices(void **state)
 {
-	struct xetcd *client = open_client(three.endpoints, 10000);
+	struct xetcd *client = open_client(three.endpoints, 30000);
 	struct xetcd_watch *watch;
 	struct seen seen = {0};
 	struct xu_error err;
@@ -317,7 +317,7 @@ static void test_a_member_dies_and_nobody_notices(void **state)
 		etcd_server_revive(&three, round);
 		etcd_server_ctl(&three, "endpoint health");
 		/* Perhaps the watch was lost with the member: it is there again, and hears. */
-		for (int i = 0; i < 3000 && !xetcd_watch_is_up(watch); i++) {
+		for (int i = 0; i < 6000 && !xetcd_watch_is_up(watch); i++) {
 			usleep(10000);
 		}
 		count = atomic_load(&seen.count);
@@ -330,7 +330,7 @@ static void test_a_member_dies_and_nobody_notices(void **state)
 
 static void test_a_member_that_hangs_is_passed_by(void **state)
 {
-	struct xetcd *client = open_client(three.endpoints, 9000);
+	struct xetcd *client = open_client(three.endpoints, 20000);
 	struct timespec begin, end;
 
 	must_put(client, "h/1", "before");
@@ -339,7 +339,7 @@ static void test_a_member_that_hangs_is_passed_by(void **state)
 		clock_gettime(CLOCK_MONOTONIC, &begin);
 		must_put(client, "h/1", "meanwhile");
 		clock_gettime(CLOCK_MONOTONIC, &end);
-		assert_true(end.tv_sec - begin.tv_sec <= 9);
+		assert_true(end.tv_sec - begin.tv_sec <= 20);
 		etcd_server_signal(&three, i, SIGCONT);
 		etcd_server_ctl(&three, "endpoint health");
 	}

@@ -58,7 +58,7 @@ static uint64_t revision_of(struct xreg_store *store)
 /* Waits until the store is at that revision or beyond. */
 static void wait_for(struct xreg_store *store, uint64_t revision)
 {
-	assert_true(xreg_store_wait(store, revision - 1, 30000) >= revision);
+	assert_true(xreg_store_wait(store, revision - 1, 60000) >= revision);
 }
 
 static bool collect(void *arg, const struct xreg_target *target)
@@ -250,7 +250,7 @@ static void test_contract_is_shared(void **state)
 	xreg_target_unref(change.result);
 	wait_for(other, 1);
 	assert_same(one, other);
-	for (int i = 0; i < 500 && atomic_load(&revisions.last) != 1; i++) {
+	for (int i = 0; i < 6000 && atomic_load(&revisions.last) != 1; i++) {
 		usleep(10000);
 	}
 	assert_int_equal(atomic_load(&revisions.last), 1);
@@ -358,7 +358,7 @@ static void test_contract_shares_documents(void **state)
 
 	xreg_store_watch_document(other, &heard.watcher);
 	assert_int_equal(xreg_store_put_document(one, "zones", a, 0, &version, &err), 0);
-	for (int i = 0; i < 3000 && atomic_load(&heard.version) != version; i++) {
+	for (int i = 0; i < 6000 && atomic_load(&heard.version) != version; i++) {
 		usleep(10000);
 	}
 	now = xreg_store_document(other, "zones", &again);
@@ -531,6 +531,9 @@ static void test_contract_away_for_a_while(void **state)
 	view = xreg_store_view(one);
 	assert_int_equal(xreg_view_count(view), 1);
 	xreg_view_unref(view);
+	for (int i = 0; i < 6000 && xreg_store_is_up(one); i++) {
+		usleep(10000);
+	}
 	assert_false(xreg_store_is_up(one));
 	server->revive();
 	/* What nobody knew: it is there or not, for both alike. */
@@ -540,7 +543,7 @@ static void test_contract_away_for_a_while(void **state)
 	xreg_target_unref(change.result);
 	wait_for(other, 2);
 	assert_same(one, other);
-	for (int i = 0; i < 3000 && !xreg_store_is_up(one); i++) {
+	for (int i = 0; i < 6000 && !xreg_store_is_up(one); i++) {
 		usleep(10000);
 	}
 	assert_true(xreg_store_is_up(one));

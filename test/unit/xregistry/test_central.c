@@ -140,7 +140,7 @@ static void nothing(void *arg)
 static void world_stop(struct world *w)
 {
 	call(w, begin_stop, w);
-	for (uint32_t i = 0; i < 10000 && !atomic_load(&w->is_stopped); i++) {
+	for (uint32_t i = 0; i < 60000 && !atomic_load(&w->is_stopped); i++) {
 		usleep(1000);
 	}
 	assert_true(atomic_load(&w->is_stopped));
@@ -640,7 +640,7 @@ static void test_central_a_host_that_does_not_read(void **state)
 	result = wire_finish(&conn, aer.cid, NULL, NULL, 0);
 	assert_int_equal(result.error | result.status, 0);
 	assert_int_equal(result.dw0, NVME_AEN_DISCOVERY);
-	assert_true(xu_clock_now_ns(xu_clock_system()) - start_ns < 10 * XU_NS_PER_S);
+	assert_true(xu_clock_now_ns(xu_clock_system()) - start_ns < 60 * XU_NS_PER_S);
 	assert_int_equal(dim(&conn, NVME_DIM_REGISTER, &r, sizeof(r)), 0);
 	assert_non_null(look(&conn, SUB));
 	world_stop(&w);

@@ -288,7 +288,7 @@ static void test_consul_one_of_several_endpoints(void **state)
 		consul.endpoint);
 	assert_int_equal(open_at(where, &store, &err), 0);
 	fixture_register(store, "n1", 1);
-	for (int i = 0; i < 500 && !xreg_store_is_up(store); i++) {
+	for (int i = 0; i < 6000 && !xreg_store_is_up(store); i++) {
 		usleep(10000);
 	}
 	assert_true(xreg_store_is_up(store));
@@ -357,12 +357,14 @@ static void test_consul_loads_while_others_write(void **state)
 		usleep(150000);
 		assert_int_equal(open_at(where, &stores[i], &err), 0);
 	}
+	/* Of three that it makes one stays, in five revisions. */
+	assert_true(xreg_store_wait(busy.store, 10 * NR_LOADS, 60000) > 10 * NR_LOADS);
 	atomic_store(&busy.must_stop, true);
 	pthread_join(thread, NULL);
 	all = all_of(busy.store, &revision);
 	assert_true(json_object_size(all) > NR_LOADS);
 	for (unsigned i = 0; i < NR_LOADS; i++) {
-		assert_true(xreg_store_wait(stores[i], revision - 1, 30000) >= revision);
+		assert_true(xreg_store_wait(stores[i], revision - 1, 60000) >= revision);
 		other = all_of(stores[i], &other_revision);
 		assert_int_equal(other_revision, revision);
 		assert_true(json_equal(all, other));
@@ -378,7 +380,7 @@ static void test_consul_loads_while_others_write(void **state)
 /* Waits until one and only one of them leads; its number. */
 static unsigned wait_for_leader(struct xreg_store *stores[], unsigned count)
 {
-	for (int i = 0; i < 3000; i++) {
+	for (int i = 0; i < 6000; i++) {
 		unsigned leader = 0, nr_leaders = 0;
 
 		for (unsigned k = 0; k < count; k++) {
@@ -415,7 +417,7 @@ static void test_consul_has_one_leader(void **state)
 	/* What has reported to one is known to the other. */
 	xreg_store_hear(stores[leader], "n1", 1);
 	xreg_store_hear(stores[leader], "n2", UINT64_C(4000000000000));
-	for (int i = 0; i < 3000 && xreg_store_heard_ms(stores[1 - leader], "n2") == 0; i++) {
+	for (int i = 0; i < 6000 && xreg_store_heard_ms(stores[1 - leader], "n2") == 0; i++) {
 		usleep(10000);
 	}
 	assert_int_equal(xreg_store_heard_ms(stores[1 - leader], "n2"), UINT64_C(4000000000000));
@@ -423,7 +425,7 @@ static void test_consul_has_one_leader(void **state)
 	/* One that dies without a word. */
 	del("leader/leader", false);
 	put("leader/leader", "somebody 1");
-	for (int i = 0; i < 500 && xreg_store_leads(stores[leader]); i++) {
+	for (int i = 0; i < 6000 && xreg_store_leads(stores[leader]); i++) {
 		usleep(10000);
 	}
 	assert_false(xreg_store_leads(stores[leader]));
@@ -460,7 +462,7 @@ static void test_consul_tokens(void **state)
 	snprintf(where, sizeof(where), "%s/tokens?token_file=%s", strict.endpoint, path);
 	assert_int_equal(open_at(where, &store, &err), 0);
 	fixture_register(store, "n2", 2);
-	for (int i = 0; i < 500 && !xreg_store_is_up(store); i++) {
+	for (int i = 0; i < 6000 && !xreg_store_is_up(store); i++) {
 		usleep(10000);
 	}
 	assert_true(xreg_store_is_up(store));

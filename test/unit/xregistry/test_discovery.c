@@ -76,7 +76,7 @@ static void discovery_stop(struct world *w)
 {
 	w->is_stopped = false;
 	assert_int_equal(xnvmf_target_stop(w->target, on_stopped, w), 0);
-	for (uint32_t i = 0; i < 1000 && !w->is_stopped; i++) {
+	for (uint32_t i = 0; i < 60000 && !w->is_stopped; i++) {
 		xr_reactor_poll(xbdev_ctx_control(w->ctx), XU_NS_PER_MS);
 	}
 	assert_true(w->is_stopped);

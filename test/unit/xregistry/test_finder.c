@@ -54,7 +54,7 @@ static const struct xreg_find_method one = {.name = "one",
 
 static void wait_for(const _Atomic uint32_t *number, uint32_t least)
 {
-	for (uint32_t i = 0; i < 10000 && *number < least; i++) {
+	for (uint32_t i = 0; i < 60000 && *number < least; i++) {
 		usleep(1000);
 	}
 	assert_true(*number >= least);
@@ -80,7 +80,7 @@ static void wait_state(struct xreg_store *store, const char *place, uint32_t sta
 {
 	uint32_t seen = UINT32_MAX;
 
-	for (uint32_t i = 0; i < 10000 && seen != state; i++) {
+	for (uint32_t i = 0; i < 60000 && seen != state; i++) {
 		struct xreg_view *view = xreg_store_view(store);
 		const struct xreg_target *target = xreg_view_first(view, XREG_BY_PLACE, place);
 

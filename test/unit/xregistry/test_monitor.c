@@ -20,7 +20,7 @@
 #include "test/unit/xregistry/fixture.h"
 
 #define NQN        "nqn.2026-11.io.xsan:probed"
-#define PATIENCE_S 30
+#define PATIENCE_S 60
 
 static struct harness node;
 static struct xnvmf_target *target;
@@ -90,7 +90,7 @@ static int setup(void **state)
 	store = fixture_open(NULL);
 	xreg_health_config_default(&config);
 	config.monitoring_interval_s = 1;
-	config.health_check_timeout_s = 1;
+	config.health_check_timeout_s = 20;
 	config.recovery_backoff_s = 1;
 	atomic_store(&nr_state_events, 0);
 	monitor = NULL;
@@ -206,7 +206,7 @@ static void test_monitor_identifies_a_real_target(void **state)
 	live = wait_for(XREG_AVAILABLE, 3);
 	assert_true(live.probe.is_good);
 	assert_int_equal(live.probe.reached, XREG_PROBE_IDENTIFY);
-	assert_in_range(live.probe.keep_alive_us, 1, 1000000);
+	assert_in_range(live.probe.keep_alive_us, 1, 20000000);
 	assert_true(live.probe.latency_us > live.probe.keep_alive_us);
 	assert_string_equal(live.probe.problem, "");
 	xreg_monitor_stats(monitor, &stats);
@@ -282,6 +282,7 @@ static void test_monitor_gives_up_on_silence(void **state)
 	uint16_t port;
 	int sock = listen_at(&port);
 
+	config.health_check_timeout_s = 1;
 	expect_down(port, XREG_FAILURE_NETWORK_TIMEOUT, "has not answered ICReq within 1");
 	close(sock);
 }
@@ -335,7 +336,6 @@ static void test_monitor_probes_a_thousand_real_targets(void **state)
 	fixture_change_all(store, changes, 1000);
 	config.probe_discovery = true;
 	config.max_probes = 16;
-	config.health_check_timeout_s = 20;
 	begin(port, NQN, XREG_AVAILABLE);
 	clock_gettime(CLOCK_MONOTONIC, &from);
 	for (end = time(NULL) + PATIENCE_S; stats.nr_checks < 3000;) {
