@@ -29,7 +29,7 @@
 #include "lib/xregistry/agent/agent.h"
 #include "lib/xregistry/agent/responder.h"
 
-#define GOODBYE_MS 2000u
+#define GOODBYE_MS 5000u
 #define TOKEN_MAX  256u
 
 struct sums {

@@ -24,6 +24,9 @@ from registry_harness import PATIENCE_S, REGISTRY, RegistryTest, main, registrat
 GROUP, PORT = '239.255.43.21', 4791
 KEY = 'one key for all of them'
 OTHER = 'nqn.2026-11.io.xsan:other'
+# Who is silent is missed after three rounds of 1.5 s, with a second from one to the next: not before this,
+# even when one has just begun; after two of them it would be at most 4 s.
+MISSED_S = 4.5
 
 
 # ---- the format ----
@@ -223,13 +226,13 @@ class Found(Multicast):
         self.wait_for_rounds()
         full = self.good('GET', f"/api/v1/targets/{self.found()[NQN]['target_id']}")
         self.assertEqual((full['status'], full['revision']), ('unknown', revision))
-        # One that is silent is, after three rounds, a second from one to the next, and comes back.
+        # One that is silent is, after three rounds, and comes back.
         self.taken(discovery_interval_sec=1)
         start = time.monotonic()
         node.process.kill()
         node.process.wait()
         self.wait_for(lambda: self.found()[NQN]['status'] == 'offline', 'it is still there')
-        self.assertGreater(time.monotonic() - start, 1.9)
+        self.assertGreater(time.monotonic() - start, MISSED_S)
         node.start()
         self.wait_for(lambda: self.found()[NQN]['status'] == 'unknown', 'it is not back')
 
@@ -310,8 +313,8 @@ class Reload(Multicast):
         self.assertEqual(self.reload()['taken'], ['discovery.multicast_key_file'])
         self.wait_for_found(NQN, OTHER)
         self.wait_for(lambda: self.found()[NQN]['status'] == 'offline', 'it is still heard')
-        # After three rounds, a second from one to the next.
-        self.assertGreater(time.monotonic() - start, 1.9)
+        # Not after one round, nor two.
+        self.assertGreater(time.monotonic() - start, MISSED_S)
         # Off: nobody asks any more, and what was found stays.
         self.taken(enable_multicast=False)
         self.assertNotIn('multicast', self.methods())
@@ -410,7 +413,7 @@ class Strangers(Multicast):
         start = time.monotonic()
         fake.answer = lambda nonce: [make_answer(nonce, [], part=1, parts=2)]
         self.wait_for_good('offline')
-        self.assertGreater(time.monotonic() - start, 1.9)
+        self.assertGreater(time.monotonic() - start, MISSED_S)
         fake.answer = lambda nonce: [make_answer(nonce, [good])]
         self.wait_for_good('unknown')
         fake.answer = lambda nonce: [make_answer(nonce, [])]
