@@ -95,9 +95,9 @@ class Machine:
                                     stderr=out, stdin=subprocess.DEVNULL,
                                     preexec_fn=die_with_parent)
 
-    def run(self, *words):
+    def run(self, *words, timeout_s=PATIENCE_S):
         return subprocess.run([*self.into, *map(str, words)], env=self.env, capture_output=True,
-                              text=True, timeout=PATIENCE_S)
+                              text=True, timeout=timeout_s)
 
     def ip(self, *words):
         done = self.run('ip', *words)
@@ -165,12 +165,23 @@ class Machine:
             time.sleep(0.02)
         return child
 
+    def browsed(self, kind):
+        """avahi-browse was seen not to end when a service goes while it asks for its address: it is
+        asked anew then."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                done = self.run('avahi-browse', '-r', '-p', '-t', kind, timeout_s=PATIENCE_S / 4)
+            except subprocess.TimeoutExpired:
+                assert time.monotonic() < deadline, f'avahi-browse of {kind} does not end'
+                continue
+            assert done.returncode == 0, done.stderr
+            return done.stdout
+
     def browse(self, kind='_nvme-disc._tcp'):
         """What is there: (name, protocol, address, port, strings of TXT), once for each."""
-        done = self.run('avahi-browse', '-r', '-p', '-t', kind)
-        assert done.returncode == 0, done.stderr
         found = set()
-        for line in done.stdout.splitlines():
+        for line in self.browsed(kind).splitlines():
             fields = line.split(';', 9)
             if fields[0] == '=':
                 name = fields[3].encode().decode('unicode_escape') if '\\' not in fields[3] \
