@@ -110,6 +110,12 @@ static bool may_see(void *arg, const char *hostnqn, const struct xreg_target *ta
 	return xreg_zones_may_see(((struct central *)arg)->zones, hostnqn, target);
 }
 
+static enum xreg_sees each_seen(
+	void *arg, const char *hostnqn, const struct xreg_view *view, xreg_each_fn fn, void *fn_arg)
+{
+	return xreg_zones_each_seen(((struct central *)arg)->zones, hostnqn, view, fn, fn_arg);
+}
+
 static void on_zones(struct xr_msg *msg)
 {
 	struct central *central = xu_container_of(msg, struct central, zones_msg);
@@ -145,6 +151,7 @@ static int make_target(
 		.log = opts->log,
 		.has_all = true,
 		.may_see = may_see,
+		.each_seen = each_seen,
 		.kick_start = opts->pull != NULL ? kick_start : NULL,
 		.referrals = opts->referrals,
 		.nr_referrals = opts->nr_referrals,

@@ -20,6 +20,7 @@
 #include "lib/xnvmf/target/discovery.h"
 #include "lib/xnvmf/wire/nqn.h"
 #include "lib/xregistry/store.h"
+#include "lib/xregistry/zone.h"
 
 struct xr_reactor;
 struct xreg_discovery;
@@ -46,10 +47,14 @@ struct xreg_discovery_opts {
 	 * time, so it must be quick; what it says may change, see xreg_discovery_filter_changed().
 	 */
 	bool (*may_see)(void *arg, const char *hostnqn, const struct xreg_target *target);
+	/* The same of all targets at once, as xreg_zones_each_seen(). NULL: it is asked for each.
+	 */
+	enum xreg_sees (*each_seen)(void *arg, const char *hostnqn, const struct xreg_view *view,
+		xreg_each_fn fn, void *fn_arg);
 	/* A discovery controller asks to be read; see lib/xnvmf/target/discovery.h. NULL: such
 	 * connections are not known. */
 	enum xnvmf_kick_result (*kick_start)(void *arg, const struct xnvmf_kick_start *kick);
-	void *arg; /* of both */
+	void *arg; /* of all three */
 	/* Other discovery controllers that hosts are referred to; copied. Discovery controllers
 	 * that ask for everything (ALLSUBE) are not, they might come back here that way. */
 	const struct xreg_referral {

@@ -60,6 +60,9 @@ struct xreg_discovery {
 	uint64_t *all_hashes;   /* of its targets, one by one */
 	struct xu_list sights[XREG_HOST_BUCKETS]; /* by their hashes */
 	uint64_t filter;                          /* counts its changes */
+	const struct xreg_target **seen;          /* what the filter was asked for last */
+	uint32_t nr_seen, seen_room;
+	bool has_missed; /* there was no memory for all of it */
 
 	struct xu_list buckets[XREG_HOST_BUCKETS]; /* of hosts */
 	struct xu_list used;                       /* the last first */

@@ -208,12 +208,79 @@ static bool can_patch(const struct xreg_discovery *d, const struct xreg_host_sig
 	       revision - xreg_view_revision(host->sight->view) <= d->nr_delta;
 }
 
+static bool on_seen(void *arg, const struct xreg_target *target)
+{
+	struct xreg_discovery *d = arg;
+
+	if (d->nr_seen == d->seen_room) {
+		uint32_t room = d->seen_room != 0 ? 2 * d->seen_room : 64;
+		const struct xreg_target **seen = realloc(d->seen, room * sizeof(*seen));
+
+		if (seen == NULL) {
+			d->has_missed = true;
+			return false;
+		}
+		d->seen = seen;
+		d->seen_room = room;
+	}
+	d->seen[d->nr_seen++] = target;
+	return true;
+}
+
+static int compare_places(const void *a, const void *b)
+{
+	return strcmp((*(const struct xreg_target *const *)a)->place,
+		(*(const struct xreg_target *const *)b)->place);
+}
+
+/* Makes d->seen what the host sees, in the order of places, when the filter lists it. So a host in
+ * a zone costs what is in the zone, and not what there is: with ten thousand of both, asking for
+ * each would take minutes. */
+static enum xreg_sees list_seen(struct xreg_discovery *d, const struct xreg_host_sight *host)
+{
+	enum xreg_sees sees;
+	uint32_t count = 0;
+
+	if (host->is_all || host->is_peer || d->opts.each_seen == NULL) {
+		return XREG_SEES_SOME;
+	}
+	d->nr_seen = 0;
+	d->has_missed = false;
+	sees = d->opts.each_seen(d->opts.arg, host->hostnqn, d->view, on_seen, d);
+	if (sees != XREG_SEES_LISTED || d->nr_seen == 0) {
+		return sees;
+	}
+	if (d->has_missed) {
+		return XREG_SEES_SOME;
+	}
+	qsort(d->seen, d->nr_seen, sizeof(d->seen[0]), compare_places);
+	for (uint32_t i = 0; i < d->nr_seen; i++) {
+		if (i == 0 || d->seen[i] != d->seen[i - 1]) {
+			d->seen[count++] = d->seen[i];
+		}
+	}
+	d->nr_seen = count;
+	return XREG_SEES_LISTED;
+}
+
 static int sum_all(struct xreg_discovery *d, const struct xreg_host_sight *host, uint64_t *ret_hash)
 {
+	enum xreg_sees listed = list_seen(d, host);
 	uint64_t hash = 0;
 
+	if (listed == XREG_SEES_LISTED) {
+		for (uint32_t i = 0; i < d->nr_seen; i++) {
+			hash += hash_target(d, d->seen[i]);
+		}
+		*ret_hash = hash;
+		return 0;
+	}
 	if (make_all(d) != 0) {
 		return -ENOMEM;
+	}
+	if (listed == XREG_SEES_ALL) {
+		*ret_hash = d->all->hash;
+		return 0;
 	}
 	for (uint32_t i = 0; i < d->all->nr_targets; i++) {
 		if (sees(d, host, d->all->targets[i])) {
@@ -448,8 +515,24 @@ static struct xreg_sight *patch(struct xreg_discovery *d, const struct xreg_host
 /* All targets of the view that the host sees. NULL: no memory. */
 static struct xreg_sight *choose(struct xreg_discovery *d, const struct xreg_host_sight *host)
 {
-	struct xreg_sight *sight = make_all(d) == 0 ? new_sight(d->view, d->all->nr_targets) : NULL;
+	enum xreg_sees listed = list_seen(d, host);
+	struct xreg_sight *sight;
 
+	if (listed == XREG_SEES_LISTED) {
+		sight = new_sight(d->view, d->nr_seen);
+		if (sight != NULL && d->nr_seen != 0) {
+			memcpy(sight->targets, d->seen, d->nr_seen * sizeof(d->seen[0]));
+			sight->nr_targets = d->nr_seen;
+		}
+		return sight;
+	}
+	sight = make_all(d) == 0 ? new_sight(d->view, d->all->nr_targets) : NULL;
+	if (sight != NULL && listed == XREG_SEES_ALL) {
+		memcpy(sight->targets, d->all->targets,
+			d->all->nr_targets * sizeof(sight->targets[0]));
+		sight->nr_targets = d->all->nr_targets;
+		return sight;
+	}
 	for (uint32_t i = 0; sight != NULL && i < d->all->nr_targets; i++) {
 		if (sees(d, host, d->all->targets[i])) {
 			sight->targets[sight->nr_targets++] = d->all->targets[i];
@@ -495,5 +578,6 @@ void xreg__discovery_forget(struct xreg_discovery *d)
 	}
 	drop_all(d);
 	drop_delta(d, d->nr_delta);
+	free(d->seen);
 	xreg_view_unref(d->view);
 }

@@ -32,6 +32,7 @@ struct member {
 
 struct compiled {
 	struct member *hosts, *targets; /* by name, then zone */
+	struct member *contents;        /* the targets by zone */
 	size_t nr_hosts, nr_targets;
 	bool is_active;  /* there is an active group */
 	bool is_allowed; /* those in no zone see each other */
@@ -58,6 +59,13 @@ static int compare_members(const void *a, const void *b)
 	int order = strcmp(one->name, two->name);
 
 	return order != 0 ? order : (one->zone > two->zone) - (one->zone < two->zone);
+}
+
+static int compare_zones(const void *a, const void *b)
+{
+	const struct member *one = a, *two = b;
+
+	return (one->zone > two->zone) - (one->zone < two->zone);
 }
 
 static size_t count_members(const json_t *groups, const char *kind)
@@ -101,6 +109,7 @@ static void free_compiled(struct compiled *compiled)
 {
 	free(compiled->hosts);
 	free(compiled->targets);
+	free(compiled->contents);
 }
 
 /* Borrows the document's texts. */
@@ -113,10 +122,14 @@ static int compile(const json_t *document, struct compiled *ret_compiled)
 
 	compiled.hosts = compile_members(active, "hosts", &compiled.nr_hosts);
 	compiled.targets = compile_members(active, "targets", &compiled.nr_targets);
-	if (compiled.hosts == NULL || compiled.targets == NULL) {
+	compiled.contents = calloc(compiled.nr_targets + 1, sizeof(*compiled.contents));
+	if (compiled.hosts == NULL || compiled.targets == NULL || compiled.contents == NULL) {
 		free_compiled(&compiled);
 		return -ENOMEM;
 	}
+	memcpy(compiled.contents, compiled.targets,
+		compiled.nr_targets * sizeof(*compiled.contents));
+	qsort(compiled.contents, compiled.nr_targets, sizeof(*compiled.contents), compare_zones);
 	*ret_compiled = compiled;
 	return 0;
 }
@@ -222,6 +235,67 @@ bool xreg_zones_may_see(
 	may = may_see(&zones->compiled, hostnqn, target);
 	pthread_rwlock_unlock(&zones->lock);
 	return may;
+}
+
+/* The first target of a zone, or where it would be. */
+static const struct member *contents_of(const struct compiled *c, uint32_t zone)
+{
+	size_t low = 0, high = c->nr_targets;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (c->contents[middle].zone < zone) {
+			low = middle + 1;
+		} else {
+			high = middle;
+		}
+	}
+	return &c->contents[low];
+}
+
+static void each_named(const char *name, const struct xreg_view *view, xreg_each_fn fn, void *arg)
+{
+	if (strncmp(name, "node:", 5) == 0) {
+		xreg_view_each(view, XREG_BY_NODE, name + 5, false, fn, arg);
+	} else if (strncmp(name, "tag:", 4) == 0) {
+		xreg_view_each(view, XREG_BY_TAG, name + 4, false, fn, arg);
+	} else {
+		xreg_view_each(view, XREG_BY_NQN, name, false, fn, arg);
+	}
+}
+
+static enum xreg_sees each_seen(const struct compiled *c, const char *hostnqn,
+	const struct xreg_view *view, xreg_each_fn fn, void *arg)
+{
+	const struct member *host = find(c->hosts, c->nr_hosts, hostnqn);
+	const struct member *hosts_end = c->hosts + c->nr_hosts;
+	const struct member *end = c->contents + c->nr_targets;
+
+	if (!c->is_active) {
+		return XREG_SEES_ALL;
+	}
+	if (host == NULL) {
+		return c->is_allowed ? XREG_SEES_SOME : XREG_SEES_LISTED;
+	}
+	for (; host < hosts_end && strcmp(host->name, hostnqn) == 0; host++) {
+		for (const struct member *target = contents_of(c, host->zone);
+			target < end && target->zone == host->zone; target++) {
+			each_named(target->name, view, fn, arg);
+		}
+	}
+	return XREG_SEES_LISTED;
+}
+
+enum xreg_sees xreg_zones_each_seen(struct xreg_zones *zones, const char *hostnqn,
+	const struct xreg_view *view, xreg_each_fn fn, void *arg)
+{
+	enum xreg_sees sees;
+
+	pthread_rwlock_rdlock(&zones->lock);
+	sees = each_seen(&zones->compiled, hostnqn, view, fn, arg);
+	pthread_rwlock_unlock(&zones->lock);
+	return sees;
 }
 
 /* ---- checking ---- */

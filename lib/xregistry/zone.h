@@ -18,8 +18,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct xreg_store;
-struct xreg_target;
+#include "lib/xregistry/store.h"
+
 struct xreg_zones;
 struct xu_error;
 
@@ -42,6 +42,18 @@ void xreg_zones_close(struct xreg_zones *zones);
 /* Quick; for the discovery log. */
 bool xreg_zones_may_see(
 	struct xreg_zones *zones, const char *hostnqn, const struct xreg_target *target);
+
+/* What a host sees of many targets, without being asked for each. */
+enum xreg_sees {
+	XREG_SEES_ALL,
+	XREG_SEES_LISTED, /* those that were visited, and no others */
+	XREG_SEES_SOME,   /* ask for each */
+};
+
+/* Visits the targets of a view that a host sees by its zones, in any order, some more than once.
+ * `fn` returns whether to go on. What it takes depends on the host's zones and not on the view. */
+enum xreg_sees xreg_zones_each_seen(struct xreg_zones *zones, const char *hostnqn,
+	const struct xreg_view *view, xreg_each_fn fn, void *arg);
 
 /*
  * Everything: {"revision", "default_policy", "groups": [GROUP…], "active": [GROUP…]}, where a GROUP

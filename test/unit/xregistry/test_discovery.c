@@ -25,8 +25,9 @@ struct world {
 	struct xreg_discovery *d;
 	struct xu_error err;
 	bool is_stopped;
-	bool is_controller; /* who pins */
-	char hidden;        /* hosts whose NQN ends with it do not see what ends with it */
+	bool is_controller;  /* who pins */
+	char hidden;         /* hosts whose NQN ends with it do not see what ends with it */
+	enum xreg_sees sees; /* what is answered of all targets at once */
 	uint64_t nr_asked;
 };
 
@@ -39,6 +40,37 @@ static bool may_see(void *arg, const char *hostnqn, const struct xreg_target *ta
 	w->nr_asked++;
 	return hostnqn[strlen(hostnqn) - 1] != w->hidden ||
 	       target->spec.nqn[strlen(target->spec.nqn) - 1] != w->hidden;
+}
+
+struct listing {
+	struct world *w;
+	const char *hostnqn;
+	xreg_each_fn fn;
+	void *arg;
+};
+
+static bool list_one(void *arg, const struct xreg_target *target)
+{
+	struct listing *l = arg;
+
+	return !may_see(l->w, l->hostnqn, target) || l->fn(l->arg, target);
+}
+
+/* Not in the order of places, and some are visited twice. */
+static enum xreg_sees each_seen(
+	void *arg, const char *hostnqn, const struct xreg_view *view, xreg_each_fn fn, void *fn_arg)
+{
+	struct world *w = arg;
+	struct listing l = {w, hostnqn, fn, fn_arg};
+
+	if (w->sees == XREG_SEES_ALL && hostnqn[strlen(hostnqn) - 1] == w->hidden) {
+		return XREG_SEES_SOME;
+	}
+	if (w->sees == XREG_SEES_LISTED) {
+		xreg_view_each(view, XREG_BY_NODE, "node-2", false, list_one, &l);
+		xreg_view_each(view, XREG_BY_ID, "", true, list_one, &l);
+	}
+	return w->sees;
 }
 
 static void poll_some(struct world *w)
@@ -55,6 +87,7 @@ static void discovery_start(struct world *w, bool has_filter, uint32_t nr_hosts_
 		.nr_hosts_max = nr_hosts_max,
 		.has_all = true,
 		.may_see = has_filter ? may_see : NULL,
+		.each_seen = has_filter ? each_seen : NULL,
 		.arg = w};
 	const struct xnvmf_listener_opts listener = {
 		.trtype = "tcp", .traddr = "127.0.0.1", .trsvcid = "0"};
@@ -661,6 +694,7 @@ static void change_any(struct world *w, struct xu_random *random)
 		(unsigned)xu_random_below(random, 20));
 	spec.nqn = nqn;
 	spec.port = 4420 + (uint32_t)xu_random_below(random, 3);
+	spec.node_id = xu_random_below(random, 2) == 0 ? "node-1" : "node-2";
 	target = xreg_view_first(view, XREG_BY_NQN, nqn);
 	snprintf(id, sizeof(id), "%s", target != NULL ? target->origin.id : "");
 	xreg_view_unref(view);
@@ -688,7 +722,7 @@ static void test_discovery_reads_what_is_after_any_changes(void **state)
 	xu_random_seed(&random, 1);
 	world_start_with(&w, true, 0);
 	w.hidden = '3';
-	for (uint32_t i = 0; i < 400; i++) {
+	for (uint32_t i = 0; i < 1000; i++) {
 		change_any(&w, &random);
 		if (xu_random_below(&random, 4) == 0) {
 			counter(&w, hosts[xu_random_below(&random, 3)]);
@@ -698,6 +732,7 @@ static void test_discovery_reads_what_is_after_any_changes(void **state)
 		}
 		if (xu_random_below(&random, 50) == 0) {
 			w.hidden = (char)('3' + xu_random_below(&random, 3));
+			w.sees = (enum xreg_sees)xu_random_below(&random, 3);
 			xreg_discovery_filter_changed(w.d);
 		}
 	}
