@@ -143,7 +143,9 @@ void xrpc_http_answer_stream(struct xrpc_http_call *call, const char *content_ty
 	const struct xrpc_http_stream *stream);
 void xrpc_http_wake(struct xrpc_http_call *call);
 /* Whether the machine of a stream's client has acknowledged all that was sent to it, or something
- * in the last `within_ms`. For those who may wake it. */
+ * in the last `within_ms`, or in two round trips more where these are long. For those who may wake
+ * it.
+ */
 bool xrpc_http_is_heard(const struct xrpc_http_call *call, uint32_t within_ms);
 
 #endif

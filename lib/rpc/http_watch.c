@@ -23,6 +23,7 @@
 #define NR_EVENTS   64
 #define END         0u /* no call's number */
 #define KEEP_IDLE_S 1
+#define FAR_US      60000u /* more than an acknowledgement that waits for another segment */
 
 static int fd_of(const struct xrpc_http_call *call)
 {
@@ -49,10 +50,11 @@ bool xrpc_http_is_heard(const struct xrpc_http_call *call, uint32_t within_ms)
 	socklen_t size = sizeof(info);
 	int fd = fd_of(call), left = 0;
 
-	/* What could not even be sent is left, too. */
+	/* What could not even be sent is left, too. Who is far away acknowledges more seldom. */
 	return ioctl(fd, SIOCOUTQ, &left) != 0 || left == 0 ||
 	       getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0 ||
-	       info.tcpi_last_ack_recv <= within_ms;
+	       info.tcpi_last_ack_recv <=
+		       within_ms + (info.tcpi_rtt > FAR_US ? info.tcpi_rtt / 500 : 0);
 }
 
 void xrpc__http_watch(struct xrpc_http_call *call)

@@ -20,7 +20,7 @@
 #include "lib/util/log.h"
 #include "lib/xregistry/monitor_private.h"
 
-#define LOOK_EVERY_US 1000000u
+#define LOOK_EVERY_US 100000u
 #define LEAVE_PCT     10u /* so much less than what made it blind */
 /* Others are heard on when it is within so many checks, also of those that are down. */
 #define SIGN_CHECKS   3u

@@ -85,8 +85,8 @@ bool xreg__check_probe(struct xreg_monitor *m, struct xreg__entry *e, enum xreg_
 	uint64_t now_us = m->world.now_us(m->world.arg);
 	int rc;
 
-	if (e->look_us != 0 && order.timeout_us > e->look_timeout_us) {
-		order.timeout_us = e->look_timeout_us;
+	if (e->look_us != 0) {
+		xreg__look_order(e, &order);
 	}
 	rc = xreg__prober_start(&m->prober, &order, &e->job);
 	if (rc == 0) {
@@ -359,7 +359,8 @@ static void check_end(struct xreg_monitor *m, struct xreg__entry *e,
 	if (f.has_evidence) {
 		xreg__recover_advise(m, e, &f.verdict, now_us);
 	}
-	xreg__look_checked(m, e, f.verdict.level == XREG__DOWN, now_us);
+	xreg__look_checked(m, e, f.verdict.level == XREG__DOWN,
+		job != NULL ? job->started_us : now_us, now_us);
 	xreg__entry_plan(m, e, next_us(m, e, now_us));
 }
 

@@ -62,7 +62,7 @@ struct xreg_discovery {
 	uint64_t filter;                          /* counts its changes */
 	const struct xreg_target **seen;          /* what the filter was asked for last */
 	uint32_t nr_seen, seen_room;
-	bool has_missed; /* there was no memory for all of it */
+	bool has_missed; /* there is more of it */
 
 	struct xu_list buckets[XREG_HOST_BUCKETS]; /* of hosts */
 	struct xu_list used;                       /* the last first */

@@ -20,7 +20,8 @@
 #include "lib/util/hash.h"
 #include "lib/xregistry/discovery_private.h"
 
-#define OWN_MAX 8u
+#define OWN_MAX    8u
+#define SEEN_LEAST 64u
 
 /* ---- hashes ---- */
 
@@ -212,6 +213,10 @@ static bool on_seen(void *arg, const struct xreg_target *target)
 {
 	struct xreg_discovery *d = arg;
 
+	if (d->nr_seen == xreg_view_count(d->view) / 4 + SEEN_LEAST) {
+		d->has_missed = true; /* with so many it is quicker to ask */
+		return false;
+	}
 	if (d->nr_seen == d->seen_room) {
 		uint32_t room = d->seen_room != 0 ? 2 * d->seen_room : 64;
 		const struct xreg_target **seen = realloc(d->seen, room * sizeof(*seen));
@@ -235,7 +240,7 @@ static int compare_places(const void *a, const void *b)
 
 /* Makes d->seen what the host sees, in the order of places, when the filter lists it. So a host in
  * a zone costs what is in the zone, and not what there is: with ten thousand of both, asking for
- * each would take minutes. */
+ * each would take minutes. Where that is much, or comes more than once, it is asked for each. */
 static enum xreg_sees list_seen(struct xreg_discovery *d, const struct xreg_host_sight *host)
 {
 	enum xreg_sees sees;
@@ -247,11 +252,11 @@ static enum xreg_sees list_seen(struct xreg_discovery *d, const struct xreg_host
 	d->nr_seen = 0;
 	d->has_missed = false;
 	sees = d->opts.each_seen(d->opts.arg, host->hostnqn, d->view, on_seen, d);
+	if (sees == XREG_SEES_LISTED && d->has_missed) {
+		return XREG_SEES_SOME;
+	}
 	if (sees != XREG_SEES_LISTED || d->nr_seen == 0) {
 		return sees;
-	}
-	if (d->has_missed) {
-		return XREG_SEES_SOME;
 	}
 	qsort(d->seen, d->nr_seen, sizeof(d->seen[0]), compare_places);
 	for (uint32_t i = 0; i < d->nr_seen; i++) {

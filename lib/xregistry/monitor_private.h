@@ -59,10 +59,9 @@ struct xreg__entry {
 	uint32_t nr_flaps, next_flap;
 	uint32_t hold_s; /* of its last hold-down; 0: none of late */
 	uint64_t held_until_us;
-	uint64_t look_us;         /* to the next check of a look; 0: there is none */
-	uint64_t look_gap_us;     /* what that is while checks contradict the state */
-	uint64_t look_timeout_us; /* of its probes */
-	uint32_t nr_looks;        /* checks of it that are left at most */
+	uint64_t look_us;   /* to the next check of a look; 0: there is none */
+	uint32_t nr_looks;  /* checks of it that are left at most */
+	bool is_quick_look; /* its machine is silent */
 };
 
 /* A node that is to be looked at. */
@@ -180,9 +179,12 @@ void xreg__blind_forget(struct xreg_monitor *m, struct xreg__entry *e);
 /* Takes what has been heard of nodes. */
 void xreg__looks_take(struct xreg_monitor *m, uint64_t now_us);
 void xreg__looks_free(struct xreg_monitor *m);
-/* After a check that was a part of a look: goes on with that, or ends it. */
-void xreg__look_checked(
-	const struct xreg_monitor *m, struct xreg__entry *e, bool is_down, uint64_t now_us);
+/* What a probe of a look has less of than others. */
+void xreg__look_order(const struct xreg__entry *e, struct xreg__probe_order *order);
+/* After a check, begun at `started_us`, that was a part of a look: goes on with that, or ends it.
+ */
+void xreg__look_checked(const struct xreg_monitor *m, struct xreg__entry *e, bool is_down,
+	uint64_t started_us, uint64_t now_us);
 
 /* ---- failure.c ---- */
 

@@ -95,6 +95,7 @@ struct xreg__probe_job {
 	bool is_connected;
 	bool was_refused; /* by the other machine: it can be reached */
 	uint64_t started_us, deadline_us, resume_us;
+	uint64_t end_us; /* the deadline when it is connected */
 	char address[256];
 	uint32_t port;
 	char subnqn[256], hostnqn[256];
@@ -119,6 +120,7 @@ struct xreg__probe_order {
 	enum xreg_probe_level level;
 	bool is_discovery;
 	uint64_t timeout_us;
+	uint64_t connect_us; /* of that, until it is connected; 0: all */
 };
 
 void xreg__prober_init(struct xreg__prober *prober, const struct xreg_world *world,

@@ -75,7 +75,10 @@ static void begin(struct xreg__prober *prober, struct xreg__probe_job *job,
 	job->owner = order->owner;
 	job->port = order->port;
 	job->started_us = prober->world->now_us(prober->world->arg);
-	job->deadline_us = job->started_us + order->timeout_us;
+	job->end_us = job->started_us + order->timeout_us;
+	job->deadline_us = order->connect_us != 0 && order->connect_us < order->timeout_us
+				   ? job->started_us + order->connect_us
+				   : job->end_us;
 	job->resume_us = UINT64_MAX;
 	snprintf(job->address, sizeof(job->address), "%s", order->address);
 	snprintf(job->subnqn, sizeof(job->subnqn), "%s", order->subnqn);
@@ -146,6 +149,7 @@ static void try_connect(struct xreg__prober *prober, struct xreg__probe_job *job
 		return;
 	}
 	job->is_connected = true;
+	job->deadline_us = job->end_us;
 	job->probe.reached = XREG_PROBE_TCP;
 	if (job->probe.opts.level == XREG_PROBE_TCP) {
 		job->probe.step = XREG__STEP_DONE;

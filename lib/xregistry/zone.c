@@ -254,14 +254,29 @@ static const struct member *contents_of(const struct compiled *c, uint32_t zone)
 	return &c->contents[low];
 }
 
-static void each_named(const char *name, const struct xreg_view *view, xreg_each_fn fn, void *arg)
+struct visit {
+	const struct xreg_view *view;
+	xreg_each_fn fn;
+	void *arg;
+	bool must_stop;
+};
+
+static bool visit_one(void *arg, const struct xreg_target *target)
+{
+	struct visit *visit = arg;
+
+	visit->must_stop = !visit->fn(visit->arg, target);
+	return !visit->must_stop;
+}
+
+static void visit_named(struct visit *visit, const char *name)
 {
 	if (strncmp(name, "node:", 5) == 0) {
-		xreg_view_each(view, XREG_BY_NODE, name + 5, false, fn, arg);
+		xreg_view_each(visit->view, XREG_BY_NODE, name + 5, false, visit_one, visit);
 	} else if (strncmp(name, "tag:", 4) == 0) {
-		xreg_view_each(view, XREG_BY_TAG, name + 4, false, fn, arg);
+		xreg_view_each(visit->view, XREG_BY_TAG, name + 4, false, visit_one, visit);
 	} else {
-		xreg_view_each(view, XREG_BY_NQN, name, false, fn, arg);
+		xreg_view_each(visit->view, XREG_BY_NQN, name, false, visit_one, visit);
 	}
 }
 
@@ -271,6 +286,7 @@ static enum xreg_sees each_seen(const struct compiled *c, const char *hostnqn,
 	const struct member *host = find(c->hosts, c->nr_hosts, hostnqn);
 	const struct member *hosts_end = c->hosts + c->nr_hosts;
 	const struct member *end = c->contents + c->nr_targets;
+	struct visit visit = {.view = view, .fn = fn, .arg = arg};
 
 	if (!c->is_active) {
 		return XREG_SEES_ALL;
@@ -278,10 +294,10 @@ static enum xreg_sees each_seen(const struct compiled *c, const char *hostnqn,
 	if (host == NULL) {
 		return c->is_allowed ? XREG_SEES_SOME : XREG_SEES_LISTED;
 	}
-	for (; host < hosts_end && strcmp(host->name, hostnqn) == 0; host++) {
+	for (; host < hosts_end && strcmp(host->name, hostnqn) == 0 && !visit.must_stop; host++) {
 		for (const struct member *target = contents_of(c, host->zone);
-			target < end && target->zone == host->zone; target++) {
-			each_named(target->name, view, fn, arg);
+			target < end && target->zone == host->zone && !visit.must_stop; target++) {
+			visit_named(&visit, target->name);
 		}
 	}
 	return XREG_SEES_LISTED;

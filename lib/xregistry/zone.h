@@ -51,7 +51,7 @@ enum xreg_sees {
 };
 
 /* Visits the targets of a view that a host sees by its zones, in any order, some more than once.
- * `fn` returns whether to go on. What it takes depends on the host's zones and not on the view. */
+ * `fn` returns whether to go on. */
 enum xreg_sees xreg_zones_each_seen(struct xreg_zones *zones, const char *hostnqn,
 	const struct xreg_view *view, xreg_each_fn fn, void *arg);
 

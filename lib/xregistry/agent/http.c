@@ -18,7 +18,7 @@
 #define STREAM_LINE_MAX (256u << 10)
 #define URL_SIZE        1024u
 #define CONNECT_MS      3000L
-#define SILENCE_S       5L /* a node's own stream says something every second at least */
+#define SILENCE_S       10L /* a node's own stream says something every second at least */
 
 struct agent_http {
 	CURL *curl;

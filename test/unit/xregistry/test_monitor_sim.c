@@ -407,9 +407,36 @@ static void test_monitor_looks_at_once_at_a_machine_that_was_silent(void **state
 static void test_monitor_finds_a_silent_machine_well(void **state)
 {
 	begin_well();
+	sim_machine(sim, 0)->delay_us = 40000; /* in all more than there is to connect */
 	look_and_run_ms("node-1", XREG_LOOK_SILENT, 5000);
 	assert_int_equal(state_now(), XREG_AVAILABLE);
-	assert_int_equal(nr_events, 0);
+	assert_int_equal(live_now().nr_bad, 0);
+}
+
+/* Also what fails at once is no proof within a moment. */
+static void test_monitor_looks_at_a_silent_machine_that_is_refused(void **state)
+{
+	begin_well();
+	sim_machine(sim, 0)->behaviour = SIM_REFUSES;
+	look_and_run_ms("node-1", XREG_LOOK_SILENT, 250);
+	assert_int_equal(state_now(), XREG_AVAILABLE);
+	assert_int_equal(live_now().nr_bad, 2);
+	sim_world_run(sim, monitor, 100000);
+	assert_int_equal(state_now(), XREG_FAILED);
+}
+
+/* It has as much time as others again. */
+static void test_monitor_hears_a_silent_machine_again(void **state)
+{
+	begin_well();
+	sim_machine(sim, 0)->behaviour = SIM_BLACK_HOLE;
+	look_and_run_ms("node-1", XREG_LOOK_SILENT, 170);
+	assert_int_equal(live_now().nr_bad, 1);
+	look_and_run_ms("node-1", XREG_LOOK_COME, 600);
+	assert_int_equal(live_now().nr_bad, 2);
+	assert_int_equal(state_now(), XREG_AVAILABLE);
+	sim_world_run(sim, monitor, 300000);
+	assert_int_equal(state_now(), XREG_FAILED);
 }
 
 /* A node that has only connected anew costs some checks, and then as many as ever. */
@@ -1284,6 +1311,8 @@ int main(void)
 		T(test_monitor_looks_at_a_machine_that_is_silent),
 		T(test_monitor_looks_at_once_at_a_machine_that_was_silent),
 		T(test_monitor_finds_a_silent_machine_well),
+		T(test_monitor_looks_at_a_silent_machine_that_is_refused),
+		T(test_monitor_hears_a_silent_machine_again),
 		T(test_monitor_looks_a_few_times_only),
 		T(test_monitor_looks_at_a_node_that_is_back),
 		T(test_monitor_looks_at_nothing_else),
