@@ -357,6 +357,16 @@ static void on_problem(void *arg, const char *format, va_list args)
 	xu_debug(http->opts.log, "HTTP: %.*s", (int)len, text);
 }
 
+/* Whether a new connection is taken. Not by MHD_quiesce_daemon(): that was seen to end the process
+ * ("Failed to remove listen FD from epoll set", libmicrohttpd 0.9.75), as it takes the listening
+ * socket away from threads that may just do so themselves. */
+static enum MHD_Result on_accept(void *arg, const struct sockaddr *addr, socklen_t len)
+{
+	const struct xrpc_http *http = arg;
+
+	return http->is_quiesced ? MHD_NO : MHD_YES;
+}
+
 static int start_daemon(struct xrpc_http *http, struct xu_error *err)
 {
 	const bool has_tls = http->tls != NULL;
@@ -380,7 +390,7 @@ static int start_daemon(struct xrpc_http *http, struct xu_error *err)
 		items[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_PRIORITIES, 0, priorities};
 	}
 	items[n] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
-	http->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, http,
+	http->daemon = MHD_start_daemon(flags, 0, on_accept, http, on_request, http,
 		MHD_OPTION_EXTERNAL_LOGGER, on_problem, http, MHD_OPTION_NOTIFY_COMPLETED,
 		on_completed, NULL, MHD_OPTION_NOTIFY_CONNECTION, xrpc__http_on_connection, http,
 		MHD_OPTION_LISTEN_SOCKET, http->fd, MHD_OPTION_ARRAY, items, MHD_OPTION_END);
@@ -454,9 +464,7 @@ int xrpc_http_start(
 
 void xrpc_http_quiesce(struct xrpc_http *http)
 {
-	if (http->fd < 0) {
-		http->fd = MHD_quiesce_daemon(http->daemon);
-	}
+	http->is_quiesced = true;
 }
 
 /* The answers that are there are sent, as far as their clients take them in time. libmicrohttpd

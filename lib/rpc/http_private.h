@@ -23,7 +23,8 @@ struct xrpc_http {
 	pthread_mutex_t tls_mutex;  /* of what follows */
 	struct xrpc__http_tls *tls; /* for new connections; NULL: clear text */
 	uint16_t port;
-	int fd; /* of the listening socket, when MHD has given it back; else -1 */
+	int fd; /* of the listening socket, before it is MHD's; else -1 */
+	_Atomic bool is_quiesced;
 	uint64_t first_id;
 	_Atomic uint64_t next_id;
 	_Atomic uint64_t nr_calls, nr_errors, nr_refused, busy_us, nr_timed;
