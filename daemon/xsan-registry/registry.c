@@ -64,7 +64,7 @@ static int start_logs(struct registry *registry, const struct config *config, st
 	if (rc != 0) {
 		return rc;
 	}
-	// Before anything is served: who gets an answer finds them in the log.
+	/* Before anything is served: who gets an answer finds them in the log. */
 	for (const char *const *note = config->notes; *note != NULL; note++) {
 		xu_warn(registry->log, "%s", *note);
 	}

@@ -252,13 +252,15 @@ static enum xreg_sees list_seen(struct xreg_discovery *d, const struct xreg_host
 	d->nr_seen = 0;
 	d->has_missed = false;
 	sees = d->opts.each_seen(d->opts.arg, host->hostnqn, d->view, on_seen, d);
-	if (sees == XREG_SEES_LISTED && d->has_missed) {
-		return XREG_SEES_SOME;
-	}
-	if (sees != XREG_SEES_LISTED || d->nr_seen == 0) {
+	if (sees != XREG_SEES_LISTED) {
 		return sees;
 	}
-	qsort(d->seen, d->nr_seen, sizeof(d->seen[0]), compare_places);
+	if (d->has_missed) {
+		return XREG_SEES_SOME;
+	}
+	if (d->nr_seen != 0) {
+		qsort(d->seen, d->nr_seen, sizeof(d->seen[0]), compare_places);
+	}
 	for (uint32_t i = 0; i < d->nr_seen; i++) {
 		if (i == 0 || d->seen[i] != d->seen[i - 1]) {
 			d->seen[count++] = d->seen[i];

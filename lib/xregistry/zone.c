@@ -61,13 +61,6 @@ static int compare_members(const void *a, const void *b)
 	return order != 0 ? order : (one->zone > two->zone) - (one->zone < two->zone);
 }
 
-static int compare_zones(const void *a, const void *b)
-{
-	const struct member *one = a, *two = b;
-
-	return (one->zone > two->zone) - (one->zone < two->zone);
-}
-
 static size_t count_members(const json_t *groups, const char *kind)
 {
 	json_t *group, *zone;
@@ -81,8 +74,8 @@ static size_t count_members(const json_t *groups, const char *kind)
 	return count;
 }
 
-/* All members of one kind, sorted. NULL: no memory. */
-static struct member *compile_members(const json_t *groups, const char *kind, size_t *ret_count)
+/* All members of one kind, by zone. NULL: no memory. */
+static struct member *collect_members(const json_t *groups, const char *kind, size_t *ret_count)
 {
 	size_t count = count_members(groups, kind), n = 0, i, j, k;
 	struct member *members = calloc(count + 1, sizeof(*members));
@@ -100,7 +93,6 @@ static struct member *compile_members(const json_t *groups, const char *kind, si
 			number++;
 		}
 	}
-	qsort(members, count, sizeof(*members), compare_members);
 	*ret_count = count;
 	return members;
 }
@@ -120,16 +112,17 @@ static int compile(const json_t *document, struct compiled *ret_compiled)
 	struct compiled compiled = {.is_active = json_array_size(active) != 0,
 		.is_allowed = policy != NULL && strcmp(policy, "allow") == 0};
 
-	compiled.hosts = compile_members(active, "hosts", &compiled.nr_hosts);
-	compiled.targets = compile_members(active, "targets", &compiled.nr_targets);
-	compiled.contents = calloc(compiled.nr_targets + 1, sizeof(*compiled.contents));
+	compiled.hosts = collect_members(active, "hosts", &compiled.nr_hosts);
+	compiled.contents = collect_members(active, "targets", &compiled.nr_targets);
+	compiled.targets = calloc(compiled.nr_targets + 1, sizeof(*compiled.targets));
 	if (compiled.hosts == NULL || compiled.targets == NULL || compiled.contents == NULL) {
 		free_compiled(&compiled);
 		return -ENOMEM;
 	}
-	memcpy(compiled.contents, compiled.targets,
-		compiled.nr_targets * sizeof(*compiled.contents));
-	qsort(compiled.contents, compiled.nr_targets, sizeof(*compiled.contents), compare_zones);
+	memcpy(compiled.targets, compiled.contents,
+		compiled.nr_targets * sizeof(*compiled.targets));
+	qsort(compiled.hosts, compiled.nr_hosts, sizeof(*compiled.hosts), compare_members);
+	qsort(compiled.targets, compiled.nr_targets, sizeof(*compiled.targets), compare_members);
 	*ret_compiled = compiled;
 	return 0;
 }
