@@ -157,10 +157,14 @@ class RegistryTest(unittest.TestCase):
         """How targets are found, by the names of the methods."""
         return {m['method']: m for m in self.good('GET', '/api/v1/status')['discovery']}
 
-    def wait_for_others(self, count):
-        """So many rounds of the method that is always there."""
-        end = self.methods()['static']['attempts'] + count
-        self.wait_for(lambda: self.methods()['static']['attempts'] >= end, 'there are no rounds')
+    def rounds(self):
+        """Of the method that is always there, and the first of all to be asked."""
+        return self.methods()['static']['attempts']
+
+    def wait_for_others(self, count, since=None):
+        """So many rounds of the method that is always there; they may be after such a number."""
+        end = (self.rounds() if since is None else since) + count
+        self.wait_for(lambda: self.rounds() >= end, 'there are no rounds')
 
     def wait_for(self, condition, what):
         end = time.monotonic() + PATIENCE_S

@@ -206,8 +206,9 @@ class Reload(Dhcp):
         self.wait_for(lambda: self.controllers() == ['192.0.2.20'], 'the controller is not read')
         self.silence()
         self.wait_for_problem('no DHCP server')
+        before = self.rounds()
         self.taken(discovery_timeout_sec=3600)
-        self.wait_for_others(1)  # so it is asked again, for an hour
+        self.wait_for_others(1, before)  # so it is asked again, for an hour in which no round ends
         self.taken(enable_dhcp=False)
         self.assertNotIn('dhcp', self.methods())
         self.wait_for(lambda: self.controllers() == [], 'the controller is still read')
