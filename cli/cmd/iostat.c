@@ -338,27 +338,39 @@ static void report_json(const struct watch *watch)
 	json_decref(report);
 }
 
-static void sleep_until(struct timespec *next, uint64_t ms)
+static uint64_t clock_ns(void)
 {
-	next->tv_sec += (time_t)(ms / 1000);
-	next->tv_nsec += (long)(ms % 1000) * 1000000;
-	if (next->tv_nsec >= NS_PER_S) {
-		next->tv_sec++;
-		next->tv_nsec -= NS_PER_S;
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+/* Sleeps until the next report's time, which moves on. Reports that were missed (the process was
+ * stopped, the node was slow) are not made up for. */
+static void sleep_until_next(uint64_t *next_ns, uint64_t interval_ns)
+{
+	uint64_t now_ns = clock_ns();
+	struct timespec until;
+
+	*next_ns += interval_ns;
+	if (*next_ns < now_ns + interval_ns / 2) {
+		*next_ns = now_ns + interval_ns;
 	}
-	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, next, NULL) == EINTR) {
+	until.tv_sec = (time_t)(*next_ns / NS_PER_S);
+	until.tv_nsec = (long)(*next_ns % NS_PER_S);
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR) {
 	}
 }
 
 static enum cli_exit watch_devices(struct watch *watch, uint64_t interval_ms, uint64_t count)
 {
 	enum cli_exit rc = sample_all(watch);
-	struct timespec next;
+	uint64_t next_ns = clock_ns();
 
-	clock_gettime(CLOCK_MONOTONIC, &next);
 	for (uint64_t i = 0; rc == CLI_OK && (count == 0 || i < count) && !ferror(stdout); i++) {
 		turn(watch);
-		sleep_until(&next, interval_ms);
+		sleep_until_next(&next_ns, interval_ms * 1000000);
 		rc = sample_all(watch);
 		if (rc != CLI_OK) {
 			break;

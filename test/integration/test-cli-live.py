@@ -4,6 +4,7 @@
 xsan shows is what the host did."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -162,6 +163,28 @@ def test_iostat_counts_reports_and_devices():
         check(all(0.05 <= device['seconds'] < 5 for report in reports
                   for device in report['devices']), str(reports))
         h.expect(node.xsan('iostat', 'nix'), h.REFUSED, "there is no device 'nix'")
+
+
+def test_iostat_that_was_stopped_makes_up_for_no_report():
+    with h.node() as node:
+        watch = subprocess.Popen([h.XSAN, '-s', 'xsand.sock', 'iostat', '-j', '-i', '0.5', 'mem0'],
+                                 cwd=node.directory, stdout=subprocess.PIPE, text=True)
+
+        def seconds():
+            return json.loads(watch.stdout.readline())['devices'][0]['seconds']
+
+        try:
+            seconds()
+            watch.send_signal(signal.SIGSTOP)
+            time.sleep(2.5)
+            watch.send_signal(signal.SIGCONT)
+            first = [seconds() for _ in range(4)]
+            check(max(first) > 2, f'it was not stopped: {first}')
+            check(min(first) > 0.1, f'missed reports come at once: {first}')
+        finally:
+            watch.kill()
+            watch.wait()
+            watch.stdout.close()
 
 
 def test_iostat_of_devices_that_come_and_go():
