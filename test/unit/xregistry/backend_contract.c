@@ -615,7 +615,9 @@ static void test_contract_killed_under_load(void **state)
 	fixture_register(store, "n1", 1);
 	wait_for(other, revision_of(store));
 	assert_same(store, other);
-	assert_same_events(store, other, 0);
+	/* The long form makes more of them than are kept. */
+	assert_int_equal(xreg_store_first_event(store), xreg_store_first_event(other));
+	assert_same_events(store, other, xreg_store_first_event(store) - 1);
 	view = xreg_store_view(other);
 	for (unsigned i = 0; i < p.nr_tried; i++) {
 		snprintf(nqn, sizeof(nqn), "nqn.2026-11.io.xsan:p%u", i);
