@@ -194,6 +194,20 @@ def run_configuration(name, program, cases, report, options):
             print(f'--- kept: {directory}', flush=True)
 
 
+def run_configurations(cases, report, options):
+    """Runs the cases against each configuration that is asked for, two at a time: they wait often."""
+    program = os.path.abspath(options.xsand)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        futures = []
+        for name in CONFIGS:
+            chosen = [case for case in cases if case.config == name or not case.config and
+                      (case.every or name == 'default' or options.config)]
+            if chosen and (not options.config or name in options.config):
+                futures.append(pool.submit(run_configuration, name, program, chosen, report, options))
+        for future in futures:
+            future.result()
+
+
 def run_central(program, cases, report, options):
     """Starts the program `central`, runs the cases for it, ends it and looks at how it ended."""
     directory = tempfile.mkdtemp(prefix='xsan-conf-')
@@ -267,12 +281,7 @@ def main():
     if options.central:
         run_central(os.path.abspath(options.central), central, report, options)
     elif options.xsand:
-        for name in CONFIGS:
-            if not options.config or name in options.config:
-                chosen = [case for case in cases if case.config == name or not case.config and
-                          (case.every or name == 'default' or options.config)]
-                if chosen:
-                    run_configuration(name, os.path.abspath(options.xsand), chosen, report, options)
+        run_configurations(cases, report, options)
     elif options.port:
         target = Target((options.address, options.port), options.nqn,
                         Rpc(options.rpc) if options.rpc else None, None, options.connect_timeout)

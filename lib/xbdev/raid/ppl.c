@@ -15,7 +15,8 @@
  * others.
  *
  * An area is emptied in the round of metadata that first says that its member serves: what was in
- * it before is of writes that are long over.
+ * it before is of writes that are long over. And in the one from which on the log is trusted: then
+ * the empty header says so, for entries may be late.
  */
 #include <assert.h>
 #include <errno.h>
@@ -288,6 +289,18 @@ static uint32_t seal(struct xbdev_md_lane *lane,
 
 /* ---- the area ---- */
 
+/* What an area holds before the first unit. */
+static void format_empty(struct xbdev_md_log *log)
+{
+	const struct xbdev_md_ppl_header header = {
+		.absent_role = XBDEV_MD_PPL_NOBODY,
+		.signature = xbdev__md_ppl_signature(&log->array->super.set_uuid),
+		.generation = log->will_be_trusted ? XBDEV_MD_PPL_AGREES : 0,
+	};
+
+	xbdev__md_ppl_format(&header, log->memory);
+}
+
 static void *meta(struct xbdev_md_member *member, size_t *ret_bytes, uint64_t *ret_sector)
 {
 	struct xbdev_md_log *log = member->array->log;
@@ -295,6 +308,7 @@ static void *meta(struct xbdev_md_member *member, size_t *ret_bytes, uint64_t *r
 	if (member->is_log_ready || member->state == XBDEV_MD_MEMBER_SPARE) {
 		return NULL;
 	}
+	format_empty(log);
 	/* Behind the empty header: a first unit that is torn leaves that one. */
 	member->log_offset = XBDEV_MD_PPL_HEADER_BYTES;
 	*ret_bytes = log->memory_bytes;
@@ -313,21 +327,6 @@ static const struct xbdev_md_log_kind ppl_kind = {
 	.is_one = is_one,
 	.meta = meta,
 };
-
-static int make_empty(struct xbdev_md_log *log)
-{
-	const struct xbdev_md_ppl_header header = {
-		.absent_role = XBDEV_MD_PPL_NOBODY,
-		.signature = xbdev__md_ppl_signature(&log->array->super.set_uuid),
-	};
-
-	log->memory = xu_buf_alloc(log->memory_bytes);
-	if (log->memory == NULL) {
-		return -ENOMEM;
-	}
-	xbdev__md_ppl_format(&header, log->memory);
-	return 0;
-}
 
 /* Of the smallest area, that of a spare too. A member without one has 0. */
 static size_t smallest_area(const struct xbdev_md_array *array)
@@ -367,7 +366,8 @@ int xbdev__md_ppl_init(struct xbdev_md_array *array, struct xu_error *err)
 	log->memory_bytes = area;
 	/* What follows the newest unit is looked at as if it were a header, and must be none. */
 	log->area_bytes = smallest > area ? area - XBDEV_MD_PPL_HEADER_BYTES : area;
-	if (make_empty(log) != 0) {
+	log->memory = xu_buf_alloc(area);
+	if (log->memory == NULL) {
 		xbdev__md_log_free(array);
 		return xu_error_set_errno(
 			err, -ENOMEM, "array '%s': its %s", array->dev.name, ppl_kind.name);

@@ -26,6 +26,10 @@ struct xbdev_md_ppl_entry {
 
 #define XBDEV_MD_PPL_NOBODY UINT32_MAX
 
+/* Of a header of ours without entries: where no log tells of something parity agrees. Linux never
+ * writes one with a generation. */
+#define XBDEV_MD_PPL_AGREES 1u
+
 struct xbdev_md_ppl_header {
 	uint32_t absent_role; /* ours alone: one that was not counted on, or XBDEV_MD_PPL_NOBODY */
 	uint32_t signature;

@@ -9,6 +9,9 @@
  * a recovery has not been yet, cannot be read: such rows stay as they are. Who is about to replace
  * a member gets what the member has of these rows.
  *
+ * A log of Linux without entries tells nothing, one of ours may: that it was kept, and that nothing
+ * was being written. So when the power goes again before the first superblock tells of a replay.
+ *
  * A log whose newest unit is damaged was being written when the power went: of that unit nothing
  * had begun. Still it is not taken as proof: a complete array is resynced then, as Linux does it.
  * Only a degraded one, for which there is nothing else, starts without; and blocks that are known
@@ -47,7 +50,8 @@ struct xbdev_md_ppl_replay {
 	bool is_parity_written; /* to who is to replace its member: made, or as that has it */
 	uint8_t *buf;           /* a piece for each member and one for the parity */
 	uint64_t nr_replayed, nr_damaged;
-	bool has_entries; /* some log tells of something */
+	bool has_entries; /* some log tells of something, */
+	bool is_marked;   /* or each that there is nothing to tell, though it was kept */
 };
 
 /* The rows of an entry, as they lie in the array. */
@@ -360,8 +364,9 @@ static void end(struct xbdev_md_build *build)
 {
 	struct xbdev_md_ppl_replay *replay = build->replay;
 	struct xbdev_md_array *array = build->array;
-	bool is_sure = replay->has_entries && array->super.resync_offset == 0;
-	bool is_made_whole = is_sure && replay->nr_replayed > 0 && replay->nr_damaged == 0;
+	bool is_sure =
+		(replay->has_entries || replay->is_marked) && array->super.resync_offset == 0;
+	bool is_made_whole = is_sure && replay->nr_damaged == 0;
 
 	xu_info(xbdev_ctx_log(build->ctx),
 		"array %s: of its partial parity log %" PRIu64 " entries have been replayed, "
@@ -410,6 +415,7 @@ static void on_areas_read(struct xbdev_md_build *build)
 	struct xbdev_md_ppl_replay *replay = build->replay;
 	uint32_t signature = xbdev__md_ppl_signature(&build->array->super.set_uuid);
 
+	replay->is_marked = true;
 	for (uint32_t i = 0; i < build->array->geo.raid_disks; i++) {
 		struct area *area = &replay->areas[i];
 
@@ -420,7 +426,9 @@ static void on_areas_read(struct xbdev_md_build *build)
 				build->array->dev.name, build->array->roles[i]->name);
 			replay->nr_damaged++;
 		}
-		replay->has_entries |= area->bytes != NULL && area->header.nr_entries > 0;
+		replay->has_entries |= area->header.nr_entries > 0;
+		replay->is_marked &=
+			area->bytes == NULL || area->header.generation >= XBDEV_MD_PPL_AGREES;
 	}
 	next_piece(build);
 }

@@ -291,6 +291,59 @@ static void test_ppl_bad_blocks_survive_a_damaged_log(void **state)
 	}
 }
 
+static void rewrite_generation(struct world *w, uint64_t generation)
+{
+	struct xu_uuid uuid = md_fixture_uuid(w->f.json, "uuid");
+	static uint8_t bytes[XBDEV_MD_PPL_HEADER_BYTES];
+	struct xbdev_md_ppl_header header;
+
+	for (uint32_t i = 0; i < w->f.nr_members; i++) {
+		md_fixture_read(&w->f, i, PPL_PLACE, bytes, sizeof(bytes));
+		assert_int_equal(
+			xbdev__md_ppl_parse(bytes, xbdev__md_ppl_signature(&uuid), &header, NULL),
+			0);
+		assert_int_equal(header.nr_entries, 0);
+		header.generation = generation;
+		xbdev__md_ppl_format(&header, bytes);
+		md_fixture_write(&w->f, i, PPL_PLACE, bytes, sizeof(bytes));
+	}
+}
+
+/* The power goes again when the logs have been emptied after a replay, and before the superblocks
+ * tell of it: ours say that they were kept. One that Linux has emptied does not. */
+static void test_ppl_a_replay_that_no_superblock_tells_of(void **state)
+{
+	for (uint32_t bad = 0; bad < 4; bad++) {
+		static uint8_t supers[4][4096];
+		struct world w;
+
+		open_fixture(&w, DIRTY);
+		make_bad(&w, bad);
+		for (uint32_t i = 0; i < w.f.nr_members; i++) {
+			md_fixture_read(&w.f, i, 4096, supers[i], sizeof(supers[i]));
+		}
+		for (uint32_t is_of_linux = 0; is_of_linux < 2; is_of_linux++) {
+			assert_int_equal(assemble(&w, w.f.nr_members, 0, false), 0);
+			stop(&w);
+			for (uint32_t i = 0; i < w.f.nr_members; i++) {
+				md_fixture_write(&w.f, i, 4096, supers[i], sizeof(supers[i]));
+			}
+			if (is_of_linux) {
+				rewrite_generation(&w, 0);
+			}
+			assert_int_equal(assemble(&w, w.f.nr_members, 0, false), 0);
+			assert_int_equal(
+				array_of(&w)->in_sync_below == XBDEV_MD_NEVER, !is_of_linux);
+			if (!is_of_linux) {
+				compare_content(&w);
+				check_parity(&w);
+			}
+			stop(&w);
+		}
+		close_fixture(&w);
+	}
+}
+
 /* Below the mark of a resync that did not end nothing is known. */
 static void test_ppl_an_array_amid_a_resync_is_not_started_degraded(void **state)
 {
@@ -769,6 +822,7 @@ int main(void)
 		cmocka_unit_test(test_ppl_a_log_of_linux_is_replayed_without_a_member),
 		cmocka_unit_test(test_ppl_a_log_that_is_damaged_leads_to_a_resync),
 		cmocka_unit_test(test_ppl_bad_blocks_survive_a_damaged_log),
+		cmocka_unit_test(test_ppl_a_replay_that_no_superblock_tells_of),
 		cmocka_unit_test(test_ppl_an_array_amid_a_resync_is_not_started_degraded),
 		cmocka_unit_test(test_ppl_an_array_begins_with_a_member_that_is_recovered),
 		cmocka_unit_test(test_ppl_an_entry_says_what_is_not_written),
