@@ -91,6 +91,7 @@ struct run {
 	uint64_t seq;
 	uint32_t nr_degraded;  /* of the array at the top, when it was last looked at, */
 	uint64_t degraded_seq; /* and since when that is so */
+	uint32_t lacking;      /* bit per role of it that nobody filled after the last crash */
 	uint32_t version;
 	uint32_t nr_inflight;
 	bool has_faults; /* rules of disks that are in force */
@@ -149,6 +150,8 @@ void model_check_read(
 void model_settle_content(struct run *run, const char *content, bool is_durable);
 /* Notes when the array has lost or got back a member. */
 void model_note_degraded(struct run *run);
+/* Notes which are missing after a crash: soon they may be there again. */
+void model_note_lacking(struct run *run);
 
 /* ---- raid_model_events.c ---- */
 

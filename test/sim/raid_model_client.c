@@ -103,6 +103,20 @@ void model_note_degraded(struct run *run)
 	}
 }
 
+void model_note_lacking(struct run *run)
+{
+	const struct xbdev_md_array *md = model_md(model_top(run));
+
+	run->lacking = 0;
+	for (uint32_t role = 0; role < md->geo.raid_disks; role++) {
+		const struct xbdev_md_member *member = md->roles[role];
+
+		if (member == NULL || member->state != XBDEV_MD_MEMBER_IN_SYNC) {
+			run->lacking |= 1u << role;
+		}
+	}
+}
+
 /* What was being written when a member was lost, of that member and not durable, is neither old nor
  * new where the power goes before the log's next unit: docs/raid.md, "Not covered". */
 static bool may_be_lost(struct run *run, uint64_t sector)
@@ -111,7 +125,6 @@ static bool may_be_lost(struct run *run, uint64_t sector)
 	const struct xbdev_md_geometry *geo = &md->geo;
 	const struct sector *s = &run->sectors[sector];
 	uint64_t row_sectors = (uint64_t)geo->chunk * geo->nr_data;
-	const struct xbdev_md_member *member;
 	struct xbdev_md_row who;
 
 	if (model_top(run)->kind->policy == XBDEV_MD_POLICY_RESYNC || s->nr_possible < 2 ||
@@ -119,8 +132,7 @@ static bool may_be_lost(struct run *run, uint64_t sector)
 		return false;
 	}
 	xbdev__md_row(geo, sector / row_sectors, &who);
-	member = md->roles[who.data[sector % row_sectors / geo->chunk]];
-	return member == NULL || member->state != XBDEV_MD_MEMBER_IN_SYNC;
+	return (run->lacking >> who.data[sector % row_sectors / geo->chunk] & 1) != 0;
 }
 
 /* Whoever wrote it writes it again. */

@@ -248,6 +248,7 @@ static void crash(struct run *run)
 	}
 	model_open_disks(run);
 	model_make_all(run, false);
+	model_note_lacking(run);
 	model_read_all(run, content);
 	model_settle_content(run, content, is_power_failure);
 	model_note_degraded(run);

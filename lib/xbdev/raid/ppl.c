@@ -45,21 +45,36 @@ static bool is_absent(const struct xbdev_md_stripe *stripe, uint32_t index)
 		       !xbdev__md_sync_has_reached(array, member, stripe->sector));
 }
 
+/* Of columns that can be told from each other only by which is missing: that one, or none. */
+static uint32_t only(uint32_t columns)
+{
+	return (columns & (columns - 1)) == 0 ? columns : 0;
+}
+
 static uint32_t absent_columns(const struct xbdev_md_stripe *stripe)
 {
 	const struct xbdev_md_array *array = stripe->array;
-	uint32_t columns = 0, unknown = 0;
+	uint32_t columns = 0, unknown = 0, bad = 0;
 
 	for (uint32_t i = 0; i < array->geo.nr_data; i++) {
+		const struct xbdev_md_member *member = array->roles[stripe->columns[i].role];
+
 		columns |= is_absent(stripe, i) ? 1u << i : 0;
-		unknown |= xbdev__md_log_knows(array->log, array->roles[stripe->columns[i].role],
-				   stripe->sector, stripe->sector + array->stripes->sectors)
+		unknown |= xbdev__md_log_knows(array->log, member, stripe->sector,
+				   stripe->sector + array->stripes->sectors)
 				   ? 0
 				   : 1u << i;
+		bad |= member != NULL && xbdev__md_member_has_bad(
+						 member, stripe->sector, array->stripes->sectors)
+			       ? 1u << i
+			       : 0;
 	}
 	/* A recovery that has been here, but the disks do not say so: a crash goes back behind it.
-	 */
-	return columns == 0 && (unknown & (unknown - 1)) == 0 ? unknown : columns;
+	 * Blocks that are bad may still be so after it, though they are written. */
+	if (columns == 0) {
+		columns = only(unknown);
+	}
+	return columns != 0 ? columns : only(bad);
 }
 
 /* The columns that are written in a row of sectors. */
@@ -228,6 +243,21 @@ static void note_absent(
 	}
 }
 
+/* A unit has one such mark: with that of another stripe a column that is as it was would be made
+ * from one that is not. */
+static bool has_no_other_absent(
+	const struct xbdev_md_ppl_header *header, const struct xbdev_md_stripe *stripe)
+{
+	uint32_t columns = stripe->absent | absent_columns(stripe);
+
+	for (; columns != 0 && header->absent_role != XBDEV_MD_PPL_NOBODY; columns &= columns - 1) {
+		if (stripe->columns[__builtin_ctz(columns)].role != header->absent_role) {
+			return false;
+		}
+	}
+	return true;
+}
+
 static bool add(struct xbdev_md_lane *lane, struct xbdev_md_stripe *stripe)
 {
 	struct xbdev_md_ppl_header *header = lane->header;
@@ -239,7 +269,8 @@ static bool add(struct xbdev_md_lane *lane, struct xbdev_md_stripe *stripe)
 		header->absent_role = XBDEV_MD_PPL_NOBODY;
 	}
 	if (lane->used + len > lane->log->unit_bytes ||
-		header->nr_entries + walk_rows(NULL, stripe) > XBDEV_MD_PPL_ENTRIES) {
+		header->nr_entries + walk_rows(NULL, stripe) > XBDEV_MD_PPL_ENTRIES ||
+		!has_no_other_absent(header, stripe)) {
 		return false;
 	}
 	if (stripe->columns[stripe->array->geo.nr_data].is_written) {

@@ -558,6 +558,33 @@ static void test_ppl_what_a_missing_member_would_hold_is_logged(void **state)
 	harness_stop(&w.h);
 }
 
+static void damage_role(void *arg)
+{
+	struct xbdev_md_member *member = array_of(arg)->roles[0];
+
+	assert_int_equal(
+		xbdev__md_bad_blocks_add(member->bad, member->super.data_offset + 6, 2), 0);
+}
+
+/* Blocks that are bad may still be so after a crash, though they have been written: what they hold
+ * is in the partial parity, for all of the rest of the row may be new or old. */
+static void test_ppl_what_bad_blocks_would_hold_is_logged(void **state)
+{
+	static char content[OURS_STRIPE], got[OURS_STRIPE];
+	struct world w;
+
+	make_ours(&w, true);
+	write_at(&w, content, 0, OURS_STRIPE, 6);
+	expect_entry(3, 0, 0, OURS_STRIPE, NULL);
+	harness_run_on(&w.h, 0, damage_role, &w);
+	write_at(&w, content, 0, OURS_STRIPE, 7);
+	expect_entry(3, CHUNK / 512, CHUNK, 2 * CHUNK, content);
+	assert_int_equal(harness_io(&w.h, w.ch, XBDEV_OP_READ, 0, got, sizeof(got), 0), 0);
+	assert_memory_equal(got, content, sizeof(got));
+	stop(&w);
+	harness_stop(&w.h);
+}
+
 static void on_managed(void *arg, const struct xu_error *err)
 {
 	if (err != NULL) {
@@ -827,6 +854,7 @@ int main(void)
 		cmocka_unit_test(test_ppl_an_array_begins_with_a_member_that_is_recovered),
 		cmocka_unit_test(test_ppl_an_entry_says_what_is_not_written),
 		cmocka_unit_test(test_ppl_what_a_missing_member_would_hold_is_logged),
+		cmocka_unit_test(test_ppl_what_bad_blocks_would_hold_is_logged),
 		cmocka_unit_test(test_ppl_who_replaces_a_member_gets_what_was_being_written),
 		cmocka_unit_test(test_ppl_who_replaces_a_member_has_its_log),
 		cmocka_unit_test(test_ppl_a_log_of_another_role_is_forgotten),
