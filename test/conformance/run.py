@@ -14,6 +14,7 @@ import argparse
 import concurrent.futures
 import copy
 import importlib
+import multiprocessing
 import os
 import random
 import shutil
@@ -86,6 +87,12 @@ class Report:
             print(line + (f': {message}' if message else ''), flush=True)
             if outcome == 'FAIL':
                 self.failures.append(name)
+
+    def take(self, counts, failures):
+        """What another process has reported."""
+        for outcome, count in counts.items():
+            self.counts[outcome] += count
+        self.failures += failures
 
     def finish(self):
         if self.failures:
@@ -194,18 +201,42 @@ def run_configuration(name, program, cases, report, options):
             print(f'--- kept: {directory}', flush=True)
 
 
+def in_process(function, *args):
+    """What function(*args, pipe) sends through the pipe, from a process that is forked for it."""
+    context = multiprocessing.get_context('fork')
+    theirs, ours = context.Pipe()
+    process = context.Process(target=function, args=(*args, theirs))
+    process.start()
+    theirs.close()
+    try:
+        return ours.recv()
+    except EOFError:
+        process.join()
+        return {'FAIL': 1}, [f'a process that ended with {process.exitcode}']
+    finally:
+        process.join()
+
+
 def run_configurations(cases, report, options):
-    """Runs the cases against each configuration that is asked for, two at a time: they wait often."""
+    """Runs the cases against each configuration that is asked for, two at a time: in processes of
+    their own, which tell what came of it."""
     program = os.path.abspath(options.xsand)
+    jobs = []
+    for name in CONFIGS:
+        chosen = [case for case in cases if case.config == name or not case.config and
+                  (case.every or name == 'default' or options.config)]
+        if chosen and (not options.config or name in options.config):
+            jobs.append((name, chosen))
+
+    def run(number, results):
+        name, chosen = jobs[number]
+        own = Report(options.verbose)
+        run_configuration(name, program, chosen, own, options)
+        results.send((own.counts, own.failures))
+
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        futures = []
-        for name in CONFIGS:
-            chosen = [case for case in cases if case.config == name or not case.config and
-                      (case.every or name == 'default' or options.config)]
-            if chosen and (not options.config or name in options.config):
-                futures.append(pool.submit(run_configuration, name, program, chosen, report, options))
-        for future in futures:
-            future.result()
+        for future in [pool.submit(in_process, run, number) for number in range(len(jobs))]:
+            report.take(*future.result())
 
 
 def run_central(program, cases, report, options):
