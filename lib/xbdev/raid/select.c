@@ -582,9 +582,9 @@ static const char *left_out(const struct selecting *sel, char *buf, size_t size)
 /*
  * Is who has the role, as the newest table says, at hand as one who knows nothing of it? A spare
  * that was being told of its place when power failed has what nobody reads. One event behind, at
- * most, it cannot have been removed since, and its number given to another. One that was out and
- * came back as a spare may not know of either, two events: who had its number instead would not be
- * in sync yet.
+ * most, it cannot have been removed since, and its number given to another. One that served in the
+ * role, was out and came back as a spare, perhaps by another number, may not know of either, two
+ * events: who took the role instead would not be in sync yet.
  */
 static bool is_being_taken(const struct selecting *sel, uint32_t role)
 {
@@ -593,12 +593,13 @@ static bool is_being_taken(const struct selecting *sel, uint32_t role)
 	for (uint32_t i = 0; i < sel->count; i++) {
 		const struct xbdev_md_candidate *c = &sel->candidates[i];
 
-		bool is_back = c->verdict == XBDEV_MD_STALE && c->role == role;
-
-		if ((is_back || c->verdict == XBDEV_MD_SPARE) &&
-			c->super->dev_number < truth->max_dev &&
+		if (c->verdict == XBDEV_MD_SPARE && c->super->dev_number < truth->max_dev &&
 			truth->dev_roles[c->super->dev_number] == role &&
-			c->super->events + 1 + is_back >= truth->events) {
+			c->super->events + 1 >= truth->events) {
+			return true;
+		}
+		if (c->verdict == XBDEV_MD_STALE && c->role == role &&
+			c->super->events + 2 >= truth->events) {
 			return true;
 		}
 	}
