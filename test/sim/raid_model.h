@@ -73,6 +73,7 @@ struct array {
 	uint32_t nr_names;
 	bool is_lacking; /* a member, when it was interrupted: who was to take the place may not
 			    know */
+	bool may_lack;   /* one that was getting its content, and may not know of that either */
 };
 
 struct run {

@@ -212,6 +212,19 @@ static bool has_empty_role(const struct array *array)
 	return false;
 }
 
+static bool has_recovering_role(const struct array *array)
+{
+	const struct xbdev_md_array *md = model_md(array);
+
+	for (uint32_t role = 0; role < md->geo.raid_disks; role++) {
+		if (md->roles[role] != NULL &&
+			md->roles[role]->state == XBDEV_MD_MEMBER_RECOVERING) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static void crash(struct run *run)
 {
 	static char content[MAX_SECTORS * SECTOR];
@@ -227,6 +240,7 @@ static void crash(struct run *run)
 	}
 	for (uint32_t i = 0; i < run->nr_arrays; i++) {
 		run->arrays[i].is_lacking = has_empty_role(&run->arrays[i]);
+		run->arrays[i].may_lack = has_recovering_role(&run->arrays[i]);
 	}
 	run->is_dead = true;
 	if (is_power_failure) {
