@@ -346,19 +346,6 @@ static void on_done(struct xbdev_io *io, int status)
 	step(array);
 }
 
-/* Until this round has ended nothing is in the log that may not be emptied. */
-static void begin_trust(struct xbdev_md_array *array)
-{
-	struct xbdev_md_log *log = array->log;
-
-	log->will_be_trusted = !log->kind->needs_mark || array->super.resync_offset != 0;
-	for (uint32_t i = 0; i < array->nr_members && log->kind->needs_mark; i++) {
-		if (array->members[i] != NULL && log->will_be_trusted && !log->is_trusted) {
-			array->members[i]->is_log_ready = false;
-		}
-	}
-}
-
 static void start_round(struct xbdev_md_array *array)
 {
 	struct xbdev_md_meta *meta = &array->meta;
@@ -371,7 +358,8 @@ static void start_round(struct xbdev_md_array *array)
 	meta->part = 0;
 	array->super.events += meta->has_supers;
 	if (array->log != NULL) {
-		begin_trust(array);
+		array->log->will_be_trusted =
+			!array->log->kind->needs_mark || array->super.resync_offset != 0;
 	}
 	for (uint32_t i = 0; i < array->nr_members; i++) {
 		if (array->members[i] != NULL) {

@@ -14,9 +14,11 @@
  * unit has a mark of that member, and if it counts when the log is replayed it is made from the
  * others.
  *
+ * Nor is a column named in rows where its blocks are bad: they may still be so after a crash. If
+ * they are not, they have been written, for only that makes them good.
+ *
  * An area is emptied in the round of metadata that first says that its member serves: what was in
- * it before is of writes that are long over. And in the one from which on the log is trusted: then
- * the empty header says so, for entries may be late.
+ * it before is of writes that are long over.
  */
 #include <assert.h>
 #include <errno.h>
@@ -45,36 +47,38 @@ static bool is_absent(const struct xbdev_md_stripe *stripe, uint32_t index)
 		       !xbdev__md_sync_has_reached(array, member, stripe->sector));
 }
 
-/* Of columns that can be told from each other only by which is missing: that one, or none. */
-static uint32_t only(uint32_t columns)
-{
-	return (columns & (columns - 1)) == 0 ? columns : 0;
-}
-
 static uint32_t absent_columns(const struct xbdev_md_stripe *stripe)
 {
 	const struct xbdev_md_array *array = stripe->array;
-	uint32_t columns = 0, unknown = 0, bad = 0;
+	uint32_t columns = 0, unknown = 0;
+
+	for (uint32_t i = 0; i < array->geo.nr_data; i++) {
+		columns |= is_absent(stripe, i) ? 1u << i : 0;
+		unknown |= xbdev__md_log_knows(array->log, array->roles[stripe->columns[i].role],
+				   stripe->sector, stripe->sector + array->stripes->sectors)
+				   ? 0
+				   : 1u << i;
+	}
+	/* A recovery that has been here, but the disks do not say so: a crash goes back behind it.
+	 */
+	return columns == 0 && (unknown & (unknown - 1)) == 0 ? unknown : columns;
+}
+
+/* Blocks that are bad may still be so after a crash, though they are being written. */
+static uint32_t bad_columns(const struct xbdev_md_stripe *stripe, uint32_t sector, uint32_t count)
+{
+	const struct xbdev_md_array *array = stripe->array;
+	uint32_t columns = 0;
 
 	for (uint32_t i = 0; i < array->geo.nr_data; i++) {
 		const struct xbdev_md_member *member = array->roles[stripe->columns[i].role];
 
-		columns |= is_absent(stripe, i) ? 1u << i : 0;
-		unknown |= xbdev__md_log_knows(array->log, member, stripe->sector,
-				   stripe->sector + array->stripes->sectors)
-				   ? 0
-				   : 1u << i;
-		bad |= member != NULL && xbdev__md_member_has_bad(
-						 member, stripe->sector, array->stripes->sectors)
-			       ? 1u << i
-			       : 0;
+		if (member != NULL &&
+			xbdev__md_member_has_bad(member, stripe->sector + sector, count)) {
+			columns |= 1u << i;
+		}
 	}
-	/* A recovery that has been here, but the disks do not say so: a crash goes back behind it.
-	 * Blocks that are bad may still be so after it, though they are written. */
-	if (columns == 0) {
-		columns = only(unknown);
-	}
-	return columns != 0 ? columns : only(bad);
+	return columns;
 }
 
 /* The columns that are written in a row of sectors. */
@@ -97,11 +101,16 @@ static uint32_t limit(struct xbdev_md_stripe *stripe, const struct xbdev_md_entr
 	uint32_t absent = absent_columns(stripe), index;
 	uint64_t middle;
 
-	stripe->absent = absent;
+	stripe->absent = stripe->apart = absent;
 	if (absent == 0) {
+		uint32_t bad = bad_columns(stripe, 0, stripe->array->stripes->sectors);
+
+		stripe->apart = (bad & (bad - 1)) == 0 ? bad : 0;
+	}
+	if (stripe->apart == 0) {
 		return entry->count;
 	}
-	index = (uint32_t)__builtin_ctz(absent);
+	index = (uint32_t)__builtin_ctz(stripe->apart);
 	middle = stripe->array_sector + (uint64_t)index * stripe->array->geo.chunk;
 	if (entry->sector >= middle || /* nothing before it, or nothing behind it, in this row */
 		entry->sector + entry->count <= middle + stripe->array->geo.chunk || index == 0 ||
@@ -111,15 +120,15 @@ static uint32_t limit(struct xbdev_md_stripe *stripe, const struct xbdev_md_entr
 	return (uint32_t)(middle - entry->sector);
 }
 
-/* In no row of sectors may there be a gap between columns that are written. */
-static bool is_one(const struct xbdev_md_stripe *stripe, uint64_t (*covers)[2])
+/* In no row of sectors may there be a gap between columns that are written and named. */
+static bool has_no_gap(
+	const struct xbdev_md_stripe *stripe, uint64_t (*covers)[2], uint32_t unnamed)
 {
-	uint32_t absent = stripe->absent;
 	uint64_t begun[2] = {0}, ended[2] = {0};
 
 	for (uint32_t i = 0; i < stripe->array->geo.nr_data; i++) {
 		for (uint32_t k = 0; k < 2; k++) {
-			uint64_t cover = (absent >> i & 1) != 0 ? 0 : covers[i][k];
+			uint64_t cover = (unnamed >> i & 1) != 0 ? 0 : covers[i][k];
 
 			ended[k] |= begun[k] & ~cover;
 			if ((ended[k] & cover) != 0) {
@@ -129,6 +138,13 @@ static bool is_one(const struct xbdev_md_stripe *stripe, uint64_t (*covers)[2])
 		}
 	}
 	return true;
+}
+
+/* A column with bad blocks is named where it has none. */
+static bool is_one(const struct xbdev_md_stripe *stripe, uint64_t (*covers)[2])
+{
+	return has_no_gap(stripe, covers, stripe->apart) &&
+	       (stripe->apart == stripe->absent || has_no_gap(stripe, covers, stripe->absent));
 }
 
 /* ---- the lane ---- */
@@ -177,11 +193,14 @@ static bool is_run(uint32_t columns)
 }
 
 /* Those that are named: without those of members that were missing when it was chosen what to do,
- * or have gone since if that leaves no gap. */
-static uint32_t named_columns(const struct xbdev_md_stripe *stripe, uint32_t columns)
+ * or have gone since if that leaves no gap, or whose blocks are bad in these rows. */
+static uint32_t named_columns(const struct xbdev_md_stripe *stripe, uint32_t columns, uint32_t bad)
 {
 	uint32_t present = columns & ~stripe->absent, left = present & ~absent_columns(stripe);
 
+	if ((left & ~bad) != 0 && is_run(left & ~bad)) {
+		return left & ~bad;
+	}
 	if (left != 0 && is_run(left)) {
 		return left;
 	}
@@ -212,22 +231,25 @@ static void add_rows(struct xbdev_md_lane *lane, struct xbdev_md_stripe *stripe,
 	lane->used += entry->pp_size;
 }
 
-/* Calls add_rows() for each run of rows that has the same columns; without a lane it only counts
- * them. */
+/* Calls add_rows() for each run of rows that has the same columns, and the same of them are bad;
+ * without a lane it only counts them. */
 static uint32_t walk_rows(struct xbdev_md_lane *lane, struct xbdev_md_stripe *stripe)
 {
-	uint32_t nr = 0;
+	bool has_bad = bad_columns(stripe, 0, stripe->array->stripes->sectors) != 0;
 	struct xbdev_md_span rows = {stripe->span.lo, stripe->span.lo};
+	uint32_t nr = 0;
 
 	while (rows.lo < stripe->span.hi) {
 		uint32_t columns = columns_of_row(stripe, rows.lo);
+		uint32_t bad = has_bad ? bad_columns(stripe, rows.lo, 1) : 0;
 
 		do {
 			rows.hi++;
-		} while (rows.hi < stripe->span.hi && columns_of_row(stripe, rows.hi) == columns);
+		} while (rows.hi < stripe->span.hi && columns_of_row(stripe, rows.hi) == columns &&
+			 (!has_bad || bad_columns(stripe, rows.hi, 1) == bad));
 		nr += columns != 0;
 		if (lane != NULL && columns != 0) {
-			add_rows(lane, stripe, rows, named_columns(stripe, columns));
+			add_rows(lane, stripe, rows, named_columns(stripe, columns, bad));
 		}
 		rows.lo = rows.hi;
 	}
@@ -243,21 +265,6 @@ static void note_absent(
 	}
 }
 
-/* A unit has one such mark: with that of another stripe a column that is as it was would be made
- * from one that is not. */
-static bool has_no_other_absent(
-	const struct xbdev_md_ppl_header *header, const struct xbdev_md_stripe *stripe)
-{
-	uint32_t columns = stripe->absent | absent_columns(stripe);
-
-	for (; columns != 0 && header->absent_role != XBDEV_MD_PPL_NOBODY; columns &= columns - 1) {
-		if (stripe->columns[__builtin_ctz(columns)].role != header->absent_role) {
-			return false;
-		}
-	}
-	return true;
-}
-
 static bool add(struct xbdev_md_lane *lane, struct xbdev_md_stripe *stripe)
 {
 	struct xbdev_md_ppl_header *header = lane->header;
@@ -269,8 +276,7 @@ static bool add(struct xbdev_md_lane *lane, struct xbdev_md_stripe *stripe)
 		header->absent_role = XBDEV_MD_PPL_NOBODY;
 	}
 	if (lane->used + len > lane->log->unit_bytes ||
-		header->nr_entries + walk_rows(NULL, stripe) > XBDEV_MD_PPL_ENTRIES ||
-		!has_no_other_absent(header, stripe)) {
+		header->nr_entries + walk_rows(NULL, stripe) > XBDEV_MD_PPL_ENTRIES) {
 		return false;
 	}
 	if (stripe->columns[stripe->array->geo.nr_data].is_written) {
@@ -320,18 +326,6 @@ static uint32_t seal(struct xbdev_md_lane *lane,
 
 /* ---- the area ---- */
 
-/* What an area holds before the first unit. */
-static void format_empty(struct xbdev_md_log *log)
-{
-	const struct xbdev_md_ppl_header header = {
-		.absent_role = XBDEV_MD_PPL_NOBODY,
-		.signature = xbdev__md_ppl_signature(&log->array->super.set_uuid),
-		.generation = log->will_be_trusted ? XBDEV_MD_PPL_AGREES : 0,
-	};
-
-	xbdev__md_ppl_format(&header, log->memory);
-}
-
 static void *meta(struct xbdev_md_member *member, size_t *ret_bytes, uint64_t *ret_sector)
 {
 	struct xbdev_md_log *log = member->array->log;
@@ -339,7 +333,6 @@ static void *meta(struct xbdev_md_member *member, size_t *ret_bytes, uint64_t *r
 	if (member->is_log_ready || member->state == XBDEV_MD_MEMBER_SPARE) {
 		return NULL;
 	}
-	format_empty(log);
 	/* Behind the empty header: a first unit that is torn leaves that one. */
 	member->log_offset = XBDEV_MD_PPL_HEADER_BYTES;
 	*ret_bytes = log->memory_bytes;
@@ -358,6 +351,26 @@ static const struct xbdev_md_log_kind ppl_kind = {
 	.is_one = is_one,
 	.meta = meta,
 };
+
+/* An array that is whole when it starts has parity that agrees, and from then on the log is kept:
+ * the empty header says so, for power may go before there are entries, or superblocks. */
+static int make_empty(struct xbdev_md_log *log)
+{
+	const struct xbdev_md_array *array = log->array;
+	bool agrees = array->super.resync_offset == XBDEV_MD_CLEAN && array->nr_degraded == 0;
+	const struct xbdev_md_ppl_header header = {
+		.absent_role = XBDEV_MD_PPL_NOBODY,
+		.signature = xbdev__md_ppl_signature(&array->super.set_uuid),
+		.generation = agrees ? XBDEV_MD_PPL_AGREES : 0,
+	};
+
+	log->memory = xu_buf_alloc(log->memory_bytes);
+	if (log->memory == NULL) {
+		return -ENOMEM;
+	}
+	xbdev__md_ppl_format(&header, log->memory);
+	return 0;
+}
 
 /* Of the smallest area, that of a spare too. A member without one has 0. */
 static size_t smallest_area(const struct xbdev_md_array *array)
@@ -397,8 +410,7 @@ int xbdev__md_ppl_init(struct xbdev_md_array *array, struct xu_error *err)
 	log->memory_bytes = area;
 	/* What follows the newest unit is looked at as if it were a header, and must be none. */
 	log->area_bytes = smallest > area ? area - XBDEV_MD_PPL_HEADER_BYTES : area;
-	log->memory = xu_buf_alloc(area);
-	if (log->memory == NULL) {
+	if (make_empty(log) != 0) {
 		xbdev__md_log_free(array);
 		return xu_error_set_errno(
 			err, -ENOMEM, "array '%s': its %s", array->dev.name, ppl_kind.name);

@@ -584,7 +584,8 @@ static const char *left_out(const struct selecting *sel, char *buf, size_t size)
  * that was being told of its place when power failed has what nobody reads. One event behind, at
  * most, it cannot have been removed since, and its number given to another. One that served in the
  * role, was out and came back as a spare, perhaps by another number, may not know of either, two
- * events: who took the role instead would not be in sync yet.
+ * events: its old number does not count as failed any more, and who took the role instead would not
+ * be in sync yet.
  */
 static bool is_being_taken(const struct selecting *sel, uint32_t role)
 {
@@ -592,14 +593,16 @@ static bool is_being_taken(const struct selecting *sel, uint32_t role)
 
 	for (uint32_t i = 0; i < sel->count; i++) {
 		const struct xbdev_md_candidate *c = &sel->candidates[i];
+		uint32_t number = c->super->dev_number;
+		uint16_t now =
+			number < truth->max_dev ? truth->dev_roles[number] : XBDEV_MD_ROLE_FAULTY;
 
-		if (c->verdict == XBDEV_MD_SPARE && c->super->dev_number < truth->max_dev &&
-			truth->dev_roles[c->super->dev_number] == role &&
+		if (c->verdict == XBDEV_MD_SPARE && now == role &&
 			c->super->events + 1 >= truth->events) {
 			return true;
 		}
 		if (c->verdict == XBDEV_MD_STALE && c->role == role &&
-			c->super->events + 2 >= truth->events) {
+			now != XBDEV_MD_ROLE_FAULTY && c->super->events + 2 >= truth->events) {
 			return true;
 		}
 	}

@@ -83,7 +83,8 @@ struct xbdev_md_stripe {
 	struct xu_list hungry_link; /* waits for buffers */
 	struct xu_list log_link;    /* waits for its log */
 	struct xbdev_md_lane *lane; /* it is in the log; NULL: it is not */
-	uint32_t absent;            /* the log's: data columns that count as missing */
+	uint32_t absent;            /* the log's: data columns that count as missing, */
+	uint32_t apart;             /* or else the one with bad blocks */
 	struct xu_list waiting;     /* struct xbdev_md_entry */
 	struct xu_list running;
 	struct xbdev_md_row row;
