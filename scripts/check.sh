@@ -8,8 +8,8 @@
 #   check.sh STAGE...  only these: lint gcc asan tsan conformance fuzz e2e soak
 #
 # Each stage builds what it needs: gcc for the plain suite and the guests, clang with ASan and UBSan for
-# the whole suite, clang with TSan for the threaded tests. Of these, those with daemons and those that
-# wait for clocks run under both sanitizers only, but with --long. Logs are kept in build-check/.
+# the whole suite, clang with TSan for the threaded tests. Tests with daemons, and threaded ones that
+# wait for clocks, run under the sanitizers only, but with --long. Logs are kept in build-check/.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 top=$PWD
@@ -142,17 +142,17 @@ bad_tests() {
 		"$1" | sort -u
 }
 
-# tests DIR SUITE: the tests of a suite ("all": of every one but conformance; "twice": the same without
-# those that run under both sanitizers and take long without them, too), each behind how it is
+# tests DIR SUITE: the tests of a suite ("all": of every one but conformance; "short": the same without
+# those that take long without the sanitizers, too, under which they run), each behind how it is
 # run: "waits" with others that mostly wait for clocks, "alone", or "works".
 tests() {
 	meson introspect "$1" --tests | python3 -c '
 import json, sys
 for test in json.load(sys.stdin):
     suites = {s.split(":")[-1] for s in test["suite"]}
-    is_long = "threaded" in suites and {"integration", "waits"} & suites
+    is_long = "integration" in suites and test["name"] != "install" or {"threaded", "waits"} <= suites
     if sys.argv[1] in suites or "conformance" not in suites and (
-            sys.argv[1] == "all" or sys.argv[1] == "twice" and not is_long):
+            sys.argv[1] == "all" or sys.argv[1] == "short" and not is_long):
         print(*({"waits", "alone"} & suites or {"works"}), test["name"])' "$2"
 }
 
@@ -220,7 +220,7 @@ stage_gcc() {
 		return
 	fi
 	result build-gcc pass
-	suite gcc "$top/build-gcc" "$([ "$long" -eq 1 ] && echo all || echo twice)" --timeout-multiplier "$patience"
+	suite gcc "$top/build-gcc" "$([ "$long" -eq 1 ] && echo all || echo short)" --timeout-multiplier "$patience"
 }
 
 stage_asan() {

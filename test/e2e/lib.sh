@@ -80,6 +80,11 @@ require() {
 	command -v "$1" >/dev/null || test_skip "$1 is missing: install the package $2"
 }
 
+# What tests our tests, and nothing else, is for the long form.
+require_long() {
+	[ -n "${XSAN_LONG:-}" ] || test_skip "tests the guest itself: only with XSAN_LONG"
+}
+
 # check_host SENTENCE COMMAND...: fails the test with the sentence and the command's output when
 # the command fails.
 check_host() {

@@ -8,6 +8,7 @@
 
 . "$(dirname "$0")/lib.sh"
 test_begin
+require_long
 require_guest
 
 on_request() {

@@ -9,6 +9,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/md_guest.sh"
 test_begin
+require_long
 require mdadm mdadm
 require zstd zstd
 require_guest
