@@ -307,6 +307,16 @@ static void cover(const struct xbdev_md_stripe *stripe, const struct xbdev_md_en
 	}
 }
 
+static bool is_any_covered(const struct xbdev_md_stripe *stripe, uint64_t (*covers)[2])
+{
+	for (uint32_t i = 0; i < stripe->array->geo.nr_data; i++) {
+		if ((covers[i][0] | covers[i][1]) != 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
 void xbdev__md_log_choose(
 	struct xbdev_md_stripe *stripe, struct xbdev_md_entry *entry, uint64_t (*covers)[2])
 {
@@ -315,6 +325,7 @@ void xbdev__md_log_choose(
 	entry->rest = entry->count - count;
 	entry->count = count;
 	cover(stripe, entry, covers);
+	assert(is_any_covered(stripe, covers));
 }
 
 bool xbdev__md_log_joins(const struct xbdev_md_stripe *stripe, const struct xbdev_md_entry *entry,

@@ -14,8 +14,8 @@
  * unit has a mark of that member, and if it counts when the log is replayed it is made from the
  * others.
  *
- * Nor is a column named in rows where its blocks are bad: they may still be so after a crash. If
- * they are not, they have been written, for only that makes them good.
+ * Nor is a column named in rows where its blocks are bad: they may still be so after a crash, or
+ * somebody else has its place then. The unit has the mark for it.
  *
  * An area is emptied in the round of metadata that first says that its member serves: what was in
  * it before is of writes that are long over.
@@ -64,7 +64,6 @@ static uint32_t absent_columns(const struct xbdev_md_stripe *stripe)
 	return columns == 0 && (unknown & (unknown - 1)) == 0 ? unknown : columns;
 }
 
-/* Blocks that are bad may still be so after a crash, though they are being written. */
 static uint32_t bad_columns(const struct xbdev_md_stripe *stripe, uint32_t sector, uint32_t count)
 {
 	const struct xbdev_md_array *array = stripe->array;
@@ -79,6 +78,15 @@ static uint32_t bad_columns(const struct xbdev_md_stripe *stripe, uint32_t secto
 		}
 	}
 	return columns;
+}
+
+/* The column that is not named where its blocks are bad: they may still be so after a crash, though
+ * they are being written. Where a member is missing, too, nothing is to be saved. */
+static uint32_t doubtful_column(const struct xbdev_md_stripe *stripe)
+{
+	return (stripe->absent | absent_columns(stripe)) == 0
+		       ? stripe->apart & bad_columns(stripe, 0, stripe->array->stripes->sectors)
+		       : 0;
 }
 
 /* The columns that are written in a row of sectors. */
@@ -98,6 +106,7 @@ static uint32_t columns_of_row(const struct xbdev_md_stripe *stripe, uint32_t se
 
 static uint32_t limit(struct xbdev_md_stripe *stripe, const struct xbdev_md_entry *entry)
 {
+	const struct xbdev_md_geometry *geo = &stripe->array->geo;
 	uint32_t absent = absent_columns(stripe), index;
 	uint64_t middle;
 
@@ -111,10 +120,13 @@ static uint32_t limit(struct xbdev_md_stripe *stripe, const struct xbdev_md_entr
 		return entry->count;
 	}
 	index = (uint32_t)__builtin_ctz(stripe->apart);
-	middle = stripe->array_sector + (uint64_t)index * stripe->array->geo.chunk;
-	if (entry->sector >= middle || /* nothing before it, or nothing behind it, in this row */
-		entry->sector + entry->count <= middle + stripe->array->geo.chunk || index == 0 ||
-		index == stripe->array->geo.nr_data - 1) {
+	if (index == 0 || index == geo->nr_data - 1) {
+		return entry->count;
+	}
+	/* Nothing of this stripe is before it, or nothing behind it, in this row. */
+	middle = stripe->array_sector + (uint64_t)index * geo->chunk;
+	if (entry->sector >= middle - geo->chunk + stripe->array->stripes->sectors ||
+		entry->sector + entry->count <= middle + geo->chunk) {
 		return entry->count;
 	}
 	return (uint32_t)(middle - entry->sector);
@@ -231,22 +243,27 @@ static void add_rows(struct xbdev_md_lane *lane, struct xbdev_md_stripe *stripe,
 	lane->used += entry->pp_size;
 }
 
+static uint32_t bad_in_row(const struct xbdev_md_stripe *stripe, uint32_t doubtful, uint32_t sector)
+{
+	return doubtful != 0 ? doubtful & bad_columns(stripe, sector, 1) : 0;
+}
+
 /* Calls add_rows() for each run of rows that has the same columns, and the same of them are bad;
  * without a lane it only counts them. */
 static uint32_t walk_rows(struct xbdev_md_lane *lane, struct xbdev_md_stripe *stripe)
 {
-	bool has_bad = bad_columns(stripe, 0, stripe->array->stripes->sectors) != 0;
+	uint32_t doubtful = doubtful_column(stripe);
 	struct xbdev_md_span rows = {stripe->span.lo, stripe->span.lo};
 	uint32_t nr = 0;
 
 	while (rows.lo < stripe->span.hi) {
 		uint32_t columns = columns_of_row(stripe, rows.lo);
-		uint32_t bad = has_bad ? bad_columns(stripe, rows.lo, 1) : 0;
+		uint32_t bad = bad_in_row(stripe, doubtful, rows.lo);
 
 		do {
 			rows.hi++;
 		} while (rows.hi < stripe->span.hi && columns_of_row(stripe, rows.hi) == columns &&
-			 (!has_bad || bad_columns(stripe, rows.hi, 1) == bad));
+			 bad_in_row(stripe, doubtful, rows.hi) == bad);
 		nr += columns != 0;
 		if (lane != NULL && columns != 0) {
 			add_rows(lane, stripe, rows, named_columns(stripe, columns, bad));
@@ -265,6 +282,21 @@ static void note_absent(
 	}
 }
 
+/* A unit has one such mark: with that of another stripe a column that is as it was would be made
+ * from one that is not. */
+static bool has_no_other_absent(
+	const struct xbdev_md_ppl_header *header, const struct xbdev_md_stripe *stripe)
+{
+	uint32_t columns = stripe->absent | absent_columns(stripe) | doubtful_column(stripe);
+
+	for (; columns != 0 && header->absent_role != XBDEV_MD_PPL_NOBODY; columns &= columns - 1) {
+		if (stripe->columns[__builtin_ctz(columns)].role != header->absent_role) {
+			return false;
+		}
+	}
+	return true;
+}
+
 static bool add(struct xbdev_md_lane *lane, struct xbdev_md_stripe *stripe)
 {
 	struct xbdev_md_ppl_header *header = lane->header;
@@ -276,12 +308,14 @@ static bool add(struct xbdev_md_lane *lane, struct xbdev_md_stripe *stripe)
 		header->absent_role = XBDEV_MD_PPL_NOBODY;
 	}
 	if (lane->used + len > lane->log->unit_bytes ||
-		header->nr_entries + walk_rows(NULL, stripe) > XBDEV_MD_PPL_ENTRIES) {
+		header->nr_entries + walk_rows(NULL, stripe) > XBDEV_MD_PPL_ENTRIES ||
+		!has_no_other_absent(header, stripe)) {
 		return false;
 	}
 	if (stripe->columns[stripe->array->geo.nr_data].is_written) {
 		note_absent(header, stripe, stripe->absent);
 		note_absent(header, stripe, absent_columns(stripe));
+		note_absent(header, stripe, doubtful_column(stripe));
 		walk_rows(lane, stripe);
 	}
 	return true;

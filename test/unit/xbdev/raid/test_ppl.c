@@ -391,14 +391,14 @@ static void make_file(struct world *w, uint32_t i)
 	harness_create(&w->h, "file", "{'name':'m%u','filename':'%s','block_size':512}", i, path);
 }
 
-static void make_ours(struct world *w, bool assume_clean)
+static void make_ours_of(struct world *w, bool assume_clean, uint32_t chunk_bytes)
 {
 	static const char *const names[] = {"m0", "m1", "m2", "m3"};
 	const struct xbdev_md_create_opts opts = {
 		.name = "md0",
 		.level = 5,
 		.layout = XBDEV_MD_LAYOUT_DEFAULT,
-		.chunk_bytes = CHUNK,
+		.chunk_bytes = chunk_bytes,
 		.members = names,
 		.nr_members = NR_OURS,
 		.policy = XBDEV_MD_POLICY_PPL,
@@ -416,6 +416,11 @@ static void make_ours(struct world *w, bool assume_clean)
 		fail_msg("%s", w->err.text);
 	}
 	open_array(w);
+}
+
+static void make_ours(struct world *w, bool assume_clean)
+{
+	make_ours_of(w, assume_clean, CHUNK);
 }
 
 static void read_file(uint32_t member, uint64_t offset, void *buf, size_t len)
@@ -566,6 +571,31 @@ static void test_ppl_what_a_missing_member_would_hold_is_logged(void **state)
 	harness_stop(&w.h);
 }
 
+/* Of a chunk larger than a stripe, stripes that a write does not touch before the missing member
+ * are not written in two parts, of which one would have nothing. */
+static void test_ppl_a_write_around_a_missing_member_in_large_chunks(void **state)
+{
+	enum { BIG = 2 * CHUNK, FROM = BIG - 31 * 512, BYTES = 31 * 512 + BIG + 200 * 512 };
+	static char content[3 * BIG], got[3 * BIG];
+	struct world w;
+
+	make_ours_of(&w, true, BIG);
+	memset(content, 0x5a, sizeof(content));
+	assert_int_equal(harness_io(&w.h, w.ch, XBDEV_OP_WRITE, 0, content, sizeof(content), 0), 0);
+	harness_run_on(&w.h, 0, fail_role, &w);
+	memset(content + FROM, 0xa5, BYTES);
+	assert_int_equal(harness_io(&w.h, w.ch, XBDEV_OP_WRITE, FROM, content + FROM, BYTES, 0), 0);
+	for (uint32_t i = 0; i < NR_OURS; i++) {
+		const struct xbdev_md_member *member = array_of(&w)->roles[i];
+
+		assert_true(member == NULL || member->bad == NULL || member->bad->count == 0);
+	}
+	assert_int_equal(harness_io(&w.h, w.ch, XBDEV_OP_READ, 0, got, sizeof(got), 0), 0);
+	assert_memory_equal(got, content, sizeof(got));
+	stop(&w);
+	harness_stop(&w.h);
+}
+
 static void damage_role(void *arg)
 {
 	struct xbdev_md_member *member = array_of(arg)->roles[0];
@@ -601,6 +631,7 @@ static void test_ppl_what_bad_blocks_would_hold_is_logged(void **state)
 		assert_int_equal(header.entries[i].data_size, expected[i].data_size);
 	}
 	assert_memory_equal(at, content + 6 * 512, 2 * 512);
+	assert_int_equal(header.absent_role, 0);
 	assert_int_equal(harness_io(&w.h, w.ch, XBDEV_OP_READ, 0, got, sizeof(got), 0), 0);
 	assert_memory_equal(got, content, sizeof(got));
 	stop(&w);
@@ -876,6 +907,7 @@ int main(void)
 		cmocka_unit_test(test_ppl_an_array_begins_with_a_member_that_is_recovered),
 		cmocka_unit_test(test_ppl_an_entry_says_what_is_not_written),
 		cmocka_unit_test(test_ppl_what_a_missing_member_would_hold_is_logged),
+		cmocka_unit_test(test_ppl_a_write_around_a_missing_member_in_large_chunks),
 		cmocka_unit_test(test_ppl_what_bad_blocks_would_hold_is_logged),
 		cmocka_unit_test(test_ppl_who_replaces_a_member_gets_what_was_being_written),
 		cmocka_unit_test(test_ppl_who_replaces_a_member_has_its_log),
