@@ -16,10 +16,10 @@
 #include "cli/json.h"
 #include "cli/table.h"
 #include "lib/util/base64.h"
+#include "lib/util/clock.h"
 #include "lib/util/hist.h"
 
-#define MIB      1048576.0
-#define NS_PER_S 1000000000u
+#define MIB 1048576.0
 
 /* ---- samples ---- */
 
@@ -96,7 +96,7 @@ static bool read_buckets(json_t *histogram, uint64_t buckets[XU_HIST_BUCKETS])
 	uint8_t *bytes;
 
 	if (get_u64(histogram, "bucket_shift") != XU_HIST_SUB_BITS ||
-		get_u64(histogram, "tsc_rate") != NS_PER_S) {
+		get_u64(histogram, "tsc_rate") != XU_NS_PER_S) {
 		return false;
 	}
 	bytes = xu_base64_decode(get_text(histogram, "histogram"), &len);
@@ -261,11 +261,11 @@ static struct rates rates_of(const struct watch *watch, const struct device *dev
 		rates.per_s[i] = rates.seconds > 0 ? (double)by[i] / rates.seconds : 0;
 	}
 	if (by[READ_OPS] != 0 && watch->tick_rate > 0) {
-		rates.read_ns =
-			(double)by[READ_TICKS] / (double)by[READ_OPS] * NS_PER_S / watch->tick_rate;
+		rates.read_ns = (double)by[READ_TICKS] / (double)by[READ_OPS] * XU_NS_PER_S /
+				watch->tick_rate;
 	}
 	if (by[WRITE_OPS] != 0 && watch->tick_rate > 0) {
-		rates.write_ns = (double)by[WRITE_TICKS] / (double)by[WRITE_OPS] * NS_PER_S /
+		rates.write_ns = (double)by[WRITE_TICKS] / (double)by[WRITE_OPS] * XU_NS_PER_S /
 				 watch->tick_rate;
 	}
 	rates.errors = by[ERRORS];
@@ -338,27 +338,19 @@ static void report_json(const struct watch *watch)
 	json_decref(report);
 }
 
-static uint64_t clock_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
-}
-
 /* Sleeps until the next report's time, which moves on. Reports that were missed (the process was
  * stopped, the node was slow) are not made up for. */
 static void sleep_until_next(uint64_t *next_ns, uint64_t interval_ns)
 {
-	uint64_t now_ns = clock_ns();
+	uint64_t now_ns = xu_clock_now_ns(xu_clock_system());
 	struct timespec until;
 
 	*next_ns += interval_ns;
 	if (*next_ns < now_ns + interval_ns / 2) {
 		*next_ns = now_ns + interval_ns;
 	}
-	until.tv_sec = (time_t)(*next_ns / NS_PER_S);
-	until.tv_nsec = (long)(*next_ns % NS_PER_S);
+	until.tv_sec = (time_t)(*next_ns / XU_NS_PER_S);
+	until.tv_nsec = (long)(*next_ns % XU_NS_PER_S);
 	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR) {
 	}
 }
@@ -366,11 +358,11 @@ static void sleep_until_next(uint64_t *next_ns, uint64_t interval_ns)
 static enum cli_exit watch_devices(struct watch *watch, uint64_t interval_ms, uint64_t count)
 {
 	enum cli_exit rc = sample_all(watch);
-	uint64_t next_ns = clock_ns();
+	uint64_t next_ns = xu_clock_now_ns(xu_clock_system());
 
 	for (uint64_t i = 0; rc == CLI_OK && (count == 0 || i < count) && !ferror(stdout); i++) {
 		turn(watch);
-		sleep_until_next(&next_ns, interval_ms * 1000000);
+		sleep_until_next(&next_ns, interval_ms * XU_NS_PER_MS);
 		rc = sample_all(watch);
 		if (rc != CLI_OK) {
 			break;

@@ -84,9 +84,10 @@ static uint32_t bad_columns(const struct xbdev_md_stripe *stripe, uint32_t secto
  * they are being written. Where a member is missing, too, nothing is to be saved. */
 static uint32_t doubtful_column(const struct xbdev_md_stripe *stripe)
 {
-	return (stripe->absent | absent_columns(stripe)) == 0
-		       ? stripe->apart & bad_columns(stripe, 0, stripe->array->stripes->sectors)
-		       : 0;
+	if (stripe->apart == stripe->absent || absent_columns(stripe) != 0) {
+		return 0;
+	}
+	return stripe->apart & bad_columns(stripe, 0, stripe->array->stripes->sectors);
 }
 
 /* The columns that are written in a row of sectors. */
@@ -287,9 +288,13 @@ static void note_absent(
 static bool has_no_other_absent(
 	const struct xbdev_md_ppl_header *header, const struct xbdev_md_stripe *stripe)
 {
-	uint32_t columns = stripe->absent | absent_columns(stripe) | doubtful_column(stripe);
+	uint32_t columns;
 
-	for (; columns != 0 && header->absent_role != XBDEV_MD_PPL_NOBODY; columns &= columns - 1) {
+	if (header->absent_role == XBDEV_MD_PPL_NOBODY) {
+		return true;
+	}
+	columns = stripe->absent | absent_columns(stripe) | doubtful_column(stripe);
+	for (; columns != 0; columns &= columns - 1) {
 		if (stripe->columns[__builtin_ctz(columns)].role != header->absent_role) {
 			return false;
 		}
